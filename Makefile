@@ -1,0 +1,77 @@
+# Everything a person or CI does with this tree. `make` alone lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
+PYTEST_ARGS ?= -n 2 --dist loadfile
+
+# The command needs few packages; the tests need many more. One environment, two stamps.
+RUN_STAMP := $(VENV)/.installed-run
+DEV_STAMP := $(VENV)/.installed-dev
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "wgaudit needs Python 3.11 or newer; say which: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "$(PYTHON) cannot make environments; on Debian: apt install python3-venv" >&2; exit 1; }
+
+$(RUN_STAMP): requirements.txt pyproject.toml | $(BIN)/python
+	@echo "installing wgaudit into $(VENV)"
+	@$(PIP) install -r requirements.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)
+	@echo "installing test tools into $(VENV)"
+	@$(PIP) install -r requirements-dev.txt
+	@$(PIP) check
+	@touch $@
+
+.PHONY: venv
+venv: $(DEV_STAMP) ## Make the environment: .venv with the pinned packages and wgaudit itself
+
+.PHONY: demo
+demo: $(RUN_STAMP) ## Sweep an embedded fleet with the incident in it (no root, no network)
+	@$(BIN)/wgaudit demo
+
+.PHONY: parts
+parts: ## Install the real parts that tests run against (root on Debian)
+	@tests/parts/install
+
+.PHONY: lint
+lint: $(DEV_STAMP) ## Check style, formatting and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: types
+types: $(DEV_STAMP) ## Check types
+	$(BIN)/mypy
+
+.PHONY: test
+test: $(DEV_STAMP) parts lint types ## Everything that must pass: lint, types, tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: lab
+lab: $(DEV_STAMP) parts ## Bring up the incident as a real mesh, sweep it, show the report (root on Debian)
+	@$(BIN)/python -m tests.lab
+
+.PHONY: pins
+pins: ## Renew the pinned versions in requirements*.txt
+	@./.ci/pins
+
+.PHONY: clean
+clean: ## Remove what these targets made
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	find auditor tests -name __pycache__ -type d -prune -exec rm -rf {} +

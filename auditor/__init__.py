@@ -1,0 +1,1 @@
+"""wgaudit: find duplicate mesh addresses across a WireGuard fleet. See docs/architecture.md."""
