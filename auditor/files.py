@@ -1,0 +1,35 @@
+"""Writing a file whole or not at all, readable by its owner only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes `data` to `path` with mode 0600, by a rename. Raises `OSError`.
+
+    What is no plain file (a pipe, /dev/stdout) is written straight through: it cannot be replaced.
+    """
+    try:
+        plain = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        plain = True
+    if not plain:
+        path.write_bytes(data)
+        return
+    # mkstemp makes it 0600 whatever the umask; a report names servers and addresses.
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the write's own error is the one to tell
+            Path(temporary).unlink()
+        raise

@@ -1,0 +1,333 @@
+"""The values that everything else speaks in: frozen, comparable, free of I/O and of secrets.
+
+Words are those of the field (`wg`'s own where it has one): device, peer, allowed-ips, endpoint. Text
+that came from Consul or from a node is kept as it came, bounded in size; whoever prints it escapes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+from auditor.addresses import Prefix, PublicKey
+from auditor.errors import GapReason
+
+
+class Severity(StrEnum):
+    """PagerDuty's own four, worst first."""
+
+    CRITICAL = "critical"
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+    @property
+    def rank(self) -> int:
+        """0 for the worst."""
+        return list(Severity).index(self)
+
+    def at_least(self, other: Severity) -> bool:
+        """Whether this is as bad as `other`, or worse."""
+        return self.rank <= other.rank
+
+
+class Verdict(StrEnum):
+    """What a sweep may say. Not seeing is not clean."""
+
+    CLEAN = "clean"
+    FINDINGS = "findings"
+    INCONCLUSIVE = "inconclusive"
+
+
+class NodeId(NamedTuple):
+    """A node's name is only unique within its datacenter. `datacenter` is "" where none is known."""
+
+    datacenter: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.datacenter}" if self.datacenter else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What Consul says of a node. Source: one KV record, one folder of KV keys, or one catalog node."""
+
+    node: NodeId
+    public_key: PublicKey
+    addresses: tuple[Prefix, ...]
+    """At least one; in the order in which the registration gives them, without repeats."""
+    region: str | None = None
+    endpoint: str | None = None
+    """Outer UDP `ip:port`, as text; not validated beyond its size."""
+    ssh_host: str | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+    """The registration's other short text values, for the `[ssh] host` template."""
+    where: str = ""
+    """The KV key or catalog entry that it was read from."""
+    create_index: int | None = None
+    """Consul's Raft index of the first write. None where the source has none (a file)."""
+    modify_index: int | None = None
+    """Consul's Raft index of the last write."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidRegistration:
+    """A registration that could not be read. Reported, never dropped."""
+
+    node: NodeId
+    where: str
+    reason: str
+    excerpt: str
+    """The first 80 characters of what stood there."""
+    public_key: PublicKey | None = None
+    """Its key, if at least that could be read: so that its live peer is not called unregistered too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What could not be seen, and why."""
+
+    source: Literal["consul", "file", "ssh", "sweep"]
+    reason: GapReason
+    detail: str
+    """One line for a person: what was tried, where, what came back. Never a secret."""
+    node: str | None = None
+    datacenter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryReading:
+    """One reading of the registry. `gaps` not empty means: there may be registrations we did not see."""
+
+    registrations: tuple[Registration, ...] = ()
+    invalid: tuple[InvalidRegistration, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A WireGuard interface on a node: `wg show DEVICE public-key` and `ip addr show dev DEVICE`."""
+
+    name: str
+    public_key: PublicKey
+    addresses: tuple[Prefix, ...]
+    """Its own addresses as host prefixes, link-local ones left out. Empty if it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """A node's allowed-ips as a value: the canonical text that all healthy nodes of a mesh share.
+
+    One `key⇥prefix` (or `key⇥(none)`) a line, the device's own addresses included under its own key,
+    sorted bytewise, no duplicates, each line ended by a newline.
+    """
+
+    text: bytes
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the text, in hex: what a node sends in place of it."""
+        return hashlib.sha256(self.text).hexdigest()
+
+    def lines(self) -> list[bytes]:
+        """The lines without their newlines."""
+        return self.text.splitlines()
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One node's live state at one time. The node is the one that we *asked for*."""
+
+    node: NodeId
+    device: Device
+    table: str
+    """Digest of its route table; the text is in the snapshot's `tables`."""
+    region: str | None = None
+    """What the node itself answered to `[regions] command`."""
+    host_key: str | None = None
+    """`SHA256:…` of the SSH host key that the server proved to hold. Tells a clone from a wrong host."""
+    endpoints: Mapping[PublicKey, str] | None = None
+    """Each peer's endpoint, only where it was asked for and known."""
+    digested: bool = True
+    """Whether the node sent a digest first. False: it could not, and its table came at full cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPolicy:
+    """The part of the configuration that decides verdicts; recorded, so that a replay decides alike."""
+
+    device: str = "wg0"
+    pools: tuple[Prefix, ...] = (Prefix("10.0.0.0/8"),)
+    topology: Literal["full", "partial"] = "full"
+    name_pattern: str | None = None
+    region_pools: Mapping[str, Prefix] = field(default_factory=dict)
+    minimum_coverage: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """The suspects, seen once more. `asked` says whom; who is in neither tuple was not reached in time."""
+
+    asked: tuple[NodeId, ...]
+    observations: tuple[Observation, ...]
+    gaps: tuple[Gap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that one run saw. Checks are functions over this and nothing else."""
+
+    started_at: datetime
+    finished_at: datetime
+    policy: AuditPolicy
+    registrations: tuple[Registration, ...]
+    """As the registry stood at the end of the sweep (at its start, if the end could not be read)."""
+    invalid: tuple[InvalidRegistration, ...] = ()
+    observations: tuple[Observation, ...] = ()
+    tables: Mapping[str, RouteTable] = field(default_factory=dict)
+    """By digest; each distinct table once."""
+    gaps: tuple[Gap, ...] = ()
+    in_flight: tuple[Registration, ...] = ()
+    """Registrations that came, went or changed during the sweep, in their old and new form."""
+    second_look: SecondLook | None = None
+    """None: nobody was looked at twice."""
+    cut_short: str | None = None
+    """Why the sweep stopped early (`interrupted`, `deadline`); None if it ran to its end."""
+
+
+class Witness(StrEnum):
+    """Where a claim was seen."""
+
+    REGISTERED = "registered"
+    DEVICE = "device"
+    ROUTED = "routed"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """ "This key says that it holds this address", with where it says so."""
+
+    witness: Witness
+    prefix: Prefix
+    public_key: PublicKey
+    node: NodeId | None
+    """None: a key that no registration knows."""
+    where: str
+    create_index: int | None = None
+    modify_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Observers that route one address to one key (or, `public_key` None, to nobody)."""
+
+    public_key: PublicKey | None
+    node: NodeId | None
+    """The node that is registered under the key, else the one whose device holds it, else None."""
+    observers: int
+    regions: Mapping[str, int]
+    """Observers by their own region; "" where a region is not known. Sums to `observers`."""
+    sample: tuple[NodeId, ...] = ()
+    """Some of the observers, by name; never more than a handful."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a finding rests on, in a form that people and programs can check."""
+
+    claims: tuple[Claim, ...] = ()
+    routing: tuple[Pick, ...] = ()
+    observers: int = 0
+    """How many observers show it, for findings that are about what observers show."""
+    sample: tuple[NodeId, ...] = ()
+    """Some of those observers, by name."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """Labelled values, such as ("name says", "fra")."""
+
+
+def fingerprint(check: str, identity: str) -> str:
+    """Identity of a finding across sweeps: 20 hex digits of sha256 over the check's ident and the subject."""
+    return hashlib.sha256(f"{check}\0{identity}".encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that a check says is wrong."""
+
+    check: str
+    severity: Severity
+    subject: str
+    """What it is about, as people write it: an address, a node, a key."""
+    summary: str
+    """One or two sentences: facts first; a guess begins with "Probably"."""
+    identity: str = ""
+    """The subject made unique across datacenters; "" where `subject` is unique already."""
+    nodes: tuple[NodeId, ...] = ()
+    regions: tuple[str, ...] = ()
+    evidence: Evidence = Evidence()
+    probable_cause: str | None = None
+    """Kebab-case name of the guess in the summary, if it has one."""
+    follows_from: tuple[str, ...] = ()
+    """Fingerprints that would be its cause, likeliest first, if they turn out to be findings too."""
+    confirmed: bool | None = None
+    """True: shown again on a second look. False: looked at again, and gone. None: not looked at twice."""
+    caused_by: str | None = None
+    """Fingerprint of the finding that this one follows from."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity across sweeps: check and subject, never a time or an observer."""
+        return fingerprint(self.check, self.identity or self.subject)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of the fleet was seen."""
+
+    registered: int
+    """Nodes that the registry lists, those in flight left out."""
+    observed: int
+    """Of these, the ones whose own device answered."""
+    distinct_tables: int = 0
+    undigested: int = 0
+    """Nodes that sent their table at full cost because they could not digest it."""
+
+    @property
+    def share(self) -> float:
+        """Between 0 and 1; 0 where nothing is registered: an empty registry is not a covered one."""
+        return self.observed / self.registered if self.registered else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a sweep says, for every format alike."""
+
+    verdict: Verdict
+    started_at: datetime
+    finished_at: datetime
+    coverage: Coverage
+    findings: tuple[Finding, ...]
+    """Worst first, in a fixed order. Those that were gone on a second look are in it, `confirmed` False."""
+    gaps: tuple[Gap, ...]
+    in_flight: tuple[NodeId, ...] = ()
+    cut_short: str | None = None
+    node_regions: Mapping[NodeId, str] = field(default_factory=dict)
+    """Regions of the nodes that findings name, for display."""
+    node_keys: Mapping[NodeId, PublicKey] = field(default_factory=dict)
+    """Registered keys of the nodes that findings name, for display."""
+    ambiguous_names: frozenset[str] = frozenset()
+    """Names that stand in more than one datacenter."""
+
+    def name(self, node: NodeId) -> str:
+        """The node as people call it; with its datacenter only where the name alone is not enough."""
+        return str(node) if node.name in self.ambiguous_names else node.name
+
+    @property
+    def standing(self) -> tuple[Finding, ...]:
+        """The findings that count: all but those that were gone when looked at again."""
+        return tuple(finding for finding in self.findings if finding.confirmed is not False)
