@@ -1,0 +1,124 @@
+"""What an answer of Consul's HTTP API means: an objection to it, or its rows as values. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from auditor.errors import GapReason, RegistryError
+from auditor.registry.records import CatalogNode, KvItem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXCERPT = 120
+"""Characters of an error's body that a gap shows."""
+
+Row = TypeVar("Row", str, dict[str, object])
+
+
+def objection(
+    asked: str, status: int, headers: Mapping[str, str], body: bytes, *, indexed: bool
+) -> RegistryError | None:
+    """Why this answer is not a whole and current one; None if it is.
+
+    `asked` is the URL without its parameters, `headers` are looked up case-insensitively by the caller's
+    mapping. `indexed`: the endpoint is one that reads Consul's state, and so gives its index and leader.
+    """
+    if status == 404 and indexed and "/v1/kv/" in asked and _index(headers) is not None:
+        return RegistryError(
+            GapReason.PREFIX_NOT_FOUND,
+            f"{asked}: no such prefix, or a token that may not read it (Consul answers 404 for both); "
+            "check consul.prefix, and the token's key_prefix rule",
+        )
+    if status != 200:
+        return _refusal(asked, status, headers, excerpt(body))
+    if not indexed:
+        return None
+    if headers.get("X-Consul-KnownLeader", "").lower() == "false":
+        return RegistryError(GapReason.CONSUL_NO_LEADER, f"{asked}: answered without a known leader")
+    if _index(headers) is None:
+        return RegistryError(
+            GapReason.CONSUL_NO_INDEX,
+            f"{asked}: no usable X-Consul-Index header; is that Consul, and no cache or proxy before it?",
+        )
+    return None
+
+
+def _refusal(asked: str, status: int, headers: Mapping[str, str], said: str) -> RegistryError:
+    if status == 403:
+        detail = f"{asked}: 403 {said}; the token is unknown or may not read this"
+        return RegistryError(GapReason.CONSUL_FORBIDDEN, detail)
+    if status >= 500 and "no cluster leader" in said.lower():
+        return RegistryError(GapReason.CONSUL_NO_LEADER, f"{asked}: {status} {said}")
+    if status >= 500 and "no path to datacenter" in said.lower():
+        detail = f"{asked}: {status} {said}; check consul.datacenters, or the WAN between the servers"
+        return RegistryError(GapReason.CONSUL_HTTP, detail)
+    if 300 <= status < 400:
+        target = excerpt(headers.get("Location", "").partition("?")[0].encode(errors="replace"))
+        detail = (
+            f"{asked}: {status}, redirected to {target or 'nowhere'}; set consul.url to the final address"
+        )
+        return RegistryError(GapReason.CONSUL_HTTP, detail)
+    return RegistryError(GapReason.CONSUL_HTTP, f"{asked}: {status} {said}".rstrip())
+
+
+def _index(headers: Mapping[str, str]) -> int | None:
+    text = headers.get("X-Consul-Index", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
+
+
+def filtered(headers: Mapping[str, str]) -> bool:
+    """Whether Consul says that it left rows out. Only since 1.11, and never to a blank token."""
+    return headers.get("X-Consul-Results-Filtered-By-ACLs", "").lower() == "true"
+
+
+def excerpt(body: bytes) -> str:
+    """The first characters of a body on one line, without what does not print."""
+    text = body.decode(errors="replace")
+    return "".join(char if char.isprintable() else " " for char in text)[:EXCERPT].strip()
+
+
+def rows(answer: object, kind: type[Row], asked: str) -> list[Row]:
+    """The answer as a list of `kind`. None is an empty one: so the library decodes it."""
+    if answer is None:
+        return []
+    if not isinstance(answer, list) or not all(isinstance(row, kind) for row in answer):
+        raise RegistryError(
+            GapReason.CONSUL_UNREADABLE, f"{asked}: the answer is not the list that it should be"
+        )
+    return answer
+
+
+def kv_items(answer: object, prefix: str, asked: str) -> list[KvItem]:
+    """The rows of a recursive KV read, values decoded already. Raises `RegistryError` for any odd one."""
+    items: list[KvItem] = []
+    for row in rows(answer, dict, asked):
+        key, value = row.get("Key"), row.get("Value")
+        if not isinstance(key, str) or not key.startswith(prefix) or not isinstance(value, bytes | None):
+            raise RegistryError(
+                GapReason.CONSUL_UNREADABLE,
+                f"{asked}: row {len(items)} is no key under the prefix with a value",
+            )
+        items.append(KvItem(key, value, _number(row.get("CreateIndex")), _number(row.get("ModifyIndex"))))
+    return items
+
+
+def catalog_nodes(answer: object, asked: str) -> list[CatalogNode]:
+    """The rows of the catalog's node list. Raises `RegistryError` for any odd one."""
+    nodes: list[CatalogNode] = []
+    for row in rows(answer, dict, asked):
+        name, address, meta = row.get("Node"), row.get("Address") or "", row.get("Meta") or {}
+        if (
+            not isinstance(name, str)
+            or not isinstance(address, str)
+            or not isinstance(meta, dict)
+            or not all(isinstance(text, str) for text in meta.values())
+        ):
+            raise RegistryError(GapReason.CONSUL_UNREADABLE, f"{asked}: row {len(nodes)} is no catalog node")
+        created, modified = _number(row.get("CreateIndex")), _number(row.get("ModifyIndex"))
+        nodes.append(CatalogNode(name, address, meta, created, modified))
+    return nodes
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,374 @@
+"""Reads registrations from raw values: one JSON record, a folder of keys, or a catalog node's meta. Pure.
+
+Nothing here raises for what Consul holds: what cannot be read becomes an `InvalidRegistration` with its
+reason, and the rest go on. All sizes are bounded, because the registry's content is not ours.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from auditor.addresses import InvalidValue, Prefix, parse_prefix, parse_public_key
+from auditor.masking import masked
+from auditor.models import InvalidRegistration, NodeId, Registration, RegistryReading
+
+if TYPE_CHECKING:
+    from auditor.config import ConsulFields
+
+MAX_RECORD = 64 * 1024
+"""Bytes of one registration."""
+MAX_ADDRESSES = 64
+MAX_TEXT = 253
+"""Characters of a name, region, endpoint or host: the longest that DNS allows."""
+MAX_VALUES = 32
+EXCERPT = 80
+
+# A host template needs nothing but what can stand in a host's name, so nothing else is kept: a key (its
+# base64 ends in "="), a URL or a sentence never gets into a snapshot this way.
+_HOST_TEXT = re.compile(r"[A-Za-z0-9._:\-]{1,253}")
+_VALUE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]{0,63}")
+_SECRET_NAME = re.compile(
+    r"private|preshared|psk|secret|token|passw|credential|webhook|api_?key", re.IGNORECASE
+)
+# What must not get into an excerpt: all from a secret-looking name or a URL on, and any whole 32-byte key. A
+# key that made a registration unreadable is no whole key, so nothing that explains the reason is lost.
+_SECRET_REST = re.compile(rf"((?:{_SECRET_NAME.pattern})\w*|https?://).*", re.IGNORECASE | re.DOTALL)
+_SEPARATORS = re.compile(r"[,\s]+")
+
+
+class KvItem(NamedTuple):
+    """One key of Consul's KV store."""
+
+    key: str
+    value: bytes | None
+    """None or empty: a folder that the Consul UI made."""
+    create_index: int | None = None
+    modify_index: int | None = None
+
+
+class CatalogNode(NamedTuple):
+    """One node of Consul's catalog."""
+
+    name: str
+    address: str
+    meta: Mapping[str, str]
+    create_index: int | None = None
+    modify_index: int | None = None
+
+
+class _RecordError(Exception):
+    """Why a registration cannot be read; caught in this file, never leaves it."""
+
+
+def read_kv(
+    layout: Literal["kv-json", "kv-fields"],
+    datacenter: str,
+    prefix: str,
+    items: Iterable[KvItem],
+    fields: ConsulFields,
+) -> RegistryReading:
+    """Reads all keys under `prefix`; each must begin with it. The reading has no gaps."""
+    if layout == "kv-fields":
+        return _reading(_field_keys(datacenter, prefix, items, fields))
+    return _reading(
+        parse_json_record(
+            NodeId(datacenter, item.key[len(prefix) :]),
+            item.key,
+            item.value,
+            fields,
+            item.create_index,
+            item.modify_index,
+        )
+        for item in items
+        if not _is_folder(item)
+    )
+
+
+def read_catalog(datacenter: str, nodes: Iterable[CatalogNode], fields: ConsulFields) -> RegistryReading:
+    """Reads the catalog's mesh nodes: those whose meta has a public key, an address or an endpoint.
+
+    Others are not mesh nodes: a catalog also lists servers that are in no mesh, and a region alone is
+    something that any of them may carry.
+    """
+    marks = (fields.public_key, fields.address, fields.endpoint)
+    return _reading(
+        parse_fields(
+            NodeId(datacenter, node.name),
+            f"catalog node {node.name[:MAX_TEXT]}",
+            node.meta,
+            fields,
+            node.create_index,
+            node.modify_index,
+            ssh_host=node.address,
+        )
+        for node in nodes
+        if any(mark in node.meta for mark in marks)
+    )
+
+
+def parse_json_record(
+    node: NodeId,
+    where: str,
+    value: bytes | None,
+    fields: ConsulFields,
+    create_index: int | None = None,
+    modify_index: int | None = None,
+) -> Registration | InvalidRegistration:
+    """Reads one KV record: a JSON object, its values at the dotted paths that `fields` gives."""
+    try:
+        _check_name(node.name)
+        document = _json_object(value or b"")
+        known = {
+            "address": _at(document, fields.address),
+            "public_key": _at(document, fields.public_key),
+            "region": _at(document, fields.region),
+            "endpoint": _at(document, fields.endpoint),
+            "ssh_host": _at(document, fields.ssh_host),
+        }
+        return _registration(node, where, known, document, fields, create_index, modify_index)
+    except _RecordError as error:
+        return invalid(node, where, str(error), value or b"")
+
+
+def parse_fields(
+    node: NodeId,
+    where: str,
+    values: Mapping[str, str],
+    fields: ConsulFields,
+    create_index: int | None = None,
+    modify_index: int | None = None,
+    *,
+    ssh_host: str | None = None,
+) -> Registration | InvalidRegistration:
+    """Reads one node from a field-to-text mapping; the names in `fields` are taken as they stand.
+
+    The address may be several: with commas or blanks between, or a JSON list. `ssh_host` is what to take
+    where the mapping has none.
+    """
+    try:
+        _check_name(node.name)
+        if sum(len(name) + len(text) for name, text in values.items()) > MAX_RECORD:
+            raise _RecordError(f"larger than {MAX_RECORD} bytes")
+        known: dict[str, object] = {
+            "address": _several(values.get(fields.address, "").strip(), fields.address),
+            "public_key": values.get(fields.public_key, "").strip(),
+            "region": values.get(fields.region, "").strip(),
+            "endpoint": values.get(fields.endpoint, "").strip(),
+            "ssh_host": values.get(fields.ssh_host, "").strip() or ssh_host,
+        }
+        return _registration(node, where, known, values, fields, create_index, modify_index)
+    except _RecordError as error:
+        shown = json.dumps(dict(sorted(values.items())), ensure_ascii=False)
+        return invalid(node, where, str(error), shown.encode(errors="replace"))
+
+
+def invalid(node: NodeId, where: str, reason: str, raw: bytes) -> InvalidRegistration:
+    """What is reported of a registration that cannot be read: its excerpt shows no key and no secret."""
+    # Far more than an excerpt is masked before it is cut, so that no cut can run through a key.
+    text = raw[: EXCERPT * 16].decode(errors="replace")
+    text = _SECRET_REST.sub(r"\1…", masked(text))
+    if _SECRET_NAME.search(node.name):  # a key such as <node>/private_key, read with the wrong layout
+        text = "[not shown]"
+    shown = NodeId(node.datacenter, _writable(node.name[:MAX_TEXT]))
+    return InvalidRegistration(shown, _writable(where[: 4 * MAX_TEXT]), reason, text[:EXCERPT])
+
+
+def _writable(text: str) -> str:
+    """The text without lone surrogates, which JSON can spell and no stream can write."""
+    return text.encode(errors="replace").decode()
+
+
+def _reading(parsed: Iterable[Registration | InvalidRegistration]) -> RegistryReading:
+    registrations: list[Registration] = []
+    unreadable: list[InvalidRegistration] = []
+    for one in parsed:
+        if isinstance(one, Registration):
+            registrations.append(one)
+        else:
+            unreadable.append(one)
+    return RegistryReading(tuple(registrations), tuple(unreadable))
+
+
+def _is_folder(item: KvItem) -> bool:
+    """Whether it is what the Consul UI makes of an empty folder, the prefix itself included."""
+    return item.key.endswith("/") and not item.value
+
+
+def _field_keys(
+    datacenter: str, prefix: str, items: Iterable[KvItem], fields: ConsulFields
+) -> Iterable[Registration | InvalidRegistration]:
+    folders: dict[str, dict[str, KvItem]] = {}
+    mapped = frozenset(fields.model_dump().values())
+    for item in items:
+        if _is_folder(item):
+            continue
+        name, slash, field = item.key[len(prefix) :].partition("/")
+        if slash:
+            folders.setdefault(name, {})[field] = item
+        else:
+            reason = "key has no field after the node's name; is consul.layout kv-json?"
+            yield invalid(NodeId(datacenter, name), item.key, reason, item.value or b"")
+    for name, folder in folders.items():
+        yield _folder(NodeId(datacenter, name), f"{prefix}{name}/", folder, fields, mapped)
+
+
+def _folder(
+    node: NodeId, where: str, folder: Mapping[str, KvItem], fields: ConsulFields, mapped: frozenset[str]
+) -> Registration | InvalidRegistration:
+    values: dict[str, str] = {}
+    for field, item in folder.items():
+        raw = item.value or b""
+        named = f"{field[:MAX_TEXT]}: ".encode(errors="replace") + raw
+        if len(raw) > MAX_RECORD:
+            return invalid(node, where, f"{field[:MAX_TEXT]}: larger than {MAX_RECORD} bytes", named)
+        try:
+            values[field] = raw.decode()
+        except UnicodeDecodeError:
+            if field in mapped:
+                return invalid(node, where, f"{field}: not UTF-8 text", named)
+    # The address is what two writers race for, so its key's indexes stand for the node.
+    address = folder.get(fields.address)
+    create_index, modify_index = (address.create_index, address.modify_index) if address else (None, None)
+    return parse_fields(node, where, values, fields, create_index, modify_index)
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise _RecordError("no node name: the key ends at the prefix")
+    if "/" in name:
+        raise _RecordError("key has a folder where a node is expected; is consul.layout kv-fields?")
+    if len(name) > MAX_TEXT:
+        raise _RecordError(f"node name: {len(name)} characters, more than {MAX_TEXT}")
+    if not name.isprintable():
+        raise _RecordError("node name: holds a control character, or another that does not print")
+
+
+def _json_object(value: bytes) -> Mapping[str, object]:
+    if not value:
+        raise _RecordError("empty value")
+    if len(value) > MAX_RECORD:
+        raise _RecordError(f"{len(value)} bytes, more than {MAX_RECORD}")
+    try:
+        document = json.loads(value.decode(), object_pairs_hook=_no_duplicates)
+    except UnicodeDecodeError:
+        raise _RecordError("not JSON: not UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise _RecordError(f"not JSON: {error.msg.removesuffix(' at')} at character {error.pos}") from None
+    except (ValueError, RecursionError):
+        raise _RecordError("not JSON that can be read: a number too long, or nested too deep") from None
+    if not isinstance(document, dict):
+        raise _RecordError("not a JSON object")
+    return document
+
+
+def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                break
+            seen.add(name)
+        # Readers differ in which of the two they take: the node may hold the one and its peers the other.
+        raise _RecordError(f"the name {json.dumps(name[:40])} stands twice")
+    return document
+
+
+def _at(document: Mapping[str, object], path: str) -> object:
+    """The value at a dotted path; None where there is none."""
+    value: object = document
+    for part in path.split("."):
+        if not isinstance(value, dict):
+            return None
+        value = value.get(part)
+    return value
+
+
+def _several(text: str, field: str) -> object:
+    if not text.startswith("["):
+        return [part for part in _SEPARATORS.split(text) if part]
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise _RecordError(f"{field}: begins like a JSON list, but is none") from None
+
+
+def _registration(
+    node: NodeId,
+    where: str,
+    known: Mapping[str, object],
+    others: Mapping[str, object],
+    fields: ConsulFields,
+    create_index: int | None,
+    modify_index: int | None,
+) -> Registration:
+    public_key = known["public_key"]
+    if public_key is None or public_key == "":
+        raise _RecordError(f"no public_key: field {fields.public_key} is missing")
+    if not isinstance(public_key, str):
+        raise _RecordError(f"{fields.public_key}: not text")
+    addresses = _addresses(known["address"], fields.address)
+    try:
+        key = parse_public_key(public_key)
+    except InvalidValue as error:
+        raise _RecordError(f"{fields.public_key}: {error}") from None
+    return Registration(
+        node=node,
+        public_key=key,
+        addresses=addresses,
+        region=_text(known["region"], fields.region),
+        endpoint=_text(known["endpoint"], fields.endpoint),
+        ssh_host=_text(known["ssh_host"], fields.ssh_host),
+        values=_values(others, fields),
+        where=where,
+        create_index=create_index,
+        modify_index=modify_index,
+    )
+
+
+def _addresses(value: object, field: str) -> tuple[Prefix, ...]:
+    if value is None or value in ("", []):
+        raise _RecordError(f"no address: field {field} is missing or empty")
+    texts = value if isinstance(value, list) else [value]
+    if len(texts) > MAX_ADDRESSES:
+        raise _RecordError(f"{field}: {len(texts)} addresses, more than {MAX_ADDRESSES}")
+    found: dict[Prefix, None] = {}
+    for position, text in enumerate(texts):
+        place = f"{field}[{position}]" if len(texts) > 1 else field
+        if not isinstance(text, str):
+            raise _RecordError(f"{place}: not text")
+        try:
+            found[parse_prefix(text)] = None
+        except InvalidValue as error:
+            raise _RecordError(f"{place}: {error}") from None
+    return tuple(found)
+
+
+def _text(value: object, field: str) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise _RecordError(f"{field}: not text")
+    if len(value) > MAX_TEXT:
+        raise _RecordError(f"{field}: {len(value)} characters, more than {MAX_TEXT}")
+    if not value.isprintable():
+        raise _RecordError(f"{field}: holds a control character, or another that does not print")
+    return value
+
+
+def _values(document: Mapping[str, object], fields: ConsulFields) -> Mapping[str, str]:
+    known = (fields.public_key, fields.address, fields.region, fields.endpoint, fields.ssh_host)
+    found = {
+        name: value
+        for name, value in document.items()
+        if isinstance(value, str)
+        and name not in known
+        and _HOST_TEXT.fullmatch(value)
+        and _VALUE_NAME.fullmatch(name)
+        and not _SECRET_NAME.search(name)
+    }
+    # Sorted, so that the same record gives the same value whatever the order it was written in.
+    return dict(sorted(found.items())[:MAX_VALUES])

@@ -1,0 +1,161 @@
+"""A registry in a `consul kv export` file: the same registrations as from the server, and honest gaps."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from auditor.config import ConsulSettings
+from auditor.errors import ConfigError, GapReason
+from auditor.models import Gap, RegistryReading
+from auditor.registry import file as file_module
+from auditor.registry.consul import ConsulRegistry
+from auditor.registry.file import FileRegistry, export_text
+from tests.parts import require
+from tests.parts.consul import HOW, ConsulServer, consul_binary
+from tests.registry.records_of import PREFIX, key_of, record
+
+
+async def read(path: Path, **settings: object) -> RegistryReading:
+    return await FileRegistry(path, ConsulSettings.model_validate(settings)).read()
+
+
+async def only_gap(path: Path, **settings: object) -> Gap:
+    reading = await read(path, **settings)
+    assert (reading.registrations, reading.invalid) == ((), ())
+    assert len(reading.gaps) == 1
+    assert reading.gaps[0].source == "file"
+    assert str(path) in reading.gaps[0].detail
+    return reading.gaps[0]
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    path = tmp_path / "export.json"
+    path.write_text(export_text({PREFIX + "b": record("b", "10.0.0.2"), PREFIX + "a": record("a")}))
+    return path
+
+
+def add(export: Path, *entries: object) -> None:
+    export.write_text(json.dumps([*json.loads(export.read_text()), *entries]))
+
+
+async def test_an_export_is_a_registry_without_indexes(export: Path) -> None:
+    reading = await read(export)
+    assert [str(one.node) for one in reading.registrations] == ["a", "b"]
+    assert [one.addresses for one in reading.registrations] == [("10.0.0.1/32",), ("10.0.0.2/32",)]
+    assert {(one.create_index, one.modify_index) for one in reading.registrations} == {(None, None)}
+    assert (reading.invalid, reading.gaps) == ((), ())
+
+
+async def test_nodes_stand_in_the_datacenter_that_the_configuration_names(export: Path) -> None:
+    assert {one.node.datacenter for one in (await read(export, datacenters=["dc1"])).registrations} == {"dc1"}
+    for several in (["*"], ["dc1", "dc2"], []):
+        reading = await read(export, datacenters=several)
+        assert {one.node.datacenter for one in reading.registrations} == {""}
+
+
+async def test_keys_outside_the_prefix_are_not_read(export: Path) -> None:
+    add(export, {"key": "wireguard/nodes-old/x", "flags": 0, "value": "%%%"})
+    reading = await read(export)
+    assert (len(reading.registrations), reading.invalid) == (2, ())
+
+
+async def test_one_key_a_field_is_read_from_a_file_too(tmp_path: Path) -> None:
+    path = tmp_path / "export.json"
+    path.write_text(
+        export_text({PREFIX + "a/ip": b"10.0.0.1", PREFIX + "a/public_key": key_of("a").encode()})
+    )
+    reading = await read(path, layout="kv-fields")
+    assert [one.public_key for one in reading.registrations] == [key_of("a")]
+
+
+async def test_an_entry_that_is_off_does_not_hide_the_others(export: Path) -> None:
+    add(export, {"key": PREFIX + "c", "flags": 0, "value": "%%%"}, {"key": PREFIX + "a", "value": ""})
+    reading = await read(export)
+    assert len(reading.registrations) == 2
+    assert [(one.node.name, one.reason) for one in reading.invalid] == [
+        ("c", "the value is not base64"),
+        ("a", "the key stands twice in the file"),
+    ]
+
+
+async def test_a_missing_file_is_a_gap(tmp_path: Path) -> None:
+    gap = await only_gap(tmp_path / "nowhere.json")
+    assert gap.reason is GapReason.REGISTRY_UNREADABLE
+    assert "No such file" in gap.detail
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hello", "{}", "[1]", '[{"value": ""}]', '[{"key": "a", "value": 5}]', "[" * 100_000, "\xff"]
+)
+async def test_a_file_that_is_no_export_is_a_gap(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "export.json"
+    path.write_text(text, encoding="latin-1")
+    assert (await only_gap(path)).reason is GapReason.REGISTRY_UNREADABLE
+
+
+async def test_an_empty_list_is_a_gap(tmp_path: Path) -> None:
+    path = tmp_path / "export.json"
+    path.write_text("[]")
+    assert (await only_gap(path)).reason is GapReason.REGISTRY_EMPTY
+
+
+async def test_a_file_with_no_key_under_the_prefix_is_a_gap(export: Path) -> None:
+    assert (await only_gap(export, prefix="other/")).reason is GapReason.PREFIX_NOT_FOUND
+
+
+async def test_a_file_with_empty_folders_only_is_a_gap(tmp_path: Path) -> None:
+    path = tmp_path / "export.json"
+    path.write_text(export_text({PREFIX: b"", PREFIX + "old/": b""}))
+    assert (await only_gap(path)).reason is GapReason.REGISTRY_EMPTY
+
+
+async def test_a_file_that_is_too_large_is_a_gap(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_module, "MAX_FILE", 100)
+    gap = await only_gap(export)
+    assert gap.reason is GapReason.REGISTRY_UNREADABLE
+    assert "larger" in gap.detail
+
+
+def test_a_file_has_no_catalog() -> None:
+    with pytest.raises(ConfigError, match="kv-json"):
+        FileRegistry(Path("x"), ConsulSettings(layout="catalog"))
+
+
+def test_an_export_is_written_in_consuls_own_form() -> None:
+    assert json.loads(export_text({"a/b": b"\xff"})) == [
+        {"key": "a/b", "flags": 0, "value": base64.b64encode(b"\xff").decode()}
+    ]
+
+
+def through_consul(server: ConsulServer, text: str) -> str:
+    """What the real `consul kv export` writes after the real `consul kv import` has read this."""
+    command, address = [str(consul_binary()), "kv"], f"-http-addr={server.url}"
+    subprocess.run([*command, "import", address, "-"], input=text, text=True, check=True, capture_output=True)
+    done = subprocess.run([*command, "export", address, PREFIX], text=True, check=True, capture_output=True)
+    return done.stdout
+
+
+@pytest.mark.xdist_group("consul")
+async def test_what_we_write_consul_imports_and_what_it_exports_we_read(tmp_path: Path) -> None:
+    """Both directions through the real command; server and file then give the same registrations."""
+    require("consul", consul_binary() is not None, HOW)
+    written = export_text({PREFIX + "a": record("a"), PREFIX + "b": b"not json"})
+    path = tmp_path / "export.json"
+    with ConsulServer(tmp_path / "server") as server:
+        exported = through_consul(server, written)
+        live = await ConsulRegistry(ConsulSettings(url=server.url), None).read()
+    assert json.loads(exported) == json.loads(written)
+    path.write_text(exported)
+    from_file = await read(path)
+    assert [replace(one, create_index=None, modify_index=None) for one in live.registrations] == list(
+        from_file.registrations
+    )
+    assert from_file.invalid == live.invalid
+    assert len(live.registrations) == len(live.invalid) == 1
