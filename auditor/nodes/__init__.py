@@ -1,0 +1,1 @@
+"""How nodes are asked for their live state: what runs on them, and the way there."""

@@ -1,0 +1,54 @@
+"""The fleet's nodes as the sweep knows them: something that can be asked for its live state."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+from auditor.models import Observation, Registration, RouteTable
+
+
+class TableStore:
+    """The route tables seen so far, each distinct one once, by digest.
+
+    A table is fetched by the first node that shows its digest; the others who show it meanwhile wait,
+    and one of them fetches it if the first one fails. So the number of texts that cross the wire is the
+    number of distinct tables, whatever the number of nodes.
+    """
+
+    def __init__(self) -> None:
+        self.tables: dict[str, RouteTable] = {}
+        self._fetching: dict[str, asyncio.Lock] = {}
+
+    def add(self, table: RouteTable) -> str:
+        """Keeps a table whose text is at hand; returns its digest."""
+        digest = table.digest
+        self.tables.setdefault(digest, table)
+        return digest
+
+    async def obtain(self, digest: str, fetch: Callable[[], Awaitable[RouteTable]]) -> str:
+        """The digest of the table that the node holds: the given one, or what `fetch` found instead.
+
+        `fetch` is awaited only if no table has the digest yet. A table may change between digest and
+        text; then the text counts, under its own digest.
+        """
+        if digest in self.tables:
+            return digest
+        lock = self._fetching.setdefault(digest, asyncio.Lock())
+        async with lock:
+            if digest in self.tables:
+                return digest
+            return self.add(await fetch())
+
+
+class NodeSource(Protocol):
+    """A way to nodes. One implementation speaks SSH."""
+
+    def expect(self, registrations: Iterable[Registration]) -> None:
+        """Tells, before any is asked, who belongs to the mesh: their mesh addresses are no way to them."""
+        ...
+
+    async def observe(self, registration: Registration, tables: TableStore) -> Observation:
+        """Looks at one node once. Raises `ProbeError` with its `GapReason`; bounded in time and size."""
+        ...

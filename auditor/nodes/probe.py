@@ -1,0 +1,384 @@
+"""What is asked of a node and how its answer is read: pure functions around `probe.sh`.
+
+An answer is lines between `wgaudit-probe/1 begin` and `wgaudit-probe/1 end`. It counts whole or not at
+all: an `error` line, a missing end or one line that `wg` would not print makes it a `ProbeError`.
+Everything in it is untrusted.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Literal, NoReturn
+
+from auditor.addresses import InvalidValue, Prefix, PublicKey, parse_prefix, parse_public_key, shown
+from auditor.errors import ConfigError, GapReason, ProbeError
+from auditor.masking import masked
+from auditor.models import Device, RouteTable
+
+VERSION = "wgaudit-probe/1"
+Mode = Literal["digest", "text"]
+
+MAX_NOISE = 64 * 1024
+"""Bytes that a node's start-up files may print before the answer begins."""
+MAX_ADDRESSES = 1024
+MAX_DETAIL = 200
+MAX_REGION = 100
+
+_BEGIN = f"\n{VERSION} begin\n".encode()
+_END = f"{VERSION} end\n".encode()
+_TABLE = b"table\n"
+_REASONS = {
+    "sudo": GapReason.SUDO,
+    "no-wg": GapReason.NO_WG,
+    "no-device": GapReason.NO_DEVICE,
+    "unreadable": GapReason.UNREADABLE_OUTPUT,
+}
+
+_KEY = rb"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]="
+_OCTET = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+# Host prefixes of IPv4 are checked whole right here; all others are looked at one by one, once each.
+_TABLE_TEXT = re.compile(
+    rb"(?:" + _KEY + rb"\t(?:" + _OCTET + rb"(?:\." + _OCTET + rb"){3}/[0-9]{1,2}"
+    rb"|[0-9a-f]{0,4}:[0-9a-f:]{1,38}(?:\.[0-9.]{5,11})?/[0-9]{1,3}|\(none\))\n)*+"
+)
+_OTHER_PREFIX = re.compile(rb"\t([0-9.]+/(?!32\n)[0-9]+|[0-9a-f]*:[0-9a-f:.]*/[0-9]+)\n")
+_NONE_AND_MORE = re.compile(rb"^(.{44}\t)\(none\)\n\1", re.MULTILINE)
+_ENDPOINT = re.compile(
+    r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-f:.]{2,45}(?:%[A-Za-z0-9_=+.\-]{1,15})?\]):[0-9]{1,5}"
+)
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One exec on a node: its command line, and what goes into its standard input."""
+
+    command: str
+    """Plain words: whatever the login shell is, there is nothing in it to expand or quote."""
+    stdin: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One whole answer of a node. Either `digest` or `table` is there; neither: it cannot digest."""
+
+    device: Device
+    digest: str | None = None
+    """sha256 of its route table, in hex."""
+    table: RouteTable | None = None
+    region: str | None = None
+    """What the region command printed; None if it printed nothing or was not asked for."""
+    endpoints: Mapping[PublicKey, str] | None = None
+    """None: not asked for."""
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+def inline_request(
+    mode: Mode, *, device: str, sudo: bool = False, endpoints: bool = False, region_command: str = ""
+) -> Request:
+    """The probe travelling along: over standard input, so never in a process list and never quoted twice."""
+    command = (
+        f"exec /bin/sh -s -- {VERSION} {mode} device={device} sudo={_yes(sudo)} endpoints={_yes(endpoints)}"
+    )
+    return Request(command, (_head(region_command=region_command) + _body()).encode())
+
+
+def installed_request(mode: Mode, *, endpoints: bool = False) -> Request:
+    """The probe being installed on the node: only the mode is said."""
+    return Request(f"{VERSION} {mode}{' endpoints' if endpoints else ''}", b"")
+
+
+def probe_script(device: str, sudo: bool, region_command: str) -> str:
+    """The file to install on a node, for `command="…",restrict` in authorized_keys.
+
+    Device, sudo and region command are fixed in it; who connects can choose the mode and nothing else.
+    """
+    head = _head(installed="yes", device=device, sudo=_yes(sudo), region_command=region_command)
+    return f"#!/bin/sh\n{head}{_body()}"
+
+
+def read_request(command: str) -> tuple[Mode, bool]:
+    """Mode and whether endpoints are wanted, from a `Request.command`. Raises `ValueError`.
+
+    For servers that answer without a shell, such as the demo's.
+    """
+    words = command.removeprefix("exec /bin/sh -s -- ").split(" ")
+    if len(words) >= 2 and words[0] == VERSION:
+        endpoints = any(word in ("endpoints", "endpoints=yes") for word in words[2:])
+        if words[1] == "digest":
+            return "digest", endpoints
+        if words[1] == "text":
+            return "text", endpoints
+    raise ValueError("not a request of the probe")
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _head(**variables: str) -> str:
+    lines = []
+    for name, value in variables.items():
+        if "\0" in value:
+            raise ConfigError(f"{name}: a NUL character cannot be part of a command")
+        lines.append(f"{name}={shlex.quote(value)}\n")
+    return "".join(lines)
+
+
+@lru_cache(maxsize=1)
+def _body() -> str:
+    return resources.files(__package__).joinpath("probe.sh").read_text(encoding="utf-8")
+
+
+# --- the canonical table --------------------------------------------------------------------------
+
+
+def canonical_table(device: Device, allowed_ips: str) -> RouteTable:
+    """The route table as the probe makes it, from the output of `wg show DEVICE allowed-ips`.
+
+    Raises `ProbeError` (unreadable-output) for a line that `wg` would not print.
+    """
+    lines = _own_lines(device)
+    for line in allowed_ips.splitlines():
+        key, tab, prefixes = line.partition("\t")
+        if not tab or not prefixes.strip():
+            _unreadable("a line of allowed-ips without key or prefix", line)
+        lines |= {
+            f"{key}\t{prefix}" for prefix in ([prefixes] if prefixes == "(none)" else prefixes.split(" "))
+        }
+    text = b"".join(sorted(line.encode() + b"\n" for line in lines))
+    return _checked_table(text, device)
+
+
+def _own_lines(device: Device) -> set[str]:
+    return {f"{device.public_key}\t{address}" for address in device.addresses} or {
+        f"{device.public_key}\t(none)"
+    }
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def parse_answer(data: bytes, device_name: str) -> Answer:
+    """Reads what an exec printed. Raises `ProbeError` with the reason; never gives part of an answer."""
+    framed = b"\n" + data
+    begin = framed.find(_BEGIN, 0, MAX_NOISE + len(_BEGIN))
+    if begin < 0:
+        _unreadable("no answer of the probe", _first_line(data) or "nothing was printed")
+    body = framed[begin + len(_BEGIN) :]
+    # The end is asked for first: an error line that was cut short is no reason, only a sign.
+    if not body.endswith(_END) or (len(body) > len(_END) and body[-len(_END) - 1 : -len(_END)] != b"\n"):
+        _unreadable("the answer is cut short or something follows it", _last_line(body))
+    body = body[: -len(_END)]
+    _raise_error_line(body)
+    head, table_mark, text = _split_table(body)
+    answer = _Fields(device_name).read(_decoded(head).split("\n")[:-1])
+    if (answer.digest is not None or answer.undigested) == table_mark:
+        _unreadable("the answer has neither digest nor table, or both", _last_line(head))
+    device = answer.device()
+    table = _checked_table(text, device) if table_mark else None
+    return Answer(device, answer.digest, table, answer.region, answer.endpoints())
+
+
+def format_answer(answer: Answer) -> bytes:
+    """An answer as a node prints it: the inverse of `parse_answer`, for servers that answer without a shell."""
+    lines = [f"{VERSION} begin", f"key {answer.device.public_key}"]
+    lines += [f"address {shown(address)}" for address in answer.device.addresses]
+    if answer.region is not None:
+        lines.append(f"region {answer.region}")
+    if answer.endpoints is not None:
+        lines += [f"endpoint {key} {endpoint}" for key, endpoint in answer.endpoints.items()]
+        lines.append(f"endpoints {len(answer.endpoints)}")
+    lines.append(f"digest {answer.digest or 'none'}" if answer.table is None else "table")
+    text = answer.table.text if answer.table is not None else b""
+    return b"\n" + "".join(f"{line}\n" for line in lines).encode() + text + _END
+
+
+def format_failure(reason: GapReason, detail: str) -> bytes:
+    """A failure as a node prints it. Raises `ValueError` for a reason that a node cannot have."""
+    for word, known in _REASONS.items():
+        if known == reason:
+            return f"\n{VERSION} begin\nerror {word} {detail}\n".encode() + _END
+    raise ValueError(f"not a node's own reason: {reason}")
+
+
+def cleaned(text: bytes | str) -> str:
+    """One line of a node's text, fit for a gap's detail: bounded, without control characters or keys."""
+    if isinstance(text, bytes):
+        text = text[: 4 * MAX_DETAIL].decode("utf-8", "replace")
+    # A wrapper in wg's place may print anything. The node has cut the text too, perhaps through a key.
+    text = masked(text[: 4 * MAX_DETAIL], cut=len(text) >= MAX_DETAIL)[:MAX_DETAIL]
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text).strip()
+
+
+class _Fields:
+    """The lines before the table, gathered; each may stand there as often as the probe prints it."""
+
+    def __init__(self, device_name: str) -> None:
+        self._name = device_name
+        self._key: PublicKey | None = None
+        self._addresses: dict[Prefix, None] = {}
+        self._endpoints: dict[PublicKey, str] = {}
+        self._endpoint_count: int | None = None
+        self._seen: set[str] = set()
+        self.digest: str | None = None
+        self.undigested = False
+        self.region: str | None = None
+
+    def read(self, lines: Iterable[str]) -> _Fields:
+        for line in lines:
+            word, _, value = line.partition(" ")
+            if word not in ("address", "endpoint"):
+                if word in self._seen:
+                    _unreadable(f"a second line {word}", line)
+                self._seen.add(word)
+            try:
+                self._take(word, value)
+            except InvalidValue as error:
+                _unreadable(f"{word}: {error}", line)
+        return self
+
+    def _take(self, word: str, value: str) -> None:
+        match word:
+            case "key":
+                self._key = parse_public_key(value)
+            case "address":
+                self._address(value)
+            case "region":
+                if len(value) > MAX_REGION or not value.isprintable():
+                    raise InvalidValue(f"not one line of at most {MAX_REGION} printable characters")
+                self.region = value.strip() or None
+            case "endpoint":
+                self._endpoint(value)
+            case "endpoints":
+                if not (value.isascii() and value.isdigit() and len(value) <= 9):
+                    raise InvalidValue("not a number")
+                self._endpoint_count = int(value)
+            case "digest":
+                self._digest(value)
+            case _:
+                raise InvalidValue("the probe prints no such line")
+
+    def _digest(self, value: str) -> None:
+        self.undigested = value == "none"
+        if not self.undigested:
+            if _DIGEST.fullmatch(value) is None:
+                raise InvalidValue("not 64 hex digits")
+            self.digest = value
+
+    def _endpoint(self, value: str) -> None:
+        key, _, endpoint = value.partition(" ")
+        if _ENDPOINT.fullmatch(endpoint) is None:
+            raise InvalidValue("not ip:port")
+        self._endpoints[parse_public_key(key)] = endpoint
+
+    def _address(self, value: str) -> None:
+        if "/" in value:
+            raise InvalidValue("an own address has no length")
+        prefix = parse_prefix(value)
+        if shown(prefix) != value:
+            raise InvalidValue("not in canonical form")
+        self._addresses[prefix] = None
+        if len(self._addresses) > MAX_ADDRESSES:
+            raise InvalidValue(f"more than {MAX_ADDRESSES}")
+
+    def device(self) -> Device:
+        if self._key is None:
+            _unreadable("the answer has no line key", "")
+        return Device(self._name, self._key, tuple(self._addresses))
+
+    def endpoints(self) -> Mapping[PublicKey, str] | None:
+        if self._endpoint_count is None and not self._endpoints:
+            return None
+        if self._endpoint_count != len(self._endpoints):
+            _unreadable("endpoints are missing", f"{len(self._endpoints)} of {self._endpoint_count}")
+        return self._endpoints
+
+
+def _split_table(body: bytes) -> tuple[bytes, bool, bytes]:
+    if body.startswith(_TABLE):
+        return b"", True, body[len(_TABLE) :]
+    head, mark, text = body.partition(b"\n" + _TABLE)
+    return (head + b"\n", True, text) if mark else (body, False, b"")
+
+
+def _checked_table(text: bytes, device: Device) -> RouteTable:
+    match = _TABLE_TEXT.match(text)
+    if match is None or match.end() != len(text):
+        rest = text[match.end() :] if match else text
+        _unreadable("a line of the table that wg would not print", _first_line(rest))
+    for prefix in set(_OTHER_PREFIX.findall(text)):
+        _check_prefix(prefix)
+    lines = text.splitlines()
+    if not all(map(operator.lt, lines, lines[1:])):
+        _unreadable("the table is not sorted, or has a line twice", "")
+    if _NONE_AND_MORE.search(text) is not None:
+        _unreadable("the table has a key with both (none) and a prefix", "")
+    own = {line.encode() for line in _own_lines(device)}
+    key = device.public_key.encode() + b"\t"
+    if {line for line in lines if line.startswith(key)} != own:
+        _unreadable("the table's own lines are not the device's addresses", "")
+    return RouteTable(text)
+
+
+@lru_cache(maxsize=100_000)
+def _check_prefix(prefix: bytes) -> None:
+    """Whether this is exactly how `wg` prints a prefix. Fleets share prefixes, so each is looked at once."""
+    text = prefix.decode("ascii")
+    try:
+        if parse_prefix(text) == text:
+            return
+    except InvalidValue as error:
+        # Not an address that a registration may hold, yet wg takes and prints it like any other.
+        if text.startswith("::ffff:") and _is_mapped(text):
+            return
+        _unreadable(f"the table has a bad prefix: {error}", text)
+    _unreadable("the table has a prefix that is not in canonical form", text)
+
+
+def _is_mapped(text: str) -> bool:
+    address, _, length = text.removeprefix("::ffff:").partition("/")
+    if not length.isdigit() or not 96 <= int(length) <= 128:
+        return False
+    try:
+        inner = parse_prefix(f"{address}/{int(length) - 96}")
+    except InvalidValue:
+        return False
+    return f"::ffff:{inner.rpartition('/')[0]}/{length}" == text
+
+
+def _raise_error_line(body: bytes) -> None:
+    start = 0 if body.startswith(b"error ") else body.find(b"\nerror ") + 1
+    if not body.startswith(b"error ", start):
+        return
+    _, reason, *detail = body[start:].partition(b"\n")[0].split(b" ", 2)
+    known = _REASONS.get(reason[:20].decode("ascii", "replace"), GapReason.UNREADABLE_OUTPUT)
+    raise ProbeError(known, cleaned(detail[0] if detail else b"") or "no detail was given")
+
+
+def _decoded(head: bytes) -> str:
+    try:
+        return head.decode("utf-8")
+    except UnicodeDecodeError:
+        _unreadable("the answer is not text", "")
+
+
+def _first_line(data: bytes) -> str:
+    return cleaned(data.lstrip().partition(b"\n")[0])
+
+
+def _last_line(data: bytes) -> str:
+    return cleaned(data[-4 * MAX_DETAIL :].rstrip().rpartition(b"\n")[2])
+
+
+def _unreadable(what: str, shown_text: str) -> NoReturn:
+    line = cleaned(shown_text)
+    raise ProbeError(GapReason.UNREADABLE_OUTPUT, f"{what}: {line}" if line else what)

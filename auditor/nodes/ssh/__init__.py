@@ -1,0 +1,5 @@
+"""Nodes over SSH; the only place, beside the demo's servers, that knows the SSH library."""
+
+from auditor.nodes.ssh.nodes import SshNodes
+
+__all__ = ["SshNodes"]

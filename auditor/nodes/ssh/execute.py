@@ -1,0 +1,116 @@
+"""One command on an open connection: bounded in bytes and seconds, its output taken as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import asyncssh
+
+from auditor.errors import GapReason, ProbeError
+from auditor.nodes.probe import Request, cleaned
+
+_ERRORS_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a command left behind."""
+
+    data: bytes
+    errors: bytes
+    """The beginning of its standard error; for details only."""
+    ended: str
+    """`exit 0`, `signal KILL` …"""
+
+
+class _Session(asyncssh.SSHClientSession[bytes]):
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._channel: asyncssh.SSHClientChannel[bytes] | None = None
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.chunks: list[bytes] = []
+        self.errors = b""
+        self.size = 0
+        self.too_large = False
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        self._channel = chan
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        self.size += len(data)
+        if self.size > self._limit:
+            self.too_large = True
+            self.chunks.clear()
+            if self._channel is not None:
+                self._channel.pause_reading()
+            self._finish(None)
+        elif datatype is None:
+            self.chunks.append(data)
+        else:
+            self.errors = (self.errors + data)[:_ERRORS_KEPT]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._finish(exc)
+
+    def _finish(self, exc: Exception | None) -> None:
+        if not self.finished.done():
+            if exc is None:
+                self.finished.set_result(None)
+            else:
+                self.finished.set_exception(exc)
+
+
+async def execute(
+    connection: asyncssh.SSHClientConnection, request: Request, *, seconds: float, limit: int, where: str
+) -> Output:
+    """Runs one request. Raises `ProbeError`: command-timeout, output-too-large, connection-lost, ssh-protocol."""
+    session = _Session(limit)
+    channel: asyncssh.SSHClientChannel[bytes] | None = None
+    try:
+        async with asyncio.timeout(seconds):
+            channel, _ = await connection.create_session(
+                lambda: session, request.command, encoding=None, request_pty=False
+            )
+            _send(channel, request.stdin)
+            await session.finished
+    except TimeoutError:
+        if channel is not None:
+            # OpenSSH passes this on for users other than root, and never to a forced command: for those, a
+            # hung command stays on the node until it ends by itself or writes into the closed channel.
+            channel.kill()
+        raise ProbeError(
+            GapReason.COMMAND_TIMEOUT, f"{where}: the probe did not end within {seconds:g} s"
+        ) from None
+    except asyncssh.ChannelOpenError as error:
+        raise ProbeError(
+            GapReason.SSH_PROTOCOL, f"{where}: the server runs no command: {cleaned(str(error))}"
+        ) from None
+    except (asyncssh.Error, OSError) as error:
+        raise ProbeError(
+            GapReason.CONNECTION_LOST, f"{where}: while the probe ran: {cleaned(str(error))}"
+        ) from None
+    if session.too_large:
+        channel.kill()
+        raise ProbeError(
+            GapReason.OUTPUT_TOO_LARGE, f"{where}: more than {limit} bytes; ssh.max_output sets the bound"
+        )
+    return Output(b"".join(session.chunks), session.errors, _ended(channel))
+
+
+def _send(channel: asyncssh.SSHClientChannel[bytes], data: bytes) -> None:
+    try:
+        if data:
+            channel.write(data)
+        channel.write_eof()
+    except BrokenPipeError:
+        # The command is gone already (no shell, a closed account): its output and status say why.
+        return
+
+
+def _ended(channel: asyncssh.SSHClientChannel[bytes]) -> str:
+    signal = channel.get_exit_signal()
+    if signal is not None:
+        return f"signal {cleaned(signal[0])}"
+    status = channel.get_exit_status()
+    return "no exit status" if status is None else f"exit {status}"

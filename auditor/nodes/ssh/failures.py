@@ -1,0 +1,126 @@
+"""What went wrong on the way to a node, as the one `ProbeError` that tells a person what to do."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+from pathlib import Path
+
+import asyncssh
+
+from auditor.errors import GapReason, ProbeError
+from auditor.nodes.probe import cleaned
+
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
+_OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
+_LOST = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
+
+# Any of these may come out of the SSH library for what a server or a network does.
+EXPECTED = (OSError, asyncssh.Error, asyncssh.KeyImportError, ValueError)
+
+
+class Watch(asyncssh.SSHClient):
+    """Sees how far a connection came and which host key was shown; trusts nothing by itself."""
+
+    def __init__(self) -> None:
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self.shown: asyncssh.SSHKey | None = None
+        self.authority: asyncssh.SSHKey | None = None
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self._connection = conn
+
+    @property
+    def connected(self) -> bool:
+        """Whether there was a connection at all."""
+        return self._connection is not None
+
+    def ended_before_host_key(self, error: Exception) -> bool:
+        """Whether an SSH server answered and then ended the talk before it had shown a key."""
+        return (
+            isinstance(error, (asyncssh.KeyExchangeFailed, asyncssh.ConnectionLost, ConnectionResetError))
+            and self._connection is not None
+            and self._connection.get_extra_info("server_version") is not None
+            and self._connection.get_server_host_key() is None
+        )
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002  (the library's words)
+        self.shown = key
+        return False
+
+    def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002
+        self.authority = key
+        return False
+
+
+def host_key_detail(error: Exception, watch: Watch, known: int, where: str, file: Path) -> str:
+    """Unknown, changed or not signed: which key was shown, which file decided, what to do."""
+    if watch.authority is not None:
+        shown = f"a certificate by authority {watch.authority.get_fingerprint()}"
+        return f"{where} shows {shown}, which {file} does not list as @cert-authority for it"
+    if watch.shown is None:
+        # Revoked, expired, for another name, or of a kind that the known key is not.
+        return f"{where}: {cleaned(str(error))} ({file})"
+    shown = f"{watch.shown.get_algorithm()} {watch.shown.get_fingerprint()}"
+    if known:
+        return f"{where} shows {shown}, but {file} holds another key for it: reinstalled, or not that server"
+    return f"{where} shows {shown}, and {file} has no key for it: verify it there, then add it (ssh-keyscan)"
+
+
+def from_connecting(error: Exception, where: str) -> ProbeError:
+    """Maps what connecting and logging in raised; host keys apart, which `host_key_detail` words."""
+    said = cleaned(str(error))
+    match error:
+        case socket.gaierror():
+            return ProbeError(GapReason.RESOLVE, f"{where}: {error.strerror or said}")
+        case TimeoutError():
+            return ProbeError(GapReason.CONNECT_TIMEOUT, f"{where}: no answer in time")
+        case asyncssh.PermissionDenied():
+            return ProbeError(GapReason.AUTH, f"{where}: {said}")
+        case asyncssh.ConnectionLost():
+            return ProbeError(GapReason.CONNECTION_LOST, f"{where}: connection lost during login: {said}")
+        case asyncssh.ChannelOpenError():
+            return _from_jump(said, where)
+        case asyncssh.DisconnectError() if "authentication failures" in error.reason:
+            return ProbeError(GapReason.AUTH, f"{where}: {said}; name the key in ssh.identity_files")
+        case asyncssh.Error():
+            return ProbeError(GapReason.SSH_PROTOCOL, f"{where}: {said}")
+        case asyncssh.KeyImportError():
+            return ProbeError(GapReason.AUTH, f"{where}: an identity that ssh's configuration names: {said}")
+        case OSError():
+            return _from_os(error, where)
+    # The library's word for a line of ssh's configuration that it cannot follow.
+    return ProbeError(GapReason.SSH_PROTOCOL, f"{where}: {said}")
+
+
+def _from_os(error: OSError, where: str) -> ProbeError:
+    # A name with several addresses fails with all their errors in one text and no number.
+    numbers = {error.errno} if error.errno else {int(number) for number in _ERRNO.findall(str(error))}
+    text = cleaned(error.strerror or str(error))
+    if numbers.intersection(_OUT_OF_FILES):
+        return ProbeError(
+            GapReason.INTERNAL, f"{where}: {text} here; lower ssh.concurrency or raise `ulimit -n`"
+        )
+    if errno.ECONNREFUSED in numbers:
+        return ProbeError(GapReason.CONNECT_REFUSED, f"{where}: connection refused")
+    if errno.ETIMEDOUT in numbers:
+        return ProbeError(GapReason.CONNECT_TIMEOUT, f"{where}: no answer in time")
+    if numbers.intersection(_LOST):
+        return ProbeError(GapReason.CONNECTION_LOST, f"{where}: {text}")
+    return ProbeError(GapReason.UNREACHABLE, f"{where}: {text}")
+
+
+def _from_jump(said: str, where: str) -> ProbeError:
+    """The jump host could not open the way on; it says why in the words of its own resolver and kernel."""
+    lowered = said.lower()
+    reason = GapReason.UNREACHABLE
+    if "refused" in lowered:
+        reason = GapReason.CONNECT_REFUSED
+    elif "timed out" in lowered:
+        reason = GapReason.CONNECT_TIMEOUT
+    elif "name or service" in lowered or "name resolution" in lowered or "unknown host" in lowered:
+        reason = GapReason.RESOLVE
+    elif "prohibited" in lowered:
+        reason = GapReason.SSH_PROTOCOL
+    return ProbeError(reason, f"{where}: the jump host says: {said}")

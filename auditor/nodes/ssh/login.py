@@ -1,0 +1,217 @@
+"""Everything that logging in needs, read from disk once: identities, agent, known hosts, ssh's own configuration."""
+
+from __future__ import annotations
+
+import copy
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncssh
+
+from auditor.config import SshSettings
+from auditor.errors import ConfigError
+from auditor.nodes.known_hosts import lines_for, split_hashed
+from auditor.nodes.probe import cleaned
+
+_FIRST_CIPHER = "^aes128-gcm@openssh.com"
+"""Costs the client a sixth less than the library's first choice, where both sides have it."""
+
+
+class KnownHosts:
+    """One known_hosts file, parsed once. Raises `ConfigError` if it cannot be read: nothing is trusted unseen."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        try:
+            plain, self._hashed = split_hashed(file.read_text(encoding="utf-8"))
+            self._plain = asyncssh.import_known_hosts(plain)
+        except OSError as error:
+            raise ConfigError(
+                f"ssh.known_hosts: cannot read {file}: {error.strerror}; "
+                "gather the nodes' host keys with ssh-keyscan, verify them, and name the file there"
+            ) from None
+        except (ValueError, asyncssh.KeyImportError) as error:
+            raise ConfigError(f"ssh.known_hosts: {file}: {cleaned(str(error))}") from None
+
+    def lookup(self) -> Lookup:
+        """For one connection."""
+        return Lookup(self)
+
+    def keys_for(
+        self, host: str, address: str, port: int | None
+    ) -> tuple[list[asyncssh.SSHKey], list[asyncssh.SSHKey], list[asyncssh.SSHKey]]:
+        """Trusted host keys, certificate authorities and revoked keys."""
+        keys, authorities, revoked = (list(found) for found in self._plain.match(host, address, port)[:3])
+        for line in lines_for(self._hashed, host, address, port):
+            try:
+                key = asyncssh.import_public_key(line.key)
+            except asyncssh.KeyImportError:
+                # A kind of key that this library does not know cannot be trusted, nor shown by the server.
+                continue
+            {"": keys, "@cert-authority": authorities, "@revoked": revoked}[line.marker].append(key)
+        return keys, authorities, revoked
+
+
+class Lookup:
+    """What the SSH library calls to know a server's keys; remembers how many there were."""
+
+    def __init__(self, known: KnownHosts) -> None:
+        self._known = known
+        self.found = 0
+
+    def __call__(
+        self, host: str, address: str, port: int | None
+    ) -> tuple[list[asyncssh.SSHKey], list[asyncssh.SSHKey], list[asyncssh.SSHKey]]:
+        keys = self._known.keys_for(host, address, port)
+        self.found = len(keys[0]) + len(keys[1])
+        return keys
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How to reach one host, after ssh's own configuration has had its say."""
+
+    options: asyncssh.SSHClientConnectionOptions
+    host: str
+    """As named; ssh's configuration may put another host in its place."""
+    port: int
+    user: str
+    jump: str
+    """`[user@]host[:port],…`; empty: none."""
+
+    def __str__(self) -> str:
+        place = f"{self.options.host or self.host}:{self.port}"
+        return place if self.options.host in ("", self.host) else f"{self.host} ({place})"
+
+
+class Login:
+    """Built once from the settings. Raises `ConfigError` with one clear line."""
+
+    def __init__(self, settings: SshSettings) -> None:
+        self._settings = settings
+        self.known_hosts = KnownHosts(settings.known_hosts)
+        self._config = _config_file(settings)
+        self._keys, agent_keys = _identities(settings)
+        self._base = asyncssh.SSHClientConnectionOptions(
+            config=None,
+            known_hosts=self.known_hosts.lookup(),
+            client_keys=list(self._keys) or (),
+            agent_path=() if settings.agent else None,
+            agent_identities=agent_keys or (),
+            preferred_auth=["publickey"],
+            password_auth=False,
+            kbdint_auth=False,
+            host_based_auth=False,
+            gss_auth=False,
+            gss_kex=False,
+            gss_host=None,
+            x509_trusted_certs=None,
+            x509_trusted_cert_paths=[],
+            agent_forwarding=False,
+            x11_forwarding=False,
+            request_pty=False,
+            env=None,
+            send_env=None,
+            command=None,
+            encoding=None,
+            compression_algs=["none"],
+            canonicalize_hostname=False,
+            encryption_algs=_FIRST_CIPHER,
+            connect_timeout=None,
+            login_timeout=0,
+            keepalive_interval=0,
+        )
+        if self._config is None and not self._keys:
+            # The default identities, too, are read once and not for each node.
+            self._keys = tuple(self._base.client_keys or ())
+        self._check_config()
+
+    async def way(self, host: str, port: int | None, *, user: str | None = None, jumped: bool = False) -> Way:
+        """How to reach a host. `jumped`: it is itself a jump host, so no further one is looked for."""
+        settings = self._settings
+        if user is None and not jumped and "user" in settings.model_fields_set:
+            user = settings.user
+        jump = "" if jumped else settings.proxy_jump
+        if self._config is None:
+            return Way(self._base, host, port or 22, user or self._default_user(jumped), jump)
+        options = await asyncssh.SSHClientConnectionOptions.construct(
+            self._base,
+            config=[str(self._config)],
+            host=host,
+            port=port or (),
+            username=user or (),
+            encryption_algs=(),
+        )
+        user = user or _text(options.config.get("User")) or self._default_user(jumped)
+        if not jump and not jumped:
+            jump = _text(options.tunnel)
+        return Way(options, host, options.port, user, jump)
+
+    def _default_user(self, jumped: bool) -> str:
+        return self._base.username if jumped else self._settings.user
+
+    def keys(self) -> list[asyncssh.SSHKeyPair] | tuple[()]:
+        """The identities for one connection. Copies: the library notes in each what that server can do."""
+        return [copy.copy(key) for key in self._keys] or ()
+
+    def _check_config(self) -> None:
+        """Only blocks that match are read by the library, so this finds what holds for every host."""
+        if self._config is None:
+            return
+        try:
+            asyncssh.SSHClientConnectionOptions(self._base, config=[str(self._config)], host="node.invalid")
+        except OSError as error:
+            raise ConfigError(f"ssh.config_file: cannot read {self._config}: {error.strerror}") from None
+        except (ValueError, asyncssh.Error, asyncssh.KeyImportError) as error:
+            raise ConfigError(f"ssh.config_file: {cleaned(str(error))}") from None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _config_file(settings: SshSettings) -> Path | None:
+    file = settings.config_file
+    if file is None:
+        return None
+    if not file.is_file():
+        if "config_file" in settings.model_fields_set:
+            raise ConfigError(f"ssh.config_file: no file at {file}")
+        return None
+    return file
+
+
+def _identities(settings: SshSettings) -> tuple[tuple[asyncssh.SSHKeyPair, ...], list[bytes]]:
+    """Key pairs of the named files, and the public keys for which the agent may be asked."""
+    pairs: list[asyncssh.SSHKeyPair] = []
+    public: list[bytes] = []
+    for file in settings.identity_files:
+        try:
+            loaded = asyncssh.load_keypairs(str(file))
+        except OSError as error:
+            raise ConfigError(
+                f"ssh.identity_files: cannot read {error.filename or file}: {error.strerror}"
+            ) from None
+        except (asyncssh.KeyEncryptionError, asyncssh.KeyImportError, ValueError) as error:
+            public.append(_held_by_agent(file, settings, error))
+        else:
+            pairs.extend(loaded)
+            public.extend(pair.public_data for pair in loaded)
+    return tuple(pairs), public
+
+
+def _held_by_agent(file: Path, settings: SshSettings, error: Exception) -> bytes:
+    """The public half of an identity that cannot be opened here, if an agent may hold the private one."""
+    if "assphrase" not in str(error) and not isinstance(error, asyncssh.KeyEncryptionError):
+        raise ConfigError(f"ssh.identity_files: {file}: {cleaned(str(error))}") from None
+    half = file.with_name(f"{file.name}.pub")
+    if settings.agent and os.environ.get("SSH_AUTH_SOCK"):
+        try:
+            return asyncssh.read_public_key(str(half)).public_data
+        except (OSError, asyncssh.KeyImportError):
+            pass
+    raise ConfigError(
+        f"ssh.identity_files: {file} is protected by a passphrase; add it to an ssh-agent (with {half.name} "
+        "beside it), or name a key without one"
+    ) from None

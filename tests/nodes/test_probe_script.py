@@ -1,0 +1,413 @@
+"""The script that runs on nodes, run in every POSIX shell and awk that this machine has."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from auditor.errors import GapReason, ProbeError
+from auditor.nodes.probe import Answer, Mode, canonical_table, inline_request, parse_answer, probe_script
+from tests.nodes.stubs import StubNode, key
+
+_SHELLS = [
+    [path, *rest]
+    for name, *rest in (["dash"], ["bash", "--posix"], ["bash"], ["busybox", "sh"])
+    if (path := shutil.which(name))
+]
+_AWKS = [
+    [path, *rest] for name, *rest in (["mawk"], ["gawk"], ["busybox", "awk"]) if (path := shutil.which(name))
+]
+TWO_PEERS = ((2, "10.0.0.2/32"), (3, "10.0.0.3/32 10.1.0.0/16"))
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> StubNode:
+    return StubNode(tmp_path / "node", peers=TWO_PEERS)
+
+
+@pytest.fixture(
+    params=_SHELLS, ids=lambda words: "-".join(Path(words[0]).name if w == words[0] else w for w in words)
+)
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    words: list[str] = request.param
+    return words
+
+
+def output(
+    node: StubNode, mode: Mode = "digest", *, shell: list[str] | None = None, **options: object
+) -> subprocess.CompletedProcess[bytes]:
+    request = inline_request(mode, device="wg0", **options)  # type: ignore[arg-type]
+    words = request.command.removeprefix("exec /bin/sh ").split()
+    return subprocess.run(
+        [*(shell or ["/bin/sh"]), *words],
+        input=request.stdin,
+        capture_output=True,
+        env={"PATH": node.path},
+        timeout=30,
+        check=False,
+    )
+
+
+def answer(
+    node: StubNode, mode: Mode = "digest", *, shell: list[str] | None = None, **options: object
+) -> Answer:
+    return parse_answer(output(node, mode, shell=shell, **options).stdout, "wg0")
+
+
+def refused(node: StubNode, mode: Mode = "digest", **options: object) -> ProbeError:
+    run = output(node, mode, **options)  # type: ignore[arg-type]
+    assert run.returncode != 0
+    with pytest.raises(ProbeError) as caught:
+        parse_answer(run.stdout, "wg0")
+    return caught.value
+
+
+def test_digest_and_text_are_of_one_table(node: StubNode, shell: list[str]) -> None:
+    table = canonical_table(node.device, node.allowed_ips)
+    digest, text = answer(node, "digest", shell=shell), answer(node, "text", shell=shell)
+    assert digest == Answer(node.device, digest=table.digest)
+    assert text == Answer(node.device, table=table)
+
+
+@pytest.mark.parametrize("awk", _AWKS, ids=lambda words: Path(words[0]).name)
+def test_every_awk_gives_the_same_table(node: StubNode, awk: list[str]) -> None:
+    node.script("awk", f'#!/bin/sh\nexec {" ".join(awk)} "$@"\n')
+    node.peers([*TWO_PEERS, (4, "(none)"), (5, "fdaa::5/128 ::/0")])
+    answered = answer(node, "text", endpoints=True)
+    assert answered.table == canonical_table(node.device, node.allowed_ips)
+    assert answered.endpoints == {key(2): "198.18.0.2:51820", key(3): "198.18.0.3:51820"}
+
+
+PREFIXES = st.lists(
+    st.integers(0, 2**32 - 1).map(lambda n: f"{n >> 24}.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}/32")
+    | st.sampled_from(["fdaa::1/128", "10.0.0.0/8", "::/0", "0.0.0.0/0"]),
+    max_size=4,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.integers(2, 99), PREFIXES, max_size=6))
+def test_the_scripts_digest_is_the_one_that_we_compute(node: StubNode, peers: dict[int, list[str]]) -> None:
+    """Digest equality must mean table equality, on both sides of the wire."""
+    node.peers([(number, " ".join(prefixes) or "(none)") for number, prefixes in peers.items()])
+    assert answer(node).digest == canonical_table(node.device, node.allowed_ips).digest
+
+
+def test_only_single_fields_are_ever_asked_for(node: StubNode) -> None:
+    """What prints private or preshared keys is never run."""
+    answer(node, "digest", endpoints=True)
+    answer(node, "text", endpoints=True)
+    assert set(node.calls) == {
+        "wg show wg0 public-key",
+        "wg show wg0 allowed-ips",
+        "wg show wg0 endpoints",
+        "ip -o addr show dev wg0",
+    }
+
+
+def test_endpoints_are_not_asked_for_unless_wanted(node: StubNode) -> None:
+    assert answer(node).endpoints is None
+    assert "wg show wg0 endpoints" not in node.calls
+
+
+def test_own_addresses_are_read_without_link_local_ones_and_without_lengths(
+    node: StubNode, shell: list[str]
+) -> None:
+    """iproute2's and busybox's one-line forms, point-to-point addresses without a length among them."""
+    node.listing(
+        "5: wg0: <POINTOPOINT,NOARP,UP,LOWER_UP> mtu 1420 qdisc noqueue \\    link/none \n"
+        "5: wg0    inet 10.0.0.1/8 brd 10.255.255.255 scope global wg0\\       valid_lft forever\n"
+        "5: wg0    inet 10.0.0.9 peer 10.0.0.10/32 scope global wg0\\       valid_lft forever\n"
+        "5: wg0    inet 169.254.7.7/16 scope link wg0\\       valid_lft forever\n"
+        "5: wg0    inet6 fdaa::1/64 scope global \\       valid_lft forever\n"
+        "5: wg0    inet6 fe80::1/64 scope link \\       valid_lft forever\n"
+    )
+    answered = answer(node, "text", shell=shell)
+    assert answered.device.addresses == ("10.0.0.1/32", "10.0.0.9/32", "fdaa::1/128")
+    assert answered.table == canonical_table(answered.device, node.allowed_ips)
+
+
+def test_a_device_without_an_address_stands_in_the_table_with_none(node: StubNode) -> None:
+    node.listing("")
+    answered = answer(node, "text")
+    assert answered.device.addresses == ()
+    assert answered.table is not None
+    assert f"{node.key}\t(none)".encode() in answered.table.lines()
+
+
+def test_a_device_without_peers_is_no_failure(node: StubNode) -> None:
+    node.peers([])
+    answered = answer(node, "text")
+    assert answered.table is not None
+    assert len(answered.table.lines()) == 1
+
+
+@pytest.mark.parametrize("mode", ["digest", "text"])
+def test_wg_failing_half_way_is_an_error_and_never_a_digest(
+    node: StubNode, shell: list[str], mode: Mode
+) -> None:
+    """A pipeline's status is its last command's: the failure of wg inside it must not get lost."""
+    node.script(
+        "wg",
+        f'#!/bin/sh\n[ "$3" = public-key ] && exec cat {node.folder}/public-key\n'
+        f"head -n 1 {node.folder}/allowed-ips\necho 'Unable to access interface: No such device' >&2\nexit 1\n",
+    )
+    assert refused(node, mode, shell=shell).reason is GapReason.NO_DEVICE
+
+
+@pytest.mark.parametrize("mode", ["digest", "text"])
+def test_wg_exiting_with_a_status_and_no_word_is_an_error(node: StubNode, mode: Mode) -> None:
+    node.script(
+        "wg",
+        f'#!/bin/sh\n[ "$3" = public-key ] && exec cat {node.folder}/public-key\n'
+        f"head -n 1 {node.folder}/allowed-ips\nexit 3\n",
+    )
+    error = refused(node, mode)
+    assert error.reason is GapReason.UNREADABLE_OUTPUT
+    assert "exit 3" in error.detail
+
+
+@pytest.mark.parametrize("mode", ["digest", "text"])
+def test_a_warning_of_wg_is_an_error_although_it_exits_with_0(node: StubNode, mode: Mode) -> None:
+    node.answer("allowed-ips", node.allowed_ips + "Warning: something is odd\n")
+    error = refused(node, mode)
+    assert (error.reason, error.detail) == (GapReason.UNREADABLE_OUTPUT, "Warning: something is odd")
+
+
+@pytest.mark.parametrize("program", ["sort", "awk"])
+@pytest.mark.parametrize("mode", ["digest", "text"])
+def test_a_failing_part_of_the_pipeline_is_an_error_and_never_a_digest(
+    node: StubNode, program: str, mode: Mode
+) -> None:
+    node.script(program, "#!/bin/sh\nhead -n 1\nexit 2\n")
+    error = refused(node, mode)
+    assert (error.reason, error.detail) == (GapReason.UNREADABLE_OUTPUT, f"{program} failed")
+
+
+def test_no_such_device_is_told(node: StubNode) -> None:
+    node.script("wg", "#!/bin/sh\necho 'Unable to access interface: No such device' >&2\nexit 1\n")
+    error = refused(node)
+    assert error.reason is GapReason.NO_DEVICE
+    assert "No such device" in error.detail
+
+
+def test_nothing_printed_with_exit_0_is_no_device(node: StubNode) -> None:
+    """wg without any device exits with 0."""
+    node.answer("public-key", "")
+    assert refused(node).reason is GapReason.NO_DEVICE
+
+
+def test_a_device_without_a_key_is_no_device(node: StubNode) -> None:
+    node.answer("public-key", "(none)\n")
+    error = refused(node)
+    assert error.reason is GapReason.NO_DEVICE
+    assert "no key" in error.detail
+
+
+def test_a_missing_right_says_what_to_set(node: StubNode) -> None:
+    node.script("wg", "#!/bin/sh\necho 'Unable to access interface: Operation not permitted' >&2\nexit 1\n")
+    error = refused(node)
+    assert error.reason is GapReason.SUDO
+    assert "CAP_NET_ADMIN" in error.detail
+    assert "ssh.sudo" in error.detail
+
+
+def test_no_wg_is_told(node: StubNode) -> None:
+    with pytest.raises(ProbeError) as caught:
+        parse_answer(output_without(node, {"wg"}), "wg0")
+    assert caught.value.reason is GapReason.NO_WG
+
+
+def test_wg_that_cannot_be_run_is_no_wg(node: StubNode) -> None:
+    node.script("wg", "#!/bin/sh\necho 'wg: not found' >&2\nexit 127\n")
+    assert refused(node).reason is GapReason.NO_WG
+
+
+SUDO = '#!/bin/sh\necho "sudo $*" >>"{folder}/calls"\n{action}\n'
+
+
+def test_with_sudo_only_wg_runs_under_it_and_never_asks(node: StubNode) -> None:
+    node.script("sudo", SUDO.format(folder=node.folder, action='shift; exec "$@"'))
+    assert answer(node, sudo=True).device == node.device
+    assert [call for call in node.calls if call.startswith("sudo")] == [
+        "sudo -n wg show wg0 public-key",
+        "sudo -n wg show wg0 allowed-ips",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("sudo: a password is required", GapReason.SUDO),
+        ("Sorry, user audit is not allowed to execute '/usr/bin/wg show' as root on x.", GapReason.SUDO),
+        ("audit is not in the sudoers file.", GapReason.SUDO),
+        ("sudo: wg: command not found", GapReason.NO_WG),
+    ],
+)
+def test_what_sudo_says_is_told_apart(node: StubNode, said: str, reason: GapReason) -> None:
+    node.script("sudo", SUDO.format(folder=node.folder, action=f'echo "{said}" >&2; exit 1'))
+    error = refused(node, sudo=True)
+    assert (error.reason, error.detail) == (reason, said)
+
+
+@pytest.mark.parametrize("mode", ["digest", "text"])
+def test_sudos_word_about_its_host_name_does_not_spoil_the_answer(node: StubNode, mode: Mode) -> None:
+    """A common warning of sudo, about the node's name service; the answer itself is whole."""
+    warn = 'echo "sudo: unable to resolve host x: Name or service not known" >&2; shift; exec "$@"'
+    node.script("sudo", SUDO.format(folder=node.folder, action=warn))
+    assert answer(node, mode, sudo=True, endpoints=True).device == node.device
+
+
+HASHERS = {"sha256sum", "shasum", "openssl"}
+
+
+@pytest.mark.parametrize("hasher", sorted(HASHERS))
+def test_any_of_three_hash_programs_will_do(node: StubNode, hasher: str) -> None:
+    if shutil.which(hasher) is None:
+        pytest.skip(f"no {hasher} on this machine")
+    answered = parse_answer(output_without(node, HASHERS - {hasher}), "wg0")
+    assert answered.digest == canonical_table(node.device, node.allowed_ips).digest
+
+
+def test_a_node_without_any_hash_program_says_that_it_cannot_digest(node: StubNode) -> None:
+    answered = parse_answer(output_without(node, HASHERS), "wg0")
+    assert (answered.digest, answered.table) == (None, None)
+    assert "wg show wg0 allowed-ips" not in node.calls
+
+
+def output_without(node: StubNode, programs: set[str]) -> bytes:
+    """What a shell prints that does not find these programs, wherever on the machine they are."""
+    request = inline_request("digest", device="wg0")
+    hidden = "".join(f"{program}) return 1 ;; " for program in sorted(programs))
+    head = f'command() {{ case $2 in {hidden} esac; type "$2"; }}\n'
+    return subprocess.run(
+        ["/bin/sh", *request.command.removeprefix("exec /bin/sh ").split()],
+        input=head.encode() + request.stdin,
+        capture_output=True,
+        env={"PATH": node.path},
+        timeout=30,
+        check=False,
+    ).stdout
+
+
+def test_the_region_command_is_passed_exactly(node: StubNode, shell: list[str]) -> None:
+    command = """printf '%s' "it's $((1+1)) `echo x` \\"q\\" \\$5"; exit 0 # ü"""
+    assert answer(node, shell=shell, region_command=command).region == """it's 2 x "q" $5"""
+
+
+def test_a_region_command_that_prints_nothing_gives_no_region(node: StubNode) -> None:
+    assert answer(node, region_command="true").region is None
+
+
+@pytest.mark.parametrize(
+    ("command", "why"), [("echo fra; exit 3", "exit 3"), ("echo a; echo b", "more than one line")]
+)
+def test_a_region_command_that_fails_is_a_gap(node: StubNode, command: str, why: str) -> None:
+    """A failed read must not pass for "no region"."""
+    error = refused(node, region_command=command)
+    assert error.reason is GapReason.UNREADABLE_OUTPUT
+    assert why in error.detail
+
+
+def test_no_command_waits_for_standard_input(node: StubNode, shell: list[str]) -> None:
+    """Nor eats the script that comes from there: here it stays open, and one that reads it would hang."""
+    request = inline_request("digest", device="wg0", region_command="cat")
+    words = request.command.removeprefix("exec /bin/sh ").split()
+    with subprocess.Popen(
+        [*shell, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PATH": node.path}
+    ) as run:
+        assert run.stdin is not None
+        assert run.stdout is not None
+        run.stdin.write(request.stdin)
+        run.stdin.flush()
+        try:
+            run.wait(20)
+        except subprocess.TimeoutExpired:
+            run.kill()
+            raise
+        assert parse_answer(run.stdout.read(), "wg0").region is None
+
+
+def test_a_script_cut_short_on_its_way_does_nothing(node: StubNode) -> None:
+    request = inline_request("digest", device="wg0")
+    for part in (2, 3, 5):
+        run = subprocess.run(
+            ["/bin/sh", *request.command.removeprefix("exec /bin/sh ").split()],
+            input=request.stdin[: -len(request.stdin) // part],
+            capture_output=True,
+            env={"PATH": node.path},
+            timeout=30,
+            check=False,
+        )
+        assert run.stdout == b""
+    assert node.calls == []
+
+
+def installed(
+    node: StubNode, command: str | None, *, region_command: str = ""
+) -> subprocess.CompletedProcess[bytes]:
+    file = node.script("wgaudit-probe", probe_script("wg0", False, region_command))
+    environment = {"PATH": node.path} | ({} if command is None else {"SSH_ORIGINAL_COMMAND": command})
+    return subprocess.run([str(file), "text"], capture_output=True, env=environment, timeout=30, check=False)
+
+
+@pytest.mark.parametrize("mode", ["digest", "text"])
+@pytest.mark.parametrize("endpoints", ["", " endpoints"])
+def test_the_installed_script_answers_the_four_known_commands(
+    node: StubNode, mode: str, endpoints: str
+) -> None:
+    run = installed(node, f"wgaudit-probe/1 {mode}{endpoints}", region_command="echo fra")
+    answered = parse_answer(run.stdout, "wg0")
+    assert (answered.table is not None) == (mode == "text")
+    assert (answered.endpoints is not None) == bool(endpoints)
+    assert answered.region == "fra"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        None,
+        "",
+        "id",
+        "wgaudit-probe/1",
+        "wgaudit-probe/1 dump",
+        "wgaudit-probe/1  digest",
+        "wgaudit-probe/1 digest ",
+        "wgaudit-probe/1 digest; touch {folder}/pwned",
+        "wgaudit-probe/1 digest\ntouch {folder}/pwned",
+        "$(touch {folder}/pwned)",
+        "`touch {folder}/pwned`",
+        "wgaudit-probe/1 digest endpoints device=wg1",
+        "wgaudit-probe/2 digest",
+        "exec /bin/sh -s -- wgaudit-probe/1 digest device=wg1 sudo=no endpoints=no",
+    ],
+)
+def test_the_installed_script_refuses_everything_else(node: StubNode, command: str | None) -> None:
+    """The audit's key can do nothing else: the words are compared whole, and never evaluated."""
+    run = installed(node, command.format(folder=node.folder) if command is not None else None)
+    assert run.returncode == 64
+    with pytest.raises(ProbeError, match="refused") as caught:
+        parse_answer(run.stdout, "wg0")
+    assert caught.value.reason is GapReason.UNREADABLE_OUTPUT
+    assert node.calls == []
+    assert not (node.folder / "pwned").exists()
+
+
+def test_the_script_works_in_an_environment_that_is_empty(node: StubNode) -> None:
+    """Then the machine's own folders are searched; whatever is there, the answer has its frame."""
+    request = inline_request("digest", device="wgaudit-none")
+    run = subprocess.run(
+        ["/bin/sh", *request.command.removeprefix("exec /bin/sh ").split()],
+        input=request.stdin,
+        capture_output=True,
+        env={},
+        timeout=30,
+        check=False,
+    )
+    assert run.stdout.startswith(b"\nwgaudit-probe/1 begin\nerror no-")
+    assert run.stdout.endswith(b"wgaudit-probe/1 end\n")

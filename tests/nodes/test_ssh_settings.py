@@ -1,0 +1,59 @@
+"""Settings that cannot be used are one clear line, before any node is asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from auditor.errors import ConfigError
+from tests.nodes.bench import Bench
+from tests.parts.sshd import keygen
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"known_hosts": "/nowhere/known_hosts"}, r"ssh\.known_hosts: cannot read .*ssh-keyscan"),
+        ({"identity_files": ["/nowhere/id"]}, r"ssh\.identity_files: cannot read /nowhere/id"),
+        ({"config_file": "/nowhere/config"}, r"ssh\.config_file: no file at"),
+        ({"host": "{node.__class__}"}, r"ssh\.host: "),
+        ({"proxy_jump": "a b"}, r"ssh\.proxy_jump: "),
+        ({"proxy_jump": "host:99999"}, r"ssh\.proxy_jump: "),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_one_clear_line(
+    bench: Bench, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        bench.nodes(**settings)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_an_identity_with_a_passphrase_and_no_agent_is_one_clear_line(bench: Bench) -> None:
+    keygen("-q", "-p", "-N", "a passphrase", "-f", str(bench.identity))
+    with pytest.raises(ConfigError, match=r"protected by a passphrase; add it to an ssh-agent"):
+        bench.nodes()
+
+
+def test_an_identity_that_is_no_key_is_one_clear_line(bench: Bench) -> None:
+    bench.identity.write_text("not a key\n")
+    with pytest.raises(ConfigError, match=r"ssh\.identity_files: "):
+        bench.nodes()
+
+
+def test_a_broken_known_hosts_line_is_one_clear_line(bench: Bench) -> None:
+    """Not skipped: it may be the one that revokes a key."""
+    bench.known_hosts.write_text("@mystery host ssh-ed25519 AAAA\n")
+    with pytest.raises(ConfigError, match=r"ssh\.known_hosts: "):
+        bench.nodes()
+
+
+def test_a_broken_ssh_configuration_is_one_clear_line(bench: Bench) -> None:
+    config = bench.folder / "config"
+    config.write_text("Host *\n Port many\n")
+    with pytest.raises(ConfigError, match=r"ssh\.config_file: .*line 2"):
+        bench.nodes(config_file=config)
+
+
+def test_sshs_default_configuration_need_not_exist(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(bench.folder))
+    bench.nodes(config_file="default")

@@ -1,0 +1,64 @@
+"""The store of route tables: each distinct table is fetched once, and a failed fetch is made up for."""
+
+from __future__ import annotations
+
+import asyncio
+
+from auditor.errors import GapReason, ProbeError
+from auditor.models import RouteTable
+from auditor.nodes.interface import TableStore
+from auditor.sweep import SweepOptions, sweep
+from tests.fakes import MemoryNodes, MemoryRegistry, reading
+from tests.fleets import trio
+
+
+async def test_a_fetch_that_fails_is_made_up_for_by_the_next_node() -> None:
+    """One gap, one table."""
+    nodes = MemoryNodes(trio())
+    nodes.failing_fetches = 1
+    options = SweepOptions(confirm_after=None)
+    snapshot = await sweep(MemoryRegistry(reading(trio())), nodes, trio().policy, options)
+    assert list(nodes.fetched.values()) == [2]
+    assert [gap.reason for gap in snapshot.gaps] == [GapReason.CONNECTION_LOST]
+    assert len(snapshot.observations) == 2
+
+
+async def test_those_who_wait_for_a_table_do_not_fetch_it() -> None:
+    """The first one is still fetching when the others come."""
+    store, table, gate = TableStore(), RouteTable(b"x\n"), asyncio.Event()
+    fetched = 0
+
+    async def fetch() -> RouteTable:
+        nonlocal fetched
+        fetched += 1
+        await gate.wait()
+        return table
+
+    waiting = [asyncio.create_task(store.obtain(table.digest, fetch)) for _ in range(10)]
+    await asyncio.sleep(0)
+    gate.set()
+    assert set(await asyncio.gather(*waiting)) == {table.digest}
+    assert fetched == 1
+
+
+async def test_a_table_that_changed_before_it_was_fetched_counts_under_its_own_digest() -> None:
+    """What was promised is not stored under what came."""
+    store, table = TableStore(), RouteTable(b"new\n")
+
+    async def fetch() -> RouteTable:
+        return table
+
+    assert await store.obtain("0" * 64, fetch) == table.digest
+    assert store.tables == {table.digest: table}
+
+
+async def test_every_fetch_that_fails_is_its_own_nodes_failure() -> None:
+    """Nobody waits for ever, and nothing is stored."""
+    store = TableStore()
+
+    async def fetch() -> RouteTable:
+        raise ProbeError(GapReason.CONNECTION_LOST, "planted")
+
+    results = await asyncio.gather(*(store.obtain("0" * 64, fetch) for _ in range(3)), return_exceptions=True)
+    assert all(isinstance(result, ProbeError) for result in results)
+    assert store.tables == {}
