@@ -1,0 +1,77 @@
+"""address-drift: the addresses on a node's device are not the ones that are registered for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from auditor.addresses import Prefix, network, order, shown
+from auditor.checks.interface import Check
+from auditor.checks.wording import listed
+from auditor.claims import Fleet
+from auditor.models import Evidence, Finding, Severity, fingerprint
+from auditor.routes import covers
+
+IDENT = "address-drift"
+
+
+def run(fleet: Fleet) -> Iterable[Finding]:
+    """One finding a node. A registered prefix of more than one address is routed, not held: no drift."""
+    for observation in fleet.witnesses:
+        node = observation.node
+        registration = fleet.by_node.get(node)
+        if registration is None or node in fleet.in_flight_nodes:
+            continue
+        registered = fleet.host_addresses(node)
+        held = frozenset(observation.device.addresses)
+        lacking = sorted(registered - held, key=order)
+        unexpected = sorted(
+            (
+                item
+                for item in held - registered
+                if _within(item, fleet.policy.pools) and not _within(item, registration.addresses)
+            ),
+            key=order,
+        )
+        if not lacking and not unexpected:
+            continue
+        device = observation.device.name
+        parts = []
+        if lacking:
+            parts.append(f"registered with {_addresses(lacking)}, which {device} does not hold")
+        if unexpected:
+            parts.append(f"{device} holds {_addresses(unexpected)}, which is not registered for it")
+        if lacking and not held:
+            parts = [f"registered with {_addresses(lacking)}, but {device} holds no address at all"]
+        yield Finding(
+            check=IDENT,
+            severity=Severity.ERROR,
+            subject=fleet.name(node),
+            identity=str(node),
+            summary=f"{fleet.name(node)}: {'; '.join(parts)}.",
+            nodes=(node,),
+            regions=fleet.regions((node,)),
+            evidence=Evidence(
+                claims=tuple(
+                    claim
+                    for prefix in (*lacking, *unexpected)
+                    for claim in fleet.claims(prefix)
+                    if claim.node == node
+                )
+            ),
+            follows_from=(
+                fingerprint("duplicate-public-key", observation.device.public_key),
+                *(fingerprint("duplicate-address", shown(prefix)) for prefix in (*unexpected, *lacking)),
+            ),
+        )
+
+
+def _within(prefix: Prefix, wider: Iterable[Prefix]) -> bool:
+    address = network(prefix)
+    return any(covers(network(item), address) for item in wider)
+
+
+def _addresses(prefixes: Iterable[Prefix]) -> str:
+    return listed(map(shown, prefixes))
+
+
+CHECK = Check(IDENT, Severity.ERROR, "The registered address is not the device's own.", run)

@@ -1,0 +1,77 @@
+"""displaced-allowed-ips: a registered peer is there, but without its address: traffic to it is dropped there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from auditor.addresses import Prefix, PublicKey, order, shown
+from auditor.checks.interface import Check
+from auditor.checks.wording import count, identity, listed, peer
+from auditor.claims import Fleet
+from auditor.models import Evidence, Finding, Observation, Severity, fingerprint
+from auditor.routes import SAMPLE
+
+IDENT = "displaced-allowed-ips"
+
+
+def run(fleet: Fleet) -> Iterable[Finding]:
+    """One finding a registered address of a node, over all observers whose peer lacks it."""
+    lacking: dict[tuple[Prefix, PublicKey], list[Observation]] = defaultdict(list)
+    winners: dict[tuple[Prefix, PublicKey], set[PublicKey]] = defaultdict(set)
+    for deviation in fleet.routes.deviations:
+        for prefix, keys in deviation.missing.items():
+            for key in keys - deviation.absent_keys:
+                observers = [item for item in deviation.holders if item.device.public_key != key]
+                if observers:
+                    lacking[prefix, key] += observers
+                    winners[prefix, key] |= fleet.routes.keys_in(deviation, prefix)
+    for (prefix, key), observers in sorted(
+        lacking.items(), key=lambda entry: (order(entry[0][0]), entry[0][1])
+    ):
+        node = next(item.node for item in fleet.by_key[key] if prefix in item.addresses)
+        others = sorted(winners[prefix, key] - {key})
+        to = sorted({peer(fleet, other) for other in others})
+        taken = f"; it is routed to {listed(to)} instead" if to else "; it is on no peer there"
+        yield Finding(
+            check=IDENT,
+            severity=Severity.ERROR,
+            subject=f"{shown(prefix)} of {fleet.name(node)}",
+            identity=identity(shown(prefix), node),
+            summary=(
+                f"{count(len(observers), 'observer has', 'observers have')} {fleet.name(node)} as a peer, but without "
+                f"{shown(prefix)}{taken}. What they send to it is lost or goes elsewhere."
+            ),
+            nodes=(node,),
+            regions=fleet.regions((node,)),
+            evidence=Evidence(
+                claims=tuple(claim for claim in fleet.claims(prefix) if claim.public_key == key),
+                observers=len(observers),
+                sample=tuple(item.node for item in observers[:SAMPLE]),
+            ),
+            follows_from=(
+                fingerprint("duplicate-address", shown(prefix)),
+                fingerprint("duplicate-public-key", key),
+                fingerprint("split-routing", shown(prefix)),
+                fingerprint("key-drift", str(node)),
+                *(
+                    fingerprint("address-drift", str(other))
+                    for item in others
+                    for other in _nodes(fleet, item)
+                ),
+                fingerprint("address-drift", str(node)),
+            ),
+        )
+
+
+def _nodes(fleet: Fleet, key: PublicKey) -> Iterable[object]:
+    node = fleet.node_of_key(key)
+    return () if node is None else (node,)
+
+
+CHECK = Check(
+    IDENT,
+    Severity.ERROR,
+    "A registered peer is on the observer's device, but its address is not routed to it.",
+    run,
+)

@@ -1,0 +1,51 @@
+"""duplicate-node-name: one node name in two or more datacenters."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from auditor.checks.interface import Check
+from auditor.checks.wording import listed
+from auditor.claims import Fleet
+from auditor.models import Evidence, Finding, NodeId, Severity
+
+IDENT = "duplicate-node-name"
+
+
+def run(fleet: Fleet) -> Iterable[Finding]:
+    """One finding a name."""
+    by_name: dict[str, list[NodeId]] = defaultdict(list)
+    for node in sorted({*fleet.by_node, *(item.node for item in fleet.invalid)}):
+        by_name[node.name].append(node)
+    for name, nodes in sorted(by_name.items()):
+        if len({node.datacenter for node in nodes}) < 2:
+            continue
+        keys = {fleet.by_node[node].public_key for node in nodes if node in fleet.by_node}
+        if not all(node in fleet.by_node for node in nodes):
+            same = "not all of them with a readable registration"
+        elif len(keys) == 1:
+            same = "with one key: one node, mirrored"
+        else:
+            same = "with different keys: different servers"
+        yield Finding(
+            check=IDENT,
+            severity=Severity.WARNING,
+            subject=name,
+            summary=f"The name {name} stands in {listed(node.datacenter for node in nodes)}, {same}.",
+            nodes=tuple(nodes),
+            regions=fleet.regions(nodes),
+            evidence=Evidence(
+                claims=tuple(
+                    claim
+                    for node in nodes
+                    if node in fleet.by_node
+                    for prefix in fleet.by_node[node].addresses
+                    for claim in fleet.registered_claims[prefix]
+                    if claim.node == node
+                )
+            ),
+        )
+
+
+CHECK = Check(IDENT, Severity.WARNING, "One node name stands in two datacenters.", run)

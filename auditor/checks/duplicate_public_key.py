@@ -1,0 +1,62 @@
+"""duplicate-public-key: one WireGuard key on two or more nodes, as a cloned disk image leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from auditor.checks.interface import Check
+from auditor.checks.wording import count, placed
+from auditor.claims import Fleet
+from auditor.models import Claim, Evidence, Finding, NodeId, Severity, Witness
+
+IDENT = "duplicate-public-key"
+
+
+def run(fleet: Fleet) -> Iterable[Finding]:
+    """One finding a key that two nodes are registered under or that two devices hold."""
+    for key in sorted(fleet.by_key.keys() | fleet.device_holders.keys()):
+        registered = [item.node for item in fleet.by_key.get(key, ())]
+        live = [node for node in fleet.device_holders.get(key, ()) if node not in fleet.in_flight_nodes]
+        # One name in two datacenters with one key is one node, mirrored: duplicate-node-name tells that.
+        machines: dict[object, NodeId] = {}
+        for node in (*registered, *live):
+            machines.setdefault(fleet.same_node(node), node)
+        if len(machines) < 2:
+            continue
+        nodes = tuple(sorted(machines.values(), key=lambda node: (node.name, node.datacenter)))
+        claims = tuple(
+            Claim(
+                Witness.REGISTERED, prefix, key, item.node, item.where, item.create_index, item.modify_index
+            )
+            for item in fleet.by_key.get(key, ())
+            for prefix in item.addresses
+        ) + tuple(
+            Claim(Witness.DEVICE, prefix, key, item.node, item.device.name)
+            for item in map(fleet.observed.__getitem__, live)
+            for prefix in item.device.addresses
+        )
+        cause, guess = _probable_cause(registered, live)
+        yield Finding(
+            check=IDENT,
+            severity=Severity.CRITICAL,
+            subject=key,
+            summary=(
+                f"One key on {count(len(nodes), 'node')}: {placed(fleet, nodes)}; "
+                f"registered for {len(set(registered))}, seen on {count(len(live), 'device')}. {guess}".rstrip()
+            ),
+            nodes=nodes,
+            regions=fleet.regions(nodes),
+            evidence=Evidence(claims=claims),
+            probable_cause=cause,
+        )
+
+
+def _probable_cause(registered: Sequence[NodeId], live: Sequence[NodeId]) -> tuple[str | None, str]:
+    if len(live) > 1:
+        return "cloned-image", "Probably a cloned disk image: peers talk to whichever spoke last."
+    if len(set(registered)) > 1:
+        return "copied-registration", "Probably one registration was copied from the other."
+    return None, ""
+
+
+CHECK = Check(IDENT, Severity.CRITICAL, "One public key is on two or more nodes.", run)

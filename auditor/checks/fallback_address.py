@@ -1,0 +1,61 @@
+"""fallback-address: a pool's first address is held, which is what an allocator hands out when it cannot read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from auditor.addresses import Prefix, network, shown
+from auditor.checks.interface import Check
+from auditor.checks.wording import placed
+from auditor.claims import Fleet
+from auditor.models import Evidence, Finding, Severity, fingerprint
+
+IDENT = "fallback-address"
+
+
+def run(fleet: Fleet) -> Iterable[Finding]:
+    """One finding for each pool whose first address somebody holds, alone or not."""
+    for prefix in sorted(fleet.registered_claims.keys() | fleet.device_claims.keys()):
+        pool = pool_whose_first_is(fleet, prefix)
+        if pool is None:
+            continue
+        claims = fleet.claims(prefix)
+        nodes = fleet.contested.get(prefix) or tuple(sorted({claim.node for claim in claims if claim.node}))
+        summary = (
+            f"{placed(fleet, nodes)} {'holds' if len(nodes) == 1 else 'hold'} the first address of {pool}: "
+            "what an allocator hands out when it could not read the registry."
+        )
+        if len(nodes) > 1:
+            summary += " Probably the allocator fell back."
+        yield Finding(
+            check=IDENT,
+            severity=Severity.WARNING,
+            subject=shown(prefix),
+            summary=summary,
+            nodes=nodes,
+            regions=fleet.regions(nodes),
+            evidence=Evidence(claims=claims),
+            probable_cause="allocator-fallback" if len(nodes) > 1 else None,
+            follows_from=(fingerprint("duplicate-address", shown(prefix)),),
+        )
+
+
+def pool_whose_first_is(fleet: Fleet, prefix: Prefix) -> Prefix | None:
+    """The pool (or region's prefix) whose first host address this is."""
+    for pool in (*fleet.policy.pools, *fleet.policy.region_pools.values()):
+        if _first_host(pool) == prefix:
+            return pool
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _first_host(pool: Prefix) -> Prefix | None:
+    whole = network(pool)
+    if whole.num_addresses < 4:
+        return None
+    first = whole.network_address + 1
+    return Prefix(f"{first}/{whole.max_prefixlen}")
+
+
+CHECK = Check(IDENT, Severity.WARNING, "The first address of a pool is held.", run)

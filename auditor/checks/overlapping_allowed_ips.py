@@ -1,0 +1,76 @@
+"""overlapping-allowed-ips: prefixes of different keys overlap, and the longest one wins."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable
+
+from auditor.addresses import Prefix, PublicKey, is_host, network, order, packed, shown
+from auditor.checks.interface import Check
+from auditor.checks.wording import count, identity, listed
+from auditor.claims import Fleet
+from auditor.models import Evidence, Finding, Observation, Severity, fingerprint
+from auditor.routes import SAMPLE
+
+IDENT = "overlapping-allowed-ips"
+
+
+def run(fleet: Fleet) -> Iterable[Finding]:
+    """One finding a prefix of more than one address that covers another key's prefix somewhere."""
+    routes = fleet.routes
+    holders: dict[tuple[Prefix, PublicKey], list[Observation]] = defaultdict(list)
+    for _, prefix in routes.expected_wide:
+        for key in routes.expected[prefix]:
+            holders[prefix, key] = []
+    for deviation in routes.deviations:
+        for prefix, keys in deviation.extra.items():
+            if not is_host(prefix):
+                for key in keys:
+                    holders[prefix, key] += [
+                        item for item in deviation.holders if item.device.public_key != key
+                    ]
+    if not holders:
+        return
+    present = sorted({*routes.expected, *routes.deviating_prefixes}, key=order)
+    keys_of = {prefix: routes.keys_anywhere(prefix) for prefix in present}
+    positions = [(len(value := packed(prefix)), value) for prefix in present]
+    for (wide, key), observers in sorted(
+        holders.items(), key=lambda entry: (order(entry[0][0]), entry[0][1])
+    ):
+        whole = network(wide)
+        size = len(whole.network_address.packed)
+        start = bisect_left(positions, (size, whole.network_address.packed))
+        end = bisect_right(positions, (size, whole.broadcast_address.packed))
+        covered = [
+            prefix
+            for prefix in present[start:end]
+            if prefix != wide and network(prefix).prefixlen > whole.prefixlen and keys_of[prefix] - {key}
+        ]
+        if not covered:
+            continue
+        node = fleet.node_of_key(key)
+        owner = fleet.name(node) if node else f"unregistered key {key[:8]}…"
+        seen = f"on {count(len(observers), 'observer')}" if observers else "by its registration"
+        yield Finding(
+            check=IDENT,
+            severity=Severity.ERROR,
+            subject=f"{shown(wide)} of {owner}",
+            identity=identity(f"{wide} {key}"),
+            summary=(
+                f"{owner} has {wide} {seen}, which covers {count(len(covered), 'prefix', 'prefixes')} of other keys: "
+                f"{listed(shown(prefix) for prefix in covered)}. The longest prefix wins; where the longer "
+                f"one is missing, traffic goes to {owner} instead."
+            ),
+            nodes=(node,) if node else (),
+            regions=fleet.regions((node,) if node else ()),
+            evidence=Evidence(
+                observers=len(observers),
+                sample=tuple(item.node for item in observers[:SAMPLE]),
+                facts=(("key", key), *(("covers", shown(prefix)) for prefix in covered[:20])),
+            ),
+            follows_from=(fingerprint("key-drift", str(node)),) if node else (),
+        )
+
+
+CHECK = Check(IDENT, Severity.ERROR, "Prefixes of different keys overlap; the longest wins.", run)

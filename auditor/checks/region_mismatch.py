@@ -1,0 +1,86 @@
+"""region-mismatch: the witnesses of a node's region disagree, or a region's address is routed to another region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from auditor.addresses import order, shown
+from auditor.checks.interface import Check
+from auditor.checks.wording import count, listed
+from auditor.claims import Fleet
+from auditor.models import Evidence, Finding, Severity, fingerprint
+
+IDENT = "region-mismatch"
+
+
+def run(fleet: Fleet) -> Iterable[Finding]:
+    """One finding a node whose sources disagree, and one an address that crosses regions."""
+    yield from _nodes(fleet)
+    yield from _routes(fleet)
+
+
+def _nodes(fleet: Fleet) -> Iterable[Finding]:
+    for node in fleet.by_node:
+        words = fleet.region_witnesses(node)
+        if node in fleet.in_flight_nodes or len({word.region for word in words}) < 2:
+            continue
+        said = listed(f"{word.source} says {word.region}" for word in words)
+        yield Finding(
+            check=IDENT,
+            severity=Severity.ERROR,
+            subject=fleet.name(node),
+            identity=str(node),
+            summary=f"Sources disagree on where {fleet.name(node)} is: {said}.",
+            nodes=(node,),
+            regions=tuple(sorted({word.region for word in words})),
+            evidence=Evidence(facts=tuple((f"{word.source} says", word.region) for word in words)),
+        )
+
+
+def _routes(fleet: Fleet) -> Iterable[Finding]:
+    for prefix in sorted({*fleet.contested, *fleet.routes.deviating_prefixes}, key=order):
+        claims = fleet.claims(prefix)
+        claimants = {claim.node for claim in claims if claim.node is not None}
+        home = set(fleet.regions(claimants))
+        if not home or (len(home) == 1 and not fleet.routes.keys_anywhere(prefix) - _keys(fleet, prefix)):
+            continue
+        picks = fleet.routes.picks(prefix)
+        crossing = [
+            pick
+            for pick in picks
+            if pick.node is not None
+            and pick.public_key not in fleet.in_flight_keys
+            and (region := fleet.region(pick.node))
+            and home - {region}
+        ]
+        if not crossing:
+            continue
+        reached = {fleet.region(pick.node) for pick in crossing if pick.node is not None}
+        nodes = tuple(sorted(claimants | {pick.node for pick in crossing if pick.node is not None}))
+        observers = sum(pick.observers for pick in crossing)
+        yield Finding(
+            check=IDENT,
+            severity=Severity.ERROR,
+            subject=shown(prefix),
+            summary=(
+                f"{shown(prefix)} belongs to {listed(sorted(home))}, and "
+                f"{count(observers, 'observer routes', 'observers route')} it to {listed(sorted(reached))}: "
+                "peers appear from the wrong region."
+            ),
+            nodes=nodes,
+            regions=tuple(sorted(home | reached)),
+            evidence=Evidence(claims=claims, routing=picks, observers=observers),
+            follows_from=(
+                fingerprint("duplicate-address", shown(prefix)),
+                fingerprint("split-routing", shown(prefix)),
+                *(fingerprint("address-drift", str(node)) for node in nodes),
+                *(fingerprint("key-drift", str(node)) for node in nodes),
+            ),
+        )
+
+
+def _keys(fleet: Fleet, prefix: object) -> frozenset[object]:
+    return frozenset(claim.public_key for claim in fleet.claims(prefix))  # type: ignore[arg-type]
+
+
+CHECK = Check(IDENT, Severity.ERROR, "The witnesses of a region disagree, or a route crosses regions.", run)

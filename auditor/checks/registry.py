@@ -1,0 +1,46 @@
+"""The checks that run, as one explicit tuple, in the order in which a finding may lead others."""
+
+from __future__ import annotations
+
+from auditor.checks import (
+    address_drift,
+    displaced_allowed_ips,
+    duplicate_address,
+    duplicate_node_name,
+    duplicate_public_key,
+    fallback_address,
+    invalid_registration,
+    key_drift,
+    missing_peer,
+    outside_pool,
+    overlapping_allowed_ips,
+    region_mismatch,
+    self_routed_address,
+    split_routing,
+    unregistered_peer,
+    wrong_host,
+)
+from auditor.checks.interface import Check
+
+# A finding may be the cause of findings of later checks only. As severities fall along the tuple, what
+# leads an incident is never less severe than what follows from it.
+CHECKS: tuple[Check, ...] = (
+    duplicate_public_key.CHECK,
+    wrong_host.CHECK,
+    duplicate_address.CHECK,
+    split_routing.CHECK,
+    key_drift.CHECK,
+    address_drift.CHECK,
+    displaced_allowed_ips.CHECK,
+    overlapping_allowed_ips.CHECK,
+    region_mismatch.CHECK,
+    self_routed_address.CHECK,
+    invalid_registration.CHECK,
+    unregistered_peer.CHECK,
+    missing_peer.CHECK,
+    fallback_address.CHECK,
+    outside_pool.CHECK,
+    duplicate_node_name.CHECK,
+)
+
+BY_IDENT = {check.ident: check for check in CHECKS}

@@ -1,0 +1,66 @@
+"""self-routed-address: a node's own mesh address stands in one of its peers' allowed-ips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from auditor.addresses import order, shown
+from auditor.checks.interface import Check
+from auditor.checks.wording import identity, listed, peer
+from auditor.claims import Fleet
+from auditor.models import Claim, Evidence, Finding, Severity, Witness, fingerprint
+
+IDENT = "self-routed-address"
+
+
+def run(fleet: Fleet) -> Iterable[Finding]:
+    """One finding a node and own address that it has also given to a peer."""
+    for deviation in fleet.routes.deviations:
+        for observation in deviation.holders:
+            if observation.node in fleet.in_flight_nodes:
+                continue
+            for prefix in sorted(observation.device.addresses, key=order):
+                keys = sorted(
+                    fleet.routes.keys_in(deviation, prefix)
+                    - {observation.device.public_key}
+                    - fleet.in_flight_keys
+                )
+                if not keys:
+                    continue
+                node = observation.node
+                peers = [peer(fleet, key) for key in keys]
+                yield Finding(
+                    check=IDENT,
+                    severity=Severity.ERROR,
+                    subject=f"{shown(prefix)} on {fleet.name(node)}",
+                    identity=identity(shown(prefix), node),
+                    summary=(
+                        f"{fleet.name(node)} holds {shown(prefix)} itself and also routes it to its peer "
+                        f"{listed(peers)}: packets from that peer are taken for its own address."
+                    ),
+                    nodes=(node,),
+                    regions=fleet.regions((node,)),
+                    evidence=Evidence(
+                        claims=tuple(
+                            Claim(
+                                Witness.ROUTED,
+                                prefix,
+                                key,
+                                fleet.node_of_key(key),
+                                f"allowed-ips on {node.name}",
+                            )
+                            for key in keys
+                        ),
+                        observers=1,
+                        sample=(node,),
+                    ),
+                    follows_from=(
+                        fingerprint("duplicate-address", shown(prefix)),
+                        fingerprint("split-routing", shown(prefix)),
+                        fingerprint("address-drift", str(node)),
+                        fingerprint("displaced-allowed-ips", identity(shown(prefix), node)),
+                    ),
+                )
+
+
+CHECK = Check(IDENT, Severity.ERROR, "A node's own address stands in one of its peers' allowed-ips.", run)

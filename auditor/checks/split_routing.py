@@ -1,0 +1,46 @@
+"""split-routing: observers send one address to different keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from auditor.addresses import order, shown
+from auditor.checks.interface import Check
+from auditor.checks.wording import count, routed
+from auditor.claims import Fleet
+from auditor.models import Evidence, Finding, Severity, Witness, fingerprint
+
+IDENT = "split-routing"
+
+
+def run(fleet: Fleet) -> Iterable[Finding]:
+    """One finding a prefix that two or more keys receive, each from some observers."""
+    routes = fleet.routes
+    for prefix in sorted({*fleet.contested, *routes.deviating_prefixes}, key=order):
+        # In a partial topology, what a wider prefix carries through another node is transit, no split.
+        covered = fleet.policy.topology == "full" and routes.is_covered(prefix)
+        if len(routes.keys_anywhere(prefix)) < 2 and not covered:
+            continue
+        picks = routes.picks(prefix)
+        keys = [pick.public_key for pick in picks if pick.public_key is not None]
+        if len(set(keys) - fleet.in_flight_keys) < 2:
+            continue
+        nodes = tuple(sorted({pick.node for pick in picks if pick.node is not None}))
+        observers = sum(pick.observers for pick in picks)
+        claims = tuple(claim for claim in fleet.claims(prefix) if claim.witness is not Witness.ROUTED)
+        yield Finding(
+            check=IDENT,
+            severity=Severity.CRITICAL,
+            subject=shown(prefix),
+            summary=f"Observers send it to {count(len(keys), 'different key')}: {routed(fleet, picks)}.",
+            nodes=nodes,
+            regions=fleet.regions(nodes),
+            evidence=Evidence(claims=claims, routing=picks, observers=observers),
+            follows_from=(
+                fingerprint("duplicate-address", shown(prefix)),
+                *(fingerprint("duplicate-public-key", key) for key in keys),
+            ),
+        )
+
+
+CHECK = Check(IDENT, Severity.CRITICAL, "Observers send one address to different keys.", run)

@@ -1,0 +1,76 @@
+"""unregistered-peer: a peer on observers' devices that the registry does not list."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from operator import attrgetter
+
+from auditor.addresses import Prefix, PublicKey, order, shown
+from auditor.checks.interface import Check
+from auditor.checks.wording import count, identity, listed
+from auditor.claims import Fleet
+from auditor.models import Claim, Evidence, Finding, Observation, Severity, Witness, fingerprint
+from auditor.routes import SAMPLE
+
+IDENT = "unregistered-peer"
+
+
+def run(fleet: Fleet) -> Iterable[Finding]:
+    """One finding a key that at least one observer has as a peer and no registration knows."""
+    found = unregistered_keys(fleet)
+    routed_to: dict[PublicKey, set[Prefix]] = defaultdict(set)
+    for deviation in fleet.routes.deviations:
+        for prefix, keys in deviation.extra.items():
+            for key in keys & found.keys():
+                routed_to[key].add(prefix)
+    for key, observers in found.items():
+        prefixes = sorted(routed_to[key], key=order)
+        owner = fleet.node_of_key(key)
+        endpoints = sorted(
+            {item.endpoints[key] for item in observers if item.endpoints and key in item.endpoints}
+        )
+        routed = f" with {listed(map(shown, prefixes))}" if prefixes else " with no address"
+        held = f" {fleet.name(owner)}'s device holds this key." if owner else ""
+        heard = f" Last heard from {listed(endpoints)}." if endpoints else ""
+        displaced = [
+            fingerprint("displaced-allowed-ips", identity(shown(prefix), claim.node))
+            for prefix in prefixes
+            for claim in fleet.registered_claims.get(prefix, ())
+            if claim.node is not None
+        ]
+        yield Finding(
+            check=IDENT,
+            severity=Severity.WARNING,
+            subject=key,
+            summary=(
+                f"Key {key} is a peer on {count(len(observers), 'observer')}{routed}, but in no registration: "
+                f"a ghost server, or our view of the registry is filtered.{held}{heard}"
+            ),
+            nodes=(owner,) if owner else (),
+            regions=fleet.regions((owner,) if owner else ()),
+            evidence=Evidence(
+                claims=tuple(
+                    Claim(Witness.ROUTED, prefix, key, owner, "allowed-ips of observers")
+                    for prefix in prefixes
+                ),
+                observers=len(observers),
+                sample=tuple(item.node for item in observers[:SAMPLE]),
+                facts=tuple(("endpoint", endpoint) for endpoint in endpoints[:SAMPLE]),
+            ),
+            follows_from=(
+                *((fingerprint("key-drift", str(owner)),) if owner else ()),
+                *(fingerprint("split-routing", shown(prefix)) for prefix in prefixes),
+                *displaced,
+                *(fingerprint("overlapping-allowed-ips", f"{prefix} {key}") for prefix in prefixes),
+            ),
+        )
+
+
+def unregistered_keys(fleet: Fleet) -> dict[PublicKey, list[Observation]]:
+    """Peers that no registration knows, with the observers that have them. A device's own key is no peer."""
+    found = fleet.routes.observers_with(lambda deviation: deviation.extra_keys - fleet.known_keys)
+    return {key: sorted(observers, key=attrgetter("node")) for key, observers in found.items()}
+
+
+CHECK = Check(IDENT, Severity.WARNING, "A peer on an observer's device is not in the registry.", run)

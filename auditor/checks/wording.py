@@ -1,0 +1,65 @@
+"""Words that several checks share: names, counts and observers, always in the same form and bounded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from auditor.addresses import PublicKey
+from auditor.claims import Fleet
+from auditor.models import NodeId, Pick
+
+_NAMED = 5
+"""How many nodes a summary names before it counts the rest."""
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def listed(items: Iterable[str]) -> str:
+    """`a, b and c`; beyond five, the rest is counted."""
+    names = list(items)
+    if len(names) > _NAMED:
+        return f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED:,} more"
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def placed(fleet: Fleet, nodes: Iterable[NodeId]) -> str:
+    """The nodes with their regions: `edge-fra-1 (fra) and edge-sin-1 (sin)`."""
+    return listed(
+        f"{fleet.name(node)} ({region})" if (region := fleet.region(node)) else fleet.name(node)
+        for node in nodes
+    )
+
+
+def peer(fleet: Fleet, key: PublicKey) -> str:
+    """The node that a key belongs to, or the key, shortened, where none is known."""
+    node = fleet.node_of_key(key)
+    return fleet.name(node) if node is not None else f"unregistered key {key[:8]}…"
+
+
+def routed(fleet: Fleet, picks: Sequence[Pick]) -> str:
+    """`6 observers route it to edge-sin-1, 2 to edge-fra-1, 1 to nobody`."""
+    words: list[str] = []
+    times = Counter(pick.node for pick in picks)
+    for pick in picks:
+        if pick.public_key is None:
+            target = "nobody"
+        else:
+            target = peer(fleet, pick.public_key)
+            if pick.node is not None and times[pick.node] > 1:
+                target += f" (key {pick.public_key[:8]}…)"
+        if not words:
+            words.append(f"{count(pick.observers, 'observer routes', 'observers route')} it to {target}")
+        else:
+            words.append(f"{pick.observers:,} to {target}")
+    return ", ".join(words)
+
+
+def identity(subject: str, *nodes: NodeId) -> str:
+    """The subject made unique across datacenters."""
+    return " ".join([subject, *(str(node) for node in nodes)])

@@ -1,0 +1,43 @@
+"""wrong-host: the server that answered is not the node that we asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from auditor.checks.interface import Check
+from auditor.claims import Fleet
+from auditor.models import Evidence, Finding, Severity
+
+IDENT = "wrong-host"
+
+
+def run(fleet: Fleet) -> Iterable[Finding]:
+    """One finding a node whose address led to another node's device."""
+    for observation, actual in fleet.wrong_hosts:
+        asked = observation.node
+        registration = fleet.by_node[asked]
+        way = registration.ssh_host or registration.endpoint or "its registered host"
+        yield Finding(
+            check=IDENT,
+            severity=Severity.CRITICAL,
+            subject=fleet.name(asked),
+            identity=str(asked),
+            summary=(
+                f"Asked for {fleet.name(asked)} at {way}, and {fleet.name(actual)} answered: the device holds "
+                f"the key that is registered for {fleet.name(actual)}. {fleet.name(asked)} itself was not seen."
+            ),
+            nodes=(asked, actual),
+            regions=fleet.regions((asked, actual)),
+            evidence=Evidence(
+                facts=(
+                    ("asked for", fleet.name(asked)),
+                    ("at", way),
+                    ("registered key", registration.public_key),
+                    ("answering key", observation.device.public_key),
+                    ("answered by", fleet.name(actual)),
+                )
+            ),
+        )
+
+
+CHECK = Check(IDENT, Severity.CRITICAL, "The server that answered is not the node that we asked for.", run)

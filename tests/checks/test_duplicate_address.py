@@ -1,0 +1,132 @@
+"""duplicate-address: who claims it, where they say so, and who is routed where."""
+
+from __future__ import annotations
+
+import pytest
+
+from auditor.judge import judge
+from auditor.models import Finding, Severity, Witness
+from tests.fleets import Mesh, contested, healthy, key_of, names, of
+
+IDENT = "duplicate-address"
+
+
+def one(mesh: Mesh) -> Finding:
+    """The only finding of this check."""
+    (finding,) = of(judge(mesh.snapshot()), IDENT)
+    return finding
+
+
+def test_a_pair_is_one_critical_finding_that_names_both_nodes_and_regions() -> None:
+    """The incident in its smallest form."""
+    finding = one(contested())
+    assert finding.severity is Severity.CRITICAL
+    assert finding.subject == "10.0.0.9"
+    assert names(finding.nodes) == ["twin-fra", "twin-sin"]
+    assert finding.regions == ("fra", "sin")
+
+
+def test_the_evidence_counts_observers_by_key_and_by_their_region() -> None:
+    """Claimants' own devices are no observers."""
+    finding = one(contested())
+    assert [(pick.public_key, pick.observers, dict(pick.regions)) for pick in finding.evidence.routing] == [
+        (key_of("twin-sin"), 2, {"ams": 1, "sin": 1}),
+        (key_of("twin-fra"), 1, {"ams": 1}),
+    ]
+    assert finding.evidence.observers == 3
+
+
+def test_observers_that_route_it_to_nobody_are_counted() -> None:
+    """Traffic from there is dropped."""
+    finding = one(contested().lacks("watch-c", "twin-fra", "twin-sin"))
+    assert [(pick.public_key, pick.observers) for pick in finding.evidence.routing] == [
+        (key_of("twin-sin"), 2),
+        (None, 1),
+    ]
+    assert "1 to nobody" in finding.summary
+
+
+def test_a_triple_is_one_finding() -> None:
+    """Three nodes, three regions, one incident."""
+    finding = one(contested().node("twin-ams", "10.0.0.9", region="ams").picks("watch-a", "twin-ams"))
+    assert names(finding.nodes) == ["twin-ams", "twin-fra", "twin-sin"]
+    assert "3 nodes in 3 regions" in finding.summary
+
+
+def test_a_duplicate_of_the_registry_alone_says_so() -> None:
+    """No device holds it yet."""
+    finding = one(contested().holds("twin-fra").holds("twin-sin"))
+    assert "in the registry only" in finding.summary
+    assert {claim.witness for claim in finding.evidence.claims} == {Witness.REGISTERED}
+
+
+def test_a_duplicate_of_the_devices_alone_says_so() -> None:
+    """The registry knows nothing of it."""
+    finding = one(
+        healthy().holds("edge-fra-1", "10.0.0.2", "10.0.0.9").holds("edge-sin-1", "10.0.0.3", "10.0.0.9")
+    )
+    assert "on devices only" in finding.summary
+    assert {claim.witness for claim in finding.evidence.claims} == {Witness.DEVICE}
+
+
+def test_a_registration_against_anothers_device_says_how_many_are_which() -> None:
+    """One registered, two hold it."""
+    assert "1 registered, 2 seen holding it" in one(healthy().holds("edge-sin-1", "10.0.0.2")).summary
+
+
+def test_ipv6_is_contested_like_ipv4() -> None:
+    """Shown without its length."""
+    assert one(healthy().node("x", "fd00::2")).subject == "fd00::2"
+
+
+def test_a_contested_network_counts_no_claimant_as_its_observer() -> None:
+    """Each gateway routes the other's copy, but delivers its own."""
+    mesh = (
+        Mesh()
+        .node("x", "10.0.0.8", "10.8.0.0/24")
+        .node("y", "10.0.0.9", "10.8.0.0/24")
+        .node("w", "10.0.0.10")
+    )
+    finding = one(mesh.picks("w", "y"))
+    assert finding.subject == "10.8.0.0/24"
+    assert [(pick.public_key, pick.observers) for pick in finding.evidence.routing] == [(key_of("y"), 1)]
+
+
+def test_two_contested_addresses_are_two_findings() -> None:
+    """One page each: they may have different claimants."""
+    mesh = contested().node("x", "10.0.0.20").node("y", "10.0.0.20")
+    assert [finding.subject for finding in of(judge(mesh.snapshot()), IDENT)] == ["10.0.0.20", "10.0.0.9"]
+
+
+def test_the_first_address_of_a_pool_points_to_the_allocators_fallback() -> None:
+    """Marked as a guess."""
+    finding = one(Mesh().node("x", "10.0.0.1", index=10).node("y", "10.0.0.1", index=11))
+    assert finding.probable_cause == "allocator-fallback"
+    assert "Probably the allocator fell back" in finding.summary
+
+
+@pytest.mark.parametrize(("later", "cause"), [(116, "parallel-writers"), (117, None)])
+def test_registrations_written_close_together_point_to_parallel_writers(
+    later: int, cause: str | None
+) -> None:
+    """Sixteen Raft indexes apart are close, seventeen are not."""
+    mesh = (
+        Mesh()
+        .node("x", "10.0.0.5", index=100)
+        .node("y", "10.0.0.5", index=later)
+        .node("z", "10.0.0.5", index=9000)
+    )
+    assert one(mesh).probable_cause == cause
+
+
+def test_without_indexes_no_cause_is_guessed() -> None:
+    """A file has none."""
+    finding = one(contested())
+    assert finding.probable_cause is None
+    assert "Probably" not in finding.summary
+
+
+def test_the_fingerprint_stays_when_claimants_and_observers_change() -> None:
+    """One contested address is one incident across sweeps."""
+    more = contested().node("twin-ams", "10.0.0.9").picks("watch-a", "twin-ams").not_seen("watch-b")
+    assert one(contested()).fingerprint == one(more).fingerprint
