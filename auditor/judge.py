@@ -1,0 +1,192 @@
+"""From what was seen to what is said: runs the checks over a snapshot and draws the verdict. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from auditor.checks import unregistered_peer
+from auditor.checks.registry import CHECKS
+from auditor.claims import Fleet
+from auditor.errors import GapReason
+from auditor.models import Coverage, Finding, Gap, NodeId, Report, SecondLook, Snapshot, Verdict
+
+SUSPECT_SHARE = 0.05
+"""More than this share of live peers unregistered: perhaps our view of the registry is filtered."""
+
+_PRECEDENCE = {check.ident: position for position, check in enumerate(CHECKS)}
+
+
+def judge(snapshot: Snapshot) -> Report:
+    """The report on a snapshot: the same for the same snapshot, whatever the order of its parts."""
+    fleet = Fleet(snapshot)
+    findings = find(fleet)
+    gaps = (*snapshot.gaps, *_derived_gaps(fleet, findings, snapshot.cut_short))
+    if snapshot.second_look is not None:
+        findings = _confirm(findings, snapshot, snapshot.second_look)
+        gaps += tuple(
+            replace(gap, detail=f"on a second look: {gap.detail}") for gap in snapshot.second_look.gaps
+        )
+    coverage = _coverage(fleet, snapshot)
+    named = {node for finding in findings for node in _named(finding)}
+    return Report(
+        verdict=_verdict(findings, gaps, coverage, snapshot.policy.minimum_coverage),
+        started_at=snapshot.started_at,
+        finished_at=snapshot.finished_at,
+        coverage=coverage,
+        findings=findings,
+        gaps=tuple(sorted(set(gaps), key=_gap_order)),
+        in_flight=tuple(sorted(fleet.in_flight_nodes)),
+        cut_short=snapshot.cut_short,
+        node_regions={node: region for node in sorted(named) if (region := fleet.region(node))},
+        node_keys={node: fleet.by_node[node].public_key for node in sorted(named) if node in fleet.by_node},
+        ambiguous_names=fleet.ambiguous_names,
+    )
+
+
+def find(fleet: Fleet) -> tuple[Finding, ...]:
+    """Every check's findings, worst first, each with the cause that it follows from."""
+    findings = _with_causes([finding for check in CHECKS for finding in check.run(fleet)])
+    return tuple(sorted(findings, key=_finding_order))
+
+
+def suspects(findings: Iterable[Finding], seen: Mapping[NodeId, object]) -> tuple[NodeId, ...]:
+    """Nodes worth a second look: those that findings are about, and a few observers of each.
+
+    Only nodes that answered the first time (`seen`): a gap is no suspect.
+    """
+    return tuple(sorted({node for finding in findings for node in _evidence_nodes(finding) if node in seen}))
+
+
+def _with_causes(findings: list[Finding]) -> list[Finding]:
+    by_fingerprint = {finding.fingerprint: finding for finding in findings}
+
+    def cause(finding: Finding) -> Finding | None:
+        for candidate in finding.follows_from:
+            found = by_fingerprint.get(candidate)
+            if found is not None and _PRECEDENCE[found.check] < _PRECEDENCE[finding.check]:
+                return found
+        return None
+
+    settled = []
+    for finding in findings:
+        root = cause(finding)
+        # Precedence strictly falls with each step, so this ends; an incident is led by one finding.
+        while root is not None and (further := cause(root)) is not None:
+            root = further
+        settled.append(replace(finding, caused_by=root.fingerprint if root is not None else None))
+    return settled
+
+
+def _confirm(findings: tuple[Finding, ...], snapshot: Snapshot, second: SecondLook) -> tuple[Finding, ...]:
+    """The findings with what a second look says of them, and those that only the latest state shows.
+
+    The latest state is every node as it was last seen. What it does not show is gone: whoever showed it
+    was looked at again, for where a node was not, its first observation is its latest.
+    """
+    again = Fleet(replace(snapshot, observations=second.observations, second_look=None))
+    renewed = {item.node: item for item in again.witnesses}
+    latest = find(
+        Fleet(
+            replace(
+                snapshot,
+                observations=tuple(renewed.get(item.node, item) for item in snapshot.observations),
+                second_look=None,
+            )
+        )
+    )
+    shown_again = {finding.fingerprint for check in CHECKS for finding in check.run(again)}
+    still_there = {finding.fingerprint for finding in latest}
+    known = {finding.fingerprint for finding in findings}
+
+    def confirmed(finding: Finding) -> bool | None:
+        if finding.fingerprint in shown_again:
+            return True
+        return None if finding.fingerprint in still_there else False
+
+    judged = [replace(finding, confirmed=confirmed(finding)) for finding in findings]
+    judged += [finding for finding in latest if finding.fingerprint not in known]
+    gone = [finding for finding in judged if finding.confirmed is False]
+    # What stands must not hang on a cause that is gone: then nothing that counts would lead it.
+    standing = _with_causes([finding for finding in judged if finding.confirmed is not False])
+    return tuple(sorted((*gone, *standing), key=_finding_order))
+
+
+def _observer_sample(finding: Finding) -> set[NodeId]:
+    sample = set(finding.evidence.sample)
+    for pick in finding.evidence.routing:
+        sample.update(pick.sample)
+    return sample
+
+
+def _evidence_nodes(finding: Finding) -> set[NodeId]:
+    return {*finding.nodes, *_observer_sample(finding)}
+
+
+def _named(finding: Finding) -> set[NodeId]:
+    nodes = _evidence_nodes(finding)
+    nodes.update(claim.node for claim in finding.evidence.claims if claim.node is not None)
+    nodes.update(pick.node for pick in finding.evidence.routing if pick.node is not None)
+    return nodes
+
+
+def _derived_gaps(fleet: Fleet, findings: Iterable[Finding], cut_short: str | None) -> Iterable[Gap]:
+    if cut_short is not None:
+        yield Gap(
+            source="sweep",
+            reason=GapReason.CUT_SHORT,
+            detail=f"the sweep stopped early ({cut_short}): what it had not reached was not seen",
+        )
+    for observation, actual in fleet.wrong_hosts:
+        yield Gap(
+            source="ssh",
+            reason=GapReason.WRONG_HOST,
+            detail=f"{fleet.name(actual)} answered in its place",
+            node=observation.node.name,
+            datacenter=observation.node.datacenter or None,
+        )
+    # A live key that a registered node's own device holds is that node's drift, and no sign of a filter.
+    unregistered = sum(item.check == unregistered_peer.IDENT and not item.nodes for item in findings)
+    live = unregistered + fleet.routes.expected_keys
+    if unregistered > SUSPECT_SHARE * live:
+        yield Gap(
+            source="sweep",
+            reason=GapReason.REGISTRY_SUSPECT,
+            detail=(
+                f"{unregistered:,} of {live:,} keys on devices are in no registration: ghost servers, or our token "
+                "sees only a part of the registry"
+            ),
+        )
+
+
+def _coverage(fleet: Fleet, snapshot: Snapshot) -> Coverage:
+    registered = {*fleet.by_node, *(item.node for item in fleet.invalid)} - fleet.in_flight_nodes
+    observed = [item for item in fleet.witnesses if item.node in registered]
+    return Coverage(
+        registered=len(registered),
+        observed=len(observed),
+        distinct_tables=len({item.table for item in fleet.witnesses}),
+        undigested=sum(not item.digested for item in snapshot.observations),
+    )
+
+
+def _verdict(
+    findings: tuple[Finding, ...], gaps: tuple[Gap, ...], coverage: Coverage, minimum: float
+) -> Verdict:
+    if any(finding.confirmed is not False for finding in findings):
+        return Verdict.FINDINGS
+    return Verdict.CLEAN if seen_enough(gaps, coverage, minimum) else Verdict.INCONCLUSIVE
+
+
+def seen_enough(gaps: Iterable[Gap], coverage: Coverage, minimum: float) -> bool:
+    """Whether what was seen would do to say clean: registry and sweep whole, and enough of the nodes."""
+    whole = all(gap.source == "ssh" for gap in gaps)
+    return whole and coverage.observed > 0 and coverage.share >= minimum
+
+
+def _finding_order(finding: Finding) -> tuple[int, int, str, str]:
+    return finding.severity.rank, _PRECEDENCE[finding.check], finding.subject, finding.identity
+
+
+def _gap_order(gap: Gap) -> tuple[str, str, str, str, str]:
+    return gap.source, gap.reason.value, gap.datacenter or "", gap.node or "", gap.detail

@@ -1,0 +1,112 @@
+"""A registry and a fleet in memory, with the same promises as the real ones, for tests of the sweep."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from auditor.errors import GapReason, ProbeError
+from auditor.models import NodeId, Observation, Registration, RegistryReading, RouteTable
+from auditor.nodes.interface import TableStore
+from tests.fleets import Mesh
+
+
+def reading(mesh: Mesh) -> RegistryReading:
+    """What reading the mesh's registry gives."""
+    return RegistryReading(tuple(mesh.registrations.values()), tuple(mesh.invalid), tuple(mesh.gaps))
+
+
+class MemoryRegistry:
+    """Gives its readings one after the other; the last one again and again."""
+
+    def __init__(self, *readings: RegistryReading) -> None:
+        self._readings = readings
+        self.reads = 0
+        self.before: Callable[[int], Awaitable[None]] | None = None
+        """Awaited before each reading, with its number from 1."""
+
+    async def read(self) -> RegistryReading:
+        """The next reading."""
+        self.reads += 1
+        if self.before is not None:
+            await self.before(self.reads)
+        return self._readings[min(self.reads, len(self._readings)) - 1]
+
+
+class MemoryNodes:
+    """Answers for the machines of a mesh: the first look from one, later looks from another."""
+
+    def __init__(self, first: Mesh, later: Mesh | None = None) -> None:
+        self._looks = (first, later or first)
+        self.asked: Counter[NodeId] = Counter()
+        self.fetched: Counter[str] = Counter()
+        self.failing_fetches = 0
+        """So many fetches fail before one succeeds."""
+        self.surprises: Mapping[str, Exception] = {}
+        """By node name, what is raised in place of an answer."""
+        self.before: Callable[[Registration], Awaitable[None]] | None = None
+        """Awaited before each answer."""
+        self.busy = 0
+        self.busiest = 0
+        self.expected: set[NodeId] = set()
+
+    def expect(self, registrations: Iterable[Registration]) -> None:
+        """Remembers who was announced."""
+        self.expected = {registration.node for registration in registrations}
+
+    async def observe(self, registration: Registration, tables: TableStore) -> Observation:
+        """As a node would answer, its table fetched only where its digest is new."""
+        node = registration.node
+        mesh = self._looks[min(self.asked[node], 1)]
+        self.asked[node] += 1
+        self.busy += 1
+        self.busiest = max(self.busiest, self.busy)
+        try:
+            await asyncio.sleep(0)
+            if self.before is not None:
+                await self.before(registration)
+            if node.name in self.surprises:
+                raise self.surprises[node.name]
+            if node in mesh.unseen:
+                raise ProbeError(mesh.unseen[node], "planted")
+            observation = mesh.observe(node)
+            await tables.obtain(observation.table, lambda: self._fetch(mesh, node))
+            return observation
+        finally:
+            self.busy -= 1
+
+    async def _fetch(self, mesh: Mesh, node: NodeId) -> RouteTable:
+        table = mesh.table(mesh.ways.get(node, node))
+        self.fetched[table.digest] += 1
+        await asyncio.sleep(0)
+        if self.failing_fetches:
+            self.failing_fetches -= 1
+            raise ProbeError(GapReason.CONNECTION_LOST, "planted")
+        return table
+
+
+class Watcher:
+    """Writes down what a sweep says of its progress."""
+
+    def __init__(self) -> None:
+        self.phases: list[str] = []
+        self.counts: list[int] = []
+        self.done: Counter[bool] = Counter()
+
+    def phase(self, name: str) -> None:
+        """A new part of the sweep begins."""
+        self.phases.append(name)
+
+    def registered(self, count: int) -> None:
+        """So many nodes are going to be asked."""
+        self.counts.append(count)
+
+    def node_done(self, seen: bool) -> None:
+        """One more node answered or became a gap."""
+        self.done[seen] += 1
+
+
+def nodes_named(names: Iterable[str], dc: str = "dc1") -> set[NodeId]:
+    """Names as nodes of one datacenter."""
+    return {NodeId(dc, name) for name in names}

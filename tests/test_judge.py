@@ -1,0 +1,287 @@
+"""Verdicts, causes, second looks: what is said of what was seen, whatever the order it came in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from auditor.claims import Fleet
+from auditor.errors import GapReason
+from auditor.judge import judge
+from auditor.models import Gap, NodeId, RouteTable, Severity, Snapshot, Verdict
+from tests.fleets import (
+    Mesh,
+    check_causes,
+    contested,
+    healthy,
+    idents,
+    key_of,
+    names,
+    prefixes,
+    roots,
+    trio,
+)
+from tests.test_routes import fleets
+
+T = TypeVar("T")
+
+
+# -- verdicts
+
+
+def test_a_fleet_that_was_seen_whole_and_has_nothing_wrong_is_clean() -> None:
+    """The only way to clean."""
+    report = judge(healthy().snapshot())
+    assert report.verdict is Verdict.CLEAN
+    assert (report.coverage.registered, report.coverage.observed, report.coverage.share) == (6, 6, 1.0)
+
+
+REGISTRY_REASONS = [
+    reason for reason in GapReason if reason.value.startswith(("consul", "registry", "prefix"))
+]
+
+
+@pytest.mark.parametrize("reason", REGISTRY_REASONS)
+def test_a_gap_of_the_registry_is_never_clean(reason: GapReason) -> None:
+    """There may be registrations that we did not see, however many nodes we saw."""
+    mesh = healthy(minimum_coverage=0.0).gap(reason, "file" if "registry" in reason.value else "consul")
+    assert judge(mesh.snapshot()).verdict is Verdict.INCONCLUSIVE
+
+
+def test_an_empty_registry_is_never_clean() -> None:
+    """Nothing to look at is not nothing wrong."""
+    assert judge(Mesh(minimum_coverage=0.0).snapshot()).verdict is Verdict.INCONCLUSIVE
+
+
+def test_one_node_that_was_not_seen_is_not_clean() -> None:
+    """And it is named."""
+    report = judge(healthy().not_seen("edge-sin-1").snapshot())
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert [(gap.node, gap.reason) for gap in report.gaps] == [("edge-sin-1", GapReason.CONNECT_REFUSED)]
+
+
+@pytest.mark.parametrize(("minimum", "verdict"), [(0.83, Verdict.CLEAN), (0.84, Verdict.INCONCLUSIVE)])
+def test_a_share_of_the_fleet_may_be_enough_if_the_configuration_says_so(
+    minimum: float, verdict: Verdict
+) -> None:
+    """Five of six are 0.833."""
+    assert judge(healthy(minimum_coverage=minimum).not_seen("edge-sin-1").snapshot()).verdict is verdict
+
+
+def test_nobody_seen_is_not_clean_even_where_no_share_is_asked_for() -> None:
+    """Not seeing is not clean."""
+    mesh = trio(minimum_coverage=0.0)
+    for name in ("edge-fra-1", "edge-sin-1", "edge-ams-1"):
+        mesh.not_seen(name)
+    assert judge(mesh.snapshot()).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("minimum", [0.0, 0.5, 1.0])
+def test_a_sweep_that_was_cut_short_is_never_clean(minimum: float) -> None:
+    """Even if every node had answered: the registry was not read again. A gap says so to everybody."""
+    report = judge(replace(healthy(minimum_coverage=minimum).snapshot(), cut_short="interrupted"))
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert [(gap.source, gap.reason) for gap in report.gaps] == [("sweep", GapReason.CUT_SHORT)]
+
+
+def test_findings_are_findings_however_little_was_seen() -> None:
+    """What was seen was seen."""
+    report = judge(contested().not_seen("watch-a").gap(GapReason.CONSUL_TIMEOUT).snapshot())
+    assert report.verdict is Verdict.FINDINGS
+
+
+def test_nodes_in_flight_are_no_part_of_coverage() -> None:
+    """They could not be asked under their new registration."""
+    report = judge(healthy().node("new", "10.0.0.99").flying("new").not_seen("new").snapshot())
+    assert report.coverage.registered == 6
+    assert names(report.in_flight) == ["new"]
+
+
+def test_a_fleet_that_is_all_in_flight_is_not_clean() -> None:
+    """Nothing of it was seen in a settled state."""
+    mesh = trio()
+    for name in ("edge-fra-1", "edge-sin-1", "edge-ams-1"):
+        mesh.flying(name)
+    assert judge(mesh.snapshot()).verdict is Verdict.INCONCLUSIVE
+
+
+def test_tables_and_nodes_without_digest_are_counted() -> None:
+    """What the sweep cost."""
+    snapshot = contested().snapshot()
+    plain = replace(
+        snapshot, observations=tuple(replace(item, digested=False) for item in snapshot.observations)
+    )
+    coverage = judge(plain).coverage
+    assert coverage.undigested == 5
+    assert coverage.distinct_tables == len({item.table for item in snapshot.observations})
+
+
+# -- causes
+
+
+@settings(max_examples=100, deadline=None)
+@given(fleets())
+def test_a_cause_leads_and_is_never_less_severe(snapshot: Snapshot) -> None:
+    """In any fleet with any faults."""
+    check_causes(judge(snapshot))
+
+
+def test_the_incident_is_one_root_for_each_contested_address() -> None:
+    """A pair on the pool's first address and a triple: two pages, with all the rest as evidence."""
+    mesh = Mesh(name_pattern=r"-(?P<region>[a-z]{3})$")
+    for region in ("fra", "sin"):
+        mesh.node(f"pair-{region}", "10.0.0.1", region=region)
+    for region in ("fra", "sin", "ams"):
+        mesh.node(f"triple-{region}", "10.0.0.9", region=region)
+    for number, region in enumerate(("fra", "sin", "ams", "nrt"), start=20):
+        mesh.node(f"watch-{region}", f"10.0.0.{number}", region=region)
+        mesh.picks(f"watch-{region}", "pair-fra" if number % 2 else "pair-sin")
+        mesh.picks(f"watch-{region}", f"triple-{region}" if region != "nrt" else "triple-sin")
+    report = judge(mesh.snapshot())
+    assert roots(report) == [("duplicate-address", "10.0.0.1"), ("duplicate-address", "10.0.0.9")]
+    assert idents(report) == [
+        "displaced-allowed-ips",
+        "duplicate-address",
+        "fallback-address",
+        "region-mismatch",
+        "self-routed-address",
+        "split-routing",
+    ]
+
+
+def test_fingerprints_do_not_collide() -> None:
+    """Each finding of a report has its own."""
+    report = judge(
+        contested().node("x", "10.0.0.1").broken("y").peers_with("watch-a", "g", "10.0.0.0/8").snapshot()
+    )
+    assert len({finding.fingerprint for finding in report.findings}) == len(report.findings)
+
+
+def test_findings_come_worst_first() -> None:
+    """Whatever order the checks ran in."""
+    ranks = [
+        finding.severity.rank for finding in judge(contested().node("x", "10.0.0.1").snapshot()).findings
+    ]
+    assert ranks == sorted(ranks)
+    assert Severity.CRITICAL.rank in ranks
+    assert Severity.WARNING.rank in ranks
+
+
+# -- the order of input
+
+
+def shuffled(draw: st.DrawFn, snapshot: Snapshot) -> Snapshot:
+    """The same snapshot with every part in another order."""
+
+    def order(items: tuple[T, ...]) -> tuple[T, ...]:
+        return tuple(draw(st.permutations(items)))
+
+    return replace(
+        snapshot,
+        registrations=order(snapshot.registrations),
+        invalid=order(snapshot.invalid),
+        observations=order(snapshot.observations),
+        tables=dict(order(tuple(snapshot.tables.items()))),
+        gaps=order(snapshot.gaps),
+        in_flight=order(snapshot.in_flight),
+    )
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data(), fleets())
+def test_a_report_does_not_depend_on_the_order_of_input(data: st.DataObject, snapshot: Snapshot) -> None:
+    """Random fleets, every part of the snapshot permuted."""
+    assert judge(data.draw(st.composite(shuffled)(snapshot))) == judge(snapshot)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_the_incidents_report_does_not_depend_on_the_order_of_input(data: st.DataObject) -> None:
+    """With invalid registrations, gaps, a mirror and a second look in it."""
+    mesh = contested().node("twin-ams", "10.0.0.9", region="ams").node("first", "10.0.0.1")
+    mesh.node("watch-a", "10.0.1.97", dc="dc2").broken("one").broken("two").gap(GapReason.CONSUL_TIMEOUT)
+    mesh.not_seen("watch-b").gap(GapReason.CONSUL_FORBIDDEN).picks("watch-a", "twin-ams").flying("first")
+    snapshot = mesh.snapshot(
+        again=contested()
+        .node("twin-ams", "10.0.0.9")
+        .node("first", "10.0.0.1")
+        .node("watch-a", "10.0.1.97", dc="dc2")
+    )
+    assert judge(data.draw(st.composite(shuffled)(snapshot))) == judge(snapshot)
+
+
+# -- races with the registry
+
+
+def test_a_duplicate_among_registrations_in_flight_is_found() -> None:
+    """Registered twice is registered twice."""
+    report = judge(trio().node("new", "10.0.0.2").flying("new").not_seen("new").snapshot())
+    assert roots(report) == [("duplicate-address", "10.0.0.2")]
+
+
+@pytest.mark.parametrize("seen", ["before", "after"])
+def test_a_node_whose_address_changes_during_the_sweep_is_no_drift(seen: str) -> None:
+    """Seen with its old or its new address, by itself and by its observers."""
+    mesh = trio().flying("edge-sin-1", addresses=prefixes(["10.0.0.33"]))
+    if seen == "before":
+        mesh.holds("edge-sin-1", "10.0.0.33").peers_with("edge-fra-1", "edge-sin-1", "10.0.0.33")
+        mesh.empties("edge-ams-1", "edge-sin-1")
+    assert judge(mesh.snapshot()).verdict is Verdict.CLEAN
+
+
+def test_a_node_whose_key_changes_during_the_sweep_is_no_drift() -> None:
+    """Both keys are in flight."""
+    mesh = trio().flying("edge-sin-1", public_key=key_of("old")).rekeyed("edge-sin-1", "old")
+    mesh.lacks("edge-fra-1", "edge-sin-1").peers_with("edge-fra-1", "old", "10.0.0.3")
+    assert judge(mesh.snapshot()).findings == ()
+
+
+# -- cost, by what is counted and not by the clock
+
+
+def big(size: int, deviating: int = 0) -> Snapshot:
+    """A full mesh of `size` nodes, some observers of which lost one peer's address."""
+    mesh = Mesh()
+    for number in range(size):
+        mesh.node(
+            f"n{number:05}", f"10.{number >> 8 & 255}.{number & 255}.2", region=("fra", "sin")[number % 2]
+        )
+    base = mesh.table(NodeId("dc1", "n00000"))
+    lines = base.text.splitlines(keepends=True)
+    snapshot = mesh.snapshot_of_one_table(base)
+    tables = dict(snapshot.tables)
+    observations = list(snapshot.observations)
+    for number in range(deviating):
+        lost = lines[number + 1]
+        text = b"".join(sorted({*lines, lost.split(b"\t")[0] + b"\t(none)\n"} - {lost}))
+        table = RouteTable(text)
+        tables[table.digest] = table
+        observations[number] = replace(observations[number], table=table.digest)
+    return replace(snapshot, tables=tables, observations=tuple(observations))
+
+
+def test_a_fleet_at_peace_costs_one_comparison_whatever_its_size() -> None:
+    """Two thousand observers, one table."""
+    fleet = Fleet(big(2000))
+    assert judge(big(2000)).verdict is Verdict.CLEAN
+    assert len(fleet.routes.deviations) == 1
+
+
+def test_work_grows_with_distinct_tables_and_not_with_observers_times_peers() -> None:
+    """Single lines are held only where a table differs: here one lost prefix and one `(none)` each."""
+    for size, deviating in ((500, 5), (2000, 20)):
+        deviations = Fleet(big(size, deviating)).routes.deviations
+        assert len(deviations) == deviating + 1
+        lines = sum(len(item.missing) + len(item.extra) + len(item.idle_keys) for item in deviations)
+        assert lines == 2 * deviating
+
+
+def test_gaps_are_told_once() -> None:
+    """The same gap from both readings of the registry is one gap."""
+    snapshot = trio().snapshot()
+    gap = Gap("consul", GapReason.CONSUL_TIMEOUT, "the same")
+    assert judge(replace(snapshot, gaps=(gap, gap))).gaps == (gap,)
