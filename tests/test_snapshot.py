@@ -1,0 +1,225 @@
+"""Recording and replaying: the same snapshot comes back, or one clear line says why not."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import stat
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditor.addresses import Prefix, PublicKey
+from auditor.errors import GapReason, SnapshotError
+from auditor.judge import judge
+from auditor.models import (
+    AuditPolicy,
+    Device,
+    Gap,
+    InvalidRegistration,
+    NodeId,
+    Observation,
+    Registration,
+    RouteTable,
+    SecondLook,
+    Snapshot,
+)
+from auditor.reports import json_v1
+from auditor.snapshot import from_json, record, replay, to_json
+
+MOMENT = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+maybe_text = st.none() | texts
+keys = st.binary(min_size=32, max_size=32).map(lambda raw: PublicKey(base64.b64encode(raw).decode()))
+addresses = st.integers(0, 2**24 - 1).map(
+    lambda number: Prefix(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}/32")
+)
+node_ids = st.builds(NodeId, texts, texts)
+indexes = st.none() | st.integers(0, 2**63)
+registrations = st.builds(
+    Registration,
+    node=node_ids,
+    public_key=keys,
+    addresses=st.lists(addresses, min_size=1, max_size=3).map(tuple),
+    region=maybe_text,
+    endpoint=maybe_text,
+    ssh_host=maybe_text,
+    values=st.just({}),
+    where=texts,
+    create_index=indexes,
+    modify_index=indexes,
+)
+gaps = st.builds(
+    Gap,
+    source=st.sampled_from(["consul", "file", "ssh", "sweep"]),
+    reason=st.sampled_from(GapReason),
+    detail=texts,
+    node=maybe_text,
+    datacenter=maybe_text,
+)
+tables = st.lists(st.tuples(keys, addresses), max_size=5).map(
+    lambda pairs: RouteTable("".join(f"{key}\t{prefix}\n" for key, prefix in sorted(pairs)).encode())
+)
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> Snapshot:
+    """Any snapshot, with observations whose tables are in it."""
+    held = draw(st.lists(tables, min_size=1, max_size=3))
+    observations = st.builds(
+        Observation,
+        node=node_ids,
+        device=st.builds(Device, texts, keys, st.lists(addresses, max_size=2).map(tuple)),
+        table=st.sampled_from([table.digest for table in held]),
+        region=maybe_text,
+        host_key=maybe_text,
+        endpoints=st.none() | st.dictionaries(keys, texts, max_size=2),
+        digested=st.booleans(),
+    )
+    return Snapshot(
+        started_at=MOMENT,
+        finished_at=MOMENT + timedelta(seconds=draw(st.integers(0, 1000))),
+        policy=AuditPolicy(
+            topology=draw(st.sampled_from(["full", "partial"])),
+            region_pools=draw(st.dictionaries(texts, st.just(Prefix("10.1.0.0/16")), max_size=2)),
+        ),
+        registrations=tuple(draw(st.lists(registrations, max_size=4))),
+        invalid=tuple(
+            draw(
+                st.lists(
+                    st.builds(InvalidRegistration, node_ids, texts, texts, texts, st.none() | keys),
+                    max_size=2,
+                )
+            )
+        ),
+        observations=tuple(draw(st.lists(observations, max_size=4))),
+        tables={table.digest: table for table in held},
+        gaps=tuple(draw(st.lists(gaps, max_size=3))),
+        in_flight=tuple(draw(st.lists(registrations, max_size=2))),
+        second_look=draw(
+            st.none()
+            | st.builds(
+                SecondLook,
+                st.lists(node_ids, max_size=2).map(tuple),
+                st.lists(observations, max_size=2).map(tuple),
+                st.lists(gaps, max_size=1).map(tuple),
+            )
+        ),
+        cut_short=draw(st.none() | st.just("interrupted")),
+    )
+
+
+@given(snapshots())
+def test_a_snapshot_comes_back_as_it_was(snapshot: Snapshot) -> None:
+    assert from_json(to_json(snapshot).encode(), "test") == snapshot
+
+
+@given(snapshots())
+def test_a_replay_gives_the_same_report_byte_for_byte(snapshot: Snapshot) -> None:
+    again = from_json(to_json(snapshot).encode(), "test")
+    assert json_v1.render(judge(again)) == json_v1.render(judge(snapshot))
+
+
+def _small() -> Snapshot:
+    key = PublicKey(base64.b64encode(bytes(32)).decode())
+    table = RouteTable(f"{key}\t10.0.0.1/32\n".encode())
+    node = NodeId("dc1", "edge-sin-1")
+    return Snapshot(
+        started_at=MOMENT,
+        finished_at=MOMENT,
+        policy=AuditPolicy(),
+        registrations=(
+            Registration(node, key, (Prefix("10.0.0.1/32"),), values={"ssh_password": "planted-secret"}),
+        ),
+        observations=(Observation(node, Device("wg0", key, (Prefix("10.0.0.1/32"),)), table.digest),),
+        tables={table.digest: table},
+    )
+
+
+def test_a_recording_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.json.gz"
+    path.write_bytes(b"an older one")
+    path.chmod(0o644)
+    record(_small(), path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_recording_leaves_nothing_else_behind(tmp_path: Path) -> None:
+    record(_small(), tmp_path / "sweep.json.gz")
+    assert [item.name for item in tmp_path.iterdir()] == ["sweep.json.gz"]
+
+
+def test_recording_the_same_snapshot_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    record(_small(), tmp_path / "one.json.gz")
+    record(_small(), tmp_path / "two.json.gz")
+    assert (tmp_path / "one.json.gz").read_bytes() == (tmp_path / "two.json.gz").read_bytes()
+
+
+def test_other_values_of_a_registration_are_not_recorded() -> None:
+    """They may hold anything, secrets included; a replay does not need them."""
+    assert "planted-secret" not in to_json(_small())
+
+
+def test_recording_into_a_folder_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match=r"cannot record to .*No such file or directory"):
+        record(_small(), tmp_path / "nowhere" / "sweep.json.gz")
+
+
+def test_an_unpacked_recording_is_read_too(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.json"
+    path.write_text(to_json(_small()))
+    assert replay(path).registrations[0].node.name == "edge-sin-1"
+
+
+def _cut(packed: bytes) -> bytes:
+    return packed[: len(packed) // 2]
+
+
+def _flip(packed: bytes) -> bytes:
+    middle = len(packed) // 2
+    return packed[:middle] + bytes([packed[middle] ^ 0xFF]) + packed[middle + 1 :]
+
+
+def _edit(change: Callable[[dict[str, object]], object]) -> Callable[[bytes], bytes]:
+    def edited(packed: bytes) -> bytes:
+        document = json.loads(gzip.decompress(packed))
+        change(document)
+        return gzip.compress(json.dumps(document).encode())
+
+    return edited
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        pytest.param(_cut, "cut off", id="cut off"),
+        pytest.param(_flip, "damaged|not a recorded snapshot", id="a flipped byte"),
+        pytest.param(lambda _: b"", "not a recorded snapshot", id="empty"),
+        pytest.param(lambda _: b"[]", "not a recorded snapshot", id="another document"),
+        pytest.param(_edit(lambda d: d.update(schema="wgaudit.snapshot/9")), "another version", id="version"),
+        pytest.param(_edit(lambda d: d.pop("tables")), "tables", id="a part missing"),
+        pytest.param(_edit(lambda d: d.update(tables={})), "not in the file", id="a table missing"),
+        pytest.param(_edit(lambda d: d.update(more=1)), "more", id="an unknown part"),
+        pytest.param(
+            _edit(lambda d: d.update(tables=dict.fromkeys(d["tables"], "other\n"))),  # type: ignore[call-overload]
+            "does not have the digest",
+            id="a table that is not what its digest says",
+        ),
+    ],
+)
+def test_a_damaged_recording_is_refused_with_file_and_reason(
+    tmp_path: Path, damage: Callable[[bytes], bytes], says: str
+) -> None:
+    path = tmp_path / "sweep.json.gz"
+    record(_small(), path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(SnapshotError, match=says) as caught:
+        replay(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
