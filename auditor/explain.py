@@ -1,0 +1,337 @@
+"""Finds what a snapshot and its report say of one address, node or key, and puts it into one story."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+
+from auditor.addresses import Prefix, PublicKey, is_host, network, shown
+from auditor.claims import Fleet
+from auditor.models import Claim, Finding, NodeId, Observation, Pick, Report, Snapshot
+from auditor.routes import Deviation, covers
+from auditor.story import Routing, Story
+from auditor.targets import Address, find_target, unknown_target
+
+_MOST_PREFIXES = 12
+"""Addresses of one node or key whose routing is told; the others are counted."""
+_MOST_NAMED = 12
+"""Observers of one pick that are all named."""
+_MOST_WIDER = 4
+
+Touches = Callable[[Finding], bool]
+
+
+def explain(snapshot: Snapshot, report: Report, target: str) -> Story:
+    """Tells the story of `target`: an address, a node (`name` or `name@datacenter`) or a key.
+
+    A key may be cut short, to at least six characters that no other key starts with. Raises `UsageError` with
+    the nearest known names where the sweep saw nothing of that name.
+    """
+    return _Teller(snapshot, report).tell(target.strip())
+
+
+class _Teller:
+    """One snapshot and report, indexed for questions."""
+
+    def __init__(self, snapshot: Snapshot, report: Report) -> None:
+        self.snapshot = snapshot
+        self.report = report
+        self.fleet = Fleet(snapshot)
+
+    def tell(self, target: str) -> Story:
+        found = find_target(self.snapshot, self.report, self.fleet, target)
+        if isinstance(found, NodeId):
+            return self._node(found)
+        return self._address(found.prefix) if isinstance(found, Address) else self._key(found.public_key)
+
+    # -- the three kinds
+
+    def _address(self, prefix: Prefix) -> Story:
+        fleet = self.fleet
+        claims = fleet.claims(prefix)
+        routing = self._routing(prefix)
+        routed = [pick for pick in routing.picks if pick.public_key is not None]
+        findings = self._findings(lambda item: _about_address(item, prefix))
+        text = shown(prefix)
+        if not (claims or routed or findings):
+            raise unknown_target(self.snapshot, self.report, self.fleet, text)
+        holders = list(dict.fromkeys(claim.node for claim in claims if claim.node is not None))
+        if len(holders) > 1:
+            headline = f"{text} is claimed by {len(holders)} nodes: {_listed([self._with_region(n) for n in holders])}"
+        elif holders:
+            headline = f"{text} is claimed by {self._with_region(holders[0])} alone"
+        else:
+            headline = f"{text} is claimed by no registration and no device that was seen"
+        return self._story(
+            Story(text, "address", headline, self.report.coverage, claims=claims, routing=(routing,)),
+            holders,
+            findings,
+        )
+
+    def _node(self, node: NodeId) -> Story:
+        fleet, snapshot = self.fleet, self.snapshot
+        observations = tuple(item for item in snapshot.observations if item.node == node)
+        registrations = tuple(item for item in snapshot.registrations if item.node == node)
+        invalid = tuple(item for item in snapshot.invalid if item.node == node)
+        keys = [
+            *(item.public_key for item in registrations),
+            *(item.device.public_key for item in observations),
+        ]
+        prefixes = dict.fromkeys(prefix for item in registrations for prefix in item.addresses)
+        prefixes |= dict.fromkeys(prefix for item in observations for prefix in item.device.addresses)
+        findings = self._findings(lambda item: _about_node(item, node, self.report))
+        states = [
+            "registered"
+            if registrations
+            else ("its registration is unreadable" if invalid else "not registered"),
+            "seen" if observations else "not seen",
+            f"{len(findings)} {'finding' if len(findings) == 1 else 'findings'}",
+        ]
+        if node in self.report.in_flight:
+            states.append("in flight: changed during the sweep, so not judged")
+        notes = self._key_notes(keys)
+        if any(item.observation.node == node for item in fleet.wrong_hosts):
+            notes.insert(
+                0, "The server that answered holds another node's key: what it showed is not this node's."
+            )
+        return self._story(
+            Story(
+                target=str(node),
+                kind="node",
+                coverage=self.report.coverage,
+                headline=f"{self._with_region(node)}: {', '.join(states)}",
+                registrations=registrations,
+                invalid=invalid,
+                observations=observations,
+                claims=tuple(claim for prefix in prefixes for claim in fleet.claims(prefix)),
+                routing=tuple(self._routing(prefix) for prefix in list(prefixes)[:_MOST_PREFIXES]),
+                notes=(*notes, *_beyond(prefixes)),
+            ),
+            [node],
+            findings,
+        )
+
+    def _key(self, key: PublicKey) -> Story:
+        fleet, snapshot = self.fleet, self.snapshot
+        registrations = tuple(item for item in snapshot.registrations if item.public_key == key)
+        invalid = tuple(item for item in snapshot.invalid if item.public_key == key)
+        observations = tuple(item for item in snapshot.observations if item.device.public_key == key)
+        prefixes = dict.fromkeys(prefix for item in registrations for prefix in item.addresses)
+        prefixes |= dict.fromkeys(prefix for item in observations for prefix in item.device.addresses)
+        for deviation in fleet.routes.deviations:
+            prefixes |= dict.fromkeys(
+                sorted(prefix for prefix, keys in deviation.extra.items() if key in keys)
+            )
+        owners = list(
+            dict.fromkeys([item.node for item in registrations] + [item.node for item in observations])
+        )
+        if not owners:
+            headline = f"key {key}: no registration and no device that was seen has it"
+        elif len(owners) == 1:
+            headline = f"key {key} is {self._with_region(owners[0])}"
+        else:
+            headline = (
+                f"key {key} is on {len(owners)} nodes: {_listed([self._with_region(n) for n in owners])}"
+            )
+        return self._story(
+            Story(
+                target=key,
+                kind="key",
+                coverage=self.report.coverage,
+                headline=headline,
+                registrations=registrations,
+                invalid=invalid,
+                observations=observations,
+                claims=tuple(claim for prefix in prefixes for claim in fleet.claims(prefix)),
+                routing=tuple(self._routing(prefix) for prefix in list(prefixes)[:_MOST_PREFIXES]),
+                notes=(*self._key_notes([key]), *_beyond(prefixes)),
+            ),
+            owners,
+            self._findings(lambda item: _about_key(item, key)),
+        )
+
+    def _story(self, story: Story, nodes: Sequence[NodeId], findings: Sequence[Finding]) -> Story:
+        """The parts that all three kinds have."""
+        named = {*nodes, *(claim.node for claim in story.claims if claim.node is not None)}
+        named |= {pick.node for routing in story.routing for pick in routing.picks if pick.node is not None}
+        own = [
+            gap for gap in self.report.gaps if gap.node and NodeId(gap.datacenter or "", gap.node) in named
+        ]
+        registry = [gap for gap in self.report.gaps if gap.node is None]
+        others = len(self.report.gaps) - len(own) - len(registry)
+        notes = list(story.notes)
+        if others:
+            notes.append(f"{_count(others, 'other node')} could not be seen: the routes there are not known.")
+        if registry:
+            notes.append("The registry may not have been read whole: there may be claims that nobody saw.")
+        steps: list[str] = []
+        for prefix in dict.fromkeys(claim.prefix for claim in story.claims):
+            if prefix in self.fleet.contested:
+                steps += _contest_steps(shown(prefix), self.fleet.claims(prefix), self.report.name)
+        steps += [f"Make {gap.node} reachable for the audit ({gap.reason}), then sweep again." for gap in own]
+        if findings:
+            checks = dict.fromkeys(item.check for item in findings)
+            steps.append(f"Read in docs/findings.md: {', '.join(checks)}.")
+        elif not self.report.gaps:
+            steps.append("Nothing to do: every place was seen, and no finding touches it.")
+        else:
+            steps.append(
+                "No finding touches it, but not everything was seen: close the gaps before calling it clean."
+            )
+        return replace(
+            story,
+            notes=tuple(notes),
+            findings=tuple(findings),
+            gaps=(*registry, *own),
+            next_steps=tuple(steps),
+            regions={node: region for node in named if (region := self.fleet.region(node))},
+            ambiguous_names=self.report.ambiguous_names,
+        )
+
+    # -- routing
+
+    def _routing(self, prefix: Prefix) -> Routing:
+        """Where observers send the prefix: as a finding's evidence has it, else worked out here."""
+        evidence = next(
+            (
+                finding.evidence.routing
+                for finding in self.report.findings
+                if finding.evidence.routing and finding.subject in (shown(prefix), prefix)
+            ),
+            None,
+        )
+        picks = evidence or self.fleet.routes.picks(prefix)
+        return Routing(
+            prefix,
+            tuple(self._with_names(prefix, pick) for pick in picks),
+            tuple(self._wider(prefix)),
+        )
+
+    def _with_names(self, prefix: Prefix, pick: Pick) -> Pick:
+        """The pick with all its observers named, where they are few."""
+        if pick.observers > _MOST_NAMED or pick.observers <= len(pick.sample):
+            return pick
+        names = tuple(
+            item.node
+            for deviation in self.fleet.routes.deviations
+            if self._picked(deviation, prefix, pick.public_key)
+            for item in deviation.holders
+            if prefix not in item.device.addresses
+        )
+        # Observers that send it by a wider prefix are not found this way: then the sample stands.
+        return replace(pick, sample=tuple(sorted(names))) if len(names) == pick.observers else pick
+
+    def _picked(self, deviation: Deviation, prefix: Prefix, key: PublicKey | None) -> bool:
+        keys = self.fleet.routes.keys_in(deviation, prefix)
+        return key in keys if key is not None else not keys
+
+    def _wider(self, prefix: Prefix) -> list[str]:
+        """Prefixes of several addresses that hold this one too."""
+        if not is_host(prefix):
+            return []
+        wider = [text for text in self._wide_prefixes() if _holds(text, prefix)]
+        notes = [
+            f"{text} covers it too; the longest prefix wins on each observer." for text in wider[:_MOST_WIDER]
+        ]
+        if len(wider) > _MOST_WIDER:
+            notes.append(f"{len(wider) - _MOST_WIDER} more prefixes cover it.")
+        return notes
+
+    def _wide_prefixes(self) -> list[Prefix]:
+        wide = {text for _, text in self.fleet.routes.expected_wide}
+        for deviation in self.fleet.routes.deviations:
+            wide |= {prefix for prefix in deviation.extra if not is_host(prefix)}
+        return sorted(wide)
+
+    def _key_notes(self, keys: Iterable[PublicKey]) -> list[str]:
+        """What observers show of the key as a peer, beyond its addresses."""
+        notes: list[str] = []
+        routes = self.fleet.routes
+        idle = routes.observers_with(lambda deviation: deviation.idle_keys)
+        absent = routes.observers_with(lambda deviation: deviation.absent_keys)
+        for key in dict.fromkeys(keys):
+            if key in idle:
+                notes.append(
+                    f"{self._observers(idle[key])} it with no allowed-ips, (none): "
+                    "traffic to it and from it is dropped there."
+                )
+            if key in absent:
+                notes.append(
+                    f"{self._observers(absent[key], 'does not have', 'do not have')} it as a peer at all."
+                )
+        return notes
+
+    def _observers(self, group: Sequence[Observation], one: str = "shows", several: str = "show") -> str:
+        names = _listed([self.report.name(item.node) for item in group])
+        return f"{_count(len(group), 'observer')} ({names}) {one if len(group) == 1 else several}"
+
+    # -- findings and words
+
+    def _findings(self, touches: Touches) -> tuple[Finding, ...]:
+        """The findings that touch the target, and those that follow from them or that they follow from."""
+        direct = {item.fingerprint for item in self.report.findings if touches(item)}
+        causes = {item.caused_by for item in self.report.findings if item.fingerprint in direct}
+        wanted = direct | causes
+        chosen = [item for item in self.report.findings if item.fingerprint in wanted]
+        return tuple(sorted(chosen, key=lambda item: (item.confirmed is False, item.caused_by is not None)))
+
+    def _with_region(self, node: NodeId) -> str:
+        region = self.fleet.region(node)
+        return f"{self.report.name(node)} ({region})" if region else self.report.name(node)
+
+
+def _about_address(finding: Finding, prefix: Prefix) -> bool:
+    text = shown(prefix)
+    return (
+        text in (finding.subject, finding.subject.partition(" ")[0])
+        or any(claim.prefix == prefix for claim in finding.evidence.claims)
+        or any(value in (text, prefix) for _, value in finding.evidence.facts)
+    )
+
+
+def _about_node(finding: Finding, node: NodeId, report: Report) -> bool:
+    return (
+        node in finding.nodes
+        or finding.subject in (str(node), report.name(node))
+        or any(claim.node == node for claim in finding.evidence.claims)
+    )
+
+
+def _about_key(finding: Finding, key: PublicKey) -> bool:
+    evidence = finding.evidence
+    return (
+        finding.subject == key
+        or any(claim.public_key == key for claim in evidence.claims)
+        or any(pick.public_key == key for pick in evidence.routing)
+        or any(value == key for _, value in evidence.facts)
+    )
+
+
+def _contest_steps(text: str, claims: Iterable[Claim], name: Callable[[NodeId], str]) -> list[str]:
+    first = min(
+        (claim for claim in claims if claim.create_index is not None and claim.node is not None),
+        key=lambda claim: claim.create_index or 0,
+        default=None,
+    )
+    decide = f"Decide which node keeps {text}."
+    if first is not None and first.node is not None:
+        decide += f" {name(first.node)} was registered with it first (CreateIndex {first.create_index})."
+    return [decide, "Give the others a free address, written with a check-and-set (?cas=), then sweep again."]
+
+
+def _holds(wide: Prefix, narrow: Prefix) -> bool:
+    return covers(network(wide), network(narrow))
+
+
+def _beyond(prefixes: Collection[Prefix]) -> tuple[str, ...]:
+    hidden = len(prefixes) - _MOST_PREFIXES
+    return (f"Routing of {hidden:,} more of its prefixes is not told here.",) if hidden > 0 else ()
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun if number == 1 else noun + 's'}"
+
+
+def _listed(words: Sequence[str], most: int = 6) -> str:
+    listed = ", ".join(words[:most])
+    return listed if len(words) <= most else f"{listed} and {len(words) - most:,} more"

@@ -1,0 +1,243 @@
+"""Parts that the table and the story share: who claims an address, who is routed where, what was not seen."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from auditor.addresses import InvalidValue, parse_public_key
+from auditor.errors import GapReason
+from auditor.models import Claim, Finding, Gap, NodeId, Pick, Report, Severity, Witness
+from auditor.reports.terminal import (
+    PALETTE,
+    STYLES,
+    Page,
+    bar,
+    column,
+    plural,
+    regions_line,
+)
+
+_WIDEST_NAME = 40
+_SHORTEST_BAR, _LONGEST_BAR = 10, 40
+_SEVERITY_WIDTH = max(len(severity) for severity in Severity)
+_GUESS = re.compile(r"(?:^|(?<=\s))Probably\b")
+
+NameOf = Callable[[NodeId], str]
+
+
+def report_keys(report: Report) -> set[str]:
+    """Every public key that the report shows somewhere."""
+    keys: set[str] = set(report.node_keys.values())
+    for finding in report.findings:
+        if _is_key(finding.subject):
+            keys.add(finding.subject)
+        keys |= {claim.public_key for claim in finding.evidence.claims}
+        keys |= {pick.public_key for pick in finding.evidence.routing if pick.public_key is not None}
+    return keys
+
+
+def _is_key(text: str) -> bool:
+    try:
+        parse_public_key(text)
+    except InvalidValue:
+        return False
+    return True
+
+
+def subject_words(page: Page, finding: Finding) -> str:
+    """The subject; a key is shortened where the summary gives it in full."""
+    if finding.subject in finding.summary and _is_key(finding.subject):
+        return page.key(finding.subject)
+    return page.name(finding.subject)
+
+
+def severity_tag(severity: Severity) -> Text:
+    """The severity as a word of fixed width: readable without colour."""
+    return Text(f"{severity:<{_SEVERITY_WIDTH}}", STYLES[severity])
+
+
+def split_guess(summary: str) -> tuple[str, str]:
+    """The facts of a summary, and the guess that begins with "Probably"."""
+    match = _GUESS.search(summary)
+    if match is None:
+        return summary.strip(), ""
+    return summary[: match.start()].strip(), summary[match.start() :].strip()
+
+
+def finding_head(page: Page, finding: Finding) -> None:
+    """`critical  10.0.0.1 · duplicate-address · fra, sin · seen once`."""
+    title = Text(subject_words(page, finding), "bold")
+    notes = [page.name(finding.check)]
+    if finding.regions:
+        notes.append(page.names(finding.regions, 8))
+    if finding.confirmed is None:
+        notes.append("seen once")
+    title.append(page.dot + page.dot.join(notes), "not bold dim")
+    page.row([(severity_tag(finding.severity), _SEVERITY_WIDTH), (title, 0)])
+
+
+def claims_block(
+    page: Page,
+    claims: Sequence[Claim],
+    subject: str,
+    name_of: NameOf,
+    region_of: NameOf,
+    indent: int = 4,
+) -> None:
+    """One row a claimant: node, region, key, and each place that says so."""
+    claimants: dict[tuple[NodeId | None, str], list[Claim]] = defaultdict(list)
+    for claim in claims:
+        claimants[claim.node, claim.public_key].append(claim)
+    names = [_claimant_name(page, node, name_of) for node, _ in claimants]
+    regions = [page.name(region_of(node)) if node and region_of(node) else "?" for node, _ in claimants]
+    keys = [page.key(key) for _, key in claimants]
+    widths = (column(names, _WIDEST_NAME), column(regions, 12), column(keys, 44))
+    places = [[_place(page, claim, subject) for claim in group] for group in claimants.values()]
+    joined = [page.dot.join(group) for group in places]
+    beside = page.width - indent - sum(widths) - 6
+    inline = max(map(cell_len, joined)) <= beside
+    below = max(map(cell_len, joined)) <= page.width - indent - 2
+    for index, (name, region, key) in enumerate(zip(names, regions, keys, strict=True)):
+        cells = [
+            (Text(name, PALETTE[index % len(PALETTE)]), widths[0]),
+            (Text(region), widths[1]),
+            (Text(key, "dim"), widths[2]),
+        ]
+        if inline:
+            page.row([*cells, (Text(joined[index]), 0)], indent)
+            continue
+        page.row(cells, indent)
+        for place in [joined[index]] if below else places[index]:
+            page.line(place, indent + 2)
+
+
+def _claimant_name(page: Page, node: NodeId | None, name_of: NameOf) -> str:
+    return page.name(name_of(node)) if node is not None else "(unknown node)"
+
+
+def _place(page: Page, claim: Claim, subject: str) -> str:
+    words = [claim.witness.value]
+    prefix = page.name(claim.prefix)
+    if prefix.rpartition("/")[0] != subject and prefix != subject:
+        words.append(prefix)
+    if claim.where:
+        words.append(page.clean(claim.where, 200))
+    created, modified = claim.create_index, claim.modify_index
+    if created is not None and modified is not None and created != modified:
+        words.append(f"(index {created}, changed {modified})")
+    elif created is not None or modified is not None:
+        words.append(f"(index {created if created is not None else modified})")
+    return " ".join(words)
+
+
+def claim_colours(claims: Iterable[Claim]) -> dict[str, str]:
+    """Each claimant's colour by its key, so that its bar has the colour of its name."""
+    claimants = dict.fromkeys((claim.node, claim.public_key) for claim in claims)
+    colours: dict[str, str] = {}
+    for index, (_, key) in enumerate(claimants):
+        colours.setdefault(key, PALETTE[index % len(PALETTE)])
+    return colours
+
+
+def routing_block(page: Page, picks: Sequence[Pick], name_of: NameOf, colours: dict[str, str]) -> None:
+    """One bar a picked key: how many observers send there, and from which regions."""
+    total = sum(pick.observers for pick in picks)
+    names = [
+        "nobody" if pick.public_key is None else _claimant_name(page, pick.node, name_of) for pick in picks
+    ]
+    keys = [page.key(pick.public_key) for pick in picks]
+    counts = [f"{pick.observers:,}" for pick in picks]
+    shares = [_share(pick.observers, total) for pick in picks]
+    froms = [regions_line(page, pick.regions) for pick in picks]
+    name_width, key_width = column(names, _WIDEST_NAME), column(keys, 44)
+    count_width, share_width = column(counts, 9), column(shares, 6)
+    fixed = 4 + name_width + 2 + key_width + 2 + 2 + count_width + 2 + share_width
+    beside = max((cell_len(text) for text in froms), default=0)
+    # The regions stand beside the bar where both have room, else below.
+    inline = page.width - fixed - 2 - beside >= _SHORTEST_BAR
+    room = page.width - fixed - (2 + beside if inline else 0)
+    bar_width = max(_SHORTEST_BAR // 2, min(_LONGEST_BAR, room))
+    for index, (pick, name, key) in enumerate(zip(picks, names, keys, strict=True)):
+        style = "red" if pick.public_key is None else colours.get(pick.public_key, "")
+        drawn = bar(pick.observers, total, bar_width, ascii_only=page.ascii_only)
+        cells = [
+            (Text(name, style), name_width),
+            (Text(key, "dim"), key_width),
+            (Text(drawn, style), bar_width),
+            (Text(f"{counts[index]:>{count_width}}", "bold"), count_width),
+            (Text(f"{shares[index]:>{share_width}}", "dim"), share_width),
+        ]
+        if inline:
+            page.row([*cells, (Text(froms[index]), 0)], 4)
+        else:
+            page.row(cells, 4)
+            page.line(f"from {froms[index]}", 6)
+
+
+def _share(part: int, whole: int) -> str:
+    rounded = round(100 * part / whole) if whole else 0
+    if part and not rounded:
+        return "<1%"
+    return f"{min(rounded, 99) if part < whole else rounded}%"
+
+
+def gaps_block(page: Page, gaps: Sequence[Gap], name_of: NameOf) -> None:
+    """Gaps by reason: how many, where, and what came back."""
+    groups: dict[tuple[str, str], list[Gap]] = defaultdict(list)
+    for gap in gaps:
+        groups[gap.source, gap.reason].append(gap)
+    ordered = sorted(groups.items(), key=lambda item: (item[0][0] == "ssh", -len(item[1]), item[0]))
+    width = column((reason for (_, reason), _ in ordered), 24)
+    for (_, reason), group in ordered:
+        places = [_gap_place(gap, name_of) for gap in group]
+        label = Text(f"{reason:<{width}}", "yellow")
+        if len(group) == 1:
+            text = Text(page.name(places[0]), "bold").append(
+                f"  {page.clean(group[0].detail, 300)}", "not bold"
+            )
+        else:
+            text = Text(f"{len(group):,}  ", "bold").append(page.names(places, 6), "not bold")
+            text.append(f"; for instance: {page.clean(group[0].detail, 300)}", "not bold dim")
+        page.row([(label, width), (text, 0)], 2)
+
+
+def _gap_place(gap: Gap, name_of: NameOf) -> str:
+    if gap.node is not None:
+        return name_of(NodeId(gap.datacenter or "", gap.node))
+    return f"datacenter {gap.datacenter}" if gap.datacenter else "the registry"
+
+
+def registry_gaps(gaps: Iterable[Gap]) -> list[Gap]:
+    """The gaps that leave registrations unseen, as against those of single nodes."""
+    return [gap for gap in gaps if gap.node is None and gap.reason is not GapReason.CUT_SHORT]
+
+
+def registry_words(gaps: Iterable[Gap]) -> str:
+    """What the registry's gaps say of it; "" where it has none."""
+    reasons = {gap.reason for gap in registry_gaps(gaps)}
+    if not reasons:
+        return ""
+    if reasons == {GapReason.REGISTRY_SUSPECT}:
+        return "perhaps the registry was not read whole"
+    return "the registry was not read whole"
+
+
+def seen_by(page: Page, finding: Finding, name_of: NameOf) -> str:
+    """`seen by 23 observers: a, b, c and 20 more`; "" where the finding is not about observers."""
+    evidence = finding.evidence
+    if not evidence.observers:
+        return ""
+    names = [name_of(node) for node in evidence.sample]
+    listed = f": {page.names(names, 3, evidence.observers)}" if names else ""
+    return f"seen by {plural(evidence.observers, 'observer')}{listed}"
+
+
+def witness_words(claims: Iterable[Claim]) -> list[Claim]:
+    """Claims that people are shown: a route is somebody else's word, and the bars tell it better."""
+    shown = [claim for claim in claims if claim.witness is not Witness.ROUTED]
+    return shown or list(claims)

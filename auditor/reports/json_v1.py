@@ -1,0 +1,272 @@
+"""The report for programs: `wgaudit.report/1`, a type of its own that gains fields and never renames one.
+
+`python -m auditor.reports.json_v1` prints its JSON Schema, which stands in docs/report-v1.schema.json.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from auditor.models import Claim, Coverage, Evidence, Finding, Gap, NodeId, Pick, Report
+from auditor.reports.interface import Layout
+
+SCHEMA: Literal["wgaudit.report/1"] = "wgaudit.report/1"
+UNKNOWN_REGION = "unknown"
+_DOCS = "docs/findings.md"
+_LAYOUT = Layout()
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Timestamp = Annotated[
+    AwareDatetime,
+    PlainSerializer(_utc, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": r"Z$"}, mode="serialization"),
+]
+
+
+class _V1(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class CoverageV1(_V1):
+    """How much of the fleet was seen."""
+
+    registered: int = Field(ge=0, description="nodes that the registry lists, those in flight left out")
+    observed: int = Field(ge=0, description="of these, the ones whose own device answered")
+    share: float = Field(
+        ge=0, le=1, description="observed / registered, 3 decimals; 1.0 only if every node was seen"
+    )
+    distinct_tables: int = Field(ge=0, description="distinct route tables among the observers")
+    undigested: int = Field(ge=0, description="nodes that sent their table at full cost")
+
+
+class GapV1(_V1):
+    """What could not be seen, and why."""
+
+    source: str = Field(description="consul, file, ssh or sweep; more may be added")
+    node: str | None = Field(description="null where the gap is not about one node")
+    datacenter: str | None = Field(description="null where none is known")
+    reason: str = Field(description="kebab-case, such as connect-refused; more may be added")
+    detail: str = Field(description="one line for a person")
+
+
+class ClaimV1(_V1):
+    """ "This key says that it holds this address", with where it says so."""
+
+    witness: Literal["registered", "device", "routed"]
+    address: str = Field(description="canonical prefix, such as 10.0.0.1/32")
+    public_key: str
+    node: str | None = Field(description="null: a key that no registration knows")
+    datacenter: str | None
+    where: str = Field(description="the KV key, catalog entry or device that says so")
+    create_index: int | None = Field(description="Consul's index of the first write; null where unknown")
+    modify_index: int | None = Field(description="Consul's index of the last write; null where unknown")
+
+
+class PickV1(_V1):
+    """Observers that route the address to one key."""
+
+    public_key: str | None = Field(description="null: to nobody")
+    node: str | None = Field(description="null: nobody, or a key that no node is known to have")
+    observers: int = Field(ge=0)
+    regions: dict[str, int] = Field(description="observers by their own region; `unknown` where not known")
+    sample: list[str] = Field(description="some of the observers, by name")
+
+
+class FactV1(_V1):
+    """A labelled value."""
+
+    label: str
+    value: str
+
+
+class EvidenceV1(_V1):
+    """What a finding rests on."""
+
+    claims: list[ClaimV1]
+    routing: list[PickV1]
+    observers: int = Field(ge=0, description="how many observers show it; 0 where it is not about observers")
+    sample: list[str] = Field(description="some of those observers, by name")
+    facts: list[FactV1]
+
+
+class FindingV1(_V1):
+    """Something that a check says is wrong."""
+
+    check: str = Field(description="kebab-case ident, such as duplicate-address; more may be added")
+    severity: Literal["critical", "error", "warning", "info"]
+    fingerprint: str = Field(description="the same in every sweep: check and subject, no time, no observer")
+    subject: str = Field(description="an address, a node or a key")
+    nodes: list[str]
+    regions: list[str]
+    summary: str = Field(description="facts first; a guess begins with `Probably`")
+    probable_cause: str | None = Field(description="kebab-case name of the guess")
+    confirmed: bool | None = Field(
+        description="true: shown again on a second look; false: gone then, and not counted; null: seen once"
+    )
+    caused_by: str | None = Field(description="fingerprint of the finding that this one follows from")
+    evidence: EvidenceV1
+    docs: str = Field(description="where it is explained")
+
+
+class ReportV1(_V1):
+    """One sweep's report. Fields are added, never renamed or removed; readers must ignore unknown ones."""
+
+    schema_: Literal["wgaudit.report/1"] = Field(alias="schema")
+    verdict: Literal["clean", "findings", "inconclusive"]
+    started_at: Timestamp
+    finished_at: Timestamp
+    cut_short: str | None = Field(description="why the sweep stopped early; null if it ran to its end")
+    coverage: CoverageV1
+    gaps: list[GapV1]
+    in_flight: list[str] = Field(description="nodes that were registered, changed or removed meanwhile")
+    findings: list[FindingV1] = Field(description="worst first")
+
+
+def render(report: Report, _layout: Layout = _LAYOUT, /) -> str:
+    """Renders the report as one JSON document and a newline, in ASCII whatever the names are made of."""
+    document = convert(report).model_dump(mode="json", by_alias=True)
+    return json.dumps(document, ensure_ascii=True, indent=2) + "\n"
+
+
+def convert(report: Report) -> ReportV1:
+    """The report in its published form."""
+    return ReportV1(
+        schema=SCHEMA,
+        verdict=report.verdict.value,
+        started_at=report.started_at,
+        finished_at=report.finished_at,
+        cut_short=_optional(report.cut_short),
+        coverage=_coverage(report.coverage),
+        gaps=[_gap(gap) for gap in report.gaps],
+        in_flight=[_name(report, node) for node in dict.fromkeys(report.in_flight)],
+        findings=[_finding(report, finding) for finding in report.findings],
+    )
+
+
+def _coverage(coverage: Coverage) -> CoverageV1:
+    return CoverageV1(
+        registered=coverage.registered,
+        observed=coverage.observed,
+        share=_share(coverage),
+        distinct_tables=coverage.distinct_tables,
+        undigested=coverage.undigested,
+    )
+
+
+def _share(coverage: Coverage) -> float:
+    """Rounded, but 9,999 of 10,000 is not 1.0: whoever compares it with 1 must not read "all seen"."""
+    rounded = round(coverage.share, 3)
+    return min(rounded, 0.999) if coverage.observed < coverage.registered else rounded
+
+
+def _gap(gap: Gap) -> GapV1:
+    return GapV1(
+        source=gap.source,
+        node=_optional(gap.node),
+        datacenter=_optional(gap.datacenter or None),
+        reason=gap.reason.value,
+        detail=_text(gap.detail),
+    )
+
+
+def _finding(report: Report, finding: Finding) -> FindingV1:
+    return FindingV1(
+        check=finding.check,
+        severity=finding.severity.value,
+        fingerprint=finding.fingerprint,
+        subject=_text(finding.subject),
+        nodes=[_name(report, node) for node in finding.nodes],
+        regions=[_text(region) for region in finding.regions],
+        summary=_text(finding.summary),
+        probable_cause=_optional(finding.probable_cause),
+        confirmed=finding.confirmed,
+        caused_by=finding.caused_by,
+        evidence=_evidence(report, finding.evidence),
+        docs=f"{_DOCS}#{finding.check}",
+    )
+
+
+def _evidence(report: Report, evidence: Evidence) -> EvidenceV1:
+    return EvidenceV1(
+        claims=[_claim(report, claim) for claim in evidence.claims],
+        routing=[_pick(report, pick) for pick in evidence.routing],
+        observers=evidence.observers,
+        sample=[_name(report, node) for node in evidence.sample],
+        facts=[FactV1(label=_text(label), value=_text(value)) for label, value in evidence.facts],
+    )
+
+
+def _claim(report: Report, claim: Claim) -> ClaimV1:
+    return ClaimV1(
+        witness=claim.witness.value,
+        address=claim.prefix,
+        public_key=claim.public_key,
+        node=_name(report, claim.node) if claim.node is not None else None,
+        datacenter=_optional(claim.node.datacenter or None) if claim.node is not None else None,
+        where=_text(claim.where),
+        create_index=claim.create_index,
+        modify_index=claim.modify_index,
+    )
+
+
+def _pick(report: Report, pick: Pick) -> PickV1:
+    return PickV1(
+        public_key=pick.public_key,
+        node=_name(report, pick.node) if pick.node is not None else None,
+        observers=pick.observers,
+        regions=_regions(pick.regions),
+        sample=[_name(report, node) for node in pick.sample],
+    )
+
+
+def _regions(regions: Mapping[str, int]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for region, count in regions.items():
+        counts[_text(region) or UNKNOWN_REGION] += count
+    return dict(sorted(counts.items()))
+
+
+def _name(report: Report, node: NodeId) -> str:
+    return _text(report.name(node))
+
+
+def _optional(text: str | None) -> str | None:
+    return None if text is None else _text(text)
+
+
+def _text(text: str) -> str:
+    """Text that every JSON reader takes: a lone surrogate, which is no character, as visible `\\udc80`."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+class _OpenSchema(GenerateJsonSchema):
+    """The published schema lets unknown fields pass: fields may be added, and old readers must go on."""
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        made = super().model_schema(schema)
+        made.pop("additionalProperties", None)
+        return made
+
+
+def schema_text() -> str:
+    """The JSON Schema of the report, as docs/report-v1.schema.json holds it."""
+    schema = ReportV1.model_json_schema(by_alias=True, mode="serialization", schema_generator=_OpenSchema)
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": SCHEMA}
+    return json.dumps(document, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_text())

@@ -1,0 +1,236 @@
+"""Text for a terminal: untrusted words made harmless, keys made short, lines folded to the width."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
+from itertools import pairwise, zip_longest
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from auditor.models import NodeId, Severity
+from auditor.reports.interface import Layout
+
+LONGEST_NAME = 80
+"""Characters of a node's name, region or key path; longer ones are cut with an ellipsis."""
+LONGEST_TEXT = 600
+"""Characters of a summary or detail."""
+SHORTEST_KEY = 8
+"""Characters of a shortened key, unless more are needed to tell it from another."""
+
+STYLES: Mapping[Severity, str] = {
+    Severity.CRITICAL: "bold red",
+    Severity.ERROR: "red",
+    Severity.WARNING: "yellow",
+    Severity.INFO: "blue",
+}
+PALETTE = ("cyan", "magenta", "blue", "green")
+"""One colour a claimant, so that its name and its bar can be found by eye; red is for nobody."""
+
+_MOST_MARKS = 2
+_NARROWEST_CELL = 2  # one wide character
+_NARROWEST_REST = 8
+# Printable to Python and blank on the screen, or changing the width of what stands before them.
+_DECEIVING = re.compile("[\u115f\u1160\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+
+
+def visible(text: str, *, ascii_only: bool = False, most: int = LONGEST_TEXT) -> str:
+    """The text with everything that could move a cursor, hide or reorder words shown as an escape.
+
+    Control characters, line breaks, bidi overrides, invisible and unassigned characters, lone
+    surrogates and long runs of combining marks become `\\x1b`, `\\u202e` …; a backslash is doubled, so
+    that no name can pretend to be an escape. Cut with an ellipsis after `most` characters.
+    """
+    if len(text) <= most and text.isascii() and text.isprintable() and "\\" not in text:
+        return text
+    pieces: list[str] = []
+    length = marks = 0
+    for index, character in enumerate(text):
+        is_mark = unicodedata.category(character).startswith("M")
+        marks = marks + 1 if is_mark else 0
+        piece = character
+        if character == "\\":
+            piece = "\\\\"
+        elif (
+            not character.isprintable()
+            or (ascii_only and not character.isascii())
+            or (is_mark and (index == 0 or marks > _MOST_MARKS))
+            or _DECEIVING.match(character)
+        ):
+            piece = _escape(character)
+        if length + len(piece) > most:
+            pieces.append("..." if ascii_only else "…")
+            break
+        pieces.append(piece)
+        length += len(piece)
+    return "".join(pieces)
+
+
+def _escape(character: str) -> str:
+    point = ord(character)
+    if point <= 0xFF:
+        return f"\\x{point:02x}"
+    return f"\\u{point:04x}" if point <= 0xFFFF else f"\\U{point:08x}"
+
+
+def short_keys(keys: Iterable[str]) -> dict[str, int]:
+    """How many characters of each key to show, so that no other key of the same screen starts alike."""
+    ordered = sorted(set(keys))
+    needed = dict.fromkeys(ordered, SHORTEST_KEY)
+    for left, right in pairwise(ordered):
+        # Sorted, so the key that shares most with another stands beside it.
+        shared = next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), len(left))
+        needed[left] = max(needed[left], shared + 1)
+        needed[right] = max(needed[right], shared + 1)
+    return needed
+
+
+def bar(part: int, whole: int, width: int, *, ascii_only: bool = False) -> str:
+    """A bar for `part` of `whole`: never empty for something, never full for less than all."""
+    if not part or not whole or width < 1:
+        return ""
+    length = round(width * part / whole)
+    if part < whole:
+        length = min(length, width - 1)
+    return ("#" if ascii_only else "█") * max(1, length)
+
+
+def percent(part: int, whole: int) -> str:
+    """A share in percent, rounded towards "not all": 9,999 of 10,000 is 99.9%."""
+    if not whole:
+        return "0%"
+    thousandths = part * 1000 // whole
+    return f"{thousandths // 10}%" if thousandths % 10 == 0 else f"{thousandths / 10:.1f}%"
+
+
+def plural(count: int, noun: str, several: str = "") -> str:
+    """`1 node`, `2 nodes`, `12,000 nodes`."""
+    return f"{count:,} {noun if count == 1 else several or noun + 's'}"
+
+
+class Page:
+    """Lines that fit the layout. All foreign text enters through `clean`, `name` or `key`."""
+
+    def __init__(self, layout: Layout, keys: Iterable[str] = ()) -> None:
+        self.width = layout.columns
+        self.ascii_only = layout.ascii_only
+        self.dot = " - " if layout.ascii_only else " · "
+        self._ellipsis = "..." if layout.ascii_only else "…"
+        self._key_lengths = short_keys(keys)
+        self._stream = StringIO()
+        self._console = Console(
+            file=self._stream,
+            width=self.width,
+            height=100,
+            force_terminal=layout.colour,
+            color_system="standard" if layout.colour else None,
+            no_color=not layout.colour,
+            legacy_windows=False,
+            markup=False,
+            highlight=False,
+            emoji=False,
+            _environ={},  # the layout decides, not NO_COLOR, FORCE_COLOR, COLUMNS or TERM
+        )
+
+    def clean(self, text: str, most: int = LONGEST_TEXT) -> str:
+        """Foreign text, harmless."""
+        return visible(text, ascii_only=self.ascii_only, most=most)
+
+    def name(self, text: str) -> str:
+        """A foreign name, harmless, bounded, never nothing."""
+        return self.clean(text, LONGEST_NAME) or "(no name)"
+
+    def key(self, key: str | None) -> str:
+        """A key, shortened so that it stays unique among the keys that the page was made with."""
+        if key is None:
+            return ""
+        length = self._key_lengths.get(key, len(key))
+        short = self.clean(key[:length], LONGEST_NAME)
+        return short if length >= len(key) else short + self._ellipsis
+
+    def names(self, names: Sequence[str], most: int, total: int | None = None) -> str:
+        """`a, b, c and 12 more`. `total` counts also those that are not in `names`."""
+        total = max(total or 0, len(names))
+        listed = ", ".join(self.name(name) for name in names[:most])
+        hidden = total - min(most, len(names))
+        if not hidden:
+            return listed
+        return f"{listed} and {hidden:,} more" if listed else f"{hidden:,}"
+
+    def blank(self) -> None:
+        """An empty line."""
+        self._print(Text())
+
+    def heading(self, text: str, note: str = "") -> None:
+        """An empty line, then a section's title."""
+        self.blank()
+        self.row([(Text(text, "bold").append(f"  {note}" if note else "", "not bold dim"), 0)])
+
+    def line(self, text: Text | str, indent: int = 0, style: str = "") -> None:
+        """One paragraph, folded."""
+        self.row([(text if isinstance(text, Text) else Text(text, style), 0)], indent)
+
+    def labelled(self, label: str, text: Text | str, indent: int = 2, label_width: int = 8) -> None:
+        """A word, and beside it a paragraph that is folded in its own column."""
+        body = text if isinstance(text, Text) else Text(text)
+        self.row([(Text(label, "dim"), label_width), (body, 0)], indent)
+
+    def row(self, cells: Sequence[tuple[Text, int]], indent: int = 0) -> None:
+        """Cells side by side, two spaces apart, each folded in its own width; 0 takes what is left."""
+        widths = self._fitting([width for _, width in cells], indent)
+        folded = [
+            text.wrap(self._console, width, overflow="fold")
+            for (text, _), width in zip(cells, widths, strict=True)
+        ]
+        for parts in zip_longest(*folded):
+            line = Text(" " * indent)
+            for index, (part, width) in enumerate(zip(parts, widths, strict=True)):
+                piece = part.copy() if part is not None else Text()
+                piece.rstrip()
+                if index < len(cells) - 1:
+                    piece.pad_right(max(0, width - piece.cell_len) + 2)
+                line.append_text(piece)
+            line.rstrip()
+            self._print(line)
+
+    def _fitting(self, widths: Sequence[int], indent: int) -> list[int]:
+        """The widths, with 0 replaced by what is left; on a narrow screen the widest give way first."""
+        room = self.width - indent - 2 * (len(widths) - 1)
+        fixed = list(widths)
+        while sum(width or _NARROWEST_REST for width in fixed) > room and max(fixed) > _NARROWEST_CELL:
+            fixed[fixed.index(max(fixed))] -= 1
+        return [width or max(_NARROWEST_CELL, room - sum(fixed)) for width in fixed]
+
+    def _print(self, line: Text) -> None:
+        self._console.print(line, soft_wrap=True)
+
+    def text(self) -> str:
+        """Everything so far."""
+        return self._stream.getvalue()
+
+
+def column(texts: Iterable[str], most: int) -> int:
+    """The width of a column that holds these texts, at most `most` cells, at least one."""
+    return max(1, min(most, max((cell_len(text) for text in texts), default=1)))
+
+
+def regions_line(page: Page, regions: Mapping[str, int], most: int = 12) -> str:
+    """`ams 8, fra 2, unknown 1`: the larger first, then by name; the smallest are summed up."""
+    ordered = sorted(regions.items(), key=lambda item: (-item[1], item[0]))
+    listed = [f"{page.name(region) if region else 'unknown'} {count:,}" for region, count in ordered[:most]]
+    hidden = sum(count for _, count in ordered[most:])
+    return ", ".join([*listed, f"{len(ordered) - most} other regions {hidden:,}"] if hidden else listed)
+
+
+def pasteable(target: str) -> bool:
+    """Whether a target can be written into a shell command as it is."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@+=-]{0,79}", target) is not None
+
+
+def unique_names(nodes: Iterable[NodeId]) -> tuple[NodeId, ...]:
+    """Each node once, in the order of first appearance."""
+    return tuple(dict.fromkeys(nodes))

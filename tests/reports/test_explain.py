@@ -1,0 +1,120 @@
+"""The story on a terminal: every part is shown, nothing overflows, nothing escapes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from auditor.explain import explain
+from auditor.judge import judge
+from auditor.models import Coverage, InvalidRegistration, NodeId
+from auditor.reports.explain import render_explain
+from auditor.reports.interface import Layout
+from auditor.story import Routing, Story
+from tests.reports import fleet
+from tests.reports.strategies import claims, findings, gaps, nodes, picks, prefixes, words
+
+PLAIN = Layout(width=80)
+
+
+def story_of(target: str) -> Story:
+    """The story of a target of the sample fleet."""
+    snapshot = fleet.snapshot()
+    return explain(snapshot, judge(snapshot), target)
+
+
+stories = st.builds(
+    Story,
+    target=words,
+    kind=st.sampled_from(("address", "node", "key")),
+    headline=words,
+    coverage=st.just(Coverage(40, 38)),
+    invalid=st.lists(st.builds(InvalidRegistration, nodes, words, words, words), max_size=2).map(tuple),
+    claims=st.lists(claims, max_size=4).map(tuple),
+    routing=st.lists(
+        st.builds(
+            Routing,
+            prefixes,
+            st.lists(picks(), max_size=3).map(tuple),
+            st.lists(words, max_size=2).map(tuple),
+        ),
+        max_size=2,
+    ).map(tuple),
+    notes=st.lists(words, max_size=2).map(tuple),
+    findings=st.lists(findings, max_size=3).map(tuple),
+    gaps=st.lists(gaps, max_size=3).map(tuple),
+    next_steps=st.lists(words, max_size=2).map(tuple),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(stories, st.integers(40, 170), st.booleans())
+def test_any_story_renders_within_the_width_and_without_control_characters(
+    story: Story, width: int, ascii_only: bool
+) -> None:
+    """Whatever nodes and Consul say."""
+    text = render_explain(story, Layout(width=width, ascii_only=ascii_only))
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert max(map(cell_len, text.splitlines())) <= max(40, min(width, 160))
+    assert text.encode("ascii" if ascii_only else "utf-8")
+
+
+def test_the_story_of_an_address_begins_with_the_outcome() -> None:
+    """And then says who claims it."""
+    lines = render_explain(story_of("10.0.0.1"), PLAIN).splitlines()
+    assert lines[0] == "10.0.0.1 is claimed by 2 nodes: edge-fra-1 (fra), edge-sin-1 (sin)"
+    assert lines[2] == "WHO CLAIMS IT"
+
+
+def test_the_story_of_an_address_shows_both_consul_indexes() -> None:
+    """CreateIndex and ModifyIndex tell which writer came first."""
+    text = render_explain(story_of("10.0.0.1"), PLAIN)
+    assert "registered wireguard/nodes/edge-sin-1 (index 4711, changed 4713)" in text
+
+
+def test_few_observers_are_all_named() -> None:
+    """These are the machines to log in to."""
+    text = render_explain(story_of("10.0.0.1"), PLAIN)
+    assert "to edge-fra-1 from: worker-fra-1, worker-fra-2" in text
+
+
+def test_the_story_of_a_node_shows_registration_and_device_in_full() -> None:
+    """Keys are whole here: they are what one compares."""
+    text = render_explain(story_of("edge-sin-1"), PLAIN)
+    full = story_of("edge-sin-1").registrations[0].public_key
+    assert text.count(full) == 2
+    for part in ("REGISTERED", "ON THE NODE", "WHO IS ROUTED WHERE", "FINDINGS  5 findings", "NEXT"):
+        assert f"\n{part}" in text
+
+
+def test_gaps_that_may_have_changed_the_story_are_shown() -> None:
+    """Not seeing is not clean."""
+    assert "connect-refused" in render_explain(story_of(fleet.UNSEEN), PLAIN)
+
+
+def test_without_findings_the_story_says_none() -> None:
+    """An empty section would leave one wondering."""
+    assert "FINDINGS  none touches it" in render_explain(story_of("10.0.1.2"), PLAIN)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_hostile_registration_shows_as_harmless_text(colour: bool) -> None:
+    """Its key path, region and endpoint included."""
+    story = story_of("edge-sin-1")
+    bad = replace(
+        story.registrations[0],
+        node=NodeId("dc1", "\x1b[31mx"),
+        region="\u202eabc",
+        endpoint="[bold]e[/bold]",
+        where="a\nb",
+    )
+    text = render_explain(replace(story, registrations=(bad,)), Layout(width=100, colour=colour))
+    assert "\x1b[31mx" not in text
+    assert "\\x1b[31mx" in text
+    assert "\\u202eabc" in text
+    assert "[bold]e[/bold]" in text
+    assert "a\\x0ab" in text

@@ -1,0 +1,299 @@
+"""The table: what stands first, what is folded into what, and that nothing escapes or overflows."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from auditor.errors import GapReason
+from auditor.models import Gap, Report, Severity, Verdict
+from auditor.reports.interface import Layout
+from auditor.reports.table import render
+from tests.reports import sample
+from tests.reports.strategies import reports
+
+PLAIN = Layout(width=80)
+REPORTS = {
+    "incident": sample.incident,
+    "clean": sample.clean,
+    "inconclusive": sample.inconclusive,
+    "unread registry": sample.unread_registry,
+    "every gap": sample.every_gap,
+    "hostile": sample.hostile,
+    "huge": lambda: sample.huge(300, 100),
+}
+
+
+def first_line(report: Report, layout: Layout = PLAIN) -> str:
+    """The verdict's line."""
+    return render(report, layout).splitlines()[0]
+
+
+def section(text: str, heading: str) -> str:
+    """A section's text, from its heading to the next one."""
+    start = text.index(f"\n\n{heading}") + 2
+    rest = text[start:].splitlines()
+    end = next((n for n, line in enumerate(rest) if n and line[:4].isupper() and line[0] != " "), len(rest))
+    return "\n".join(rest[:end])
+
+
+def test_the_first_line_of_the_incident_says_it_all() -> None:
+    """Verdict, contested addresses, the other findings, how much was seen, gaps: in 80 columns."""
+    assert first_line(sample.incident()) == (
+        "FINDINGS  2 contested addresses, 3 more findings · 38 of 40 nodes seen · 2 gaps"
+    )
+
+
+def test_the_first_line_of_a_clean_fleet_says_how_much_was_seen() -> None:
+    """Clean without a number would be a claim without evidence."""
+    assert first_line(sample.clean()) == "CLEAN  no findings · 40 of 40 nodes seen · no gaps"
+
+
+def test_inconclusive_says_what_was_not_seen_and_names_it() -> None:
+    """Not seeing is not clean, and the reader wants to know where to look."""
+    text = render(sample.inconclusive(), PLAIN)
+    assert text.startswith("INCONCLUSIVE  no findings, but 1 of 40 nodes not seen · 1 gap\n")
+    assert "not seen: worker-nrt-9" in text
+
+
+def test_an_unread_registry_stands_in_the_verdict() -> None:
+    """All *registered* nodes seen means nothing where registrations are missing."""
+    assert "but the registry was not read whole" in first_line(sample.unread_registry())
+
+
+def test_a_suspect_registry_is_not_called_unread() -> None:
+    """A guess stays a guess."""
+    gap = Gap("consul", GapReason.REGISTRY_SUSPECT, "many live peers are not registered")
+    line = first_line(sample.report(Verdict.INCONCLUSIVE, (), (gap,)))
+    assert "but perhaps the registry was not read whole" in line
+
+
+@pytest.mark.parametrize("make", [sample.incident, sample.clean, sample.inconclusive])
+def test_a_sweep_that_was_cut_short_says_so_in_the_first_line(make: object) -> None:
+    """Whatever the verdict."""
+    assert callable(make)
+    assert "cut short: interrupted" in first_line(replace(make(), cut_short="interrupted"))
+
+
+@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("width", [40, 80, 140])
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_no_line_is_wider_than_the_screen(name: str, width: int, ascii_only: bool) -> None:
+    """Folded, never cut: 80 columns are enough, 40 do."""
+    text = render(REPORTS[name](), Layout(width=width, ascii_only=ascii_only))
+    assert max(map(cell_len, text.splitlines())) <= width
+
+
+def test_the_verdict_is_one_line_at_80_columns_whatever_the_size_of_the_fleet() -> None:
+    """A long one is said more shortly."""
+    report = replace(sample.huge(), cut_short="interrupted")
+    assert first_line(report).startswith("FINDINGS  2 contested, 2,998 more")
+    assert "cut short: interrupted" in first_line(report)
+
+
+@settings(max_examples=40, deadline=None)
+@given(reports(), st.integers(40, 170), st.booleans())
+def test_any_report_renders_within_the_width_and_without_control_characters(
+    report: Report, width: int, ascii_only: bool
+) -> None:
+    """Whatever nodes and Consul say: printable lines, not too wide, not crashing."""
+    text = render(report, Layout(width=width, ascii_only=ascii_only))
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert max(map(cell_len, text.splitlines())) <= max(40, min(width, 160))
+    assert text.encode("ascii" if ascii_only else "utf-8")
+
+
+@settings(max_examples=40, deadline=None)
+@given(reports())
+def test_every_standing_finding_is_shown_somewhere(report: Report) -> None:
+    """A finding is written out, folded into its cause, or counted; never lost, circles included."""
+    text = render(report, Layout(width=160, limit=0))
+    roots = text.count("NOT SHOWN HERE")
+    assert bool(roots) == bool(report.standing)
+
+
+def test_without_colour_there_is_no_escape_sequence() -> None:
+    """NO_COLOR, a file, a pipe."""
+    assert "\x1b" not in render(sample.hostile(), PLAIN)
+
+
+def test_colour_is_the_layouts_decision_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A format asks neither the environment nor the stream."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "20")
+    coloured = render(sample.incident(), Layout(width=80, colour=True))
+    assert "\x1b[1;31m" in coloured
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b" not in render(sample.incident(), PLAIN)
+
+
+def test_colour_changes_no_word() -> None:
+    """Severity and everything else is readable without it."""
+    import re
+
+    coloured = render(sample.incident(), Layout(width=80, colour=True))
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
+    assert [line.rstrip() for line in plain.splitlines()] == render(sample.incident(), PLAIN).splitlines()
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_nodes_name_cannot_send_escapes_or_markup(colour: bool) -> None:
+    """The name's own escape sequence shows as text, its markup stays as it is."""
+    text = render(sample.hostile(), Layout(width=160, colour=colour))
+    assert "\x1b[31mred" not in text
+    assert "\\x1b[31mred\\x1b[0m" in text
+    assert "[red]x[/red]" in text
+    assert "\u202e" not in text
+    assert "\\u202egnp.exe" in text
+
+
+def test_ascii_layout_is_ascii() -> None:
+    """Bars of #, no dots, no ellipsis."""
+    text = render(sample.incident(), Layout(width=80, ascii_only=True))
+    assert text.isascii()
+    assert "####" in text
+
+
+def test_contested_addresses_come_first() -> None:
+    """Before anything else, however bad."""
+    worse = replace(sample.DRIFT, check="wrong-host", severity=Severity.CRITICAL)
+    report = sample.report(Verdict.FINDINGS, (worse, sample.PAIR))
+    text = render(report, PLAIN)
+    assert text.index("CONTESTED ADDRESSES") < text.index("duplicate-address") < text.index("wrong-host")
+
+
+def test_the_rest_is_ordered_by_severity() -> None:
+    """Whatever order it came in."""
+    for order in permutations(
+        (sample.DRIFT, sample.UNREGISTERED, replace(sample.REGION, severity=Severity.INFO))
+    ):
+        text = render(sample.report(Verdict.FINDINGS, order), PLAIN)
+        assert text.index("error ") < text.index("warning ") < text.index("info ")
+
+
+def test_a_contested_address_shows_who_claims_it_where() -> None:
+    """Node, region, key, the Consul key with its indexes, and the device."""
+    block = section(render(sample.incident(), Layout(width=140)), "CONTESTED ADDRESSES")
+    line = next(line for line in block.splitlines() if "registered wireguard/nodes/edge-sin-1" in line)
+    short = sample.key("edge-sin-1")[:8]
+    assert line.split("  ")[2:5] == ["edge-sin-1", "sin", f"{short}…"]
+    assert line.endswith("registered wireguard/nodes/edge-sin-1 (index 4712, changed 4732) · device wg0")
+
+
+def test_a_contested_address_shows_who_is_routed_where() -> None:
+    """Bars as long as the shares, the observers' regions, and those that have it on no peer."""
+    block = section(render(sample.incident(), PLAIN), "CONTESTED ADDRESSES")
+    lines = [line for line in block.splitlines() if "█" in line][:3]
+    assert [line.count("█") for line in lines] == [10, 5, 1]
+    assert lines[0].endswith("23  64%  nrt 8, sin 7, ams 6, fra 2")
+    assert lines[2].split()[0] == "nobody"
+    assert lines[2].endswith("1   3%  iad 1")
+
+
+def test_what_follows_from_a_contested_address_is_folded_into_it() -> None:
+    """One cause, one block."""
+    text = " ".join(render(sample.incident(), PLAIN).split())
+    assert text.count("displaced-allowed-ips") == 1
+    assert (
+        "leads to split-routing, displaced-allowed-ips (edge-fra-1 on 23 observers, "
+        "edge-sin-1 on 12 observers), self-routed-address (edge-sin-1), "
+        "region-mismatch (36 observers)"
+    ) in text
+
+
+def test_a_finding_whose_cause_is_gone_stands_for_itself() -> None:
+    """It is not lost together with its cause."""
+    gone = replace(sample.PAIR, confirmed=False)
+    text = render(sample.report(Verdict.FINDINGS, (gone, sample.FOLLOWERS[1])), PLAIN)
+    assert "10.0.0.1 of edge-fra-1 · displaced-allowed-ips" in section(text, "FINDINGS")
+
+
+def test_findings_that_cause_each_other_are_both_shown() -> None:
+    """A circle has no first cause; nothing may vanish in it."""
+    one, other = sample.DRIFT, sample.REGION
+    pair = (replace(one, caused_by=other.fingerprint), replace(other, caused_by=one.fingerprint))
+    text = render(sample.report(Verdict.FINDINGS, pair), PLAIN)
+    assert "address-drift" in text
+    assert "region-mismatch" in text
+
+
+def test_a_guess_is_marked_as_a_guess() -> None:
+    """Facts first; "Probably …" stands in a line of its own."""
+    text = render(sample.incident(), PLAIN)
+    assert "\n  guess     Probably written by parallel writers" in text
+
+
+def test_a_finding_that_was_not_looked_at_twice_says_seen_once() -> None:
+    """And one that was confirmed does not."""
+    text = render(sample.incident(), PLAIN)
+    assert "10.20.0.7 · duplicate-address · ams, iad, nrt · seen once" in text
+    assert "10.0.0.1 · duplicate-address · fra, sin\n" in text
+
+
+def test_what_was_gone_on_the_second_look_stands_apart_and_does_not_count() -> None:
+    """It is in no number of the first lines."""
+    text = render(sample.report(Verdict.CLEAN, (sample.GONE,)), PLAIN)
+    assert text.startswith("CLEAN  no findings")
+    assert "worker-iad-5 · missing-peer" in section(text, "GONE ON THE SECOND LOOK")
+
+
+def test_gaps_are_grouped_by_reason_with_count_names_and_detail() -> None:
+    """A hundred refused connections are one paragraph."""
+    text = section(render(sample.huge(300, 2), PLAIN), "NOT SEEN")
+    assert "connect-refused  120  worker-sin-0, worker-fra-1" in text
+    assert "and 114 more" in text
+    assert "connection refused" in text
+
+
+def test_every_reason_of_a_gap_is_named() -> None:
+    """None is dropped, none is cut."""
+    text = render(sample.every_gap(), PLAIN)
+    assert all(reason in text for reason in GapReason)
+
+
+def test_names_of_40_characters_are_shown_whole_at_80_columns() -> None:
+    """Folding may move them, nothing may cut them."""
+    name = "worker-" + "x" * 33
+    finding = replace(
+        sample.PAIR,
+        evidence=replace(
+            sample.PAIR.evidence,
+            claims=sample.claims("10.0.0.1/32", name, "edge-sin-1"),
+            routing=(sample.pick(name, {"fra": 3}), sample.pick("edge-sin-1", {"sin": 4})),
+        ),
+    )
+    text = render(sample.report(Verdict.FINDINGS, (finding,)), PLAIN)
+    assert sum(name in line for line in text.splitlines()) >= 3
+
+
+def test_of_3000_findings_the_worst_are_written_out_and_the_rest_is_counted() -> None:
+    """By check and region, with the command that shows them."""
+    text = render(sample.huge(), PLAIN)
+    assert text.count(" · address-drift · ") == 48
+    hidden = section(text, "NOT SHOWN HERE")
+    assert "2,950 findings; all of them: wgaudit sweep --format json" in hidden
+    assert "address-drift     952  sin 318, fra 317, nrt 317" in hidden
+    assert "missing-peer    1,998  fra 666, nrt 666, sin 666" in hidden
+
+
+def test_a_fleet_of_10000_nodes_with_3000_findings_renders_within_two_cpu_seconds() -> None:
+    """The report must not be what a sweep waits for."""
+    report = sample.huge()
+    began = time.process_time()
+    render(report, PLAIN)
+    assert time.process_time() - began < 2.0
+
+
+def test_no_command_is_offered_with_a_subject_that_a_shell_would_read() -> None:
+    """A hostile subject must not be pasted."""
+    finding = replace(sample.PAIR, subject="$(reboot)")
+    assert "wgaudit explain $(reboot)" not in render(sample.report(Verdict.FINDINGS, (finding,)), PLAIN)
+    assert "wgaudit explain 10.0.0.1" in render(sample.incident(), PLAIN)
