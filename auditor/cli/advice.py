@@ -1,0 +1,40 @@
+"""What to do about each reason for a gap, in one line; docs/gaps.md says more."""
+
+from __future__ import annotations
+
+from auditor.errors import GapReason
+
+ADVICE: dict[GapReason, str] = {
+    GapReason.CONSUL_UNREACHABLE: "check consul.url, and that the agent runs and may be reached from here",
+    GapReason.CONSUL_TIMEOUT: "check the agent's health and the way to it; raise consul.timeout if it is only slow",
+    GapReason.CONSUL_TLS: "check consul.ca_file; cert_file with key_file if the agent asks for a client certificate",
+    GapReason.CONSUL_FORBIDDEN: "give the token key_prefix read on the prefix (docs/security.md has the policy)",
+    GapReason.CONSUL_HTTP: "read the agent's log; the answer is quoted above",
+    GapReason.CONSUL_NO_LEADER: "Consul has no leader: bring the servers back before you trust any registry",
+    GapReason.CONSUL_NO_INDEX: "something other than Consul answers at consul.url (a proxy?)",
+    GapReason.CONSUL_UNREADABLE: "something other than Consul answers at consul.url (a proxy, a login page?)",
+    GapReason.CONSUL_FILTERED: "the token sees only a part: give it key_prefix read on the whole prefix",
+    GapReason.PREFIX_NOT_FOUND: "check consul.prefix, and that the token may read it: Consul says 404 for both",
+    GapReason.REGISTRY_EMPTY: "check consul.prefix and consul.datacenters",
+    GapReason.REGISTRY_UNREADABLE: "write the file anew with `consul kv export PREFIX`",
+    GapReason.REGISTRY_SUSPECT: "look for ghost servers, and check that the token may read the whole prefix",
+    GapReason.NO_HOST: "set [ssh] host, or register ssh_host or endpoint",
+    GapReason.MESH_HOST: "register an underlay address as ssh_host: the mesh may be what is broken",
+    GapReason.RESOLVE: "check the name, and this machine's resolver",
+    GapReason.UNREACHABLE: "check the route to the node",
+    GapReason.CONNECT_REFUSED: "check that sshd runs there, and ssh.port",
+    GapReason.CONNECT_TIMEOUT: "check that the node is up and that no firewall drops port 22 from here",
+    GapReason.HOST_KEY: "verify the node's host key by another way and put it into ssh.known_hosts",
+    GapReason.AUTH: "put the audit's public key into the node's authorized_keys; check ssh.user",
+    GapReason.SSH_PROTOCOL: "the node's sshd offers nothing that this client accepts; update it",
+    GapReason.CONNECTION_LOST: "try again; read sshd's log on the node",
+    GapReason.SUDO: "set ssh.sudo, and allow `wg show` without a password (docs/security.md)",
+    GapReason.NO_WG: "install wireguard-tools on the node",
+    GapReason.NO_DEVICE: "check mesh.device, and `wg show` on the node",
+    GapReason.COMMAND_TIMEOUT: "look at the node's load; raise ssh.command_timeout",
+    GapReason.OUTPUT_TOO_LARGE: "find out what the node prints; raise ssh.max_output",
+    GapReason.UNREADABLE_OUTPUT: "run `wg show DEVICE allowed-ips` there: something answers in wg's or ip's place",
+    GapReason.WRONG_HOST: "correct ssh_host in the node's registration",
+    GapReason.CUT_SHORT: "run it again, with a longer --deadline",
+    GapReason.INTERNAL: "run `wgaudit --verbose …` and report what it says",
+}

@@ -1,0 +1,57 @@
+"""`wgaudit explain TARGET`: the whole story of one address, node or key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import click
+
+from auditor.cli import running, screen, settings
+from auditor.cli.progress import watching
+from auditor.explain import explain
+from auditor.judge import judge
+from auditor.reports.explain import render_explain
+from auditor.sweep import SweepOptions
+
+
+@click.command("explain")
+@click.argument("target")
+@settings.config_option
+@settings.replay_option
+@click.option("--endpoints", is_flag=True, help="Also ask for peers' endpoints: shows where a ghost lives.")
+@click.option("--width", type=click.IntRange(min=40), help="Columns. Default: the terminal's, else 80.")
+@click.option(
+    "--colour", "--color", type=click.Choice(("auto", "always", "never")), default="auto", show_default=True
+)
+@click.option("--no-progress", is_flag=True, help="No progress on stderr.")
+def command(
+    target: str,
+    config_path: Path | None,
+    replay: Path | None,
+    endpoints: bool,
+    width: int | None,
+    colour: str,
+    no_progress: bool,
+) -> int:
+    """Tell the whole story of one address, node or key.
+
+    TARGET is a mesh address (10.0.0.1), a node (edge-sin-1, or edge-sin-1@dc1), or a public key (its
+    first six characters do, where they are unique). Looks at the fleet, or at a recording with --replay.
+    """
+    if replay is not None:
+        from auditor.snapshot import replay as read
+
+        snapshot = read(replay)
+    else:
+        config, _ = settings.read_config(config_path)
+        options = SweepOptions(config.ssh.concurrency, config.sweep.deadline, config.sweep.confirm_after)
+        registry = settings.build_registry(config)
+        nodes = settings.build_nodes(config, endpoints=endpoints)
+        with watching(enabled=not no_progress) as observer:
+            snapshot = running.run_sweep(registry, nodes, config.policy(), options, observer)
+    story = explain(snapshot, judge(snapshot), target)
+    running.deliver(
+        render_explain(story, screen.layout(width, cast("screen.Colour", colour), limit=50)), None
+    )
+    return 0

@@ -1,0 +1,117 @@
+"""The command `wgaudit`: finds a subcommand, imports only that one, and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+
+import click
+
+# Exit codes of the contract. 1 (findings) and 0 (clean) come from a verdict only.
+EXIT_USAGE = 2
+EXIT_INCONCLUSIVE = 3
+EXIT_INTERRUPTED = 130
+
+# name → (module, what it does). `--help` reads this and imports none of the modules.
+COMMANDS = {
+    "sweep": ("auditor.cli.sweep", "Look at the whole fleet once and report."),
+    "explain": ("auditor.cli.explain", "Tell the whole story of one address, node or key."),
+    "demo": ("auditor.cli.demo", "Run a sweep on an embedded fleet with the incident in it."),
+    "init": ("auditor.cli.init", "Write a commented configuration file."),
+    "doctor": ("auditor.cli.doctor", "Try each part: Consul, registrations, SSH, wg."),
+    "probe-script": ("auditor.cli.probe_script", "Print the script for nodes that force one command."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when that command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
+        """The commands, in the order in which a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  (click's signature)
+        """Imports and returns the command; None if there is no such one."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[cmd_name][0]}.command is no click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click's signature)
+        """Lists the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Say on stderr what is being done, with tracebacks of surprises."
+)
+@click.version_option(metadata.version("wgaudit"), prog_name="wgaudit", message="%(prog)s %(version)s")
+def cli(verbose: bool) -> None:
+    """Find duplicate mesh addresses across a WireGuard fleet, and who is cut off from whom.
+
+    \b
+    wgaudit demo              see it work, without a fleet
+    wgaudit init              write a configuration
+    wgaudit doctor            try each part of it
+    wgaudit sweep             look at the fleet; exit 0 clean, 1 findings, 3 inconclusive
+    """
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING,
+        format="wgaudit: %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    # Its debug log repeats what is said to every host; its warnings come back to us as exceptions.
+    logging.getLogger("asyncssh").setLevel(logging.INFO if verbose else logging.ERROR)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code. Every error ends here, as one line on stderr."""
+    from auditor.errors import WgauditError
+
+    try:
+        outcome = cli.main(args=arguments, prog_name="wgaudit", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except WgauditError as error:
+        _complain(str(error))
+        return EXIT_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        _complain("interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing is left to tell, and nobody to tell it.
+        sys.stderr.close()
+        return EXIT_INCONCLUSIVE
+    except Exception as error:
+        logging.getLogger(__name__).debug("internal error", exc_info=True)
+        _complain(f"internal error: {type(error).__name__}: {error}; run `wgaudit --verbose …` and report it")
+        # Not 1: that means findings. An audit that broke has seen nothing that it could vouch for.
+        return EXIT_INCONCLUSIVE
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _complain(text: str) -> None:
+    visible = "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
+    try:
+        click.echo(f"wgaudit: {visible}", err=True)
+    except UnicodeEncodeError:
+        click.echo(f"wgaudit: {visible.encode('ascii', 'backslashreplace').decode()}", err=True)
+
+
+def run() -> None:
+    """The console script's entry point."""
+    sys.exit(main())

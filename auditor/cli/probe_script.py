@@ -1,0 +1,27 @@
+"""`wgaudit probe-script`: print the script for nodes that force one command on the audit's key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from auditor.cli import running, settings
+
+
+@click.command("probe-script")
+@settings.config_option
+def command(config_path: Path | None) -> int:
+    """Print the script that an authorized_keys entry can force, so that the audit's key can do nothing else.
+
+    Device, sudo and region command are taken from the configuration and fixed in the script. Put it on
+    each node as /usr/local/libexec/wgaudit-probe (mode 0755), force it with
+    command="/usr/local/libexec/wgaudit-probe",restrict in authorized_keys, and set ssh.probe = "installed".
+    docs/security.md goes through it step by step.
+    """
+    from auditor.nodes.probe import probe_script
+
+    config, _ = settings.read_config(config_path)
+    script = probe_script(config.mesh.device, sudo=config.ssh.sudo, region_command=config.regions.command)
+    running.deliver(script, None)
+    return 0

@@ -1,0 +1,38 @@
+"""What the terminal can show: the only place that asks a stream what it is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from typing import Literal, TextIO
+
+from auditor.reports.interface import Layout
+
+Colour = Literal["auto", "always", "never"]
+PLAIN_WIDTH = 80
+"""Columns where the output is no terminal: what fits into a mail or a ticket."""
+
+
+def layout(width: int | None, colour: Colour, limit: int, *, to_file: bool = False) -> Layout:
+    """How to lay out a report for stdout, or for a file."""
+    stream = sys.stdout
+    terminal = not to_file and stream.isatty()
+    return Layout(
+        width=width or (shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns if terminal else PLAIN_WIDTH),
+        colour=wants_colour(colour, terminal, os.environ),
+        ascii_only=not to_file and not _speaks_unicode(stream),
+        limit=limit,
+    )
+
+
+def wants_colour(colour: Colour, terminal: bool, environment: Mapping[str, str]) -> bool:
+    """NO_COLOR (any value), a dumb terminal or no terminal mean plain text, unless asked for by option."""
+    if colour != "auto":
+        return colour == "always"
+    return terminal and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+
+
+def _speaks_unicode(stream: TextIO) -> bool:
+    return (stream.encoding or "ascii").lower().replace("-", "").startswith("utf")

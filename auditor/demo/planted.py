@@ -1,0 +1,154 @@
+"""PURE: holds a report against what was planted in the fleet, so that the demo checks its own audit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from auditor.addresses import shown
+from auditor.demo.fleet import Contest, DemoFleet, Incident
+from auditor.errors import GapReason
+from auditor.models import Finding, Report, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """One planted fault, and whether the report has it."""
+
+    what: str
+    """What was done to the fleet, in plain words."""
+    where: str
+    """The check's ident, or `gap`, under which the report must have it."""
+    missing: str = ""
+    """What the report lacks or says otherwise; "" if it has the fault whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What was planted, and what the report says beyond it."""
+
+    planted: tuple[Planted, ...]
+    unexpected: tuple[str, ...]
+    """Findings that follow from nothing planted, gaps that were not planted; one line each."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the report says all that was planted, and nothing else."""
+        return not self.unexpected and not any(item.missing for item in self.planted)
+
+
+def compare(fleet: DemoFleet, report: Report) -> Comparison:
+    """Holds the report on `fleet` against its incident. A healthy fleet must give a clean report."""
+    standing = {(finding.check, finding.subject): finding for finding in report.standing}
+    planted: tuple[Planted, ...] = ()
+    expected: set[tuple[str, str]] = set()
+    unreachable = ""
+    verdict = Verdict.CLEAN
+    if fleet.incident is not None:
+        planted = tuple(_compared(fleet, fleet.incident, report, standing))
+        expected = _expected(fleet.incident)
+        unreachable = fleet.incident.unreachable
+        verdict = Verdict.FINDINGS
+    known = {standing[place].fingerprint for place in expected if place in standing}
+    unexpected = [
+        f"{finding.check} {finding.subject}: {finding.summary}"
+        for finding in report.standing
+        if (finding.check, finding.subject) not in expected and not _follows(finding, known, report)
+    ]
+    unexpected += [
+        f"gap {gap.node or gap.source}: {gap.reason}: {gap.detail}"
+        for gap in report.gaps
+        if gap.node is None or gap.node != unreachable
+    ]
+    if report.verdict is not verdict:
+        unexpected.append(f"verdict {report.verdict}, where {verdict} was due")
+    return Comparison(planted, tuple(unexpected))
+
+
+def _expected(incident: Incident) -> set[tuple[str, str]]:
+    """Check and subject of the findings that are causes of their own."""
+    return {
+        ("duplicate-address", shown(incident.pair.address)),
+        ("duplicate-address", shown(incident.triple.address)),
+        ("fallback-address", shown(incident.pair.address)),
+        ("region-mismatch", incident.misplaced),
+        ("address-drift", incident.drifted),
+    }
+
+
+def _follows(finding: Finding, known: set[str], report: Report) -> bool:
+    """Whether the finding follows from a planted one, over however many steps."""
+    causes = {other.fingerprint: other.caused_by for other in report.standing}
+    cause = finding.caused_by
+    for _ in range(len(causes)):
+        if cause is None or cause in known:
+            return cause is not None
+        cause = causes.get(cause)
+    return False
+
+
+def _compared(
+    fleet: DemoFleet, incident: Incident, report: Report, standing: Mapping[tuple[str, str], Finding]
+) -> Iterator[Planted]:
+    def found(check: str, subject: str, what: str, missing: str = "") -> Planted:
+        if (check, subject) not in standing:
+            missing = f"no {check} for {subject}"
+        return Planted(what, check, missing)
+
+    for contest, why in ((incident.pair, "fallback"), (incident.triple, "parallel writers")):
+        subject = shown(contest.address)
+        finding = standing.get(("duplicate-address", subject))
+        holders = _listed([f"{name} ({fleet.node(name).registered_region})" for name in contest.claimants])
+        yield found(
+            "duplicate-address",
+            subject,
+            f"{subject} on {holders}: {why}",
+            _contest_differs(fleet, contest, finding) if finding is not None else "",
+        )
+        if contest is incident.pair:
+            yield found("fallback-address", subject, f"{subject} is the first address of the pool")
+    misplaced = fleet.node(incident.misplaced)
+    yield found(
+        "region-mismatch",
+        misplaced.name,
+        f"{misplaced.name} stands in {misplaced.region}, registered in {misplaced.registered_region}",
+    )
+    drifted = fleet.node(incident.drifted)
+    yield found(
+        "address-drift",
+        drifted.name,
+        f"{drifted.name} has {shown(drifted.device_address)}, "
+        f"registered with {shown(drifted.registered_address)}",
+    )
+    refused = any(
+        gap.node == incident.unreachable and gap.reason is GapReason.CONNECT_REFUSED for gap in report.gaps
+    )
+    yield Planted(
+        f"{incident.unreachable} refuses SSH",
+        "gap",
+        "" if refused else f"no gap {GapReason.CONNECT_REFUSED} for {incident.unreachable}",
+    )
+
+
+def _contest_differs(fleet: DemoFleet, contest: Contest, finding: Finding) -> str:
+    """How the finding differs from what the nodes' kernels were given; "" where it does not."""
+    names = sorted(node.name for node in finding.nodes)
+    if names != list(contest.claimants):
+        return f"nodes {_listed(names) or 'none'}"
+    seen = {
+        pick.node.name if pick.node is not None else "nobody": Counter(pick.regions)
+        for pick in finding.evidence.routing
+    }
+    due = fleet.routing(contest.address)
+    if seen != due:
+        return f"routing {_counts(seen)}, where {_counts(due)} was due"
+    return ""
+
+
+def _counts(picks: Mapping[str, Counter[str]]) -> str:
+    return ", ".join(f"{name} {regions.total()}" for name, regions in sorted(picks.items())) or "none"
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

@@ -1,0 +1,41 @@
+"""Runs the installed `wgaudit` as its users do: a process, with its exit code, stdout and stderr."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+WGAUDIT = Path(sys.executable).with_name("wgaudit")
+
+
+def wgaudit(
+    *arguments: str | Path,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    text: str = "",
+) -> subprocess.CompletedProcess[str]:
+    """One run in `folder`, which is also the home: nobody's own configuration or keys play a part."""
+    plain = {
+        name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "LC_ALL", "COVERAGE")
+    }
+    return subprocess.run(
+        [WGAUDIT, *arguments],
+        cwd=folder,
+        env={**plain, "HOME": str(folder), "PYTHONWARNINGS": "error", **(environment or {})},
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def one_line(stderr: str) -> str:
+    """The one line that an error is; fails if there is more, or a traceback."""
+    lines = stderr.strip().splitlines()
+    assert len(lines) == 1, stderr
+    assert "Traceback" not in stderr
+    return lines[0]

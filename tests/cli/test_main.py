@@ -1,0 +1,103 @@
+"""The command itself: its help, its errors as one line, its exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from auditor.cli import main as main_module
+from auditor.errors import ConfigError
+from tests.cli.command import one_line, wgaudit
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    done = wgaudit("--help", folder=tmp_path)
+    assert done.returncode == 0
+    for name in main_module.COMMANDS:
+        assert f"  {name} " in done.stdout
+
+
+@pytest.mark.parametrize("name", main_module.COMMANDS)
+def test_every_listed_command_has_help_of_its_own(tmp_path: Path, name: str) -> None:
+    done = wgaudit(name, "--help", folder=tmp_path)
+    assert done.returncode == 0
+    assert f"Usage: wgaudit {name}" in done.stdout
+
+
+def test_an_unknown_command_is_a_usage_error(tmp_path: Path) -> None:
+    done = wgaudit("sweeep", folder=tmp_path)
+    assert done.returncode == 2
+    assert "No such command 'sweeep'" in done.stderr
+
+
+def test_an_unknown_configuration_key_is_refused_with_the_nearest_known_name(tmp_path: Path) -> None:
+    (tmp_path / "wgaudit.toml").write_text('[consul]\nprefx = "wireguard/nodes/"\n')
+    done = wgaudit("sweep", folder=tmp_path)
+    assert done.returncode == 2
+    assert "unknown key consul.prefx; did you mean prefix?" in one_line(done.stderr)
+
+
+def test_a_configuration_that_was_named_must_be_there(tmp_path: Path) -> None:
+    done = wgaudit("sweep", "--config", "nowhere.toml", folder=tmp_path)
+    assert done.returncode == 2
+    assert "--config: no file at nowhere.toml" in one_line(done.stderr)
+
+
+def test_the_environment_may_name_the_configuration(tmp_path: Path) -> None:
+    done = wgaudit("sweep", folder=tmp_path, environment={"WGAUDIT_CONFIG": "elsewhere.toml"})
+    assert done.returncode == 2
+    assert "$WGAUDIT_CONFIG: no file at elsewhere.toml" in one_line(done.stderr)
+
+
+def test_text_that_is_no_toml_is_one_line_with_the_place(tmp_path: Path) -> None:
+    (tmp_path / "wgaudit.toml").write_text("[consul\n")
+    done = wgaudit("sweep", folder=tmp_path)
+    assert done.returncode == 2
+    assert "wgaudit.toml: not valid TOML" in one_line(done.stderr)
+    assert "line 1" in done.stderr
+
+
+def test_a_bad_value_is_told_with_its_key_and_without_the_value(tmp_path: Path) -> None:
+    """The value may be a secret that landed under the wrong key."""
+    (tmp_path / "wgaudit.toml").write_text('[consul]\ntimeout = "planted-secret"\n')
+    done = wgaudit("sweep", folder=tmp_path)
+    assert done.returncode == 2
+    assert "consul.timeout" in one_line(done.stderr)
+    assert "planted-secret" not in done.stderr
+
+
+def test_a_replay_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    done = wgaudit("sweep", "--replay", "nowhere.json.gz", folder=tmp_path)
+    assert done.returncode == 2
+    assert "cannot read nowhere.json.gz: No such file" in one_line(done.stderr)
+
+
+def test_recording_a_replay_is_refused(tmp_path: Path) -> None:
+    done = wgaudit("sweep", "--replay", "a", "--record", "b", folder=tmp_path)
+    assert done.returncode == 2
+    assert "--record has no meaning with --replay" in done.stderr
+
+
+def test_a_surprise_inside_is_one_line_and_never_looks_like_findings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python's own exit code for a traceback is 1, which here means findings."""
+
+    def surprise(**_: object) -> None:
+        raise LookupError("nobody thought of this")
+
+    monkeypatch.setattr(main_module.cli, "main", surprise)
+    assert main_module.main([]) == 3
+    assert "internal error: LookupError" in one_line(capsys.readouterr().err)
+
+
+def test_an_error_with_escape_sequences_in_it_prints_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def hostile(**_: object) -> None:
+        raise ConfigError("node \x1b[31mred\x1b[0m\nnext line")
+
+    monkeypatch.setattr(main_module.cli, "main", hostile)
+    assert main_module.main([]) == 2
+    assert "\x1b" not in one_line(capsys.readouterr().err)

@@ -1,0 +1,116 @@
+"""From report to exit code and one-line summary; where reports are written."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from auditor.cli import running
+from auditor.cli.screen import wants_colour
+from auditor.errors import GapReason, ReportError
+from auditor.models import Coverage, Finding, Gap, Report, Severity, Verdict
+
+MOMENT = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
+CLEAN = Report(Verdict.CLEAN, MOMENT, MOMENT + timedelta(seconds=3.21), Coverage(9, 9, 1), (), ())
+WARNING = Finding("missing-peer", Severity.WARNING, "edge-sin-1", "It is no peer on 1 observer.")
+BLIND = Gap("consul", GapReason.CONSUL_FILTERED, "left out what the token may not read")
+
+
+def code(report: Report, fail_on: Severity = Severity.WARNING, minimum: float = 1.0) -> int:
+    """The exit code of a report."""
+    return running.exit_code(report, fail_on, minimum)
+
+
+def test_clean_is_0() -> None:
+    assert code(CLEAN) == 0
+
+
+def test_a_finding_at_the_limit_is_1() -> None:
+    assert code(replace(CLEAN, findings=(WARNING,))) == 1
+
+
+def test_a_finding_below_the_limit_is_0() -> None:
+    assert code(replace(CLEAN, findings=(WARNING,)), Severity.ERROR) == 0
+
+
+def test_a_finding_below_the_limit_does_not_hide_that_too_little_was_seen() -> None:
+    assert code(replace(CLEAN, findings=(WARNING,), gaps=(BLIND,)), Severity.ERROR) == 3
+
+
+def test_a_finding_that_was_gone_on_the_second_look_does_not_count() -> None:
+    assert code(replace(CLEAN, findings=(replace(WARNING, confirmed=False),))) == 0
+
+
+def test_a_finding_outweighs_a_gap() -> None:
+    assert code(replace(CLEAN, findings=(WARNING,), gaps=(BLIND,))) == 1
+
+
+def test_any_gap_in_the_registry_is_3() -> None:
+    assert code(replace(CLEAN, gaps=(BLIND,))) == 3
+
+
+def test_a_node_that_was_not_seen_is_3_unless_the_minimum_allows_it() -> None:
+    lacking = replace(CLEAN, coverage=Coverage(10, 9))
+    assert code(lacking) == 3
+    assert code(lacking, minimum=0.9) == 0
+
+
+def test_an_empty_registry_is_never_clean() -> None:
+    assert code(replace(CLEAN, coverage=Coverage(0, 0)), minimum=0.0) == 3
+
+
+def test_the_summary_counts_by_severity_and_says_the_exit_code() -> None:
+    report = replace(CLEAN, verdict=Verdict.FINDINGS, findings=(WARNING, WARNING), gaps=(BLIND,))
+    assert running.summary(report, 1) == (
+        "wgaudit: findings: 2 warning; 9 of 9 nodes seen, 1 gap, 3.2 s; exit code 1"
+    )
+
+
+def test_the_summary_of_a_sweep_that_was_cut_short_says_so() -> None:
+    assert "(cut short: interrupted)" in running.summary(replace(CLEAN, cut_short="interrupted"), 3)
+
+
+def test_a_report_in_a_file_is_its_owners_only(tmp_path: Path) -> None:
+    running.deliver("report\n", tmp_path / "report.txt")
+    assert (tmp_path / "report.txt").read_text() == "report\n"
+    assert stat.S_IMODE((tmp_path / "report.txt").stat().st_mode) == 0o600
+
+
+def test_a_report_may_go_through_a_pipe(tmp_path: Path) -> None:
+    """A pipe cannot be replaced by a rename, and must still be there afterwards."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    running.deliver("report\n", pipe)
+    assert os.read(reader, 100) == b"report\n"
+    os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_report_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=r"--output: cannot write .*: No such file or directory"):
+        running.deliver("report\n", tmp_path / "nowhere" / "report.txt")
+
+
+@pytest.mark.parametrize(
+    ("option", "terminal", "environment", "wanted"),
+    [
+        ("auto", True, {}, True),
+        ("auto", False, {}, False),
+        ("auto", True, {"NO_COLOR": "1"}, False),
+        ("auto", True, {"NO_COLOR": ""}, True),
+        ("auto", True, {"TERM": "dumb"}, False),
+        ("always", False, {"NO_COLOR": "1"}, True),
+        ("never", True, {}, False),
+    ],
+)
+def test_colour_is_used_only_where_it_is_wanted(
+    option: str, terminal: bool, environment: dict[str, str], wanted: bool
+) -> None:
+    """https://no-color.org: any value that is not empty; an option of the user's own goes first."""
+    assert wants_colour(option, terminal, environment) is wanted  # type: ignore[arg-type]
