@@ -1,0 +1,188 @@
+"""The fleets that the lab can bring up: one value a case, each with the faults that are planted in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.lab.topology import Node, Topology, split
+
+
+def incident() -> Topology:
+    """Ten nodes in five regions; a pair on the first address and a triple, and observers that disagree."""
+    pair = (Node("edge-sin-1", "sin", "10.0.0.1"), Node("edge-fra-1", "fra", "10.0.0.1"))
+    triple = (
+        Node("worker-ams-1", "ams", "10.20.0.7"),
+        Node("worker-iad-1", "iad", "10.20.0.7"),
+        Node("worker-nrt-1", "nrt", "10.20.0.7"),
+    )
+    healthy = (
+        Node("edge-ams-1", "ams", "10.20.0.21"),
+        Node("edge-iad-1", "iad", "10.20.0.22"),
+        Node("edge-nrt-1", "nrt", "10.20.0.23"),
+        Node("worker-fra-1", "fra", "10.20.0.24"),
+        Node("worker-sin-1", "sin", "10.20.0.25"),
+    )
+    # In this order they are registered: those who share an address were written one after the other.
+    nodes = (*healthy[:2], *pair, healthy[2], *triple, *healthy[3:])
+    contests = tuple(
+        split(nodes, claimants[0].address, tuple(node.label for node in claimants))
+        for claimants in (pair, triple)
+    )
+    return Topology("incident", nodes, contests)
+
+
+def clean() -> Topology:
+    """Six nodes in three regions, nothing wrong with them."""
+    return Topology(
+        "clean",
+        (
+            Node("edge-fra-1", "fra", "10.20.0.11"),
+            Node("edge-sin-1", "sin", "10.20.0.12"),
+            Node("edge-nrt-1", "nrt", "10.20.0.13"),
+            Node("worker-fra-1", "fra", "10.20.0.14", holdable=True),
+            Node("worker-sin-1", "sin", "10.20.0.15"),
+            Node("worker-nrt-1", "nrt", "10.20.0.16"),
+        ),
+    )
+
+
+def unreachable() -> Topology:
+    """The clean fleet, but one node's sshd is stopped."""
+    fleet = clean()
+    nodes = (replace(node, sshd=node.name != "edge-sin-1") for node in fleet.nodes)
+    return replace(fleet, name="unreachable", nodes=tuple(nodes))
+
+
+def consul_stops() -> Topology:
+    """The clean fleet, but Consul stops in the middle of the sweep."""
+    return replace(clean(), name="consul-stops", consul_stops_at="worker-fra-1")
+
+
+def drift() -> Topology:
+    """Registry and fleet disagree: an address, a key, a region, a ghost, and a peer that one node lacks."""
+    return Topology(
+        "drift",
+        (
+            Node("edge-fra-1", "fra", "10.20.0.11"),
+            Node("edge-sin-1", "sin", "10.20.0.112", registered_address="10.20.0.12"),
+            Node("edge-nrt-1", "nrt", "10.20.0.13", live_key="reinstalled"),
+            Node("worker-fra-1", "fra", "10.20.0.14", registered_region="sin"),
+            Node("worker-sin-1", "sin", "10.20.0.15", leaves_out=frozenset({"edge-fra-1"})),
+            Node("worker-nrt-1", "nrt", "10.20.0.16"),
+            Node("ghost-nrt-1", "nrt", "10.20.0.99", registered=False),
+        ),
+    )
+
+
+def faults() -> Topology:
+    """Addresses where they should not be, on devices and in the registry, without any duplicate."""
+    return Topology(
+        "faults",
+        (
+            Node("edge-fra-1", "fra", "10.20.1.11"),
+            Node("edge-sin-1", "sin", "10.20.2.12", empties=frozenset({"edge-nrt-1"})),
+            Node("edge-nrt-1", "nrt", "10.20.3.13", extra_allowed_ips={"edge-fra-1": ("10.20.2.0/24",)}),
+            Node("worker-fra-1", "fra", "10.20.1.14", extra_allowed_ips={"edge-sin-1": ("10.20.1.14/32",)}),
+            Node("worker-sin-1", "sin", "10.0.0.1"),
+            Node("worker-nrt-1", "nrt", "192.168.7.7"),
+            Node("relay-nrt-1", "nrt", "10.255.255.255"),
+        ),
+        invalid={
+            "broken-fra-1": '{"public_key": "',
+            "broken-fra-2": '{"public_key": "c2hvcnQ=", "ip": "10.20.1.91", "region": "fra"}',
+            "broken-fra-3": '{"public_key": "%s", "ip": "10.20.1.92/16", "region": "fra"}' % ("A" * 43 + "="),
+            "broken-fra-4": '{"public_key": "%s", "region": "fra"}' % ("B" * 42 + "A="),
+        },
+    )
+
+
+def clones() -> Topology:
+    """One image on two servers, and one key that was registered for two."""
+    return Topology(
+        "clones",
+        (
+            Node("edge-fra-1", "fra", "10.20.0.11"),
+            Node("edge-sin-1", "sin", "10.20.0.12", key_of="edge-fra-1"),
+            Node("edge-nrt-1", "nrt", "10.20.0.13"),
+            Node("worker-nrt-1", "nrt", "10.20.0.14", registered_key_of="edge-nrt-1"),
+            Node("worker-fra-1", "fra", "10.20.0.15"),
+            Node("worker-sin-1", "sin", "10.20.0.16"),
+        ),
+    )
+
+
+def unseen() -> Topology:
+    """Nodes that cannot be looked at, each for a reason of its own, and one that another answers for."""
+    return Topology(
+        "unseen",
+        (
+            Node("edge-fra-1", "fra", "10.20.0.11"),
+            Node("edge-sin-1", "sin", "10.20.0.12"),
+            Node("wrong-fra-1", "fra", "10.20.0.13", ssh_host_of="edge-sin-1"),
+            Node("down-sin-1", "sin", "10.20.0.14", sshd=False),
+            Node("stranger-sin-1", "sin", "10.20.0.15", host_key_known=False),
+            Node("locked-fra-1", "fra", "10.20.0.16", authorized=False),
+            Node("bare-fra-1", "fra", "10.20.0.17", device=False),
+            Node("toolless-sin-1", "sin", "10.20.0.18", wg=False),
+        ),
+    )
+
+
+def ipv6() -> Topology:
+    """A mesh of IPv6 addresses; two nodes hold one of them, and the registry spells it in two ways."""
+    nodes = (
+        Node("edge-fra-1", "fra", "fdaa::7"),
+        Node("edge-sin-1", "sin", "fdaa::7", registered_address="FDAA:0:0::0007"),
+        Node("worker-fra-1", "fra", "fdaa::1:1"),
+        Node("worker-sin-1", "sin", "fdaa::1:2"),
+        Node("worker-nrt-1", "nrt", "fdaa::1:3"),
+    )
+    contest = split(nodes, "fdaa::7", ("edge-fra-1", "edge-sin-1"))
+    return Topology("ipv6", nodes, (contest,), pools=("fdaa::/48",))
+
+
+def datacenters() -> Topology:
+    """One mesh, two Consul datacenters: an address that stands in both, and a name that does."""
+    nodes = (
+        Node("edge-fra-1", "fra", "10.20.0.11"),
+        Node("worker-fra-1", "fra", "10.20.0.9"),
+        Node("worker-fra-2", "fra", "10.20.0.12"),
+        Node("edge-fra-1", "fra", "10.30.0.11", datacenter="dc2"),
+        Node("worker-sin-1", "sin", "10.20.0.9", datacenter="dc2"),
+        Node("worker-sin-2", "sin", "10.30.0.12", datacenter="dc2"),
+    )
+    return Topology("datacenters", nodes, (split(nodes, "10.20.0.9", ("worker-fra-1", "worker-sin-1@dc2")),))
+
+
+def acl() -> Topology:
+    """A healthy fleet behind a Consul whose token shows us only half of it, without a word."""
+    return Topology(
+        "acl",
+        (
+            Node("edge-fra-1", "fra", "10.20.0.11"),
+            Node("edge-sin-1", "sin", "10.20.0.12"),
+            Node("edge-nrt-1", "nrt", "10.20.0.13"),
+            Node("worker-fra-1", "fra", "10.20.0.14"),
+            Node("worker-sin-1", "sin", "10.20.0.15"),
+            Node("worker-nrt-1", "nrt", "10.20.0.16"),
+        ),
+        readable=("edge-",),
+    )
+
+
+CASES = {
+    case.__name__.replace("_", "-"): case
+    for case in (
+        incident,
+        clean,
+        unreachable,
+        consul_stops,
+        drift,
+        faults,
+        clones,
+        unseen,
+        ipv6,
+        datacenters,
+        acl,
+    )
+}

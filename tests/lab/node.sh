@@ -1,0 +1,59 @@
+#!/bin/sh
+# Turns a fresh network and mount namespace into one server of the mesh. Run as: node.sh FOLDER
+# What it starts keeps no pipe of the caller: all of it writes to files in FOLDER.
+set -eu
+folder=$1
+# shellcheck source=/dev/null
+. "$folder/node.env"
+exec </dev/null
+
+# The holder keeps both namespaces when every daemon is stopped.
+sleep infinity >/dev/null 2>&1 &
+echo $! >"$folder/holder.pid"
+
+ip link set lo up
+# Process 1 is the control namespace: its end of the cable goes onto the bridge there.
+ip link add eth0 type veth peer name "$cable" netns 1
+nsenter --target 1 --net ip link set "$cable" master br0 up
+ip addr add "$underlay/15" dev eth0
+ip link set eth0 up
+
+# A private /run: wireguard-go's control socket is a path. Private accounts: a plain root, a short .bashrc.
+mount -t tmpfs -o mode=0755 run /run
+mkdir -m 0755 /run/wireguard /run/sshd
+mount --bind "$folder/passwd" /etc/passwd
+mount --bind "$folder/shadow" /etc/shadow
+
+if [ "$device" = yes ]; then
+    LOG_LEVEL=error wireguard-go wg0 >>"$folder/wireguard.log" 2>&1
+    wg set wg0 listen-port "$listen_port" private-key "$folder/private.key"
+    if [ -s "$folder/peers" ]; then
+        xargs -d '\n' -a "$folder/peers" wg set wg0
+    fi
+    ip addr add "$address" dev wg0
+    ip link set wg0 mtu 1420 up
+    for pool in $pools; do
+        ip route add "$pool" dev wg0
+    done
+fi
+
+case $wg in
+yes) ;;
+hold)
+    touch /run/real-wg
+    mount --bind /usr/bin/wg /run/real-wg
+    mount --bind "$folder/hold-wg" /usr/bin/wg
+    ;;
+no)
+    # Every other program stays: /usr/bin becomes a folder of links to itself, but for this one.
+    mkdir /run/bin
+    mount --bind /usr/bin /run/bin
+    mount -t tmpfs -o mode=0755 bin /usr/bin
+    /run/bin/ln -s -t /usr/bin /run/bin/*
+    rm /usr/bin/wg
+    ;;
+esac
+
+if [ "$sshd" = yes ]; then
+    sh "${0%/*}/sshd.sh" "$folder"
+fi
