@@ -42,8 +42,12 @@ def run(fleet: Fleet) -> Iterable[Finding]:
 
 
 def pool_whose_first_is(fleet: Fleet, prefix: Prefix) -> Prefix | None:
-    """The pool (or region's prefix) whose first host address this is."""
-    for pool in (*fleet.policy.pools, *fleet.policy.region_pools.values()):
+    """The pool whose first host address this is.
+
+    A region's prefix is no pool here: an allocator that fills each region from its first address up would
+    never be clean.
+    """
+    for pool in fleet.policy.pools:
         if _first_host(pool) == prefix:
             return pool
     return None

@@ -55,3 +55,8 @@ def test_the_second_address_is_no_fallback() -> None:
         found(Mesh(pools=(Prefix("10.0.0.0/8"), Prefix("10.3.0.0/31"))).node("x", "10.0.0.2", "10.3.0.1"))
         == []
     )
+
+
+def test_the_first_address_of_a_regions_prefix_is_no_fallback() -> None:
+    """A fleet that fills each region from its first address up must be able to be clean."""
+    assert found(Mesh(region_pools={"sin": Prefix("10.16.0.0/12")}).node("x-sin-1", "10.16.0.1")) == []
