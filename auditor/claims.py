@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from auditor.addresses import Prefix, PublicKey, is_host, network, order
+from auditor.addresses import Network, Prefix, PublicKey, is_host, network, order
 from auditor.models import (
     AuditPolicy,
     Claim,
@@ -240,6 +240,33 @@ class Fleet:
     def claims(self, prefix: Prefix) -> tuple[Claim, ...]:
         """All claims to a prefix, the registry's first."""
         return self.registered_claims.get(prefix, ()) + self.device_claims.get(prefix, ())
+
+    @cached_property
+    def known_prefixes(self) -> frozenset[Prefix]:
+        """Every prefix that the registry, a device or a route table shows."""
+        known = {*self.registered_claims, *self.device_claims}
+        for deviation in self.routes.deviations:
+            known |= deviation.extra.keys() | deviation.passing.keys()
+        return frozenset(known)
+
+    @cached_property
+    def _wide_prefixes(self) -> tuple[tuple[Network, Prefix], ...]:
+        return tuple((network(prefix), prefix) for prefix in self.known_prefixes if not is_host(prefix))
+
+    def covering(self, prefix: Prefix) -> tuple[Prefix, ...]:
+        """Known prefixes that are wider than this one and hold it, routed or not; the longest first."""
+        narrow = network(prefix)
+        found = [
+            (wide, text) for wide, text in self._wide_prefixes if text != prefix and covers(wide, narrow)
+        ]
+        return tuple(text for _, text in sorted(found, key=lambda entry: -entry[0].prefixlen))
+
+    def keys_of(self, prefix: Prefix) -> frozenset[PublicKey]:
+        """The keys that have exactly this prefix in the registry, on a device or in a route table."""
+        keys = {claim.public_key for claim in self.claims(prefix)}
+        for deviation in self.routes.deviations:
+            keys |= self.routes.keys_in(deviation, prefix)
+        return frozenset(keys)
 
     @cached_property
     def contested(self) -> Mapping[Prefix, tuple[NodeId, ...]]:

@@ -8,21 +8,32 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import platformdirs
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
+    Strict,
+    StrictBool,
+    StrictInt,
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
-from auditor.addresses import InvalidValue, Prefix, parse_prefix
+from auditor.addresses import Prefix
+from auditor.alert_settings import (
+    AlertSettings,
+    AnyNotifier,
+    Pool,
+    Seconds,
+    Settings,
+    SharedSettings,
+    UserPath,
+)
 from auditor.errors import ConfigError
 from auditor.models import AuditPolicy
 
@@ -30,19 +41,6 @@ APP = "wgaudit"
 FILE_NAME = "wgaudit.toml"
 CONFIG_VARIABLE = "WGAUDIT_CONFIG"
 TOKEN_VARIABLE = "CONSUL_HTTP_TOKEN"  # noqa: S105  (the variable's name, not a token)
-
-
-def _prefix(value: object) -> Prefix:
-    if not isinstance(value, str):
-        raise ValueError("must be an address prefix in quotes")
-    try:
-        return parse_prefix(value)
-    except InvalidValue as error:
-        raise ValueError(str(error)) from None
-
-
-def _expanded(path: Path) -> Path:
-    return path.expanduser()
 
 
 def _regular_expression(pattern: str) -> str:
@@ -53,17 +51,6 @@ def _regular_expression(pattern: str) -> str:
     if pattern and "region" not in compiled.groupindex:
         raise ValueError("needs a group named region: (?P<region>…)")
     return pattern
-
-
-Pool = Annotated[Prefix, BeforeValidator(_prefix)]
-UserPath = Annotated[Path, AfterValidator(_expanded)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-
-
-class Settings(BaseModel):
-    """Base of each table of the configuration: frozen, and a key that it does not know is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class ConsulFields(Settings):
@@ -135,23 +122,23 @@ class SshSettings(Settings):
     """Template over the registration (`{node}`, `{ssh_host}`, `{region}` …). Empty: ssh_host, else the
     endpoint's host."""
     user: str = "root"
-    port: int = Field(default=22, ge=1, le=65_535)
+    port: StrictInt = Field(default=22, ge=1, le=65_535)
     identity_files: tuple[UserPath, ...] = ()
     """Empty: the agent's keys and ssh's default identities. A `-cert.pub` beside one is used with it."""
-    agent: bool = True
+    agent: StrictBool = True
     known_hosts: UserPath = Field(default=Path("~/.ssh/known_hosts"), validate_default=True)
     config_file: UserPath | None = Field(default=Path("~/.ssh/config"), validate_default=True)
     proxy_jump: str = ""
     """`[user@]host[:port]`, comma-separated, as ssh's ProxyJump. Empty: what config_file says."""
-    concurrency: int = Field(default=100, ge=1, le=10_000)
+    concurrency: StrictInt = Field(default=100, ge=1, le=10_000)
     connect_timeout: Seconds = 10.0
     command_timeout: Seconds = 20.0
-    sudo: bool = False
+    sudo: StrictBool = False
     probe: Literal["inline", "installed"] = "inline"
     """inline: the script travels along. installed: authorized_keys forces it (`wgaudit probe-script`)."""
-    endpoints: bool = False
+    endpoints: StrictBool = False
     """Also ask each node for its peers' endpoints: N×N lines, but it shows where a ghost lives."""
-    max_output: int = Field(default=64 * 1024 * 1024, ge=4096, le=1024 * 1024 * 1024)
+    max_output: StrictInt = Field(default=64 * 1024 * 1024, ge=4096, le=1024 * 1024 * 1024)
     """Bytes that one node may answer with."""
 
 
@@ -171,14 +158,14 @@ class RegionSettings(Settings):
     """Regular expression over the node's name with a group named region."""
     command: str = ""
     """Run on each node by sh; prints its region."""
-    pools: dict[str, Pool] = {}
+    pools: dict[str, Pool] = Field(default_factory=dict)
     """The address plan: region = prefix."""
 
 
 class CoverageSettings(Settings):
     """How much must be seen before a sweep may say clean."""
 
-    minimum: float = Field(default=1.0, ge=0.0, le=1.0)
+    minimum: Annotated[float, Strict()] = Field(default=1.0, ge=0.0, le=1.0)
 
 
 class SweepSettings(Settings):
@@ -186,7 +173,7 @@ class SweepSettings(Settings):
 
     deadline: Seconds | None = None
     """The sweep reports what it has after so many seconds. None: no limit."""
-    confirm_after: Annotated[float, Field(ge=0, le=3600)] = 3.0
+    confirm_after: Annotated[float, Strict(), Field(ge=0, le=3600)] = 3.0
     """Seconds before suspects are looked at once more."""
 
 
@@ -198,6 +185,8 @@ class StateSettings(Settings):
     """Where wgaudit keeps what it must remember."""
 
     path: UserPath = Field(default_factory=_default_state_path)
+    keep_days: StrictInt = Field(default=90, ge=1, le=3650)
+    """Days that sweeps and resolved findings are kept in the history."""
 
 
 class Config(Settings):
@@ -210,6 +199,16 @@ class Config(Settings):
     coverage: CoverageSettings = CoverageSettings()
     sweep: SweepSettings = SweepSettings()
     state: StateSettings = Field(default_factory=StateSettings)
+    alerts: AlertSettings = AlertSettings()
+    notifiers: tuple[AnyNotifier, ...] = ()
+    shared: tuple[SharedSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _names(self) -> Config:
+        names = [notifier.name for notifier in self.notifiers]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"notifiers: two are called {', '.join(sorted(twice))}")
+        return self
 
     def policy(self) -> AuditPolicy:
         """The part that decides verdicts, as the value that snapshots record."""
@@ -220,6 +219,7 @@ class Config(Settings):
             name_pattern=self.regions.name_pattern or None,
             region_pools=dict(self.regions.pools),
             minimum_coverage=self.coverage.minimum,
+            shared=tuple(item.agreement() for item in self.shared),
         )
 
 
@@ -233,7 +233,9 @@ def find_config(explicit: Path | None, environment: Mapping[str, str], folder: P
     if named is None and environment.get(CONFIG_VARIABLE):
         origin, named = f"${CONFIG_VARIABLE}", Path(environment[CONFIG_VARIABLE]).expanduser()
     if named is not None:
-        if not named.is_file():
+        if not _is_file(named):
+            if named.is_dir():
+                raise ConfigError(f"{origin}: {named} is a directory; name the file in it")
             raise ConfigError(f"{origin}: no file at {named}; `wgaudit init` writes one")
         return named
     candidates = (
@@ -245,7 +247,17 @@ def find_config(explicit: Path | None, environment: Mapping[str, str], folder: P
         ),
         Path("/etc") / APP / FILE_NAME,
     )
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if _is_file(path)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        # Passing it over would let another file, or the defaults, stand in for it.
+        raise ConfigError(
+            f"{path}: cannot look for it: {error.strerror}; name the file with --config"
+        ) from None
 
 
 def load_config(path: Path) -> Config:
@@ -265,37 +277,118 @@ def parse_config(document: Mapping[str, object], origin: str) -> Config:
     try:
         return Config.model_validate(document)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
+        errors = error.errors(include_input=False, include_url=False, include_context=False)
+        # A misspelt key also leaves the right one missing; the misspelling is what to tell.
+        first = next((item for item in errors if item["type"] == "extra_forbidden"), errors[0])
+        place, table = _place(first["loc"])
         if first["type"] == "extra_forbidden":
-            raise ConfigError(f"{origin}: unknown key {place}{_nearest(first['loc'])}") from None
-        message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{origin}: {place or 'document'}: {message}") from None
+            raise ConfigError(
+                f"{origin}: unknown key {place}{_nearest(str(first['loc'][-1]), table)}"
+            ) from None
+        raise ConfigError(f"{origin}: {f'{place}: ' if place else ''}{_message(first)}") from None
 
 
-def _nearest(location: tuple[int | str, ...]) -> str:
-    model: type[BaseModel] = Config
-    for part in location[:-1]:
-        annotation = model.model_fields[str(part)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return ""
-        model = annotation
-    known = list(model.model_fields)
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(sorted(known))}"
+_WORDS = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "dict_type": "must be a table",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "model_type": "must be a table",
+    "path_type": "must be a path in quotes",
+    "string_too_short": "must not be empty",
+    "string_type": "must be text in quotes",
+}
+"""What pydantic's kinds of errors mean to who writes TOML; its own words are Python's."""
+_FORMS = {
+    "api": "must be an http or https URL without a path",
+    "device": "must be a device's name: 1 to 15 letters, digits and any of _ = + . -",
+    "docs_url": "must be an http or https URL without a #",
+    "name": "must begin with a letter or digit, and have at most 63 letters, digits and any of _ . -",
+}
+"""By key: what its pattern asks for."""
+
+
+def _message(error: ErrorDetails) -> str:
+    """What is wrong, in the file's words and without the value that stands there."""
+    match error["type"]:
+        case "union_tag_not_found" | "union_tag_invalid":
+            kinds = ", ".join(str(_kind(table)) for table in _tables_in(Config, "notifiers"))
+            return f"its type must be one of {kinds}"
+        case "missing":
+            return "is missing"
+        case "tuple_type" if error["loc"][-1] in ("notifiers", "shared"):
+            return f"must be a list: write [[{error['loc'][-1]}]] above each entry"
+        case "tuple_type":
+            return "must be a list in [ ]"
+        case "string_pattern_mismatch":
+            return _FORMS.get(str(error["loc"][-1]), "is not in the form that docs/configuration.md gives")
+        case kind if kind in _WORDS:
+            return _WORDS[kind]
+    return error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+
+
+def _place(location: tuple[int | str, ...]) -> tuple[str, type[BaseModel] | None]:
+    """The key's dotted path as the file has it, and the table that it stands in."""
+    tables: list[type[BaseModel]] = [Config]
+    place = ""
+    for part in location:
+        if isinstance(part, int):
+            place += f"[{part + 1}]"  # people count entries from one
+            continue
+        kinds = [table for table in tables if _kind(table) == part]
+        if kinds and len(tables) > 1:
+            tables = kinds  # pydantic names the variant of a notifier; the file does not
+            continue
+        place += f".{part}" if place else part
+        inner = [found for table in tables for found in _tables_in(table, part)]
+        tables = inner or tables
+    return place, tables[0] if len(tables) == 1 else None
+
+
+def _kind(table: type[BaseModel]) -> str | None:
+    field = table.model_fields.get("type")
+    return get_args(field.annotation)[0] if field is not None else None
+
+
+def _tables_in(table: type[BaseModel], key: str) -> list[type[BaseModel]]:
+    """The tables that may stand under a key: one, the variants of a list's entries, or none."""
+    field = table.model_fields.get(key)
+    found: list[type[BaseModel]] = []
+    pending: list[Any] = [field.annotation] if field is not None else []
+    while pending:
+        annotation = pending.pop(0)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            found.append(annotation)
+        else:
+            pending += get_args(annotation)
+    return found
+
+
+def _nearest(key: str, table: type[BaseModel] | None) -> str:
+    if table is None:
+        return ""
+    close = difflib.get_close_matches(key, list(table.model_fields), n=1)
+    return (
+        f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(sorted(table.model_fields))}"
+    )
 
 
 def config_keys() -> tuple[str, ...]:
     """Every key that a configuration may hold, dotted, for the documentation's test and `init`."""
 
-    def walk(model: type[BaseModel], path: str) -> list[str]:
-        keys = []
-        for name, info in model.model_fields.items():
-            annotation = info.annotation
-            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-                keys += walk(annotation, f"{path}{name}.")
-            else:
-                keys.append(f"{path}{name}")
+    def walk(table: type[BaseModel], path: str) -> list[str]:
+        keys: list[str] = []
+        for name in table.model_fields:
+            inner = _tables_in(table, name)
+            keys += (
+                [key for found in inner for key in walk(found, f"{path}{name}.")]
+                if inner
+                else [f"{path}{name}"]
+            )
         return keys
 
-    return tuple(walk(Config, ""))
+    return tuple(dict.fromkeys(walk(Config, "")))

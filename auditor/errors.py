@@ -2,8 +2,10 @@
 
     WgauditError                 one clear line: what, where, what to do
     ├── UsageError               the call's words are off (exit code 2)
-    │   └── ConfigError          a configuration file or key cannot be used
+    │   ├── ConfigError          a configuration file or key cannot be used
+    │   └── StateBusy            another process holds the state's lock
     ├── SnapshotError            a recorded snapshot cannot be read or written
+    ├── StateError               the state database cannot be used; a sweep still reports
     ├── ReportError              a report cannot be written where it was asked for
     ├── RegistryError            one datacenter's registrations could not be read; becomes a gap
     └── ProbeError               one node could not be seen; becomes a gap
@@ -72,6 +74,14 @@ class ConfigError(UsageError):
 
 class SnapshotError(WgauditError):
     """A recorded snapshot cannot be read or written; the text names the file and the place."""
+
+
+class StateBusy(UsageError):
+    """Another process holds the state's lock; the text says who."""
+
+
+class StateError(WgauditError):
+    """The state database cannot be used; the text names the file and the reason."""
 
 
 class ReportError(WgauditError):

@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from auditor.addresses import shown
 from auditor.checks import unregistered_peer
 from auditor.checks.registry import CHECKS
 from auditor.claims import Fleet
 from auditor.errors import GapReason
-from auditor.models import Coverage, Finding, Gap, NodeId, Report, SecondLook, Snapshot, Verdict
+from auditor.models import (
+    Coverage,
+    Finding,
+    Gap,
+    NodeId,
+    Report,
+    SecondLook,
+    Snapshot,
+    Verdict,
+    fingerprint,
+)
 
 SUSPECT_SHARE = 0.05
 """More than this share of live peers unregistered: perhaps our view of the registry is filtered."""
@@ -21,12 +32,13 @@ def judge(snapshot: Snapshot) -> Report:
     """The report on a snapshot: the same for the same snapshot, whatever the order of its parts."""
     fleet = Fleet(snapshot)
     findings = find(fleet)
-    gaps = (*snapshot.gaps, *_derived_gaps(fleet, findings, snapshot.cut_short))
+    gaps = (*snapshot.gaps, *_derived_gaps(fleet, findings, snapshot))
     if snapshot.second_look is not None:
         findings = _confirm(findings, snapshot, snapshot.second_look)
         gaps += tuple(
             replace(gap, detail=f"on a second look: {gap.detail}") for gap in snapshot.second_look.gaps
         )
+    findings = _agreed(findings, fleet, snapshot)
     coverage = _coverage(fleet, snapshot)
     named = {node for finding in findings for node in _named(finding)}
     return Report(
@@ -41,6 +53,9 @@ def judge(snapshot: Snapshot) -> Report:
         node_regions={node: region for node in sorted(named) if (region := fleet.region(node))},
         node_keys={node: fleet.by_node[node].public_key for node in sorted(named) if node in fleet.by_node},
         ambiguous_names=fleet.ambiguous_names,
+        registered=frozenset(fleet.by_node) | {item.node for item in fleet.invalid},
+        observed=frozenset(item.node for item in fleet.witnesses),
+        seen_enough=seen_enough(gaps, coverage, snapshot.policy.minimum_coverage),
     )
 
 
@@ -130,12 +145,14 @@ def _named(finding: Finding) -> set[NodeId]:
     return nodes
 
 
-def _derived_gaps(fleet: Fleet, findings: Iterable[Finding], cut_short: str | None) -> Iterable[Gap]:
-    if cut_short is not None:
+def _derived_gaps(fleet: Fleet, findings: Iterable[Finding], snapshot: Snapshot) -> Iterable[Gap]:
+    # Cut short before the registry was read, the sweep has that as its gap already.
+    told = any(gap.node is None and gap.reason is GapReason.CUT_SHORT for gap in snapshot.gaps)
+    if snapshot.cut_short is not None and not told:
         yield Gap(
             source="sweep",
             reason=GapReason.CUT_SHORT,
-            detail=f"the sweep stopped early ({cut_short}): what it had not reached was not seen",
+            detail=f"the sweep stopped early ({snapshot.cut_short}): what it had not reached was not seen",
         )
     for observation, actual in fleet.wrong_hosts:
         yield Gap(
@@ -160,20 +177,48 @@ def _derived_gaps(fleet: Fleet, findings: Iterable[Finding], cut_short: str | No
 
 
 def _coverage(fleet: Fleet, snapshot: Snapshot) -> Coverage:
-    registered = {*fleet.by_node, *(item.node for item in fleet.invalid)} - fleet.in_flight_nodes
+    unreadable = {item.node for item in fleet.invalid} - fleet.by_node.keys() - fleet.in_flight_nodes
+    registered = fleet.by_node.keys() - fleet.in_flight_nodes | unreadable
     observed = [item for item in fleet.witnesses if item.node in registered]
     return Coverage(
         registered=len(registered),
         observed=len(observed),
         distinct_tables=len({item.table for item in fleet.witnesses}),
         undigested=sum(not item.digested for item in snapshot.observations),
+        unreadable=len(unreadable),
     )
+
+
+def _agreed(findings: tuple[Finding, ...], fleet: Fleet, snapshot: Snapshot) -> tuple[Finding, ...]:
+    """Marks what is agreed on: a shared address that only those hold who are meant to, and what that leads to.
+
+    What follows from it and is about something else (a node's drift, a ghost's key) was agreed on by nobody.
+    """
+    agreements: dict[str, tuple[str, str]] = {}
+    for shared in snapshot.policy.shared:
+        holders = [*fleet.contested.get(shared.prefix, ())]
+        # Who is only routed to holds it too, as far as the mesh is concerned.
+        picks = [pick for pick in fleet.routes.picks(shared.prefix) if pick.public_key is not None]
+        strangers = any(pick.node is None for pick in picks)
+        names = {node.name for node in (*holders, *(pick.node for pick in picks)) if node is not None}
+        if snapshot.started_at < shared.until and not strangers and names <= shared.nodes:
+            address = shown(shared.prefix)
+            text = f"shared until {shared.until.date().isoformat()}: {shared.reason}"
+            agreements[fingerprint("duplicate-address", address)] = (address, text)
+
+    def agreed(finding: Finding) -> str | None:
+        address, text = agreements.get(finding.caused_by or finding.fingerprint, ("", None))
+        return text if finding.subject.partition(" ")[0] == address else None
+
+    if not agreements:
+        return findings
+    return tuple(replace(finding, agreed=agreed(finding)) for finding in findings)
 
 
 def _verdict(
     findings: tuple[Finding, ...], gaps: tuple[Gap, ...], coverage: Coverage, minimum: float
 ) -> Verdict:
-    if any(finding.confirmed is not False for finding in findings):
+    if any(finding.confirmed is not False and finding.agreed is None for finding in findings):
         return Verdict.FINDINGS
     return Verdict.CLEAN if seen_enough(gaps, coverage, minimum) else Verdict.INCONCLUSIVE
 

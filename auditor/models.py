@@ -158,6 +158,18 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedAddress:
+    """An address that several nodes are meant to hold (anycast), as the operators agreed."""
+
+    prefix: Prefix
+    nodes: frozenset[str]
+    """Names that may hold it. One more claimant, and the agreement covers none of them."""
+    reason: str
+    until: datetime
+    """From then on it is a finding again."""
+
+
+@dataclass(frozen=True, slots=True)
 class AuditPolicy:
     """The part of the configuration that decides verdicts; recorded, so that a replay decides alike."""
 
@@ -167,6 +179,7 @@ class AuditPolicy:
     name_pattern: str | None = None
     region_pools: Mapping[str, Prefix] = field(default_factory=dict)
     minimum_coverage: float = 1.0
+    shared: tuple[SharedAddress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +291,10 @@ class Finding:
     """True: shown again on a second look. False: looked at again, and gone. None: not looked at twice."""
     caused_by: str | None = None
     """Fingerprint of the finding that this one follows from."""
+    agreed: str | None = None
+    """Why it is agreed on (`[[shared]]`), and until when. It does not count then; None: it does."""
+    silenced: str | None = None
+    """The silence that mutes its alerts. It counts all the same."""
 
     @property
     def fingerprint(self) -> str:
@@ -296,6 +313,8 @@ class Coverage:
     distinct_tables: int = 0
     undigested: int = 0
     """Nodes that sent their table at full cost because they could not digest it."""
+    unreadable: int = 0
+    """Of the registered, those that were not asked because their registration cannot be read."""
 
     @property
     def share(self) -> float:
@@ -322,6 +341,12 @@ class Report:
     """Registered keys of the nodes that findings name, for display."""
     ambiguous_names: frozenset[str] = frozenset()
     """Names that stand in more than one datacenter."""
+    registered: frozenset[NodeId] = frozenset()
+    """Every node that the registry lists, readable or not, in flight or not."""
+    observed: frozenset[NodeId] = frozenset()
+    """The nodes whose own device answered."""
+    seen_enough: bool = True
+    """Whether what was seen would do to say clean: the registry whole, and enough of its nodes."""
 
     def name(self, node: NodeId) -> str:
         """The node as people call it; with its datacenter only where the name alone is not enough."""
@@ -329,5 +354,5 @@ class Report:
 
     @property
     def standing(self) -> tuple[Finding, ...]:
-        """The findings that count: all but those that were gone when looked at again."""
-        return tuple(finding for finding in self.findings if finding.confirmed is not False)
+        """The findings that count: not those that were gone when looked at again, nor those agreed on."""
+        return tuple(item for item in self.findings if item.confirmed is not False and item.agreed is None)

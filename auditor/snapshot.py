@@ -10,11 +10,10 @@ import gzip
 import json
 import zlib
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from auditor.addresses import InvalidValue, Prefix, parse_prefix, parse_public_key
 from auditor.errors import GapReason, SnapshotError
@@ -29,6 +28,7 @@ from auditor.models import (
     Registration,
     RouteTable,
     SecondLook,
+    SharedAddress,
     Snapshot,
 )
 
@@ -84,6 +84,13 @@ class _Gap(_Record):
     datacenter: str | None = None
 
 
+class _Shared(_Record):
+    address: str
+    nodes: list[str]
+    reason: str
+    until: AwareDatetime
+
+
 class _Policy(_Record):
     device: str
     pools: list[str]
@@ -91,6 +98,8 @@ class _Policy(_Record):
     name_pattern: str | None
     region_pools: dict[str, str]
     minimum_coverage: float
+    shared: list[_Shared] = []
+    """Not in recordings made before there were agreements."""
 
 
 class _SecondLook(_Record):
@@ -101,8 +110,8 @@ class _SecondLook(_Record):
 
 class _Document(_Record):
     schema_: Literal["wgaudit.snapshot/1"] = Field(alias="schema")
-    started_at: datetime
-    finished_at: datetime
+    started_at: AwareDatetime
+    finished_at: AwareDatetime
     policy: _Policy
     registrations: list[_Registration]
     invalid: list[_Invalid]
@@ -154,6 +163,15 @@ def to_json(snapshot: Snapshot) -> str:
             "name_pattern": snapshot.policy.name_pattern,
             "region_pools": dict(snapshot.policy.region_pools),
             "minimum_coverage": snapshot.policy.minimum_coverage,
+            "shared": [
+                {
+                    "address": item.prefix,
+                    "nodes": sorted(item.nodes),
+                    "reason": item.reason,
+                    "until": item.until.isoformat(),
+                }
+                for item in snapshot.policy.shared
+            ],
         },
         "registrations": [_registration(item) for item in snapshot.registrations],
         "invalid": [
@@ -260,6 +278,10 @@ def _snapshot(document: _Document) -> Snapshot:
             name_pattern=policy.name_pattern,
             region_pools={region: parse_prefix(prefix) for region, prefix in policy.region_pools.items()},
             minimum_coverage=policy.minimum_coverage,
+            shared=tuple(
+                SharedAddress(parse_prefix(item.address), frozenset(item.nodes), item.reason, item.until)
+                for item in policy.shared
+            ),
         ),
         registrations=tuple(map(_read_registration, document.registrations)),
         invalid=tuple(

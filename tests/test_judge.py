@@ -88,6 +88,20 @@ def test_a_sweep_that_was_cut_short_is_never_clean(minimum: float) -> None:
     assert [(gap.source, gap.reason) for gap in report.gaps] == [("sweep", GapReason.CUT_SHORT)]
 
 
+def test_a_sweep_that_was_cut_short_before_the_registry_was_read_has_one_gap() -> None:
+    """The same thing is not told twice."""
+    unread = Gap("sweep", GapReason.CUT_SHORT, "the sweep was cut short before the registry was read")
+    report = judge(replace(Mesh().snapshot(), gaps=(unread,), cut_short="deadline"))
+    assert report.gaps == (unread,)
+
+
+def test_coverage_counts_the_nodes_whose_registration_cannot_be_read() -> None:
+    """Each node once, and none that another registration of its own makes readable."""
+    mesh = healthy().broken("db-sin-1").broken("db-sin-1", "again").broken("edge-sin-1")
+    coverage = judge(mesh.snapshot()).coverage
+    assert (coverage.registered, coverage.observed, coverage.unreadable) == (7, 6, 1)
+
+
 def test_findings_are_findings_however_little_was_seen() -> None:
     """What was seen was seen."""
     report = judge(contested().not_seen("watch-a").gap(GapReason.CONSUL_TIMEOUT).snapshot())

@@ -204,6 +204,11 @@ def _edit(change: Callable[[dict[str, object]], object]) -> Callable[[bytes], by
         pytest.param(lambda _: b"[]", "not a recorded snapshot", id="another document"),
         pytest.param(_edit(lambda d: d.update(schema="wgaudit.snapshot/9")), "another version", id="version"),
         pytest.param(_edit(lambda d: d.pop("tables")), "tables", id="a part missing"),
+        pytest.param(
+            _edit(lambda d: d.update(started_at="2026-03-01T03:00:00")),
+            "started_at",
+            id="a time without a zone",
+        ),
         pytest.param(_edit(lambda d: d.update(tables={})), "not in the file", id="a table missing"),
         pytest.param(_edit(lambda d: d.update(more=1)), "more", id="an unknown part"),
         pytest.param(

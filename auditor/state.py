@@ -1,0 +1,142 @@
+"""The state database and its lock: opened whole or refused in one clear line, never made anew over an old one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from auditor.errors import StateBusy, StateError
+
+Migrations = Mapping[str, Sequence[str]]
+"""By part (`history`, `alerts`): SQL scripts, the n-th of which takes the part from version n-1 to n."""
+
+
+def open_state(path: Path, migrations: Migrations) -> sqlite3.Connection:
+    """Opens the database, mode 0600, and brings each part to its newest version.
+
+    Raises `StateError` with file and reason: unreadable, read-only, no database, damaged, another program's, or
+    written by a newer version of this program. Such a file is left as it is.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        connection = sqlite3.connect(path, timeout=10.0)
+    except (OSError, sqlite3.Error) as error:
+        raise _state_error(path, error) from None
+    try:
+        connection.row_factory = sqlite3.Row
+        damage = " ".join(connection.execute("PRAGMA quick_check(1)").fetchone()[0].split())
+        if damage != "ok":
+            raise StateError(f"{path}: the state database is damaged ({damage}); move it away and keep it")
+        _refuse_what_is_not_ours(connection, path, migrations)
+        # A commit must have reached the disk before anybody is told that something was sent.
+        connection.executescript(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+        )
+        _migrate(connection, path, migrations)
+    except sqlite3.Error as error:
+        connection.close()
+        raise _state_error(path, error) from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """One transaction, kept whole or not at all. SQLite's complaints, a full disk's too, become `StateError`s."""
+    try:
+        with connection:
+            yield
+    except sqlite3.Error as error:
+        file = connection.execute("PRAGMA database_list").fetchone()["file"]
+        raise _state_error(Path(file), error) from None
+
+
+def _refuse_what_is_not_ours(connection: sqlite3.Connection, path: Path, migrations: Migrations) -> None:
+    """Raises `StateError` for another program's database and for a newer version's, before anything is written."""
+    tables = {row["name"] for row in connection.execute("SELECT name FROM sqlite_schema")}
+    if not tables:
+        return
+    if "parts" not in tables:
+        raise StateError(f"{path}: a database of another program; point state.path at a file of its own")
+    for part, version in connection.execute("SELECT part, version FROM parts"):
+        known = len(migrations[part]) if part in migrations else version
+        if version > known:
+            whose = f"{part} version {version}, known are {known}"
+            raise StateError(
+                f"{path}: written by a newer wgaudit ({whose}); install that one, or point state.path elsewhere"
+            )
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, migrations: Migrations) -> None:
+    # Python begins no transaction for the statements that make tables.
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        # Looked at again: another process may have been here since.
+        _refuse_what_is_not_ours(connection, path, migrations)
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS parts (part TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT"
+        )
+        found = {row["part"]: row["version"] for row in connection.execute("SELECT part, version FROM parts")}
+        for part, scripts in migrations.items():
+            for script in scripts[found.get(part, 0) :]:
+                for statement in filter(None, map(str.strip, script.split(";"))):
+                    connection.execute(statement)
+            connection.execute("INSERT OR REPLACE INTO parts VALUES (?, ?)", (part, len(scripts)))
+
+
+def _state_error(path: Path, error: OSError | sqlite3.Error) -> StateError:
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return StateError(
+        f"{path}: cannot use the state database: {reason}; see docs/alerts.md#the-state-database"
+    )
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, wait: float) -> Iterator[None]:
+    """Holds the lock beside the database, which ends with the process whatever becomes of it.
+
+    Raises `StateBusy` after `wait` seconds, saying who holds it, and `StateError` if it cannot be made.
+    """
+    lock, holder = path.with_name(f"{path.name}.lock"), path.with_name(f"{path.name}.holder")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        held = FileLock(lock, timeout=wait, mode=0o600)
+        held.acquire()
+    except Timeout:
+        raise StateBusy(
+            f"{path}: another wgaudit is at work here{_held_by(holder)}; --lock-wait SECONDS waits for it"
+        ) from None
+    except OSError as error:
+        raise _state_error(path, error) from None
+    try:
+        who = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": datetime.now(UTC).isoformat("T", "seconds"),
+        }
+        with contextlib.suppress(OSError):  # only a courtesy to whoever has to wait
+            holder.touch(mode=0o600)
+            holder.write_text(json.dumps(who))
+        yield
+    finally:
+        held.release()
+
+
+def _held_by(holder: Path) -> str:
+    try:
+        who = json.loads(holder.read_text())
+        return f" (process {int(who['pid'])} on {str(who['host'])[:64]}, since {str(who['since'])[:32]})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # the courtesy note is not there; the lock itself is what counts

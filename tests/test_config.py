@@ -1,0 +1,420 @@
+"""The configuration: what is refused and in which words, and that no secret is in them."""
+
+from __future__ import annotations
+
+import pickle
+import tomllib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, SecretStr
+
+from auditor.alert_settings import PagerDutySettings, SlackSettings, WebhookSettings
+from auditor.config import _FORMS, Config, _tables_in, find_config, load_config, parse_config
+from auditor.errors import ConfigError
+from auditor.models import Severity
+
+KEY = "0123456789abcdef0123456789ABCDEF"
+URL = "https://hooks.example.net/services/T0/B0/s3cr3t"
+SLACK = f'[[notifiers]]\nname = "team"\ntype = "slack"\nurl = "{URL}"\n'
+PAGER = f'[[notifiers]]\nname = "oncall"\ntype = "pagerduty"\nrouting_key = "{KEY}"\n'
+HOOK = f'[[notifiers]]\nname = "hook"\ntype = "webhook"\nurl = "{URL}"\n'
+SHARED = '[[shared]]\naddress = "10.0.0.53"\nnodes = ["a", "b"]\nreason = "anycast"\n'
+
+
+def parsed(text: str) -> Config:
+    """The configuration that stands in a file of this text."""
+    return parse_config(tomllib.loads(text), "wgaudit.toml")
+
+
+def refusal(text: str) -> str:
+    """Why it is refused."""
+    with pytest.raises(ConfigError) as caught:
+        parsed(text)
+    line = str(caught.value)
+    assert line.startswith("wgaudit.toml: ")
+    assert "\n" not in line
+    return line.removeprefix("wgaudit.toml: ")
+
+
+# -- what is refused
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            PAGER.replace("routing_key", "routing_kee"),
+            "unknown key notifiers[1].routing_kee; did you mean routing_key?",
+        ),
+        (
+            SLACK + PAGER.replace("routing_key", "routing_kee"),
+            "unknown key notifiers[2].routing_kee; did you mean routing_key?",
+        ),
+        (SLACK.replace("url", "ulr"), "unknown key notifiers[1].ulr; did you mean url?"),
+        (HOOK + 'secret_fil = "x"', "unknown key notifiers[1].secret_fil; did you mean secret_file?"),
+        (SHARED.replace("address", "adress"), "unknown key shared[1].adress; did you mean address?"),
+        ('[alerts]\nheartbeat = "x"', "unknown key alerts.heartbeat; did you mean heartbeat_url?"),
+        ("[state]\nkeep_day = 3", "unknown key state.keep_day; did you mean keep_days?"),
+        ('[[notifier]]\nname = "a"', "unknown key notifier; did you mean notifiers?"),
+        ('[consul.fields]\nadress = "ip"', "unknown key consul.fields.adress; did you mean address?"),
+        ('[regions.pool]\nsin = "10.1.0.0/16"', "unknown key regions.pool; did you mean pools?"),
+    ],
+)
+def test_a_misspelt_key_is_named_with_the_nearest_that_is_known(text: str, words: str) -> None:
+    """Entries of a list are counted from one, as people do."""
+    assert refusal(text) == words
+
+
+def test_a_key_of_another_kind_of_notifier_is_refused_with_the_known_ones() -> None:
+    """A Slack webhook has no routing key."""
+    words = refusal(SLACK + f'routing_key = "{KEY}"')
+    assert words.startswith("unknown key notifiers[1].routing_key; known here: checks, max_per_message, ")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (SLACK.replace('type = "slack"\n', ""), "notifiers[1]: its type must be one of slack, pagerduty, "),
+        (SLACK.replace("slack", "Slack"), "notifiers[1]: its type must be one of slack, "),
+        (SLACK.replace('name = "team"\n', ""), "notifiers[1].name: is missing"),
+        (SLACK.replace('"team"', '"a b"'), "notifiers[1].name: "),
+        (SLACK.replace('"team"', '""'), "notifiers[1].name: "),
+        (SLACK + HOOK.replace('"hook"', '"team"'), "notifiers: two are called team"),
+        ('[notifiers]\nname = "a"', "notifiers: must be a list: write [[notifiers]] above each entry"),
+        ('notifiers = ["a"]', "notifiers[1]"),
+        (SLACK + 'checks = "key-drift"', "notifiers[1].checks: must be a list in [ ]"),
+        (SLACK + 'min_severity = "bad"', "notifiers[1].min_severity: "),
+        (SLACK + "repeat_interval = 59", "notifiers[1].repeat_interval: "),
+        (SLACK + "timeout = 0", "notifiers[1].timeout: "),
+        (SLACK + "timeout = nan", "notifiers[1].timeout: "),
+        (SLACK + "max_per_message = 0", "notifiers[1].max_per_message: "),
+        (PAGER + 'api = "ftp://x"', "notifiers[1].api: "),
+        (SLACK + 'url_file = "~no-such-user/x"', "notifiers[1].url_file: begins with ~ "),
+        ("[alerts]\nblind_after = 0", "alerts.blind_after: "),
+        ("[state]\nkeep_days = 0", "state.keep_days: "),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_by_its_place(text: str, words: str) -> None:
+    """What and where; never the value."""
+    assert refusal(text).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            '[mesh]\ndevice = "wg 0"',
+            "mesh.device: must be a device's name: 1 to 15 letters, digits and any of ",
+        ),
+        (SLACK.replace('"team"', '"a b"'), "notifiers[1].name: must begin with a letter or digit, "),
+        ('[alerts]\ndocs_url = "x"', "alerts.docs_url: must be an http or https URL without a #"),
+        (PAGER + 'api = "https://x/y"', "notifiers[1].api: must be an http or https URL without a path"),
+        ('[mesh]\npools = "10.0.0.0/8"', "mesh.pools: must be a list in [ ]"),
+        ('[ssh]\nport = "x"', "ssh.port: must be a whole number"),
+        ("[ssh]\nport = 22.5", "ssh.port: must be a whole number"),
+        ("[ssh]\nport = 70000", "ssh.port: must be less than or equal to 65535"),
+        ('[ssh]\nagent = "maybe"', "ssh.agent: must be true or false"),
+        ("[ssh]\nidentity_files = [3]", "ssh.identity_files[1]: must be a path in quotes"),
+        ('consul = "x"', "consul: must be a table"),
+        ('[consul]\ntimeout = "x"', "consul.timeout: must be a number"),
+        ("[consul]\nurl = 3", "consul.url: must be text in quotes"),
+        ('[mesh]\ntopology = "ring"', "mesh.topology: must be 'full' or 'partial'"),
+        ('[regions]\npools = ["x"]', "regions.pools: must be a table"),
+        (SHARED.replace('"anycast"', '""') + "until = 2030-01-01", "shared[1].reason: must not be empty"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told_in_the_words_of_the_file(text: str, words: str) -> None:
+    """Lists and tables, not tuples and dictionaries; no regular expression."""
+    assert refusal(text).startswith(words)
+
+
+def test_every_pattern_has_words_of_its_own() -> None:
+    """A regular expression is no answer at 3 a.m."""
+    patterned: set[str] = set()
+    pending: list[type[BaseModel]] = [Config]
+    while pending:
+        table = pending.pop()
+        for name, field in table.model_fields.items():
+            pending += _tables_in(table, name)
+            if any(getattr(part, "pattern", None) for part in field.metadata):
+                patterned.add(name)
+    assert patterned
+    assert patterned == set(_FORMS)
+
+
+def test_a_directory_given_as_the_configuration_is_called_one(tmp_path: Path) -> None:
+    """`init` would not help."""
+    with pytest.raises(ConfigError, match=r"^--config: .* is a directory; name the file in it$"):
+        find_config(tmp_path, {}, tmp_path)
+    with pytest.raises(ConfigError, match=r"^\$WGAUDIT_CONFIG: .* is a directory"):
+        find_config(None, {"WGAUDIT_CONFIG": str(tmp_path)}, tmp_path)
+    with pytest.raises(ConfigError, match="`wgaudit init` writes one"):
+        find_config(tmp_path / "none.toml", {}, tmp_path)
+
+
+# -- exactly one place for each secret
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (SLACK + 'url_file = "x"', "notifiers[1]: give exactly one of url, url_file and url_env"),
+        (SLACK + 'url_env = "X"', "notifiers[1]: give exactly one of url, url_file and url_env"),
+        (
+            SLACK.replace(f'url = "{URL}"\n', ""),
+            "notifiers[1]: give exactly one of url, url_file and url_env",
+        ),
+        (
+            PAGER + 'routing_key_env = "X"',
+            "notifiers[1]: give exactly one of routing_key, routing_key_file and routing_key_env",
+        ),
+        (
+            PAGER.replace(f'routing_key = "{KEY}"\n', ""),
+            "notifiers[1]: give exactly one of routing_key, routing_key_file and routing_key_env",
+        ),
+        (
+            HOOK + 'secret = "x"\nsecret_env = "X"',
+            "notifiers[1]: give exactly one of secret, secret_file and secret_env",
+        ),
+        (
+            '[alerts]\nheartbeat_url = "https://x"\nheartbeat_url_env = "X"',
+            "alerts: give exactly one of heartbeat_url, heartbeat_url_file and heartbeat_url_env",
+        ),
+    ],
+)
+def test_a_secret_stands_in_one_place(text: str, words: str) -> None:
+    """Two would leave it to chance which one is used; none would be found out at the first page."""
+    assert refusal(text) == words
+
+
+def test_a_signing_secret_and_a_heartbeat_are_optional() -> None:
+    """Nothing is signed, nothing is called."""
+    config = parsed(HOOK)
+    (hook,) = config.notifiers
+    assert isinstance(hook, WebhookSettings)
+    assert hook.resolved_secret({}) is None
+    assert config.alerts.resolved_heartbeat({}) is None
+
+
+def slack(text: str) -> SecretStr:
+    """The Slack URL of a configuration, with an environment of one variable."""
+    (notifier,) = parsed(text).notifiers
+    assert isinstance(notifier, SlackSettings)
+    return notifier.resolved_url({"TEAM_URL": f" {URL}\n"})
+
+
+def test_a_secret_is_read_from_the_file_the_environment_or_the_configuration(tmp_path: Path) -> None:
+    """Without the newline that an editor leaves."""
+    file = tmp_path / "url"
+    file.write_text(f"{URL}\n")
+    for given_as in (f'url = "{URL}"', f'url_file = "{file}"', 'url_env = "TEAM_URL"'):
+        text = SLACK.replace(f'url = "{URL}"', given_as)
+        assert slack(text).get_secret_value() == URL
+
+
+def pager(routing_key: str) -> PagerDutySettings:
+    """A PagerDuty notifier whose routing key is in this place."""
+    (notifier,) = parsed(PAGER.replace(f'routing_key = "{KEY}"', routing_key)).notifiers
+    assert isinstance(notifier, PagerDutySettings)
+    return notifier
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (
+            'routing_key_file = "/nowhere/key"',
+            "notifiers.oncall.routing_key_file: cannot read /nowhere/key: No such",
+        ),
+        ('routing_key_file = "/"', "notifiers.oncall.routing_key_file: cannot read /: Is a directory"),
+        ('routing_key_file = "/nul\\u0000l"', "notifiers.oncall.routing_key_file: cannot read "),
+        ('routing_key_env = "NOT_SET"', "notifiers.oncall.routing_key_env: nothing stands there"),
+        ('routing_key = "  "', "notifiers.oncall.routing_key: nothing stands there"),
+        ('routing_key = "short"', "notifiers.oncall: a routing key has 32 letters and digits"),
+        (f'routing_key = "{KEY}x"', "notifiers.oncall: a routing key has 32 letters and digits"),
+    ],
+)
+def test_a_secret_that_is_not_there_or_not_one_is_told_by_its_place(place: str, words: str) -> None:
+    """Before a sweep begins, not when somebody should be paged."""
+    with pytest.raises(ConfigError) as caught:
+        pager(place).resolved_key({})
+    assert str(caught.value).startswith(words)
+    assert "short" not in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+def test_a_file_that_is_no_text_is_no_secret(tmp_path: Path) -> None:
+    """A keystore, or the wrong file."""
+    (tmp_path / "key").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not a text file"):
+        pager(f'routing_key_file = "{tmp_path}/key"').resolved_key({})
+
+
+@pytest.mark.parametrize(
+    "url", ["hooks.example.net/s3cr3t", "ftp://s3cr3t", "https://", "https://a b/s3cr3t", "https:///s3cr3t"]
+)
+def test_what_is_no_web_address_is_refused_without_being_shown(url: str) -> None:
+    """Also the heartbeat's."""
+    config = parsed(f'[alerts]\nheartbeat_url = "{url}"\n' + SLACK.replace(URL, url))
+    (notifier,) = config.notifiers
+    assert isinstance(notifier, SlackSettings)
+    resolve: Callable[[], object]
+    for resolve, words in (
+        (lambda: notifier.resolved_url({}), "notifiers.team: its url is not an http or https URL"),
+        (
+            lambda: config.alerts.resolved_heartbeat({}),
+            "alerts: its heartbeat_url is not an http or https URL",
+        ),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            resolve()
+        assert str(caught.value) == words
+
+
+# -- secrets are shown nowhere
+
+
+SECRETS = (KEY, "s3cr3t", "hunter2")
+FULL = (
+    f'[alerts]\nheartbeat_url = "{URL}"\n[consul]\ntoken = "hunter2"\n'
+    f'{SLACK}{PAGER}{HOOK}secret = "hunter2"\n'
+)
+
+
+def test_no_secret_is_in_what_the_configuration_shows_of_itself() -> None:
+    """repr, str, a dump, JSON: all of them may end up in a log."""
+    config = parsed(FULL)
+    shown = [repr(config), str(config), str(config.model_dump()), config.model_dump_json()]
+    shown += [
+        text for notifier in config.notifiers for text in (repr(notifier), f"{notifier}", ascii(notifier))
+    ]
+    assert not [secret for secret in SECRETS for text in shown if secret in text]
+    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301  (our own bytes)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("routing_key =", "routing_kee ="),
+        ('type = "pagerduty"', f'type = "{KEY}"'),
+        ('type = "slack"', "type = 5"),
+        (f'url = "{URL}"', f'url = ["{URL}"]'),
+        (f'routing_key = "{KEY}"', f'routing_key = {{ key = "{KEY}" }}'),
+        ('name = "oncall"', f'name = "{URL}"'),
+        ('secret = "hunter2"', 'secret = "hunter2"\nsecret_file = "hunter2"'),
+        ('token = "hunter2"', 'token = "hunter2"\ntoken_file = "hunter2"'),
+    ],
+)
+def test_no_secret_is_in_what_is_said_of_a_broken_configuration(damage: tuple[str, str]) -> None:
+    """Whatever is wrong around it, or with it."""
+    words = refusal(FULL.replace(*damage, 1))
+    assert not [secret for secret in SECRETS if secret in words]
+
+
+@pytest.mark.parametrize(
+    "place", [f'routing_key_file = "{KEY}"', f'routing_key_file = "{URL}"', f'routing_key_env = "{KEY}"']
+)
+def test_a_secret_in_the_place_of_its_files_name_is_not_shown(place: str) -> None:
+    """An easy mistake, and the line goes to cron's mail."""
+    with pytest.raises(ConfigError) as caught:
+        pager(place).resolved_key({})
+    assert not [secret for secret in SECRETS if secret in str(caught.value)]
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+        max_leaves=8,
+    )
+)
+def test_any_notifier_and_agreement_is_taken_or_refused_in_one_line(junk: object) -> None:
+    """Never a traceback."""
+    base = {"name": "a", "type": "webhook", "url": URL}
+    for entry in ([junk], [base | junk] if isinstance(junk, dict) else junk, [base | {"url": junk}]):
+        for document in ({"notifiers": entry}, {"shared": entry}, {"alerts": junk}):
+            try:
+                parse_config(document, "wgaudit.toml")
+            except ConfigError as error:
+                assert "s3cr3t" not in str(error)  # noqa: PT017  (most of them are taken)
+
+
+# -- agreements
+
+
+@pytest.mark.parametrize(
+    ("until", "moment"),
+    [
+        ("2027-06-30", datetime(2027, 6, 30, tzinfo=UTC)),
+        ('"2027-06-30"', datetime(2027, 6, 30, tzinfo=UTC)),
+        ("2027-06-30T12:00:00Z", datetime(2027, 6, 30, 12, tzinfo=UTC)),
+        ("2027-06-30T12:00:00+09:00", datetime(2027, 6, 30, 3, tzinfo=UTC)),
+        ("2027-06-30T12:00:00", datetime(2027, 6, 30, 12, tzinfo=UTC)),
+        ('"2027-06-30T12:00:00"', datetime(2027, 6, 30, 12, tzinfo=UTC)),
+    ],
+)
+def test_an_agreement_ends_at_a_moment_that_has_a_zone(until: str, moment: datetime) -> None:
+    """A date is its first minute in UTC; a time without a zone is UTC too. With quotes or without."""
+    (shared,) = parsed(f"{SHARED}until = {until}\n").policy().shared
+    assert shared.until == moment
+    assert (str(shared.prefix), sorted(shared.nodes), shared.reason) == (
+        "10.0.0.53/32",
+        ["a", "b"],
+        "anycast",
+    )
+
+
+@pytest.mark.parametrize("until", ["1800000000", "12:00:00", '"soon"', "true", '""', "[]"])
+def test_an_agreement_without_a_date_is_refused(until: str) -> None:
+    """An agreement without an end is none."""
+    assert refusal(f"{SHARED}until = {until}\n") == "shared[1].until: must be a date, such as 2027-06-30"
+    assert refusal(SHARED) == "shared[1].until: is missing"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('["a", "b"]', '["a"]'), "shared[1]: nodes must name at least two different nodes"),
+        (('["a", "b"]', '["a", "a"]'), "shared[1]: nodes must name at least two different nodes"),
+        (('"10.0.0.53"', '"10.0.0.300"'), "shared[1].address: not an IP address"),
+        (('"10.0.0.53"', "10"), "shared[1].address: must be an address prefix in quotes"),
+        (('"anycast"', '""'), "shared[1].reason: "),
+        (("[[shared]]", "[shared]"), "shared: must be a list: write [[shared]] above each entry"),
+    ],
+)
+def test_an_agreement_that_agrees_on_nothing_is_refused(change: tuple[str, str], words: str) -> None:
+    """One node shares with nobody."""
+    assert refusal(f"{SHARED.replace(*change)}until = 2027-06-30\n").startswith(words)
+
+
+# -- defaults and files
+
+
+def test_a_notifier_wants_warnings_and_worse_of_everything_and_the_end_of_it() -> None:
+    """Once each."""
+    (notifier,) = parsed(SLACK).notifiers
+    assert notifier.min_severity is Severity.WARNING
+    assert (notifier.checks, notifier.regions, notifier.send_resolved) == ((), (), True)
+    assert notifier.repeat_interval is None
+
+
+def test_an_empty_file_is_a_configuration(tmp_path: Path) -> None:
+    """With nobody to tell."""
+    file = tmp_path / "wgaudit.toml"
+    file.write_text("")
+    config = load_config(file)
+    assert (config.notifiers, config.shared, config.alerts.blind_after) == ((), (), 2)
+
+
+@pytest.mark.parametrize("content", [b"[[notifiers", b"\xff\xfe", b"a = 1\na = 2\n"])
+def test_a_file_that_is_no_toml_is_refused_by_its_name(tmp_path: Path, content: bytes) -> None:
+    """With the line, where TOML's reader knows it."""
+    file = tmp_path / "wgaudit.toml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"wgaudit\.toml: not valid TOML: "):
+        load_config(file)
