@@ -1,0 +1,81 @@
+"""From findings to incidents: each finding that leads, with all that follows from it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from alerts.models import Incident
+from auditor.addresses import InvalidValue, parse_prefix
+from auditor.models import Finding, Report
+
+Group = tuple[Finding, Sequence[Finding]]
+"""A finding that leads an incident, and its followers."""
+
+_GUESS = re.compile(r"(?:^|(?<=\s))Probably\b")
+
+
+def incidents(report: Report) -> tuple[Incident, ...]:
+    """The report's findings as incidents, whatever is remembered of earlier ones."""
+    return tuple(incident(report, group) for group in groups(report))
+
+
+def groups(report: Report, own: Collection[str] = ()) -> list[Group]:
+    """Leading findings with their followers. What was gone on a second look, or is agreed on, is neither.
+
+    `own`: fingerprints that are incidents already. They stay so, even if a cause of theirs shows up later:
+    taking them back would say that they are over.
+    """
+    counting = [finding for finding in report.standing if finding.agreed is None]
+    present = {finding.fingerprint for finding in counting if finding.caused_by is None}
+    followers: dict[str, list[Finding]] = {}
+    leaders = []
+    for finding in counting:
+        if finding.caused_by in present:
+            followers.setdefault(finding.caused_by, []).append(finding)
+        # A finding whose cause does not count leads itself.
+        if finding.caused_by not in present or finding.fingerprint in own:
+            leaders.append(finding)
+    return [(finding, followers.get(finding.fingerprint, [])) for finding in leaders]
+
+
+def incident(report: Report, group: Group) -> Incident:
+    """The group as it is told: its facts, and how bad the worst of it is."""
+    finding, followers = group
+    summary, guess = _without_guess(finding.summary)
+    routing = tuple(
+        (
+            report.name(pick.node) if pick.node is not None else pick.public_key or "nobody",
+            pick.observers,
+            tuple(sorted(pick.regions.items())),
+        )
+        for pick in finding.evidence.routing
+    )
+    return Incident(
+        fingerprint=finding.fingerprint,
+        check=finding.check,
+        severity=min((finding.severity, *(item.severity for item in followers)), key=lambda item: item.rank),
+        subject=finding.subject,
+        address=_address(finding.subject),
+        summary=summary,
+        guess=guess,
+        nodes=tuple(sorted(report.name(node) for node in finding.nodes)),
+        regions=tuple(sorted(finding.regions)),
+        routing=routing,
+        follows=tuple(sorted(Counter(item.check for item in followers).items())),
+    )
+
+
+def _without_guess(summary: str) -> tuple[str, str]:
+    match = _GUESS.search(summary)
+    if match is None:
+        return summary.strip(), ""
+    return summary[: match.start()].strip(), summary[match.start() :].strip()
+
+
+def _address(subject: str) -> str:
+    try:
+        return parse_prefix(subject.partition(" ")[0])
+    except InvalidValue:
+        return ""  # the subject is a node or a key

@@ -1,0 +1,217 @@
+"""The values that alerting speaks in: incidents, notifications, silences, and the memory of what was sent."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from auditor.models import NodeId, Severity
+
+BLIND_CHECK = "audit-blind"
+"""The ident of the one incident that no finding leads: the audit itself cannot see enough."""
+
+
+class NotifyReason(StrEnum):
+    """Why somebody is told something. Each notification has exactly one."""
+
+    FIRST_NOTIFICATION = "first-notification"
+    CLAIMANTS_CHANGED = "claimants-changed"
+    SEVERITY_RAISED = "severity-raised"
+    REPEAT_INTERVAL_ELAPSED = "repeat-interval-elapsed"
+    RESOLVED = "resolved"
+    TEST = "test"
+    """Asked for by `wgaudit alerts test`; never the outcome of a plan."""
+
+
+class Status(StrEnum):
+    """Where an incident is in its life."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One cause with all that follows from it: what is paged as one."""
+
+    fingerprint: str
+    """That of the finding that leads it; also the dedup_key everywhere. Never a time or an observer."""
+    check: str
+    severity: Severity
+    subject: str
+    address: str
+    """Canonical prefix that the subject is or begins with (`10.0.0.1/32`); "" where it is no address."""
+    summary: str
+    """Facts, without the guess."""
+    guess: str
+    """The probable cause in words, marked as a guess by beginning with "Probably"; "" where there is none."""
+    nodes: tuple[str, ...]
+    """The claimants, as people call them; sorted."""
+    regions: tuple[str, ...]
+    routing: tuple[tuple[str, int, tuple[tuple[str, int], ...]], ...] = ()
+    """Who is routed where: (node or key, or "nobody"; observers; observers by their region)."""
+    follows: tuple[tuple[str, int], ...] = ()
+    """Checks of the findings that follow from it, with how many each."""
+    since: datetime | None = None
+    """When it was first seen; None while nobody remembers it."""
+    not_seen_since: datetime | None = None
+    """Set while a gap hides whether it still stands."""
+
+    @property
+    def explain(self) -> str:
+        """The command that tells its whole story."""
+        if self.check == BLIND_CHECK:
+            return "wgaudit doctor"
+        return f"wgaudit explain {shlex.quote(self.subject.partition(' ')[0])}"
+
+    @property
+    def docs(self) -> str:
+        """Where the documentation explains it."""
+        return f"docs/findings.md#{self.check}"
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One thing to tell one notifier."""
+
+    notifier: str
+    reason: NotifyReason
+    status: Status
+    incident: Incident
+    at: datetime | None = None
+    """When it was planned: with fingerprint and notifier it tells one telling from the next. None: not planned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A planned mute. All matchers that are set must match; one that sets none matches nothing."""
+
+    ident: str
+    starts_at: datetime
+    ends_at: datetime
+    created_by: str
+    comment: str
+    checks: frozenset[str] = frozenset()
+    addresses: frozenset[str] = frozenset()
+    """Canonical prefixes (`10.0.0.1/32`)."""
+    nodes: frozenset[str] = frozenset()
+    regions: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What one notifier wants to be told. Empty sets want everything."""
+
+    notifier: str
+    min_severity: Severity = Severity.INFO
+    checks: frozenset[str] = frozenset()
+    regions: frozenset[str] = frozenset()
+    send_resolved: bool = True
+    repeat_interval: float | None = None
+    """Seconds after which a standing incident is told again. None: never. 0: with every sweep."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """What one notifier was last told of one incident: sent and accepted, or written to the outbox."""
+
+    notifier: str
+    fingerprint: str
+    status: Status
+    severity: Severity
+    nodes: tuple[str, ...]
+    sent_at: datetime
+    incident: Incident
+    """As it was told, for the resolve that may have nothing else to go by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is remembered of one incident, whomever it was told to."""
+
+    incident: Incident
+    first_seen: datetime
+    last_seen: datetime
+    last_sweep: int
+    """Number of the sweep that last showed it."""
+    datacenters: frozenset[str]
+    """Registries that its evidence came from."""
+    nodes: frozenset[NodeId]
+    """Nodes whose own view its evidence came from."""
+    everybody: bool
+    """Its evidence came from every node that was observed in that sweep, not from `nodes` alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """How large the registry was when it was last seen whole and not shrunk."""
+
+    registered: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The memory that a plan is made from: what was sent, what stands, and what was last seen when."""
+
+    sweep: int = 1
+    """Number of the sweep that is being planned for; greater than every one before."""
+    entries: Mapping[tuple[str, str], LogEntry] = field(default_factory=dict)
+    """By (notifier, fingerprint)."""
+    standing: Mapping[str, Standing] = field(default_factory=dict)
+    """By fingerprint: incidents that have not been resolved."""
+    nodes: Mapping[NodeId, int] = field(default_factory=dict)
+    """Number of the sweep that last observed each node, before this one."""
+    datacenters: Mapping[str, int] = field(default_factory=dict)
+    """Number of the sweep that last read each datacenter's registry whole, before this one."""
+    blind_sweeps: int = 0
+    """How many inconclusive sweeps came right before this one."""
+    baseline: Baseline | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When to tell what."""
+
+    routes: tuple[Route, ...] = ()
+    blind_after: int = 2
+    """Inconclusive sweeps in a row that make blindness an incident."""
+    shrink_share: float = 0.1
+    """A registry that lost more than this share of its nodes since the last sweep is a loss of sight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to send, and what to remember."""
+
+    notifications: tuple[Notification, ...]
+    standing: Mapping[str, Standing]
+    """All incidents that stand after this sweep, by fingerprint."""
+    resolved: tuple[str, ...]
+    """Fingerprints that resolved with this sweep."""
+    silenced: Mapping[str, str] = field(default_factory=dict)
+    """Fingerprint to the ident of the silence that mutes it."""
+    nodes: Mapping[NodeId, int] = field(default_factory=dict)
+    datacenters: Mapping[str, int] = field(default_factory=dict)
+    blind_sweeps: int = 0
+    blind: tuple[str, ...] = ()
+    """Why this sweep could not see enough, in words; empty if it could."""
+    closed: tuple[tuple[str, str], ...] = ()
+    """(notifier, fingerprint) of resolved incidents whose notifier does not want to hear of resolves."""
+    baseline: Baseline | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the other side said to one delivery."""
+
+    notifier: str
+    accepted: bool
+    detail: str
+    """One line: status code and what it means; never a secret."""
+    attempts: int = 1
+    permanent: bool = False
+    """Refused for good: trying again would change nothing."""

@@ -1,0 +1,128 @@
+"""Alertmanager, by its API v2: labels that stay the same while an incident lasts, sent again with each sweep.
+
+The label set *is* the alert: where a label changes, Alertmanager sees a new alert beside the old one. So
+labels hold what hardly changes, annotations everything else. `region` is the claimants' region, or
+`multiple`: a third claimant from a third region changes nothing. `severity` is there because routing trees
+need it; if it rises, the alert goes on under the new one, and the old one ends by itself at its `endsAt`.
+
+A firing alert carries an `endsAt` of its own, well after the next sweep. Without one Alertmanager takes
+its `resolve_timeout` (5 minutes if nobody changed it), and sweeps that are further apart would resolve and
+fire in turns. What is over is ended at once, by an `endsAt` of now.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pydantic import SecretStr
+
+from alerts.models import Incident, Notification, Status
+from alerts.notifiers import http, wording
+
+ALERTNAME = "wgaudit"
+TEST_ALERTNAME = "wgaudit-test"
+MULTIPLE = "multiple"
+"""The `region` of an incident whose claimants are not in one region."""
+KEEP = 3600.0
+"""Seconds that an alert outlives the last sweep that sent it, unless it is resolved before."""
+ANNOTATION = 2000
+"""Characters of an annotation. Alertmanager itself sets no limit; what it passes them on to does."""
+
+_PATH = "/api/v2/alerts"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Alertmanager:
+    """One Alertmanager, by its base URL; user and password may stand in it, so it is a secret."""
+
+    name: str
+    url: SecretStr
+    timeout: float = 10.0
+    max_per_message: int = 100
+    keep: float = KEEP
+    docs_url: str = ""
+    """URL under which people reach docs/findings.md, for the runbook link. Empty: the file's path."""
+    clock: Callable[[], datetime] = _now
+    pause: float = 0.0
+
+    def payload(self, notifications: Sequence[Notification]) -> bytes:
+        """The list of alerts; see `Notifier.payload`. Its times are those of this call."""
+        now = self.clock()
+        alerts = [self._alert(notification, now) for notification in notifications]
+        return json.dumps(alerts, ensure_ascii=False, separators=(",", ":")).encode()
+
+    async def send(self, payload: bytes) -> str:
+        """See `Notifier.send`. Success is 200 with nothing to say, or with JSON that does not say error."""
+        answer = await http.post(self.url, payload, path=_PATH, timeout=self.timeout)
+        if answer.status != 200 or not _is_yes(answer.body):
+            raise answer.no("this is not how Alertmanager answers", permanent=False)
+        return answer.detail
+
+    def _alert(self, notification: Notification, now: datetime) -> dict[str, object]:
+        incident = notification.incident
+        over = notification.status is Status.RESOLVED
+        # A clock that was set back must not give an alert that ends before it starts.
+        since = min(incident.since or now, now)
+        return {
+            "labels": _labels(notification),
+            "annotations": self._annotations(notification),
+            "startsAt": wording.timestamp(since),
+            "endsAt": wording.timestamp(now if over else now + timedelta(seconds=self.keep)),
+        }
+
+    def _annotations(self, notification: Notification) -> dict[str, str]:
+        incident = notification.incident
+        docs = f"{self.docs_url}#{incident.check}" if self.docs_url else incident.docs
+        annotations = {
+            "summary": wording.headline(notification, 300),
+            "description": " ".join(part for part in (incident.summary, incident.guess) if part),
+            "reason": wording.REASONS[notification.reason],
+            "nodes": wording.listed(incident.nodes, ANNOTATION) if incident.nodes else "",
+            "regions": wording.listed(incident.regions, ANNOTATION) if incident.regions else "",
+            "routing": _routing(incident),
+            "follows": wording.follows(incident, ANNOTATION) if incident.follows else "",
+            "not_seen_since": wording.moment(incident.not_seen_since) if incident.not_seen_since else "",
+            "explain": incident.explain,
+            "runbook": docs,
+        }
+        return {key: wording.plain(value, ANNOTATION) for key, value in annotations.items() if value}
+
+
+def _labels(notification: Notification) -> dict[str, str]:
+    """Only what hardly changes while the incident lasts. Empty ones are left out, as Alertmanager would."""
+    incident = notification.incident
+    regions = incident.regions
+    labels = {
+        "alertname": TEST_ALERTNAME if wording.is_test(notification) else ALERTNAME,
+        "check": wording.name(incident.check),
+        "address": incident.address,
+        "subject": wording.name(incident.subject) if not incident.address else "",
+        "region": wording.name(regions[0]) if len(regions) == 1 else MULTIPLE if regions else "",
+        "severity": incident.severity.value,
+        "fingerprint": incident.fingerprint,
+    }
+    return {key: value for key, value in labels.items() if value}
+
+
+def _routing(incident: Incident) -> str:
+    busiest = sorted(incident.routing, key=lambda pick: (-pick[1], pick[0]))
+    picks = [f"{wording.name(pick[0])}: {wording.observers(pick, 200)}" for pick in busiest]
+    return wording.listed(picks, ANNOTATION, show=str) if picks else ""
+
+
+def _is_yes(body: str) -> bool:
+    """Alertmanager's own answer is empty; what speaks its API (Mimir and its like) answers JSON."""
+    if not body.strip():
+        return True
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return False  # a portal's page, a proxy's apology
+    return not (isinstance(said, dict) and ("error" in said or said.get("status") == "error"))

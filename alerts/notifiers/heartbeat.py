@@ -1,0 +1,54 @@
+"""Tells somebody else that the audit itself still runs, by the healthchecks.io convention.
+
+`<url>/start` when a sweep begins, `<url>` when it is done, `<url>/fail` when it could not do its work. If
+they stay away, the other side raises the alarm: nobody else would notice a cron job that died.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import SecretStr
+
+from alerts.notifiers import http, wording
+from alerts.notifiers.interface import DeliveryError
+
+TIMEOUT = 5.0
+"""Seconds: a sweep does not wait longer than that for somebody who only wants to know that it runs."""
+NOTE = 1000
+"""Characters of the body. healthchecks.io keeps the first 10,000 bytes."""
+_REFUSALS = ("OK (not found)", "OK (rate limited)")
+"""healthchecks.io's older ways to say no with a 200."""
+
+
+class Beat(StrEnum):
+    """Which of the three."""
+
+    START = "/start"
+    SUCCESS = ""
+    FAILURE = "/fail"
+
+
+async def beat(url: SecretStr, kind: Beat, note: str = "", *, timeout: float = TIMEOUT) -> str | None:  # noqa: ASYNC109
+    """Calls once. None, or in one line without secrets why it did not arrive: never an exception."""
+    body = wording.plain(note, NOTE).encode()
+    try:
+        called = SecretStr(_called(url.get_secret_value(), kind))
+        answer = await http.post(
+            called, body, timeout=timeout, headers={"Content-Type": "text/plain; charset=utf-8"}
+        )
+    except DeliveryError as error:
+        return f"heartbeat: {error}"
+    if answer.body.strip() in _REFUSALS:
+        return f"heartbeat: it was not counted: {answer.detail}"
+    return None
+
+
+def _called(url: str, kind: Beat) -> str:
+    """The URL with the beat behind its path, in front of its query."""
+    try:
+        split = urlsplit(url)
+    except ValueError:
+        return url  # refused where it is used
+    return urlunsplit(split._replace(path=f"{split.path.rstrip('/')}{kind.value}"))

@@ -1,0 +1,191 @@
+"""Slack, by an incoming webhook: a header with the verdict, and a section for each incident."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from alerts.models import Incident, Notification, Status
+from alerts.notifiers import http, wording
+from auditor.models import Severity
+
+# Slack's reference for Block Kit and for incoming webhooks.
+BLOCKS = 50
+"""Blocks in a message."""
+HEADER = 150
+"""Characters of a header's text."""
+SECTION = 3000
+"""Characters of a section's text."""
+MESSAGE = 13_000
+"""Characters of all blocks together; above it Slack answers `msg_blocks_too_long`."""
+FALLBACK = 1000
+"""Characters of `text`, which notifications and screen readers show. Slack takes 40,000."""
+
+PERMANENT_ANSWERS = frozenset(
+    {
+        "action_prohibited", "channel_is_archived", "channel_not_found", "invalid_blocks", "invalid_payload",
+        "invalid_token", "missing_text_or_fallback_or_attachments", "msg_blocks_too_long", "no_service",
+        "no_service_id", "no_team", "no_text", "posting_to_general_channel_denied", "team_disabled",
+        "too_many_attachments", "user_not_found",
+    }
+)  # fmt: skip
+"""Bodies that say no for good, whatever the status."""
+
+_SHARES = (SECTION - 100, 1500, 800, 400, 200)
+"""Characters that a section may take; the largest that lets all of them into one message."""
+_BAR = 10
+_PICKS = 8
+_COMMAND = 130
+_MARKS = {Severity.CRITICAL: "🔴", Severity.ERROR: "🟠", Severity.WARNING: "🟡", Severity.INFO: "🔵"}
+# Slack's own escapes; a backtick would end the code span that a name stands in.
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "'"}
+
+
+@dataclass(frozen=True, slots=True)
+class Slack:
+    """One incoming webhook. Its URL is a secret."""
+
+    name: str
+    url: SecretStr
+    timeout: float = 10.0
+    max_per_message: int = 10
+    pause: float = 1.0
+    """A webhook takes about one message a second."""
+
+    def payload(self, notifications: Sequence[Notification]) -> bytes:
+        """One message with all of them; see `Notifier.payload`."""
+        shown = min(len(notifications), BLOCKS)
+        for share in _SHARES:
+            blocks = _blocks(notifications, share, shown)
+            if _fits(blocks):
+                break
+        while not _fits(blocks):
+            shown -= 1
+            blocks = _blocks(notifications, _SHARES[-1], shown)
+        return _json({"text": _fallback(notifications), "blocks": blocks})
+
+    async def send(self, payload: bytes) -> str:
+        """See `Notifier.send`. Success is 200 with the body `ok`, and nothing else is."""
+        answer = await http.post(self.url, payload, timeout=self.timeout)
+        said = answer.body.strip()
+        if answer.status == 200 and said == "ok":
+            return answer.detail
+        raise answer.no("Slack said no", permanent=said in PERMANENT_ANSWERS)
+
+
+def _fits(blocks: Sequence[object]) -> bool:
+    return len(blocks) <= BLOCKS and len(_json(blocks).decode()) <= MESSAGE
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _fallback(notifications: Sequence[Notification]) -> str:
+    lines = (wording.headline(item, 200) for item in notifications[:3])
+    more = f" … and {len(notifications) - 3:,} more" if len(notifications) > 3 else ""
+    return (
+        _escaped(f"wgaudit: {wording.counted(notifications)}. {' '.join(lines)}", FALLBACK - len(more)) + more
+    )
+
+
+def _blocks(notifications: Sequence[Notification], share: int, shown: int) -> list[dict[str, object]]:
+    title = wording.plain(f"wgaudit: {wording.counted(notifications)}", HEADER)
+    blocks: list[dict[str, object]] = [{"type": "header", "text": {"type": "plain_text", "text": title}}]
+    blocks += [_text_block(_section(item, share)) for item in notifications[:shown]]
+    left = len(notifications) - shown
+    if left:
+        blocks.append(
+            _text_block(f"… and {left:,} more that did not fit: run `wgaudit sweep` for all of them")
+        )
+    return blocks
+
+
+def _text_block(text: str) -> dict[str, object]:
+    # verbatim: Slack makes no links and no mentions of its own out of what it reads.
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
+
+
+def _section(notification: Notification, limit: int) -> str:
+    """The incident in at most `limit` characters: what does not fit is left out, and counted."""
+    incident = notification.incident
+    title = _title(notification)
+    run = f"\nRun: `{_escaped(incident.explain, 400)}`"
+    whole = (
+        len(incident.explain) <= _COMMAND and incident.explain.isprintable() and "`" not in incident.explain
+    )
+    if not whole or len(title) + len(run) > limit:
+        run = ""  # half a command, or a changed one, is worse than none
+    text = title
+    cut = 0
+    for line in _lines(incident):
+        reserve = len(run) + len("\n… and 99 lines that did not fit")
+        if len(text) + 1 + len(line) + reserve <= limit:
+            text += f"\n{line}"
+        else:
+            cut += 1
+    if cut:
+        text += f"\n… and {cut} line{'' if cut == 1 else 's'} that did not fit"
+    return text + run
+
+
+def _title(notification: Notification) -> str:
+    incident = notification.incident
+    state = "RESOLVED" if notification.status is Status.RESOLVED else incident.severity.value
+    mark = "🟢" if notification.status is Status.RESOLVED else _MARKS[incident.severity]
+    if wording.is_test(notification):
+        mark, state = "⚪", f"{wording.TEST_MARK} ({state})"
+    reason = wording.REASONS[notification.reason]
+    return f"{mark} *{state}* · {_escaped(incident.check, 40)} {_code(incident.subject, 60)} · {reason}"
+
+
+def _lines(incident: Incident) -> Iterator[str]:
+    """What is known of it, the most telling first."""
+    if incident.since is not None:
+        yield f"*Since*: {wording.moment(incident.since)}"
+    if incident.not_seen_since is not None:
+        yield f"*Not seen since*: {wording.moment(incident.not_seen_since)} (a gap hides whether it still stands)"
+    yield f"*What*: {_escaped(incident.summary, 700)}"
+    if incident.nodes:
+        yield f"*Nodes* ({len(incident.nodes):,}): {wording.listed(incident.nodes, 500, show=_code)}"
+    if incident.regions:
+        yield f"*Regions*: {wording.listed(incident.regions, 200, show=_code)}"
+    yield from _routed(incident)
+    if incident.guess:
+        yield f"*Probable cause* (a guess): {_escaped(incident.guess, 300)}"
+    if incident.follows:
+        yield f"*Follows from it*: {_escaped(wording.follows(incident, 200), 240)}"
+    yield f"*Documentation*: {_escaped(incident.docs, 120)}"
+
+
+def _routed(incident: Incident) -> Iterator[str]:
+    """A line a destination, with a bar, the busiest first."""
+    most = max((pick[1] for pick in incident.routing), default=0)
+    busiest = sorted(incident.routing, key=lambda pick: (-pick[1], pick[0]))
+    for pick in busiest[:_PICKS]:
+        bar = "▇" * max(1, round(_BAR * pick[1] / most)) if most else ""
+        yield f"*Routed* to {_code(pick[0])} {bar} {_escaped(wording.observers(pick, 120), 180)}"
+    if len(busiest) > _PICKS:
+        yield f"*Routed* to {len(busiest) - _PICKS:,} more"
+
+
+def _code(text: str, limit: int = wording.LONGEST_NAME) -> str:
+    return f"`{_escaped(text, limit) or ' '}`"
+
+
+def _escaped(text: str, limit: int) -> str:
+    """Plain text of at most `limit` characters after escaping; no escape is cut in half."""
+    pieces = [_ESCAPES.get(character, character) for character in wording.plain(text, limit)]
+    if sum(map(len, pieces)) <= limit:
+        return "".join(pieces)
+    size = 0
+    kept = []
+    for piece in pieces:
+        size += len(piece)
+        if size > limit - 1:
+            break
+        kept.append(piece)
+    return f"{''.join(kept)}…"

@@ -1,0 +1,215 @@
+"""Any HTTP endpoint: versioned JSON, `wgaudit.alert/1`, signed so that the receiver knows who speaks.
+
+Headers, beside `Content-Type: application/json`:
+
+- `Idempotency-Key`: hash of the body. The same key again is the same message again, after an answer was
+  lost on the way.
+- `X-Wgaudit-Timestamp`: seconds since 1970, when it was sent.
+- `X-Wgaudit-Signature`: `v1=` and the hex HMAC-SHA256 over the timestamp, a full stop and the body, by the
+  shared secret; absent without one. A receiver computes it over the bytes as they came, compares in
+  constant time, and refuses timestamps more than five minutes off.
+
+Any 2xx is acceptance, whatever the body says. `python -m alerts.notifiers.webhook` prints the JSON
+Schema, which stands in docs/alert-v1.schema.json.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, WithJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from alerts.models import Incident, Notification, NotifyReason, Status
+from alerts.notifiers import http, wording
+
+SCHEMA: Literal["wgaudit.alert/1"] = "wgaudit.alert/1"
+LISTED = 1000
+"""Entries of each list in an incident; `nodes_total` and `routing_total` count the whole."""
+TEXT = 4000
+"""Characters of a summary."""
+
+Timestamp = Annotated[
+    AwareDatetime,
+    PlainSerializer(wording.timestamp, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": r"Z$"}, mode="serialization"),
+]
+
+
+class _V1(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class RouteV1(_V1):
+    """Observers that route the address to one place."""
+
+    to: str = Field(description='a node, or a key that no registration knows, or "nobody"')
+    observers: int
+    regions: dict[str, int] = Field(description='observers by their own region; "unknown" where it is')
+
+
+class FollowsV1(_V1):
+    """What else was found that follows from it."""
+
+    check: str
+    count: int
+
+
+class IncidentV1(_V1):
+    """One cause with all that follows from it."""
+
+    fingerprint: str = Field(description="the incident's identity across sweeps; take it as the dedup key")
+    check: str
+    severity: Literal["critical", "error", "warning", "info"]
+    subject: str
+    address: str | None = Field(description="canonical prefix, such as 10.0.0.1/32; null: not about one")
+    summary: str
+    guess: str | None = Field(description="the probable cause in words; null where there is none")
+    nodes: list[str] = Field(description=f"the claimants, sorted; at most {LISTED:,}")
+    nodes_total: int
+    regions: list[str]
+    routing: list[RouteV1] = Field(description=f"the busiest first; at most {LISTED:,}")
+    routing_total: int
+    follows: list[FollowsV1]
+    since: Timestamp | None
+    not_seen_since: Timestamp | None = Field(description="set while a gap hides whether it still stands")
+    explain: str = Field(description="the command that tells its whole story")
+    docs: str
+
+
+class NotificationV1(_V1):
+    """One thing that somebody is told."""
+
+    test: bool = Field(description='true: "TEST - not an incident"')
+    reason: Literal[
+        "first-notification", "claimants-changed", "severity-raised", "repeat-interval-elapsed", "resolved", "test"
+    ]  # fmt: skip
+    status: Literal["firing", "resolved"]
+    at: Timestamp | None = Field(
+        description="when it was planned; with the fingerprint it names this telling"
+    )
+    headline: str = Field(description="the whole in one line; a test's begins with TEST")
+    incident: IncidentV1
+
+
+class MessageV1(_V1):
+    """What one call carries."""
+
+    schema_: Literal["wgaudit.alert/1"] = Field(alias="schema", serialization_alias="schema")
+    notifications: list[NotificationV1]
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One endpoint. Its URL and the signing secret are secrets."""
+
+    name: str
+    url: SecretStr
+    secret: SecretStr | None = None
+    timeout: float = 10.0
+    max_per_message: int = 20
+    clock: Callable[[], float] = time.time
+    pause: float = 0.0
+
+    def payload(self, notifications: Sequence[Notification]) -> bytes:
+        """The message; see `Notifier.payload`. The same notifications give the same bytes."""
+        message = MessageV1(schema=SCHEMA, notifications=[_notification(item) for item in notifications])
+        return message.model_dump_json(by_alias=True).encode()
+
+    async def send(self, payload: bytes) -> str:
+        """See `Notifier.send`."""
+        answer = await http.post(
+            self.url,
+            payload,
+            timeout=self.timeout,
+            headers=self._headers(payload),
+            secrets=() if self.secret is None else (self.secret,),
+        )
+        return answer.detail
+
+    def _headers(self, payload: bytes) -> dict[str, str]:
+        stamp = str(int(self.clock()))
+        headers = {"Idempotency-Key": hashlib.sha256(payload).hexdigest(), "X-Wgaudit-Timestamp": stamp}
+        if self.secret is not None:
+            headers["X-Wgaudit-Signature"] = signature(self.secret, stamp, payload)
+        return headers
+
+
+def signature(secret: SecretStr, timestamp: str, body: bytes) -> str:
+    """What stands in `X-Wgaudit-Signature`."""
+    key = secret.get_secret_value().encode()
+    return f"v1={hmac.new(key, timestamp.encode() + b'.' + body, hashlib.sha256).hexdigest()}"
+
+
+def _notification(item: Notification) -> NotificationV1:
+    return NotificationV1(
+        test=item.reason is NotifyReason.TEST,
+        reason=item.reason.value,
+        status="firing" if item.status is Status.FIRING else "resolved",
+        at=item.at,
+        headline=wording.headline(item, TEXT),
+        incident=_incident(item.incident),
+    )
+
+
+def _incident(incident: Incident) -> IncidentV1:
+    busiest = sorted(incident.routing, key=lambda pick: (-pick[1], pick[0]))
+    return IncidentV1(
+        fingerprint=incident.fingerprint,
+        check=wording.name(incident.check),
+        severity=incident.severity.value,
+        subject=wording.plain(incident.subject, TEXT),
+        address=incident.address or None,
+        summary=wording.plain(incident.summary, TEXT),
+        guess=wording.plain(incident.guess, TEXT) or None,
+        nodes=[_whole(node) for node in incident.nodes[:LISTED]],
+        nodes_total=len(incident.nodes),
+        regions=[_whole(region) for region in incident.regions[:LISTED]],
+        routing=[
+            RouteV1(
+                to=_whole(to),
+                observers=observers,
+                regions={_whole(region) or "unknown": count for region, count in regions[:LISTED]},
+            )
+            for to, observers, regions in busiest[:LISTED]
+        ],
+        routing_total=len(busiest),
+        follows=[FollowsV1(check=wording.name(check), count=count) for check, count in incident.follows],
+        since=incident.since,
+        not_seen_since=incident.not_seen_since,
+        explain=wording.plain(incident.explain, TEXT),
+        docs=wording.plain(incident.docs, TEXT),
+    )
+
+
+def _whole(name: str) -> str:
+    # Programs match names: they are not cut where people's eyes would want it.
+    return wording.plain(name, TEXT)
+
+
+class _OpenSchema(GenerateJsonSchema):
+    """The published schema lets unknown fields pass: fields may be added, and old readers must go on."""
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        made = super().model_schema(schema)
+        made.pop("additionalProperties", None)
+        return made
+
+
+def schema_text() -> str:
+    """The JSON Schema of the message, as docs/alert-v1.schema.json holds it."""
+    schema = MessageV1.model_json_schema(by_alias=True, mode="serialization", schema_generator=_OpenSchema)
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": SCHEMA}
+    return json.dumps(document, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_text())

@@ -1,0 +1,333 @@
+"""What to tell whom after a sweep: a pure function of the report, the memory, the silences and the time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TypedDict
+
+from alerts.incidents import Group, groups, incident
+from alerts.models import (
+    BLIND_CHECK,
+    Incident,
+    Log,
+    LogEntry,
+    Notification,
+    NotifyReason,
+    Plan,
+    Policy,
+    Route,
+    Silence,
+    Standing,
+    Status,
+)
+from alerts.sight import Sight
+from alerts.silences import muting
+from auditor.models import Finding, NodeId, Report, Severity, fingerprint
+
+BLIND = fingerprint(BLIND_CHECK, "sweep")
+"""The fingerprint of blindness: there is only one."""
+
+
+class Rest(TypedDict):
+    """What is to be seen again of an incident."""
+
+    nodes: frozenset[NodeId]
+    everybody: bool
+    last_sweep: int
+
+
+_UNREGISTERED = "unregistered-peer"
+_WRONG_HOST = "wrong-host"
+
+
+def plan(report: Report, log: Log, silences: Iterable[Silence], now: datetime, policy: Policy) -> Plan:
+    """What to send after this sweep, each with its reason, and what to remember of it.
+
+    The order of findings, silences and routes does not matter. Nothing resolves while a gap hides a
+    place that its evidence came from, and silences take firing notifications away and do nothing else.
+    """
+    silences = tuple(silences)
+    sight = Sight(report, log, now, policy, told_blind=BLIND in log.standing)
+    standing = _Reckoning(report, log, sight, now).standing()
+    blind_sweeps = log.blind_sweeps + 1 if sight.blind else 0
+    if blind_sweeps >= policy.blind_after or (sight.blind and BLIND in log.standing):
+        standing[BLIND] = _blind_standing(sight.blind, log, now)
+    standing = dict(sorted(standing.items()))
+    muted = {
+        mark: silence.ident
+        for mark, item in standing.items()
+        if (silence := muting(item.incident, silences, now)) is not None
+    }
+    told = [_tell(route, log, standing, muted, now) for route in policy.routes]
+    notifications = [item for found, _ in told for item in found]
+    closed = [item for _, found in told for item in found]
+    return Plan(
+        notifications=tuple(sorted(notifications, key=_order)),
+        standing=standing,
+        resolved=tuple(sorted(log.standing.keys() - standing.keys())),
+        silenced=muted,
+        nodes={**log.nodes, **dict.fromkeys(sight.judged, log.sweep)},
+        datacenters={**log.datacenters, **dict.fromkeys(sight.whole, log.sweep)},
+        blind_sweeps=blind_sweeps,
+        blind=sight.blind,
+        closed=tuple(sorted(closed)),
+        baseline=sight.baseline,
+    )
+
+
+# -- what stands
+
+
+class _Reckoning:
+    """One report held against what stood before it."""
+
+    def __init__(self, report: Report, log: Log, sight: Sight, now: datetime) -> None:
+        self._report, self._log, self._sight, self._now = report, log, sight, now
+
+    def standing(self) -> dict[str, Standing]:
+        """Every incident that stands after this sweep: those it shows, and those that a gap may hide."""
+        before = {mark: old for mark, old in self._log.standing.items() if mark != BLIND}
+        firing = {mark for (_, mark), entry in self._log.entries.items() if entry.status is Status.FIRING}
+        shown = groups(self._report, own=before.keys())
+        marks = {finding.fingerprint for finding, _ in shown}
+        hidden = {
+            mark: self._hidden(old)
+            for mark, old in before.items()
+            if mark not in marks and self._may_stand(old)
+        }
+        standing: dict[str, Standing] = {}
+        travelling: dict[str, list[Finding]] = defaultdict(list)
+        for group in shown:
+            finding, followers = group
+            mark = finding.fingerprint
+            known = mark in before or mark in firing
+            cause = None if known else self._hidden_cause(group, hidden)
+            if cause is not None:
+                travelling[cause] += (finding, *followers)
+            elif known or not (self._sight.unread and finding.check == _UNREGISTERED):
+                # A registry that was not read makes its peers look unregistered: that is blindness.
+                standing[mark] = self._shown(group, before.get(mark))
+        for mark, findings in travelling.items():
+            hidden[mark] = self._resting_on(findings, before[mark], hidden[mark])
+        return standing | hidden
+
+    def _hidden_cause(self, group: Group, hidden: Mapping[str, Standing]) -> str | None:
+        """The incident that this group would travel in, if a gap did not hide its leader."""
+        finding, _ = group
+        severity = incident(self._report, group).severity
+        for mark in finding.follows_from:
+            if mark in hidden and hidden[mark].incident.severity.at_least(severity):
+                return mark
+        return None
+
+    # -- not shown
+
+    def _may_stand(self, old: Standing) -> bool:
+        return not self._registries_seen(old) or bool(self._unseen(old))
+
+    def _hidden(self, old: Standing) -> Standing:
+        """Not shown, and not over: what of it is still to be seen again."""
+        told = replace(old.incident, not_seen_since=old.incident.not_seen_since or old.last_seen)
+        if self._registries_seen(old):
+            return replace(old, incident=told, nodes=self._unseen(old), everybody=False)
+        return replace(old, incident=told, **self._all_of(old))
+
+    def _registries_seen(self, old: Standing) -> bool:
+        # Half of what claims an address is no finding. So nothing counts as seen without it in a sweep
+        # that has not read all the registries which its evidence came from.
+        return old.datacenters <= self._sight.whole
+
+    def _unseen(self, old: Standing) -> frozenset[NodeId]:
+        """The nodes that are to be seen again after this sweep, which read the registries whole.
+
+        Observers may be seen in one sweep or another. The claimants count only together: a sweep that sees
+        one of two without the other finds nothing, while both still hold the address.
+        """
+        unseen = {node for node in (*old.nodes, *self._observers(old)) if self._sight.hides(node)}
+        claimants = {node for node in old.nodes if _names((node,)) & set(old.incident.nodes)}
+        return frozenset(unseen | claimants if unseen & claimants else unseen)
+
+    def _observers(self, old: Standing) -> Iterable[NodeId]:
+        """Those that were observed when it last showed, if its evidence came from all of them."""
+        if old.everybody:
+            yield from (node for node, sweep in self._log.nodes.items() if sweep == old.last_sweep)
+
+    def _all_of(self, old: Standing) -> Rest:
+        """Everything is to be seen again, as if this sweep had shown it."""
+        hidden = {node for node in self._observers(old) if self._sight.hides(node)}
+        return {"nodes": old.nodes | hidden, "everybody": old.everybody, "last_sweep": self._log.sweep}
+
+    # -- shown
+
+    def _shown(self, group: Group, before: Standing | None) -> Standing:
+        finding, followers = group
+        first_seen = before.first_seen if before is not None else self._now
+        told = replace(incident(self._report, group), since=first_seen)
+        if before is not None:
+            told = self._with_hidden_claimants(told, before)
+        plain = Standing(told, first_seen, self._now, self._log.sweep, frozenset(), frozenset(), False)
+        return self._resting_on((finding, *followers), before, plain)
+
+    def _resting_on(self, findings: Sequence[Finding], before: Standing | None, now: Standing) -> Standing:
+        """What is to be seen again before it is over: where it shows now, and what hid since it did before."""
+        observed, sight = self._report.observed, self._sight
+        everybody = any(map(_by_everybody, findings))
+        datacenters = {node.datacenter for item in findings for node in _claimants(item)}
+        nodes = {
+            node
+            for item in findings
+            for node in (*_claimants(item), *item.evidence.sample)
+            # Asked for a node, another one answered: the way there is the place to look at again.
+            if node in observed or item.check == _WRONG_HOST
+        }
+        if before is not None:
+            if self._registries_seen(before):
+                nodes |= self._unseen(before)
+            else:
+                rest = self._all_of(before)
+                datacenters |= before.datacenters
+                nodes |= rest["nodes"]
+                everybody |= rest["everybody"]
+        if everybody:
+            nodes |= observed - sight.judged  # their number in the memory will not be this sweep's
+        return replace(
+            now,
+            last_sweep=self._log.sweep,
+            datacenters=frozenset(datacenters),
+            nodes=frozenset(nodes),
+            everybody=everybody,
+        )
+
+    def _with_hidden_claimants(self, found: Incident, before: Standing) -> Incident:
+        """The incident with the claimants that it had, and that a gap now hides: not seeing is no change."""
+        lost = set(before.incident.nodes) - set(found.nodes)
+        kept = lost & _names(node for node in before.nodes if self._sight.hides(node))
+        if not self._registries_seen(before):
+            kept |= lost - _names(self._report.registered)
+        if not kept:
+            return found
+        return replace(
+            found,
+            nodes=tuple(sorted({*found.nodes, *kept})),
+            regions=tuple(sorted({*found.regions, *before.incident.regions})),
+        )
+
+
+def _names(nodes: Iterable[NodeId]) -> set[str]:
+    """Both ways in which a report may call each node."""
+    return {name for node in nodes for name in (node.name, str(node))}
+
+
+def _claimants(finding: Finding) -> Iterable[NodeId]:
+    yield from finding.nodes
+    for claim in finding.evidence.claims:
+        if claim.node is not None:
+            yield claim.node
+
+
+def _by_everybody(finding: Finding) -> bool:
+    evidence = finding.evidence
+    return bool(evidence.routing) or evidence.observers > len(evidence.sample)
+
+
+def _blind_standing(why: tuple[str, ...], log: Log, now: datetime) -> Standing:
+    before = log.standing.get(BLIND)
+    first_seen = before.first_seen if before is not None else now
+    more = f"; and {len(why) - 3:,} more" if len(why) > 3 else ""
+    told = Incident(
+        fingerprint=BLIND,
+        check=BLIND_CHECK,
+        severity=Severity.ERROR,
+        subject="the audit itself",
+        address="",
+        summary=f"The audit cannot see enough to say clean: {'; '.join(why[:3])}{more}.",
+        guess="",
+        nodes=(),
+        regions=(),
+        since=first_seen,
+    )
+    return Standing(told, first_seen, now, log.sweep, frozenset(), frozenset(), everybody=False)
+
+
+# -- whom to tell
+
+
+def _tell(
+    route: Route, log: Log, standing: Mapping[str, Standing], muted: Mapping[str, str], now: datetime
+) -> tuple[list[Notification], list[tuple[str, str]]]:
+    """What one notifier is to be told, and what is over that it need not be told of."""
+    told = {mark: entry for (notifier, mark), entry in log.entries.items() if notifier == route.notifier}
+    notifications = [
+        Notification(route.notifier, reason, Status.FIRING, item.incident, now)
+        for mark, item in standing.items()
+        if mark not in muted and (reason := _reason(route, item.incident, told.get(mark), now)) is not None
+    ]
+    over = [
+        (mark, entry)
+        for mark, entry in told.items()
+        if mark not in standing and entry.status is Status.FIRING
+    ]
+    if not route.send_resolved:
+        return notifications, [(route.notifier, mark) for mark, _ in over]
+    for mark, entry in over:
+        since = log.standing[mark].first_seen if mark in log.standing else entry.incident.since
+        over_now = replace(entry.incident, since=since, not_seen_since=None)
+        notifications.append(
+            Notification(route.notifier, NotifyReason.RESOLVED, Status.RESOLVED, over_now, now)
+        )
+    return notifications, []
+
+
+def _reason(route: Route, found: Incident, told: LogEntry | None, now: datetime) -> NotifyReason | None:
+    """Why this notifier should be told now, or None. Blindness is wanted by every notifier."""
+    if found.check != BLIND_CHECK and not _wants(route, found):
+        return None
+    if told is None or told.status is Status.RESOLVED:
+        return NotifyReason.FIRST_NOTIFICATION
+    if found.severity.rank < told.severity.rank:
+        return NotifyReason.SEVERITY_RAISED
+    if not _same_names(found.nodes, told.nodes):
+        return NotifyReason.CLAIMANTS_CHANGED
+    if route.repeat_interval is not None and _elapsed(told.sent_at, now, route.repeat_interval):
+        return NotifyReason.REPEAT_INTERVAL_ELAPSED
+    return None
+
+
+def _elapsed(since: datetime, now: datetime, seconds: float) -> bool:
+    # With every sweep means every sweep, also where the clock was set back.
+    return seconds == 0 or (now - since).total_seconds() >= seconds
+
+
+def _same_names(one: Iterable[str], other: Iterable[str]) -> bool:
+    """Whether both name the same nodes.
+
+    A name is written with its datacenter while another datacenter has the name too: `a` and `a@dc1` are one.
+    """
+    left, right = set(one), set(other)
+    pairs = zip(sorted(left - right, key=_bare), sorted(right - left, key=_bare), strict=False)
+    return len(left) == len(right) and all(a.startswith(f"{b}@") or b.startswith(f"{a}@") for a, b in pairs)
+
+
+def _bare(name: str) -> str:
+    return name.rpartition("@")[0] or name
+
+
+def _wants(route: Route, found: Incident) -> bool:
+    return (
+        found.severity.at_least(route.min_severity)
+        and (not route.checks or found.check in route.checks)
+        and (not route.regions or bool(route.regions & set(found.regions)))
+    )
+
+
+def _order(notification: Notification) -> tuple[str, bool, int, str]:
+    found = notification.incident
+    return (
+        notification.notifier,
+        notification.status is Status.RESOLVED,
+        found.severity.rank,
+        found.fingerprint,
+    )

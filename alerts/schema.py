@@ -1,0 +1,79 @@
+"""The tables of the alerts' part of the state database, version by version, and how they are pruned."""
+
+from __future__ import annotations
+
+PART = "alerts"
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE alerts_memory (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        sweep INTEGER NOT NULL,
+        blind_sweeps INTEGER NOT NULL,
+        registered INTEGER,
+        registered_at TEXT
+    ) STRICT;
+    INSERT INTO alerts_memory VALUES (1, 0, 0, NULL, NULL);
+    CREATE TABLE alerts_standing (
+        fingerprint TEXT PRIMARY KEY,
+        last_sweep INTEGER NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE alerts_seen (
+        place TEXT PRIMARY KEY,
+        sweep INTEGER NOT NULL,
+        at TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE alerts_notices (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        notifier TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        status TEXT NOT NULL,
+        body TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        state TEXT NOT NULL,
+        at TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        declined INTEGER NOT NULL,
+        detail TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX alerts_notices_by_pair ON alerts_notices (notifier, fingerprint, id);
+    CREATE INDEX alerts_notices_by_incident ON alerts_notices (fingerprint, id);
+    CREATE INDEX alerts_notices_by_state ON alerts_notices (state, notifier, id);
+    CREATE TABLE alerts_waits (
+        notifier TEXT PRIMARY KEY,
+        not_before TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE alerts_silences (
+        ident TEXT PRIMARY KEY,
+        ends_at TEXT NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT;
+    """,
+)
+
+PRUNE: tuple[str, ...] = (
+    """
+    DELETE FROM alerts_notices AS old WHERE at < :limit
+    AND NOT EXISTS (
+        SELECT 1 FROM alerts_notices AS waits WHERE waits.notifier = old.notifier
+        AND waits.fingerprint = old.fingerprint AND waits.state = 'pending'
+        AND waits.at >= :limit
+    )
+    AND NOT (
+        status = 'firing'
+        AND (state = 'accepted' OR fingerprint IN (SELECT fingerprint FROM alerts_standing))
+        AND NOT EXISTS (
+            SELECT 1 FROM alerts_notices AS newer WHERE newer.notifier = old.notifier
+            AND newer.fingerprint = old.fingerprint AND newer.id > old.id
+            AND newer.state IN ('accepted', 'closed')
+        )
+    )
+    """,
+    "DELETE FROM alerts_silences WHERE ends_at < :limit",
+    """
+    DELETE FROM alerts_seen WHERE at < :limit
+    AND sweep < (SELECT coalesce(min(last_sweep), sweep + 1) FROM alerts_standing)
+    """,
+)
+"""What forgets everything older than `:limit` that no plan needs; `Store.prune` says what stays."""

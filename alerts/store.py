@@ -1,0 +1,398 @@
+"""The memory of alerting: what stands, what was told to whom, what waits to be told, and silences (SQLite).
+
+One table, `alerts_notices`, holds every notification from the moment it was planned. Its `state` says
+where it is, and changes in one statement, so a process that dies leaves it in one place or the other:
+
+    pending ──► accepted     the other side took it
+       │ ▲
+       ▼ │ retry
+      dead                   refused for good; kept with the answer
+    dropped                  a resolve with nothing to resolve: its trigger was never taken
+    closed                   over, and its notifier does not want to hear of resolves
+
+`id` grows with each plan and never changes, so it is also the order of delivery.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+
+from alerts.models import Baseline, Log, Notification, NotifyReason, Plan, Silence, Status
+from alerts.notices import Row, State, entry, one_line, read_row
+from alerts.records import (
+    moment,
+    read_place,
+    read_silence,
+    read_standing,
+    write_incident,
+    write_place,
+    write_silence,
+    write_standing,
+)
+from alerts.schema import MIGRATIONS as MIGRATIONS
+from alerts.schema import PART as PART
+from alerts.schema import PRUNE
+from alerts.silences import expired
+from auditor.errors import StateError, UsageError
+from auditor.models import NodeId
+
+
+class Store:
+    """Reads and writes the alerts' part of the state database.
+
+    `keep` and `prune` leave the transaction to the caller; each other method that writes is a whole one.
+    All raise `StateError` where the database can't be read or written.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._file = connection.execute("PRAGMA database_list").fetchone()[2]
+
+    # -- planning
+
+    def log(self) -> Log:
+        """The memory that the next plan is made from."""
+        with self._told():
+            memory = self._connection.execute("SELECT * FROM alerts_memory").fetchone()
+            standing = self._connection.execute("SELECT fingerprint, body FROM alerts_standing").fetchall()
+            seen = self._connection.execute("SELECT place, sweep FROM alerts_seen").fetchall()
+            latest = self._rows(
+                "id IN (SELECT max(id) FROM alerts_notices GROUP BY notifier, fingerprint)", ()
+            )
+        places = {read_place(row["place"]): row["sweep"] for row in seen}
+        registered = memory["registered"]
+        return Log(
+            sweep=memory["sweep"] + 1,
+            entries={
+                (row.notification.notifier, row.notification.incident.fingerprint): entry(row)
+                for row in latest
+            },
+            standing={row["fingerprint"]: read_standing(row["body"]) for row in standing},
+            nodes={NodeId(*place): sweep for place, sweep in places.items() if len(place) == 2},
+            datacenters={place[0]: sweep for place, sweep in places.items() if len(place) == 1},
+            blind_sweeps=memory["blind_sweeps"],
+            baseline=None
+            if registered is None
+            else Baseline(registered, datetime.fromisoformat(memory["registered_at"])),
+        )
+
+    def keep(self, plan: Plan, sweep: int, now: datetime) -> None:
+        """Remembers a plan and puts its notifications into the outbox, in the caller's transaction."""
+        baseline = plan.baseline
+        places = {write_place(*node): number for node, number in plan.nodes.items()}
+        places |= {write_place(name): number for name, number in plan.datacenters.items()}
+        with self._told():
+            self._connection.execute(
+                "UPDATE alerts_memory SET sweep = ?, blind_sweeps = ?, registered = ?, registered_at = ?",
+                (
+                    sweep,
+                    plan.blind_sweeps,
+                    baseline and baseline.registered,
+                    baseline and moment(baseline.at),
+                ),
+            )
+            self._connection.execute("DELETE FROM alerts_standing")
+            self._connection.executemany(
+                "INSERT INTO alerts_standing VALUES (?, ?, ?)",
+                [(mark, item.last_sweep, write_standing(item)) for mark, item in plan.standing.items()],
+            )
+            self._connection.executemany(
+                """
+                INSERT INTO alerts_seen VALUES (?, ?, ?) ON CONFLICT (place)
+                DO UPDATE SET sweep = excluded.sweep, at = excluded.at WHERE sweep <> excluded.sweep
+                """,
+                [(place, number, moment(now)) for place, number in places.items()],
+            )
+            for notification in plan.notifications:
+                self._enqueue(notification, now)
+            for notifier, mark in plan.closed:
+                self._close(notifier, mark, now)
+
+    def _enqueue(self, notification: Notification, now: datetime) -> None:
+        pair = (notification.notifier, notification.incident.fingerprint)
+        if notification.reason is NotifyReason.REPEAT_INTERVAL_ELAPSED:
+            (last,) = self._rows("notifier = ? AND fingerprint = ? ORDER BY id DESC LIMIT 1", pair) or (None,)
+            if last is not None and last.state is State.PENDING:
+                # What waits is not told twice; it brings the newer facts when it goes.
+                body = write_incident(notification.incident)
+                self._connection.execute("UPDATE alerts_notices SET body = ? WHERE id = ?", (body, last.id))
+                return
+        ident = self._insert(notification, State.PENDING, now, "")
+        if notification.status is Status.RESOLVED and not self._fires_there(*pair, ident):
+            self._move([ident], State.DROPPED, "not sent: its trigger was never taken", now)
+
+    def _close(self, notifier: str, mark: str, now: datetime) -> None:
+        (last,) = self._rows(
+            "notifier = ? AND fingerprint = ? ORDER BY id DESC LIMIT 1", (notifier, mark)
+        ) or (None,)
+        if last is not None:
+            over = replace(last.notification, reason=NotifyReason.RESOLVED, status=Status.RESOLVED)
+            self._insert(over, State.CLOSED, now, "not sent: this notifier does not want resolves")
+
+    # -- delivery
+
+    def waiting(self) -> dict[str, int]:
+        """How many notifications wait for each notifier; those with none are not in it."""
+        with self._told():
+            rows = self._connection.execute(
+                "SELECT notifier, count(*) FROM alerts_notices WHERE state = 'pending' GROUP BY notifier"
+            ).fetchall()
+        return dict(rows)
+
+    def pending(self, notifier: str, limit: int = -1) -> list[Row]:
+        """What waits for one notifier, in the order in which it must go; the first `limit`, -1 for all."""
+        with self._told():
+            return self._rows("state = 'pending' AND notifier = ? ORDER BY id LIMIT ?", (notifier, limit))
+
+    def not_before(self, notifier: str) -> datetime | None:
+        """Until when the notifier's other side asked to be left alone; None if it did not."""
+        with self._told():
+            row = self._connection.execute(
+                "SELECT not_before FROM alerts_waits WHERE notifier = ?", (notifier,)
+            ).fetchone()
+        return datetime.fromisoformat(row[0]) if row else None
+
+    def calling(self, rows: Sequence[Row]) -> None:
+        """A call is about to be made. From here on they may arrive, whatever becomes of this process."""
+        self._count("UPDATE alerts_notices SET attempts = attempts + 1 WHERE id = ?", rows)
+
+    def declined(self, rows: Sequence[Row]) -> None:
+        """The call ended with a clear no: it did not make them arrive."""
+        self._count("UPDATE alerts_notices SET declined = declined + 1 WHERE id = ?", rows)
+
+    def accepted(self, rows: Sequence[Row], detail: str, now: datetime) -> None:
+        """The other side took them: they leave the outbox."""
+        with self._transaction():
+            self._move([row.id for row in rows], State.ACCEPTED, detail, now)
+            self._connection.executemany(
+                "DELETE FROM alerts_waits WHERE notifier = ?", {(row.notification.notifier,) for row in rows}
+            )
+            self._forget_repeats(rows, State.ACCEPTED)
+
+    def refused(self, rows: Sequence[Row], detail: str, now: datetime) -> None:
+        """The other side will never take them: they become dead letters.
+
+        A resolve that waits for a trigger that never arrived is dropped with it. If the trigger may have
+        arrived (the process died, or no answer came), the resolve still goes.
+        """
+        with self._transaction():
+            self._move([row.id for row in rows], State.DEAD, detail, now)
+            self._forget_repeats(rows, State.DEAD)
+            for pair in {(row.notification.notifier, row.notification.incident.fingerprint) for row in rows}:
+                waiting = self._rows(
+                    "notifier = ? AND fingerprint = ? AND state = 'pending' ORDER BY id", pair
+                )
+                for row in waiting:
+                    resolves = row.notification.status is Status.RESOLVED
+                    if resolves and not self._fires_there(*pair, row.id):
+                        self._move([row.id], State.DROPPED, "not sent: its trigger was refused", now)
+
+    def postponed(self, rows: Sequence[Row], detail: str, not_before: datetime | None, now: datetime) -> None:
+        """An attempt failed that may succeed later: they stay where they are."""
+        with self._transaction():
+            self._move([row.id for row in rows], State.PENDING, detail, now)
+            if not_before is not None:
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO alerts_waits VALUES (?, ?)",
+                    {(row.notification.notifier, moment(not_before)) for row in rows},
+                )
+
+    # -- for people
+
+    def outbox(self) -> list[Row]:
+        """Everything that waits, by notifier and in order."""
+        with self._told():
+            return self._rows("state = 'pending' ORDER BY notifier, id", ())
+
+    def dead_letters(self) -> list[Row]:
+        """Everything that was refused for good, oldest first."""
+        with self._told():
+            return self._dead()
+
+    def undelivered(self) -> list[Row]:
+        """What waits, and the dead letters of incidents that stand and that nothing newer made up for."""
+        with self._told():
+            standing = {row[0] for row in self._connection.execute("SELECT fingerprint FROM alerts_standing")}
+            dead = [
+                row
+                for row in self._dead()
+                if not row.stale and row.notification.incident.fingerprint in standing
+            ]
+            return self._rows("state = 'pending' ORDER BY notifier, id", ()) + dead
+
+    def retry(self, idents: Collection[int] | None, now: datetime) -> list[Row]:
+        """Puts dead letters (None: all) back at their old place in the outbox; those that went back.
+
+        One that is stale stays: its incident is over, or its newer state has been told. Raises `UsageError`
+        for a number that is no dead letter.
+        """
+        with self._transaction():
+            dead = {row.id: row for row in self._dead()}
+            unknown = sorted(set(idents or ()) - dead.keys())
+            if unknown:
+                raise UsageError(f"{unknown[0]} is no dead letter; `wgaudit alerts list` shows them")
+            chosen = [row for row in dead.values() if not row.stale and (idents is None or row.id in idents)]
+            self._connection.executemany(
+                "UPDATE alerts_notices SET state = 'pending', at = ? WHERE id = ?",
+                [(moment(now), row.id) for row in chosen],
+            )
+        return chosen
+
+    def life(self, fingerprint: str) -> list[Row]:
+        """Everything that was ever to be told of one incident, oldest first, to whom and how it went."""
+        with self._told():
+            return self._rows("fingerprint = ? ORDER BY id", (fingerprint,))
+
+    # -- silences
+
+    def silences(self) -> list[Silence]:
+        """All that are remembered, also those that ended; the first to end first."""
+        with self._told():
+            rows = self._connection.execute(
+                "SELECT body FROM alerts_silences ORDER BY ends_at, ident"
+            ).fetchall()
+        return [read_silence(row[0]) for row in rows]
+
+    def add_silence(self, silence: Silence) -> None:
+        """Remembers a silence. Raises `UsageError` if there is one of its ident."""
+        values = (silence.ident, moment(silence.ends_at), write_silence(silence))
+        with self._transaction():
+            added = self._connection.execute(
+                "INSERT INTO alerts_silences VALUES (?, ?, ?) ON CONFLICT DO NOTHING", values
+            ).rowcount
+        if not added:
+            raise UsageError(f"there is a silence {silence.ident} already")
+
+    def expire_silence(self, ident: str, now: datetime) -> Silence:
+        """Ends a silence now; how it is remembered. Raises `UsageError` if there is none of its ident."""
+        with self._transaction():
+            row = self._connection.execute(
+                "SELECT body FROM alerts_silences WHERE ident = ?", (ident,)
+            ).fetchone()
+            if row is None:
+                raise UsageError(f"there is no silence {ident}; `wgaudit silence list` shows them")
+            silence = expired(read_silence(row[0]), now)
+            self._connection.execute(
+                "UPDATE alerts_silences SET ends_at = ?, body = ? WHERE ident = ?",
+                (moment(silence.ends_at), write_silence(silence), ident),
+            )
+        return silence
+
+    def prune(self, before: datetime) -> None:
+        """Forgets what is older than that and no plan needs, in the caller's transaction.
+
+        What stays, whatever its age: what stands; the newest word to each notifier on an incident that
+        stands or that it still takes for firing; all of one incident to a notifier of which something
+        younger waits; and where nodes were last seen, if something that stands was last seen no later.
+        """
+        limit = moment(before)
+        with self._told():
+            for statement in PRUNE:
+                self._connection.execute(statement, {"limit": limit})
+
+    # -- inside
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """SQLite's own complaints as ours, with the file that they are about."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StateError(f"{self._file}: {error}; see docs/alerts.md#the-state-database") from None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._told(), self._connection:
+            yield
+
+    def _rows(self, where: str, values: Sequence[object]) -> list[Row]:
+        # `where` is only ever a literal of this file.
+        found = self._connection.execute(f"SELECT * FROM alerts_notices WHERE {where}", values)  # noqa: S608
+        return [read_row(row) for row in found.fetchall()]
+
+    def _dead(self) -> list[Row]:
+        newer = {
+            row[0]
+            for row in self._connection.execute(
+                """
+                SELECT id FROM alerts_notices AS dead WHERE state = 'dead' AND EXISTS (
+                    SELECT 1 FROM alerts_notices AS newer WHERE newer.notifier = dead.notifier
+                    AND newer.fingerprint = dead.fingerprint AND newer.id > dead.id AND newer.state <> 'dead'
+                )
+                """
+            )
+        }
+        return [replace(row, stale=row.id in newer) for row in self._rows("state = 'dead' ORDER BY id", ())]
+
+    def _insert(self, notification: Notification, state: State, now: datetime, detail: str) -> int:
+        cursor = self._connection.execute(
+            """
+            INSERT INTO alerts_notices
+                (notifier, fingerprint, reason, status, body, created_at, state, at, attempts, declined, detail)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?)
+            """,
+            (
+                notification.notifier,
+                notification.incident.fingerprint,
+                notification.reason.value,
+                notification.status.value,
+                write_incident(notification.incident),
+                moment(now),
+                state.value,
+                moment(now),
+                detail,
+            ),
+        )
+        ident = cursor.lastrowid
+        assert ident is not None  # noqa: S101  (an INSERT always has one)
+        return ident
+
+    def _move(self, idents: Sequence[int], state: State, detail: str, now: datetime) -> None:
+        self._connection.executemany(
+            """
+            UPDATE alerts_notices SET state = ?, detail = ?, at = ?
+            WHERE id = ? AND state = 'pending'
+            """,
+            [(state.value, one_line(detail), moment(now), ident) for ident in idents],
+        )
+
+    def _fires_there(self, notifier: str, mark: str, ident: int) -> bool:
+        """Whether the other side may take the incident for firing when this notification's turn comes."""
+        row = self._connection.execute(
+            """
+            SELECT status FROM alerts_notices WHERE notifier = ? AND fingerprint = ? AND id < ?
+            AND (
+                state IN ('accepted', 'pending')
+                OR (state = 'dead' AND status = 'firing' AND attempts > declined)
+            )
+            ORDER BY id DESC LIMIT 1
+            """,
+            (notifier, mark, ident),
+        ).fetchone()
+        return row is not None and row[0] == Status.FIRING
+
+    def _count(self, statement: str, rows: Sequence[Row]) -> None:
+        with self._transaction():
+            self._connection.executemany(statement, [(row.id,) for row in rows])
+
+    def _forget_repeats(self, rows: Sequence[Row], state: State) -> None:
+        """Of what is told again with every sweep, only the last is kept: it would fill the disk."""
+        for row in rows:
+            if row.notification.reason is NotifyReason.REPEAT_INTERVAL_ELAPSED:
+                self._connection.execute(
+                    """
+                    DELETE FROM alerts_notices WHERE notifier = ? AND fingerprint = ? AND id < ?
+                    AND reason = ? AND state = ? AND (state = 'accepted' OR attempts = declined)
+                    """,
+                    (
+                        row.notification.notifier,
+                        row.notification.incident.fingerprint,
+                        row.id,
+                        NotifyReason.REPEAT_INTERVAL_ELAPSED.value,
+                        state.value,
+                    ),
+                )

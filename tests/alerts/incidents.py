@@ -1,0 +1,209 @@
+"""A small fleet, findings and reports written down in a few words, and a watch that plans sweep after sweep.
+
+The fleet is a … h in datacenter dc1 and x, y in dc2. A `Watch` takes everything that was planned for
+accepted, and feeds it back into the memory of the next plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from alerts.models import Log, LogEntry, NotifyReason, Plan, Policy, Route, Silence, Status
+from alerts.plan import plan
+from auditor.addresses import Prefix
+from auditor.errors import GapReason
+from auditor.models import (
+    Claim,
+    Coverage,
+    Evidence,
+    Finding,
+    Gap,
+    NodeId,
+    Pick,
+    Report,
+    Severity,
+    Verdict,
+    Witness,
+)
+from tests.fleets import key_of
+
+NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+def node(name: str) -> NodeId:
+    """`a` of the fleet; `a@dc3` of another datacenter."""
+    plain, _, datacenter = name.partition("@")
+    return NodeId(datacenter or ("dc2" if plain in ("x", "y") else "dc1"), plain)
+
+
+def nodes(names: Iterable[str]) -> tuple[NodeId, ...]:
+    """Several, in the order given."""
+    return tuple(map(node, names))
+
+
+FLEET = frozenset(nodes("abcdefghxy"))
+
+
+def finding(
+    subject: str,
+    names: Iterable[str] = "",
+    *,
+    check: str = "duplicate-address",
+    severity: Severity = Severity.CRITICAL,
+    by: Iterable[str] = "",
+    observers: int | None = None,
+    routed: bool = False,
+    follows_from: Iterable[Finding] = (),
+    cause: Finding | None = None,
+    summary: str = "Two hold it. Probably a race.",
+    regions: Iterable[str] = ("fra",),
+) -> Finding:
+    """A finding about these nodes, shown `by` these observers (by everybody, if it is `routed`)."""
+    claimants, sample = nodes(names), nodes(by)
+    return Finding(
+        check=check,
+        severity=severity,
+        subject=subject,
+        summary=summary,
+        nodes=claimants,
+        regions=tuple(regions),
+        evidence=Evidence(
+            claims=tuple(
+                Claim(Witness.REGISTERED, Prefix("10.0.0.9/32"), key_of(str(item)), item, "wg0")
+                for item in claimants
+            ),
+            routing=(Pick(key_of("a"), node("a"), 3, {"fra": 3}),) if routed else (),
+            observers=len(sample) if observers is None else observers,
+            sample=sample,
+        ),
+        follows_from=tuple(item.fingerprint for item in follows_from),
+        caused_by=cause.fingerprint if cause is not None else None,
+    )
+
+
+PAIR = finding("10.0.0.9", "ab")
+"""a and b claim one address; only the registry and their own devices say so."""
+
+
+def gap(
+    reason: GapReason = GapReason.CONSUL_TIMEOUT,
+    source: Literal["consul", "file", "ssh", "sweep"] = "consul",
+    datacenter: str | None = None,
+) -> Gap:
+    """Something of the registry, or of the sweep, that could not be seen."""
+    return Gap(source, reason, "planted", None, datacenter)
+
+
+def report(
+    *findings: Finding,
+    unseen: Iterable[str] = "",
+    unread: Collection[str] = (),
+    gone: Iterable[str] = "",
+    in_flight: Iterable[str] = "",
+    gaps: Sequence[Gap] = (),
+    fleet: Iterable[NodeId] = FLEET,
+    ambiguous: Iterable[str] = (),
+) -> Report:
+    """What a sweep says that did not see some nodes, did not read some datacenters, and found some `gone`."""
+    registered = frozenset(item for item in fleet if item.datacenter not in unread) - frozenset(nodes(gone))
+    observed = registered - frozenset(nodes(unseen))
+    missing = sorted(registered - observed)
+    every = (
+        *(gap(datacenter=datacenter) for datacenter in unread),
+        *(Gap("ssh", GapReason.CONNECT_REFUSED, "planted", item.name, item.datacenter) for item in missing),
+        *gaps,
+    )
+    whole = all(item.source == "ssh" for item in every)
+    return Report(
+        verdict=Verdict.FINDINGS if findings else Verdict.CLEAN,
+        started_at=NOW,
+        finished_at=NOW,
+        coverage=Coverage(len(registered), len(observed)),
+        findings=findings,
+        gaps=every,
+        in_flight=nodes(in_flight),
+        ambiguous_names=frozenset(ambiguous),
+        registered=registered,
+        observed=observed,
+        seen_enough=whole and registered == observed,
+    )
+
+
+def silence(
+    ident: str = "s1",
+    *,
+    checks: Iterable[str] = (),
+    addresses: Iterable[str] = (),
+    names: Iterable[str] = (),
+    regions: Iterable[str] = (),
+    start: datetime = NOW - timedelta(days=1),
+    end: datetime = NOW + timedelta(days=365),
+) -> Silence:
+    """A silence that holds in all tests' time, unless they say otherwise."""
+    return Silence(
+        ident, start, end, "anna", "moving racks",
+        frozenset(checks), frozenset(addresses), frozenset(names), frozenset(regions),
+    )  # fmt: skip
+
+
+ONE_ROUTE = Policy(routes=(Route("slack"),), blind_after=1000)
+"""One notifier that wants everything; blindness is left to the tests that are about it."""
+
+
+class Watch:
+    """Sweep after sweep, each with the memory of those before it; everything that is sent is accepted."""
+
+    def __init__(self, policy: Policy = ONE_ROUTE) -> None:
+        self.policy = policy
+        self.log = Log()
+        self.now = NOW
+
+    def sweep(self, seen: Report, silences: Iterable[Silence] = (), *, after: timedelta = MINUTE) -> Plan:
+        """The plan for one more sweep, `after` the one before."""
+        self.now += after
+        made = plan(seen, self.log, silences, self.now, self.policy)
+        self.log = fed_back(self.log, made, self.now)
+        return made
+
+    def reasons(
+        self, seen: Report, silences: Iterable[Silence] = (), *, after: timedelta = MINUTE
+    ) -> list[str]:
+        """What one more sweep sends: `duplicate-address first-notification`."""
+        made = self.sweep(seen, silences, after=after)
+        return [f"{item.incident.check} {item.reason.value}" for item in made.notifications]
+
+
+def fed_back(log: Log, made: Plan, now: datetime) -> Log:
+    """The memory after a plan of which everything was accepted."""
+    entries = dict(log.entries)
+    for item in made.notifications:
+        entries[item.notifier, item.incident.fingerprint] = LogEntry(
+            item.notifier,
+            item.incident.fingerprint,
+            item.status,
+            item.incident.severity,
+            item.incident.nodes,
+            now,
+            item.incident,
+        )
+    for pair in made.closed:
+        entries[pair] = replace(entries[pair], status=Status.RESOLVED)
+    return Log(
+        sweep=log.sweep + 1,
+        entries=entries,
+        standing=made.standing,
+        nodes=made.nodes,
+        datacenters=made.datacenters,
+        blind_sweeps=made.blind_sweeps,
+        baseline=made.baseline,
+    )
+
+
+FIRST = NotifyReason.FIRST_NOTIFICATION.value
+RESOLVED = NotifyReason.RESOLVED.value
+PAGED = f"duplicate-address {FIRST}"
+OVER = f"duplicate-address {RESOLVED}"

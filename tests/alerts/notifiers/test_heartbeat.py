@@ -1,0 +1,60 @@
+"""The heartbeat: three addresses, one line when it fails, never an exception."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from pydantic import SecretStr
+
+from alerts.notifiers.heartbeat import Beat, beat
+from tests.doubles.server import Double, Reply, Trouble
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [(Beat.START, "/start"), (Beat.SUCCESS, ""), (Beat.FAILURE, "/fail")],
+)
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_each_beat_has_its_address(kind: Beat, path: str, slash: str, double: Double) -> None:
+    """The convention of healthchecks.io."""
+    assert await beat(SecretStr(f"{double.url}/ping/uuid{slash}"), kind, "findings: 2\nof 9") is None
+    assert double.calls[0].path == f"/ping/uuid{path}"
+    assert double.calls[0].body == b"findings: 2 of 9"
+
+
+async def test_a_query_stays_behind_the_path(double: Double) -> None:
+    """Such as a run's id."""
+    await beat(SecretStr(f"{double.url}/ping/uuid?rid=7"), Beat.START)
+    assert double.calls[0].path == "/ping/uuid/start?rid=7"
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (Reply(404, b"not found"), "heartbeat: 404 Not Found: not found"),
+        (Reply(200, b"OK (not found)"), "heartbeat: it was not counted: 200 OK: OK (not found)"),
+        (Reply(500), "heartbeat: 500 Internal Server Error"),
+        (Trouble.RESET, "heartbeat: the connection to"),
+        (Trouble.SILENCE, "heartbeat: no whole answer from"),
+    ],
+    ids=str,
+)
+async def test_a_failure_is_one_line_and_nothing_more(
+    fault: Reply | Trouble, says: str, double: Double
+) -> None:
+    """It never decides over the audit's own outcome."""
+    double.fault = fault
+    async with asyncio.timeout(10):
+        said = await beat(SecretStr(f"{double.url}/ping/uuid"), Beat.SUCCESS, timeout=0.5)
+    assert said is not None
+    assert said.startswith(says)
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:9/x", "not a url"])
+async def test_a_url_that_leads_nowhere_is_one_line(url: str) -> None:
+    """Whatever is configured."""
+    said = await beat(SecretStr(url), Beat.START)
+    assert said is not None
+    assert said.startswith("heartbeat: ")

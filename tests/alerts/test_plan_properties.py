@@ -1,0 +1,324 @@
+"""What holds of plans whatever a fleet goes through: random sweeps in a row, everything sent is accepted."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alerts.incidents import groups
+from alerts.models import BLIND_CHECK, NotifyReason, Plan, Policy, Route, Silence, Status
+from alerts.plan import BLIND, plan
+from auditor.errors import GapReason
+from auditor.models import Finding, NodeId, Report, Severity
+from tests.alerts.incidents import FLEET, Watch, finding, gap, report, silence
+
+PAIR = finding("10.0.0.9", "ab")
+TRIPLE = finding("10.0.0.9", "abx")
+OF_BOTH = finding("10.0.0.8", "cx", regions=("sin",), severity=Severity.ERROR)
+MISSING = finding("d", "d", check="missing-peer", severity=Severity.WARNING, by="ey")
+SPLIT = finding("10.0.0.7", "ef", check="split-routing", routed=True, regions=("sin", "fra"))
+WRONG = finding("f", "fg", check="wrong-host")
+GHOST = finding("key", check="unregistered-peer", severity=Severity.WARNING, by="ab", observers=9)
+LED = finding("10.0.0.9", "ab", check="split-routing", routed=True, follows_from=(PAIR,), cause=PAIR)
+
+WATCHED = (PAIR, OF_BOTH, MISSING, SPLIT, WRONG)
+"""Findings that lead an incident whenever they show, so that a model can follow them one by one."""
+
+SILENCES = (
+    silence("s1", names="ab"),
+    silence("s2", checks=("missing-peer", "split-routing")),
+    silence("s3", regions=("sin", "fra")),
+    silence("s4", checks=(BLIND_CHECK,)),
+)
+ROUTES = (
+    Route("all"),
+    Route("quiet", send_resolved=False, repeat_interval=150.0),
+    Route("grave", min_severity=Severity.CRITICAL, repeat_interval=0.0),
+    Route("picky", checks=frozenset({"duplicate-address"}), regions=frozenset({"fra"})),
+)
+POLICY = Policy(ROUTES, blind_after=2)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One sweep and the silences of its time."""
+
+    seen: Report
+    silences: tuple[Silence, ...]
+
+
+few_nodes = st.sets(st.sampled_from("abcdefxy"), max_size=2)
+
+
+@st.composite
+def turns(draw: st.DrawFn, findings: Sequence[Finding] = WATCHED) -> Turn:
+    """Any findings through any gaps; mostly small ones."""
+    shown = draw(st.lists(st.sampled_from(findings), unique_by=lambda item: item.fingerprint))
+    suspect = draw(st.sampled_from([(), (), (), (gap(GapReason.REGISTRY_SUSPECT, "sweep"),)]))
+    unread = draw(st.sampled_from([(), (), (), ("dc2",), ("dc1", "dc2")]))
+    gone = draw(st.sampled_from(["", "", "a", "x", "abc"]))
+    seen = report(
+        *shown,
+        unseen=draw(few_nodes),
+        unread=unread,
+        gone=gone,
+        in_flight=draw(st.sampled_from(["", "", "b", "e"])),
+        gaps=suspect,
+    )
+    return Turn(seen, tuple(draw(st.sets(st.sampled_from(SILENCES), max_size=2))))
+
+
+def histories(findings: Sequence[Finding] = WATCHED) -> st.SearchStrategy[list[Turn]]:
+    """Several sweeps in a row."""
+    return st.lists(turns(findings), min_size=2, max_size=9)
+
+
+TANGLED = (*WATCHED, GHOST, replace(LED, caused_by=None), replace(MISSING, confirmed=False))
+
+
+def lived(history: Sequence[Turn]) -> Iterator[tuple[Turn, Watch, Plan]]:
+    """Each turn with the watch after it and the plan that was made."""
+    watch = Watch(POLICY)
+    for turn in history:
+        yield turn, watch, watch.sweep(turn.seen, turn.silences)
+
+
+def among(turn: Turn) -> Turn:
+    """The turn with its cause where it shows: what follows from a pair travels in it."""
+    marks = {item.fingerprint for item in turn.seen.findings}
+    if PAIR.fingerprint not in marks:
+        return turn
+    found = tuple(LED if item.fingerprint == LED.fingerprint else item for item in turn.seen.findings)
+    return replace(turn, seen=replace(turn.seen, findings=found))
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories(TANGLED).map(lambda history: list(map(among, history))))
+def test_every_life_begins_with_a_first_notification_and_ends_with_its_resolve(history: list[Turn]) -> None:
+    """Never two firsts without a resolve between; no change, repeat or resolve without a first."""
+    open_at: set[tuple[str, str]] = set()
+    for _, _, made in lived(history):
+        for item in made.notifications:
+            pair = (item.notifier, item.incident.fingerprint)
+            assert (item.status is Status.RESOLVED) is (item.reason is NotifyReason.RESOLVED)
+            assert (item.reason is NotifyReason.FIRST_NOTIFICATION) is (pair not in open_at)
+            (open_at.discard if item.status is Status.RESOLVED else open_at.add)(pair)
+        for pair in made.closed:
+            assert pair in open_at
+            open_at.discard(pair)
+
+
+@settings(max_examples=100, deadline=None)
+@given(histories(TANGLED))
+def test_an_incident_is_told_to_a_notifier_once_a_sweep(history: list[Turn]) -> None:
+    """One reason, one page."""
+    for _, _, made in lived(history):
+        counts = Counter((item.notifier, item.incident.fingerprint) for item in made.notifications)
+        assert set(counts.values()) <= {1}
+
+
+def judged(seen: Report) -> frozenset[NodeId]:
+    """Nodes that were seen in a settled state."""
+    return seen.observed - set(seen.in_flight)
+
+
+def read_whole(seen: Report, made: Plan) -> frozenset[str]:
+    """Datacenters of which no registration can have been missed."""
+    registry = [item.datacenter for item in seen.gaps if item.source != "ssh"]
+    if None in registry or any("shrank" in why for why in made.blind):
+        return frozenset()
+    return frozenset(node.datacenter for node in seen.registered) - frozenset(map(str, registry))
+
+
+@dataclass
+class Owed:
+    """What must be seen again of one incident, worked out anew from the words of the issue."""
+
+    registries: set[str]
+    claimants: set[NodeId]
+    observers: set[NodeId]
+    everybody: bool = False
+
+    def show(self, shown: Finding, seen: Report) -> None:
+        """One more sweep shows it."""
+        self.registries |= {node.datacenter for node in shown.nodes}
+        self.claimants |= set(shown.nodes) & (seen.observed | set(shown.nodes if shown is WRONG else ()))
+        everybody = seen.observed if shown.evidence.routing else set()
+        self.everybody |= bool(shown.evidence.routing)
+        self.observers |= (everybody | (set(shown.evidence.sample) & seen.observed)) - set(shown.nodes)
+
+    def pay(self, seen: Report, whole: frozenset[str]) -> None:
+        """What this sweep saw is not owed any more; registries and claimants count together only."""
+        if not self.registries <= whole:
+            # As if everybody had shown it once more: whether they did could not be told.
+            self.observers |= judged(seen) - self.claimants if self.everybody else set()
+            return
+        self.everybody = False
+        back = {
+            node
+            for node in self.claimants | self.observers
+            if node in judged(seen) or (node not in seen.registered and node.datacenter in whole)
+        }
+        self.observers -= back
+        if self.claimants <= back:
+            self.claimants, self.registries = set(), self.registries if self.observers else set()
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories())
+def test_an_incident_ends_exactly_when_every_place_of_its_evidence_was_seen_without_it(
+    history: list[Turn],
+) -> None:
+    """Never under a gap, and never later than it could."""
+    owed: dict[str, Owed] = {}
+    for turn, watch, made in lived(history):
+        whole = read_whole(turn.seen, made)
+        shown = {item.fingerprint: item for item in turn.seen.findings}
+        for debt in owed.values():
+            debt.pay(turn.seen, whole)
+        for mark, item in shown.items():
+            owed.setdefault(mark, Owed(set(), set(), set())).show(item, turn.seen)
+        over = {mark for mark, debt in owed.items() if debt == Owed(set(), set(), set())}
+        assert set(made.resolved) - {BLIND} == over
+        for mark in over:
+            del owed[mark]
+        assert watch.log.standing.keys() - {BLIND} == owed.keys()
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories())
+def test_what_is_not_shown_and_not_over_says_since_when(history: list[Turn]) -> None:
+    """The time of the last sweep that showed it; nothing, while it shows."""
+    last: dict[str, object] = {}
+    for turn, watch, made in lived(history):
+        shown = {item.fingerprint for item in turn.seen.findings}
+        last |= dict.fromkeys(shown, watch.now)
+        for mark, item in made.standing.items():
+            if mark != BLIND:
+                assert item.incident.not_seen_since == (None if mark in shown else last[mark])
+                assert item.incident.since == item.first_seen
+
+
+@settings(max_examples=100, deadline=None)
+@given(histories(TANGLED), st.randoms(use_true_random=False))
+def test_order_of_findings_gaps_silences_and_routes_does_not_matter(
+    history: list[Turn], random: object
+) -> None:
+    """Also in what is remembered."""
+    shuffled: Callable[[Sequence[object]], tuple[object, ...]]
+    shuffled = lambda items: tuple(random.sample(list(items), len(items)))  # type: ignore[attr-defined]  # noqa: E731
+    log = Watch(POLICY).log
+    for turn, watch, made in lived(history):
+        other = plan(
+            replace(turn.seen, findings=shuffled(turn.seen.findings), gaps=shuffled(turn.seen.gaps)),  # type: ignore[arg-type]
+            log,
+            shuffled(turn.silences),  # type: ignore[arg-type]
+            watch.now,
+            replace(POLICY, routes=shuffled(ROUTES)),  # type: ignore[arg-type]
+        )
+        assert other == made
+        log = watch.log
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories(TANGLED))
+def test_silences_only_ever_take_firing_notifications_away(history: list[Turn]) -> None:
+    """The same sweep without them tells the same and what they muted, and remembers the same."""
+    log = Watch(POLICY).log
+    for turn, watch, made in lived(history):
+        loud = plan(turn.seen, log, (), watch.now, POLICY)
+        kept = [
+            item
+            for item in loud.notifications
+            if item.status is Status.RESOLVED or item.incident.fingerprint not in made.silenced
+        ]
+        assert list(made.notifications) == kept
+        assert replace(made, notifications=(), silenced={}) == replace(loud, notifications=())
+        log = watch.log
+
+
+@settings(max_examples=100, deadline=None)
+@given(histories(TANGLED))
+def test_nothing_that_stands_goes_untold_to_who_wants_everything(history: list[Turn]) -> None:
+    """Told and not over, or muted, or over: there is no fourth."""
+    for _, watch, made in lived(history):
+        for mark in made.standing:
+            entry = watch.log.entries.get(("all", mark))
+            assert mark in made.silenced or (entry is not None and entry.status is Status.FIRING)
+        for (notifier, mark), entry in watch.log.entries.items():
+            if notifier == "all" and mark not in made.standing:
+                assert entry.status is Status.RESOLVED
+
+
+@settings(max_examples=100, deadline=None)
+@given(histories(TANGLED))
+def test_every_finding_that_counts_is_in_an_incident_or_behind_a_gap(history: list[Turn]) -> None:
+    """What leads stands, or travels in what hides, or is a peer of a registry that was not read."""
+    for turn, _, made in lived(history):
+        for shown, _ in groups(turn.seen):
+            travels = any(cause in made.standing for cause in shown.follows_from)
+            unread = bool(made.blind) and shown.check == "unregistered-peer"
+            assert shown.fingerprint in made.standing or travels or unread
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(few_nodes, st.sampled_from([(), ("dc2",)])), min_size=1, max_size=6))
+def test_gaps_alone_never_tell_of_other_claimants(gaps: list[tuple[set[str], tuple[str, ...]]]) -> None:
+    """Whoever is hidden of a triple stays in it, until it is seen without the claim."""
+    watch = Watch(Policy((Route("all"),), blind_after=1000))
+    watch.sweep(report(TRIPLE))
+    for unseen, unread in gaps:
+        hidden = unseen | ({"x"} if unread else set())
+        left = "".join(sorted(set("abx") - hidden))
+        shown = (finding("10.0.0.9", left),) if len(left) > 1 else ()
+        assert watch.reasons(report(*shown, unseen=unseen, unread=unread)) == []
+    assert watch.reasons(report(TRIPLE)) == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(1, 4))
+def test_blindness_is_raised_after_so_many_in_a_row_and_ends_with_the_first_good_sweep(
+    blind: list[bool], after: int
+) -> None:
+    """Counted by hand."""
+    watch = Watch(Policy((Route("all"),), blind_after=after))
+    run, raised = 0, False
+    for bad in blind:
+        run = run + 1 if bad else 0
+        told = [item.reason for item in watch.sweep(report(unread=("dc2",) if bad else ())).notifications]
+        if bad and run >= after and not raised:
+            raised = True
+            assert told == [NotifyReason.FIRST_NOTIFICATION]
+        elif not bad and raised:
+            raised = False
+            assert told == [NotifyReason.RESOLVED]
+        else:
+            assert told == []
+
+
+def test_the_universe_of_these_tests_reaches_what_they_are_about() -> None:
+    """Gaps that hide, silences that mute and registries that shrink do occur in it."""
+    seen: defaultdict[str, int] = defaultdict(int)
+
+    @settings(max_examples=150, deadline=None, database=None)
+    @given(histories(TANGLED))
+    def look(history: list[Turn]) -> None:
+        for _, _, made in lived(history):
+            seen["hidden"] += any(item.incident.not_seen_since for item in made.standing.values())
+            seen["resolved"] += bool(made.resolved)
+            seen["silenced"] += bool(made.silenced)
+            seen["shrunk"] += any("shrank" in why for why in made.blind)
+            seen["closed"] += bool(made.closed)
+            for item in made.notifications:
+                seen[item.reason.value] += 1
+
+    look()
+    reasons = {reason.value for reason in NotifyReason} - {"test", "severity-raised", "claimants-changed"}
+    assert {"hidden", "resolved", "silenced", "shrunk", "closed", *reasons} <= {
+        kind for kind, count in seen.items() if count
+    }
+    assert len(FLEET) == 10

@@ -1,0 +1,589 @@
+"""The memory of alerting: nothing planned is lost or told twice, and a resolve needs a trigger."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alerts.models import Baseline, Incident, NotifyReason, Plan, Silence, Standing, Status
+from alerts.notices import State
+from alerts.records import (
+    read_incident,
+    read_silence,
+    read_standing,
+    write_incident,
+    write_silence,
+    write_standing,
+)
+from alerts.store import Store
+from auditor.errors import StateError, UsageError
+from auditor.models import NodeId, Severity
+from tests.alerts.fakes import (
+    NOON,
+    firing,
+    incident,
+    keep,
+    opened,
+    planned,
+    reopened,
+    repeat,
+    resolve,
+    stands,
+    update,
+)
+
+LATER = NOON + timedelta(minutes=1)
+LONG_AGO = NOON - timedelta(days=100)
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """A fresh state database."""
+    with closing(opened(tmp_path / "wgaudit.db")) as fresh:
+        yield fresh
+
+
+def states(store: Store, mark: str = incident().fingerprint) -> list[tuple[Status, State]]:
+    """The life of an incident in short."""
+    return [(row.notification.status, row.state) for row in store.life(mark)]
+
+
+# -- what a plan is made from
+
+
+def test_a_fresh_memory_is_that_of_the_first_sweep(connection: sqlite3.Connection) -> None:
+    log = Store(connection).log()
+    assert (log.sweep, log.entries, log.standing, log.nodes, log.blind_sweeps, log.baseline) == (
+        1,
+        {},
+        {},
+        {},
+        0,
+        None,
+    )
+
+
+def test_everything_that_a_plan_remembers_is_there_for_the_next_sweep(connection: sqlite3.Connection) -> None:
+    """Names may hold anything that Consul can spell, lone surrogates and NUL included."""
+    odd = NodeId("dc\udc80", 'a"\0\n')
+    plan = Plan(
+        notifications=(),
+        standing={"f1": replace(stands(incident()), nodes=frozenset({odd}))},
+        resolved=(),
+        nodes={odd: 7, NodeId("dc1", "b"): 5},
+        datacenters={"dc1": 7, "": 6},
+        blind_sweeps=3,
+        baseline=Baseline(40, NOON),
+    )
+    store = Store(connection)
+    with connection:
+        store.keep(plan, 7, NOON)
+    log = Store(reopened(connection)).log()
+    assert log.sweep == 8
+    assert log.standing == plan.standing
+    assert log.nodes == plan.nodes
+    assert log.datacenters == plan.datacenters
+    assert (log.blind_sweeps, log.baseline) == (3, plan.baseline)
+
+
+def test_a_lost_baseline_and_an_ended_incident_are_forgotten(connection: sqlite3.Connection) -> None:
+    store = Store(connection)
+    with connection:
+        store.keep(replace(planned(standing=[incident()]), baseline=Baseline(3, NOON)), 1, NOON)
+        store.keep(planned(), 2, NOON)
+    assert (store.log().standing, store.log().baseline) == ({}, None)
+
+
+def test_a_plan_that_was_not_committed_leaves_nothing_behind(connection: sqlite3.Connection) -> None:
+    """Killed between planning and commit: the next sweep plans the same again."""
+    store = Store(connection)
+    before = store.log()
+    store.keep(planned(firing(), standing=[incident()]), 1, NOON)
+    store = Store(reopened(connection))
+    assert store.log() == before
+    assert store.outbox() == []
+
+
+def test_what_waits_counts_as_told_from_when_it_was_planned(connection: sqlite3.Connection) -> None:
+    """Else it would be planned again with every sweep while the other side is down."""
+    store = keep(connection, firing())
+    store.postponed(store.pending("oncall"), "503", None, LATER)
+    entry = store.log().entries["oncall", incident().fingerprint]
+    assert (entry.status, entry.sent_at, entry.nodes) == (Status.FIRING, NOON, ("a", "b"))
+
+
+def test_what_was_refused_for_good_counts_as_told(connection: sqlite3.Connection) -> None:
+    store = keep(connection, firing())
+    store.refused(store.pending("oncall"), "400", LATER)
+    assert store.log().entries["oncall", incident().fingerprint].status is Status.FIRING
+
+
+def test_the_newest_word_counts(connection: sqlite3.Connection) -> None:
+    store = keep(connection, firing(), resolve())
+    store.accepted(store.pending("oncall", 1), "202", LATER)
+    assert store.log().entries["oncall", incident().fingerprint].status is Status.RESOLVED
+
+
+def test_reading_the_memory_changes_nothing(connection: sqlite3.Connection) -> None:
+    store = keep(connection, firing(), firing("chat"), standing=[incident()])
+    store.accepted(store.pending("chat"), "ok", LATER)
+    assert store.log() == store.log() == Store(reopened(connection)).log()
+
+
+# -- the outbox
+
+
+def test_the_outbox_keeps_the_order_of_each_notifier(connection: sqlite3.Connection) -> None:
+    one, two, three = (incident(f"10.0.0.{number}") for number in (1, 2, 3))
+    keep(connection, firing(about=three), firing("chat", one), firing(about=one))
+    store = keep(connection, firing(about=two), resolve(about=three), sweep=2, now=LATER)
+    rows = store.pending("oncall")
+    assert [(row.notification.incident.subject, row.notification.status) for row in rows] == [
+        ("10.0.0.3", Status.FIRING),
+        ("10.0.0.1", Status.FIRING),
+        ("10.0.0.2", Status.FIRING),
+        ("10.0.0.3", Status.RESOLVED),
+    ]
+    assert store.pending("oncall", 2) == rows[:2]
+    assert store.waiting() == {"oncall": 4, "chat": 1}
+
+
+def test_what_was_accepted_leaves_the_outbox_for_the_incidents_life(connection: sqlite3.Connection) -> None:
+    store = keep(connection, firing())
+    store.calling(store.pending("oncall"))
+    store.accepted(store.pending("oncall"), "202 accepted", LATER)
+    (row,) = store.life(incident().fingerprint)
+    assert store.outbox() == []
+    assert (row.state, row.at, row.attempts, row.detail) == (State.ACCEPTED, LATER, 1, "202 accepted")
+    assert row.notification == replace(firing(), at=row.created_at)
+
+
+def test_a_failed_attempt_is_counted_and_leaves_the_order_as_it_was(connection: sqlite3.Connection) -> None:
+    store = keep(connection, firing(), firing(about=incident("10.0.0.2")))
+    before = [row.id for row in store.pending("oncall")]
+    store.calling(store.pending("oncall", 1))
+    store.postponed(store.pending("oncall", 1), "503", None, LATER)
+    rows = store.pending("oncall")
+    assert [row.id for row in rows] == before
+    assert [(row.attempts, row.detail) for row in rows] == [(1, "503"), (0, "")]
+
+
+def test_what_has_left_the_outbox_is_not_moved_again(connection: sqlite3.Connection) -> None:
+    store = keep(connection, firing())
+    rows = store.pending("oncall")
+    store.accepted(rows, "202", NOON)
+    store.postponed(rows, "503", None, LATER)
+    assert states(store) == [(Status.FIRING, State.ACCEPTED)]
+
+
+def test_a_refused_repeat_that_may_have_arrived_is_not_forgotten(connection: sqlite3.Connection) -> None:
+    """Its resolve depends on it."""
+    store = keep(connection, firing())
+    store.refused(store.pending("oncall"), "400", NOON)
+    for sweep in (2, 3):
+        keep(connection, repeat(), sweep=sweep)
+        if sweep == 2:
+            store.calling(store.pending("oncall"))
+        store.refused(store.pending("oncall"), "400", NOON)
+    keep(connection, resolve(), sweep=4)
+    assert store.waiting() == {"oncall": 1}
+
+
+def test_a_retry_after_outlives_the_process_until_something_is_accepted(
+    connection: sqlite3.Connection,
+) -> None:
+    store = keep(connection, firing())
+    store.postponed(store.pending("oncall"), "429", LATER, NOON)
+    store = Store(reopened(connection))
+    assert (store.not_before("oncall"), store.not_before("chat")) == (LATER, None)
+    store.accepted(store.pending("oncall"), "202", LATER)
+    assert store.not_before("oncall") is None
+
+
+def test_an_answer_is_kept_as_one_bounded_line(connection: sqlite3.Connection) -> None:
+    store = keep(connection, firing())
+    store.refused(store.pending("oncall"), "400\r\n\x1b[31m" + "x\udc80" * 1000, LATER)
+    (row,) = store.dead_letters()
+    assert len(row.detail) == 500
+    assert row.detail.isprintable()
+
+
+def test_a_repeat_is_not_told_twice_while_the_first_waits_but_brings_newer_facts(
+    connection: sqlite3.Connection,
+) -> None:
+    """Else an Alertmanager that is down for a day gets each incident a thousand times."""
+    keep(connection, firing())
+    store = keep(connection, repeat(about=incident(summary="newer")), sweep=2, now=LATER)
+    (row,) = store.pending("oncall")
+    assert (row.notification.reason, row.notification.incident.summary) == (
+        NotifyReason.FIRST_NOTIFICATION,
+        "newer",
+    )
+
+
+@pytest.mark.parametrize("end", ["accepted", "refused"])
+def test_of_what_is_told_with_every_sweep_only_the_last_is_kept(
+    connection: sqlite3.Connection, end: str
+) -> None:
+    store = keep(connection, firing())
+    store.accepted(store.pending("oncall"), "ok", NOON)
+    for sweep in range(2, 6):
+        keep(connection, repeat(), sweep=sweep)
+        getattr(store, end)(store.pending("oncall"), f"answer {sweep}", NOON)
+    assert [row.detail for row in store.life(incident().fingerprint)] == ["ok", "answer 5"]
+
+
+# -- a resolve and its trigger
+
+
+def test_a_resolve_that_waits_is_dropped_with_its_refused_trigger(connection: sqlite3.Connection) -> None:
+    store = keep(connection, firing(), resolve(), firing(about=incident("10.0.0.2")))
+    store.refused(store.pending("oncall", 1), "400", LATER)
+    assert states(store) == [(Status.FIRING, State.DEAD), (Status.RESOLVED, State.DROPPED)]
+    assert "trigger was refused" in store.life(incident().fingerprint)[1].detail
+    assert [row.notification.incident.subject for row in store.outbox()] == ["10.0.0.2"]
+
+
+def test_a_resolve_stays_if_its_refused_trigger_may_have_arrived_before(
+    connection: sqlite3.Connection,
+) -> None:
+    """The process died within a call: the other side may take the incident for firing, and for ever."""
+    store = keep(connection, firing(), resolve())
+    store.calling(store.pending("oncall", 1))
+    store = Store(reopened(connection))
+    store.calling(store.pending("oncall", 1))
+    store.declined(store.pending("oncall", 1))
+    store.refused(store.pending("oncall", 1), "400", LATER)
+    assert states(store) == [(Status.FIRING, State.DEAD), (Status.RESOLVED, State.PENDING)]
+
+
+def test_a_call_that_ended_with_a_clear_no_did_not_make_it_arrive(connection: sqlite3.Connection) -> None:
+    """Refused among others, then refused alone."""
+    store = keep(connection, firing(), resolve())
+    for _ in range(2):
+        store.calling(store.pending("oncall", 1))
+        store.declined(store.pending("oncall", 1))
+    store.refused(store.pending("oncall", 1), "400", LATER)
+    assert states(store) == [(Status.FIRING, State.DEAD), (Status.RESOLVED, State.DROPPED)]
+
+
+def test_a_resolve_planned_after_its_trigger_was_refused_is_dropped_at_once(
+    connection: sqlite3.Connection,
+) -> None:
+    store = keep(connection, firing())
+    store.refused(store.pending("oncall"), "400", NOON)
+    keep(connection, resolve(), sweep=2)
+    assert states(store) == [(Status.FIRING, State.DEAD), (Status.RESOLVED, State.DROPPED)]
+    assert store.log().entries["oncall", incident().fingerprint].status is Status.RESOLVED
+
+
+def test_a_refused_update_does_not_take_the_resolve_of_an_accepted_trigger_with_it(
+    connection: sqlite3.Connection,
+) -> None:
+    store = keep(connection, firing(), update(), resolve())
+    store.accepted(store.pending("oncall", 1), "202", NOON)
+    store.refused(store.pending("oncall", 1), "400", NOON)
+    assert states(store) == [
+        (Status.FIRING, State.ACCEPTED),
+        (Status.FIRING, State.DEAD),
+        (Status.RESOLVED, State.PENDING),
+    ]
+
+
+def test_a_refused_trigger_of_the_next_round_takes_only_its_own_resolve(
+    connection: sqlite3.Connection,
+) -> None:
+    store = keep(connection, firing(), resolve(), firing(), resolve())
+    for _ in range(2):
+        store.accepted(store.pending("oncall", 1), "202", NOON)
+    store.refused(store.pending("oncall", 1), "400", NOON)
+    assert [state for _, state in states(store)] == [
+        State.ACCEPTED,
+        State.ACCEPTED,
+        State.DEAD,
+        State.DROPPED,
+    ]
+
+
+def test_one_notifiers_refusal_leaves_the_others_alone(connection: sqlite3.Connection) -> None:
+    store = keep(connection, firing(), firing("chat"), resolve(), resolve("chat"))
+    store.refused(store.pending("oncall", 1), "400", NOON)
+    assert store.waiting() == {"chat": 2}
+
+
+def test_an_incident_closed_without_a_word_may_be_a_first_one_again(connection: sqlite3.Connection) -> None:
+    """A notifier without resolves: over is over, though it was never told."""
+    store = keep(connection, firing())
+    store.accepted(store.pending("oncall"), "202", NOON)
+    with connection:
+        store.keep(replace(planned(), closed=(("oncall", incident().fingerprint),)), 2, LATER)
+    assert store.log().entries["oncall", incident().fingerprint].status is Status.RESOLVED
+    assert store.outbox() == []
+    assert states(store)[-1] == (Status.RESOLVED, State.CLOSED)
+
+
+# -- dead letters
+
+
+def test_a_retried_dead_letter_goes_back_to_its_old_place(connection: sqlite3.Connection) -> None:
+    store = keep(connection, firing(), firing(about=incident("10.0.0.2")))
+    first, second = store.pending("oncall")
+    store.refused([first], "403 invalid_token", NOON)
+    assert [row.id for row in store.retry(None, LATER)] == [first.id]
+    assert [row.id for row in store.pending("oncall")] == [first.id, second.id]
+    assert store.dead_letters() == []
+
+
+def test_a_dead_letter_whose_incident_is_over_is_not_sent_any_more(connection: sqlite3.Connection) -> None:
+    """Nobody is to be paged for a collision that ended yesterday, with no resolve to follow."""
+    store = keep(connection, firing(), resolve())
+    store.refused(store.pending("oncall", 1), "403", NOON)
+    assert store.retry(None, LATER) == []
+    assert [row.stale for row in store.dead_letters()] == [True]
+
+
+def test_a_dead_letter_that_something_newer_made_up_for_is_not_sent_any_more(
+    connection: sqlite3.Connection,
+) -> None:
+    store = keep(connection, firing(), update(), standing=[incident()])
+    store.refused(store.pending("oncall", 1), "400", NOON)
+    store.accepted(store.pending("oncall", 1), "202", NOON)
+    assert store.retry(None, LATER) == []
+    assert store.undelivered() == []
+
+
+def test_only_the_dead_letters_that_were_asked_for_are_retried(connection: sqlite3.Connection) -> None:
+    store = keep(connection, firing(), firing(about=incident("10.0.0.2")))
+    first, second = store.pending("oncall")
+    store.refused([first, second], "403", NOON)
+    assert [row.id for row in store.retry([second.id], LATER)] == [second.id]
+    assert [row.id for row in store.dead_letters()] == [first.id]
+
+
+def test_retrying_a_number_that_is_no_dead_letter_is_told(connection: sqlite3.Connection) -> None:
+    store = keep(connection, firing())
+    with pytest.raises(UsageError, match="99 is no dead letter"):
+        store.retry([99], NOON)
+
+
+def test_undelivered_is_what_waits_and_what_was_refused_while_its_incident_stands(
+    connection: sqlite3.Connection,
+) -> None:
+    over = incident("10.0.0.2")
+    store = keep(connection, firing(), firing(about=over), firing("chat"), standing=[incident()])
+    store.refused(store.pending("oncall"), "400", NOON)
+    assert [
+        (row.notification.notifier, row.notification.incident.subject) for row in store.undelivered()
+    ] == [
+        ("chat", "10.0.0.1"),
+        ("oncall", "10.0.0.1"),
+    ]
+
+
+# -- silences
+
+
+def silence(ident: str = "s1", hours: float = 2) -> Silence:
+    """A silence from noon on."""
+    return Silence(ident, NOON, NOON + timedelta(hours=hours), "ann", "moved", nodes=frozenset({"a"}))
+
+
+def test_silences_are_remembered_the_first_to_end_first(connection: sqlite3.Connection) -> None:
+    store = Store(connection)
+    store.add_silence(silence("s1", 3))
+    store.add_silence(silence("s2", 1))
+    assert Store(reopened(connection)).silences() == [silence("s2", 1), silence("s1", 3)]
+
+
+def test_an_expired_silence_ends_now_and_is_still_remembered(connection: sqlite3.Connection) -> None:
+    store = Store(connection)
+    store.add_silence(silence())
+    ended = store.expire_silence("s1", LATER)
+    assert ended.ends_at == LATER
+    assert store.silences() == [ended]
+
+
+def test_a_silence_that_is_not_there_or_there_twice_is_told(connection: sqlite3.Connection) -> None:
+    store = Store(connection)
+    store.add_silence(silence())
+    with pytest.raises(UsageError, match="silence s1 already"):
+        store.add_silence(silence())
+    with pytest.raises(UsageError, match="no silence s2"):
+        store.expire_silence("s2", NOON)
+
+
+# -- pruning
+
+
+def test_pruning_forgets_what_is_old_and_over(connection: sqlite3.Connection) -> None:
+    store = keep(connection, firing(), resolve(), now=LONG_AGO)
+    for _ in range(2):
+        store.accepted(store.pending("oncall", 1), "202", LONG_AGO)
+    store.add_silence(replace(silence(), ends_at=LONG_AGO))
+    with connection:
+        store.prune(NOON - timedelta(days=90))
+    assert store.life(incident().fingerprint) == []
+    assert store.silences() == []
+
+
+@pytest.mark.parametrize("state", ["pending", "accepted", "dead"])
+def test_pruning_never_forgets_the_last_word_on_what_stands(
+    connection: sqlite3.Connection, state: str
+) -> None:
+    """Else a collision that stands for three months would be a first notification again."""
+    store = keep(connection, firing(), standing=[incident()], now=LONG_AGO)
+    if state != "pending":
+        end = store.accepted if state == "accepted" else store.refused
+        end(store.pending("oncall"), "answer", LONG_AGO)
+    before = store.log()
+    with connection:
+        store.prune(NOON)
+    assert store.log() == before
+
+
+def test_pruning_keeps_an_old_trigger_whose_resolve_still_waits(connection: sqlite3.Connection) -> None:
+    store = keep(connection, firing(), now=LONG_AGO)
+    store.accepted(store.pending("oncall"), "202", LONG_AGO)
+    keep(connection, resolve(), sweep=2, now=LATER)
+    with connection:
+        store.prune(NOON)
+    assert states(store) == [(Status.FIRING, State.ACCEPTED), (Status.RESOLVED, State.PENDING)]
+
+
+def test_pruning_keeps_a_trigger_that_the_other_side_still_takes_for_firing(
+    connection: sqlite3.Connection,
+) -> None:
+    """Its resolve was refused long ago: forgetting that lets the next plan try once more."""
+    store = keep(connection, firing(), resolve(), now=LONG_AGO)
+    store.accepted(store.pending("oncall", 1), "202", LONG_AGO)
+    store.refused(store.pending("oncall", 1), "500", LONG_AGO)
+    with connection:
+        store.prune(NOON)
+    assert states(store) == [(Status.FIRING, State.ACCEPTED)]
+
+
+def test_pruning_keeps_where_nodes_were_seen_as_long_as_something_stands_on_it(
+    connection: sqlite3.Connection,
+) -> None:
+    """A node that is unreachable for months still hides whether its collision stands."""
+    hidden, gone = NodeId("dc1", "a"), NodeId("dc1", "z")
+    store = Store(connection)
+    plan = replace(planned(), standing={"f": stands(incident(), sweep=5)}, nodes={hidden: 5, gone: 4})
+    with connection:
+        store.keep(plan, 5, LONG_AGO)
+        store.prune(NOON)
+    assert store.log().nodes == {hidden: 5}
+
+
+# -- a database that fails
+
+
+def test_a_record_that_cannot_be_read_is_told_in_one_line(connection: sqlite3.Connection) -> None:
+    store = keep(connection, firing())
+    with connection:
+        connection.execute('UPDATE alerts_notices SET body = \'{"form": "wgaudit.incident/9"}\'')
+    with pytest.raises(StateError, match="record that cannot be read") as caught:
+        store.log()
+    assert "\n" not in str(caught.value)
+
+
+def test_sqlites_own_complaint_is_told_with_the_file(connection: sqlite3.Connection, tmp_path: Path) -> None:
+    store = keep(connection, firing())
+    rows = store.pending("oncall")
+    connection.execute("PRAGMA query_only = ON")
+    acts: list[Callable[[], None]] = [
+        lambda: store.calling(rows),
+        lambda: store.accepted(rows, "202", NOON),
+        lambda: store.postponed(rows, "503", None, NOON),
+        lambda: store.refused(rows, "400", NOON),
+        lambda: store.keep(planned(), 2, NOON),
+    ]
+    for act in acts:
+        with pytest.raises(StateError, match=f"{tmp_path}/wgaudit.db: .*readonly"):
+            act()
+    assert [row.attempts for row in store.outbox()] == [0]
+
+
+# -- the written form
+
+texts = st.text(max_size=20)
+moments = st.integers(0, 4 * 10**15).map(
+    lambda us: datetime.fromtimestamp(0, UTC) + timedelta(microseconds=us)
+)
+incidents = st.builds(
+    Incident,
+    fingerprint=texts,
+    check=texts,
+    severity=st.sampled_from(Severity),
+    subject=texts,
+    address=texts,
+    summary=texts,
+    guess=texts,
+    nodes=st.lists(st.text(st.characters(exclude_categories=()), max_size=9), max_size=3).map(tuple),
+    regions=st.lists(texts, max_size=3).map(tuple),
+    routing=st.lists(
+        st.tuples(
+            texts, st.integers(0, 9), st.lists(st.tuples(texts, st.integers(0, 9)), max_size=2).map(tuple)
+        ),
+        max_size=2,
+    ).map(tuple),
+    follows=st.lists(st.tuples(texts, st.integers(0, 9)), max_size=2).map(tuple),
+    since=st.none() | moments,
+    not_seen_since=st.none() | moments,
+)
+names = st.frozensets(st.text(st.characters(exclude_categories=()), max_size=9), max_size=3)
+
+
+@given(incidents)
+def test_an_incident_is_read_as_it_was_written(value: Incident) -> None:
+    text = write_incident(value)
+    assert read_incident(text) == value
+    assert text.isascii()
+
+
+@given(
+    st.builds(
+        Standing,
+        incident=incidents,
+        first_seen=moments,
+        last_seen=moments,
+        last_sweep=st.integers(0, 10**9),
+        datacenters=names,
+        nodes=st.frozensets(st.builds(NodeId, texts, texts), max_size=3),
+        everybody=st.booleans(),
+    )
+)
+def test_what_stands_is_read_as_it_was_written(value: Standing) -> None:
+    assert read_standing(write_standing(value)) == value
+
+
+@given(
+    st.builds(
+        Silence,
+        ident=texts,
+        starts_at=moments,
+        ends_at=moments,
+        created_by=texts,
+        comment=texts,
+        checks=names,
+        addresses=names,
+        nodes=names,
+        regions=names,
+    )
+)
+def test_a_silence_is_read_as_it_was_written(value: Silence) -> None:
+    assert read_silence(write_silence(value)) == value
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "{}", "\x00", "[" * 5000, '{"form": 1}', "NaN"])
+def test_text_that_is_no_record_is_refused(text: str) -> None:
+    with pytest.raises(StateError, match="cannot be read"):
+        read_incident(text)
