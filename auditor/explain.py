@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
-from auditor.addresses import Prefix, PublicKey, is_host, network, shown
+from auditor.addresses import Prefix, PublicKey, is_host, network, order, shown
 from auditor.claims import Fleet
-from auditor.models import Claim, Finding, NodeId, Observation, Pick, Report, Snapshot
+from auditor.models import Claim, Finding, InvalidRegistration, NodeId, Observation, Pick, Report, Snapshot
 from auditor.routes import Deviation, covers
 from auditor.story import Routing, Story
-from auditor.targets import Address, find_target, unknown_target
+from auditor.targets import (
+    Address,
+    about_address,
+    about_key,
+    about_node,
+    find_target,
+    not_seen,
+    stands_at,
+    unknown_address,
+    unreadable_with,
+)
 
 _MOST_PREFIXES = 12
 """Addresses of one node or key whose routing is told; the others are counted."""
@@ -51,22 +61,68 @@ class _Teller:
         claims = fleet.claims(prefix)
         routing = self._routing(prefix)
         routed = [pick for pick in routing.picks if pick.public_key is not None]
-        findings = self._findings(lambda item: _about_address(item, prefix))
+        invalid = unreadable_with(fleet.invalid, prefix)
+        places = {item.where for item in invalid}
+        findings = self._findings(lambda item: about_address(item, prefix) or stands_at(item, places))
+        wider, notes = self.fleet.covering(prefix), self._beside(prefix)
         text = shown(prefix)
-        if not (claims or routed or findings):
-            raise unknown_target(self.snapshot, self.report, self.fleet, text)
+        if not (claims or routed or findings or invalid or wider or notes):
+            raise unknown_address(self.snapshot, self.report, self.fleet, prefix)
         holders = list(dict.fromkeys(claim.node for claim in claims if claim.node is not None))
-        if len(holders) > 1:
-            headline = f"{text} is claimed by {len(holders)} nodes: {_listed([self._with_region(n) for n in holders])}"
-        elif holders:
-            headline = f"{text} is claimed by {self._with_region(holders[0])} alone"
-        else:
-            headline = f"{text} is claimed by no registration and no device that was seen"
         return self._story(
-            Story(text, "address", headline, self.report.coverage, claims=claims, routing=(routing,)),
-            holders,
+            Story(
+                target=text,
+                kind="address",
+                headline=f"{text} {self._held_by(holders, invalid, wider)}",
+                coverage=self.report.coverage,
+                invalid=invalid,
+                claims=(*claims, *(claim for parent in wider for claim in fleet.claims(parent))),
+                routing=(routing,),
+                notes=notes,
+            ),
+            [*holders, *(item.node for item in invalid)],
             findings,
+            own_keys={claim.public_key for claim in claims},
         )
+
+    def _held_by(
+        self, holders: Sequence[NodeId], invalid: Sequence[InvalidRegistration], wider: Sequence[Prefix]
+    ) -> str:
+        """An address's outcome in words, after the address."""
+        unreadable = ""
+        if invalid:
+            names = _listed([self._with_region(item.node) for item in invalid])
+            unreadable = f"stands in {_count(len(invalid), 'unreadable registration')}: {names}"
+        if holders:
+            names = _listed([self._with_region(node) for node in holders])
+            words = f"{len(holders)} nodes: {names}" if len(holders) > 1 else names
+            alone = " alone" if len(holders) == 1 and not invalid else ""
+            return f"is claimed by {words}{alone}{f', and {unreadable}' if unreadable else ''}"
+        if unreadable:
+            return unreadable
+        nobody = "is claimed by no registration and no device that was seen"
+        return f"{nobody}, but {wider[0]} covers it" if wider else nobody
+
+    def _beside(self, prefix: Prefix) -> tuple[str, ...]:
+        """What is known of an address beyond claims and routes: who has it in flight, and what lies inside it."""
+        notes = [
+            f"{self.report.name(item.node)} is registered with it in one of two readings of the registry: "
+            "it came, went or changed during the sweep."
+            for item in self.snapshot.in_flight
+            if prefix in item.addresses and prefix not in self.fleet.registered_claims
+        ]
+        if not is_host(prefix):
+            inside = [
+                other
+                for other in self.fleet.known_prefixes
+                if other != prefix and covers(network(prefix), network(other))
+            ]
+            if inside:
+                listed = _listed([shown(other) for other in sorted(inside, key=order)])
+                notes.append(
+                    f"{_count(len(inside), 'known prefix', 'known prefixes')} lie inside it: {listed}."
+                )
+        return tuple(dict.fromkeys(notes))
 
     def _node(self, node: NodeId) -> Story:
         fleet, snapshot = self.fleet, self.snapshot
@@ -79,7 +135,7 @@ class _Teller:
         ]
         prefixes = dict.fromkeys(prefix for item in registrations for prefix in item.addresses)
         prefixes |= dict.fromkeys(prefix for item in observations for prefix in item.device.addresses)
-        findings = self._findings(lambda item: _about_node(item, node, self.report))
+        findings = self._findings(lambda item: about_node(item, node, self.report))
         states = [
             "registered"
             if registrations
@@ -109,6 +165,7 @@ class _Teller:
             ),
             [node],
             findings,
+            own_keys=set(keys),
         )
 
     def _key(self, key: PublicKey) -> Story:
@@ -147,10 +204,18 @@ class _Teller:
                 notes=(*self._key_notes([key]), *_beyond(prefixes)),
             ),
             owners,
-            self._findings(lambda item: _about_key(item, key)),
+            self._findings(lambda item: about_key(item, key)),
+            own_keys={key},
         )
 
-    def _story(self, story: Story, nodes: Sequence[NodeId], findings: Sequence[Finding]) -> Story:
+    def _story(
+        self,
+        story: Story,
+        nodes: Sequence[NodeId],
+        findings: Sequence[Finding],
+        *,
+        own_keys: Collection[PublicKey],
+    ) -> Story:
         """The parts that all three kinds have."""
         named = {*nodes, *(claim.node for claim in story.claims if claim.node is not None)}
         named |= {pick.node for routing in story.routing for pick in routing.picks if pick.node is not None}
@@ -165,19 +230,22 @@ class _Teller:
         if registry:
             notes.append("The registry may not have been read whole: there may be claims that nobody saw.")
         steps: list[str] = []
+        agreed = {finding.subject for finding in self.report.findings if finding.agreed is not None}
         for prefix in dict.fromkeys(claim.prefix for claim in story.claims):
-            if prefix in self.fleet.contested:
+            if prefix in self.fleet.contested and shown(prefix) in agreed:
+                steps.append(f"{shown(prefix)} is meant to be shared, as [[shared]] says: leave it.")
+            elif prefix in self.fleet.contested:
                 steps += _contest_steps(shown(prefix), self.fleet.claims(prefix), self.report.name)
+        steps += [
+            f"Correct the registration at {item.where}: until then its node is not audited."
+            for item in story.invalid
+        ]
         steps += [f"Make {gap.node} reachable for the audit ({gap.reason}), then sweep again." for gap in own]
         if findings:
             checks = dict.fromkeys(item.check for item in findings)
             steps.append(f"Read in docs/findings.md: {', '.join(checks)}.")
-        elif not self.report.gaps:
-            steps.append("Nothing to do: every place was seen, and no finding touches it.")
         else:
-            steps.append(
-                "No finding touches it, but not everything was seen: close the gaps before calling it clean."
-            )
+            steps += self._without_findings(story, {*nodes}, own_keys)
         return replace(
             story,
             notes=tuple(notes),
@@ -187,6 +255,27 @@ class _Teller:
             regions={node: region for node in named if (region := self.fleet.region(node))},
             ambiguous_names=self.report.ambiguous_names,
         )
+
+    def _without_findings(
+        self, story: Story, nodes: Collection[NodeId], own_keys: Collection[PublicKey]
+    ) -> list[str]:
+        """What is to be said where no finding touches the target: rarely that there is nothing to do."""
+        steps: list[str] = []
+        covering = {parent for routing in story.routing for parent in self.fleet.covering(routing.prefix)}
+        foreign = [
+            parent for parent in sorted(covering, key=order) if not self.fleet.keys_of(parent) <= {*own_keys}
+        ]
+        if foreign:
+            owners = _listed([self._owners(parent) for parent in foreign])
+            steps.append(f"{owners} covers it: settle whose it is before you use it.")
+        if flying := [self.report.name(node) for node in nodes if node in self.report.in_flight]:
+            steps.append(f"{_listed(flying)} changed during the sweep and was not judged: sweep again.")
+        if unseen := not_seen(self.report, details=False):
+            steps.append(
+                f"No finding touches it, but not everything was seen ({', '.join(unseen)}): "
+                "see to that before calling it clean."
+            )
+        return steps or ["Nothing to do: every place was seen, and no finding touches it."]
 
     # -- routing
 
@@ -208,7 +297,8 @@ class _Teller:
         )
 
     def _with_names(self, prefix: Prefix, pick: Pick) -> Pick:
-        """The pick with all its observers named, where they are few."""
+        """The pick with all its observers named, where they are few; in order of their names."""
+        pick = replace(pick, sample=tuple(sorted(pick.sample)))
         if pick.observers > _MOST_NAMED or pick.observers <= len(pick.sample):
             return pick
         names = tuple(
@@ -226,10 +316,8 @@ class _Teller:
         return key in keys if key is not None else not keys
 
     def _wider(self, prefix: Prefix) -> list[str]:
-        """Prefixes of several addresses that hold this one too."""
-        if not is_host(prefix):
-            return []
-        wider = [text for text in self._wide_prefixes() if _holds(text, prefix)]
+        """Prefixes of several addresses that hold this one too, in words."""
+        wider = self.fleet.covering(prefix)
         notes = [
             f"{text} covers it too; the longest prefix wins on each observer." for text in wider[:_MOST_WIDER]
         ]
@@ -237,11 +325,11 @@ class _Teller:
             notes.append(f"{len(wider) - _MOST_WIDER} more prefixes cover it.")
         return notes
 
-    def _wide_prefixes(self) -> list[Prefix]:
-        wide = {text for _, text in self.fleet.routes.expected_wide}
-        for deviation in self.fleet.routes.deviations:
-            wide |= {prefix for prefix in deviation.extra if not is_host(prefix)}
-        return sorted(wide)
+    def _owners(self, prefix: Prefix) -> str:
+        """`10.20.2.0/24 (edge-fra-1)`"""
+        nodes = [self.fleet.node_of_key(key) for key in sorted(self.fleet.keys_of(prefix))]
+        names = [self.report.name(node) if node is not None else "an unknown key" for node in nodes]
+        return f"{prefix} ({_listed(list(dict.fromkeys(names)), 3)})"
 
     def _key_notes(self, keys: Iterable[PublicKey]) -> list[str]:
         """What observers show of the key as a peer, beyond its addresses."""
@@ -280,33 +368,6 @@ class _Teller:
         return f"{self.report.name(node)} ({region})" if region else self.report.name(node)
 
 
-def _about_address(finding: Finding, prefix: Prefix) -> bool:
-    text = shown(prefix)
-    return (
-        text in (finding.subject, finding.subject.partition(" ")[0])
-        or any(claim.prefix == prefix for claim in finding.evidence.claims)
-        or any(value in (text, prefix) for _, value in finding.evidence.facts)
-    )
-
-
-def _about_node(finding: Finding, node: NodeId, report: Report) -> bool:
-    return (
-        node in finding.nodes
-        or finding.subject in (str(node), report.name(node))
-        or any(claim.node == node for claim in finding.evidence.claims)
-    )
-
-
-def _about_key(finding: Finding, key: PublicKey) -> bool:
-    evidence = finding.evidence
-    return (
-        finding.subject == key
-        or any(claim.public_key == key for claim in evidence.claims)
-        or any(pick.public_key == key for pick in evidence.routing)
-        or any(value == key for _, value in evidence.facts)
-    )
-
-
 def _contest_steps(text: str, claims: Iterable[Claim], name: Callable[[NodeId], str]) -> list[str]:
     first = min(
         (claim for claim in claims if claim.create_index is not None and claim.node is not None),
@@ -319,17 +380,13 @@ def _contest_steps(text: str, claims: Iterable[Claim], name: Callable[[NodeId], 
     return [decide, "Give the others a free address, written with a check-and-set (?cas=), then sweep again."]
 
 
-def _holds(wide: Prefix, narrow: Prefix) -> bool:
-    return covers(network(wide), network(narrow))
-
-
 def _beyond(prefixes: Collection[Prefix]) -> tuple[str, ...]:
     hidden = len(prefixes) - _MOST_PREFIXES
     return (f"Routing of {hidden:,} more of its prefixes is not told here.",) if hidden > 0 else ()
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun if number == 1 else noun + 's'}"
+def _count(number: int, noun: str, several: str = "") -> str:
+    return f"{number:,} {noun if number == 1 else several or noun + 's'}"
 
 
 def _listed(words: Sequence[str], most: int = 6) -> str:

@@ -124,6 +124,7 @@ async def sweep(
         first = await _until(stop, registry.read()) or _unread(
             "the sweep was cut short before the registry was read"
         )
+        log.info("registry: %s", _counted(first))
         nodes.expect(first.registrations)
         tables = TableStore()
         watcher.phase("nodes")
@@ -132,6 +133,7 @@ async def sweep(
         if not stop.now():
             watcher.phase("registry again")
             last = await _until(stop, registry.read())
+            log.info("registry again: %s", _counted(last) if last else "not read")
         snapshot = _freeze(started_at, policy, first, last, seen, tables)
         if options.confirm_after is not None and not stop.now():
             second = await _second_look(snapshot, nodes, tables, options, watcher, stop)
@@ -199,8 +201,10 @@ async def _look(
             outcome = await _observe(registration, nodes, tables)
             done.add(registration.node)
             if isinstance(outcome, Gap):
+                log.info("%s: %s: %s", registration.node, outcome.reason.value, outcome.detail)
                 gathered.gaps.append(outcome)
             else:
+                log.info("%s: seen, table %.12s", registration.node, outcome.table)
                 gathered.observations.append(outcome)
             watcher.node_done(not isinstance(outcome, Gap))
 
@@ -273,6 +277,10 @@ async def _until(stop: _Stop, work: Coroutine[Any, Any, T]) -> T | None:
         for leftover in (task, stopping):
             leftover.cancel()
         await asyncio.gather(task, stopping, return_exceptions=True)
+
+
+def _counted(reading: RegistryReading) -> str:
+    return f"{len(reading.registrations)} registrations, {len(reading.invalid)} unreadable, {len(reading.gaps)} gaps"
 
 
 def _unread(detail: str) -> RegistryReading:

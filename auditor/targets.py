@@ -1,18 +1,27 @@
-"""What a word of the user's means in one snapshot: an address, a node or a key."""
+"""What a word of the user's means in one snapshot, an address, a node or a key, and what is about it."""
 
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from auditor.addresses import InvalidValue, Prefix, PublicKey, parse_prefix, shown
+from auditor.addresses import InvalidValue, Prefix, PublicKey, network, parse_prefix, shown
 from auditor.claims import Fleet
 from auditor.errors import UsageError
-from auditor.models import NodeId, Report, Snapshot
+from auditor.models import Finding, Gap, InvalidRegistration, NodeId, Report, Snapshot
+from auditor.routes import covers
 
 SHORTEST_KEY = 6
 """Characters of a key that must at least be given."""
 _LONGEST_QUOTE = 80
+_LONGEST_DETAIL = 200
+_MOST_GAPS = 2
+"""Gaps that an error's one line tells with their details; the others are counted."""
+_WHOLE_EXCERPT = 80
+"""An excerpt as long as this may end in the middle of an address."""
+_ADDRESS = re.compile(r"[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?")
 
 
 class Address(NamedTuple):
@@ -43,26 +52,113 @@ def find_target(snapshot: Snapshot, report: Report, fleet: Fleet, text: str) -> 
         raise UsageError(f"explain: {_quoted(text)} is a node in several datacenters; name one: {listed}")
     key = _key(fleet, snapshot, text)
     if key is None:
-        raise unknown_target(snapshot, report, fleet, text)
+        raise _unknown(snapshot, report, fleet, text, "it may be there all the same")
     return key
 
 
-def unknown_target(snapshot: Snapshot, report: Report, fleet: Fleet, text: str) -> UsageError:
+def unknown_address(snapshot: Snapshot, report: Report, fleet: Fleet, prefix: Prefix) -> UsageError:
+    """The error for an address that the sweep saw nothing of: whether it may be taken for free, too."""
+    return _unknown(snapshot, report, fleet, shown(prefix), "do not take it for free")
+
+
+def unreadable_with(items: Iterable[InvalidRegistration], prefix: Prefix) -> tuple[InvalidRegistration, ...]:
+    """Those whose excerpt shows the address, or a prefix that covers it."""
+    return tuple(item for item in items if any(_is_or_covers(text, prefix) for text in _addresses_in(item)))
+
+
+def _addresses_in(item: InvalidRegistration) -> Iterable[str]:
+    for match in _ADDRESS.finditer(item.excerpt):
+        if match.end() < _WHOLE_EXCERPT:
+            yield match[0]
+
+
+def _is_or_covers(text: str, prefix: Prefix) -> bool:
+    try:
+        found = parse_prefix(text)
+    except InvalidValue:
+        # `10.0.0.7/8` is no prefix, and perhaps the very reason why it could not be read: still that address.
+        address, slash, _ = text.partition("/")
+        return bool(slash) and _is_or_covers(address, prefix)
+    return covers(network(found), network(prefix))
+
+
+def not_seen(report: Report, *, details: bool = True) -> list[str]:
+    """Why what this sweep did not see may be there all the same, one clause a reason. Empty: it saw it all.
+
+    `details`: the first gaps are told too, and not only counted.
+    """
+    coverage, reasons = report.coverage, []
+    if not coverage.registered:
+        reasons.append("no registration was seen")
+    elif coverage.observed < coverage.registered:
+        reasons.append(f"only {coverage.observed:,} of {_count(coverage.registered, 'registered node')} seen")
+    if coverage.unreadable:
+        reasons.append(f"{_count(coverage.unreadable, 'registration')} unreadable")
+    if report.cut_short:
+        reasons.append(f"the sweep was cut short ({report.cut_short})")
+    if report.gaps:
+        told = f" ({_told(report.gaps)})" if details else ""
+        reasons.append(f"{_count(len(report.gaps), 'gap')}{told}")
+    return reasons
+
+
+def _told(gaps: Iterable[Gap]) -> str:
+    # The registry's first: it may hide any number of nodes.
+    ordered = sorted(gaps, key=lambda gap: gap.node is not None)
+    told = [
+        f"{_quoted(gap.node)[1:-1]}: {gap.reason}" if gap.node else f"{gap.reason}: {_bounded(gap.detail)}"
+        for gap in ordered[:_MOST_GAPS]
+    ]
+    more = len(ordered) - len(told)
+    return "; ".join([*told, f"{more:,} more"] if more else told)
+
+
+def _unknown(snapshot: Snapshot, report: Report, fleet: Fleet, text: str, warning: str) -> UsageError:
     """The error for a target that the sweep saw nothing of, with the nearest known names."""
     nodes = _nodes(snapshot)
     names = {node.name for node in nodes} | {str(node) for node in nodes}
     names |= {shown(prefix) for prefix in (*fleet.registered_claims, *fleet.device_claims)}
     close = difflib.get_close_matches(text[:_LONGEST_QUOTE], sorted(names), n=3)
     nearest = f"; nearest known: {', '.join(map(_quoted, close))}" if close else ""
-    coverage, gaps = report.coverage, len(report.gaps)
-    caveat = ""
-    if gaps or coverage.observed < coverage.registered:
-        # Not seen is not the same as not there.
-        caveat = (
-            f" ({coverage.observed:,} of {coverage.registered:,} nodes seen, "
-            f"{gaps:,} {'gap' if gaps == 1 else 'gaps'})"
-        )
+    # Not seen is not the same as not there.
+    unseen = not_seen(report)
+    caveat = f"; {warning}: {', '.join(unseen)}" if unseen else ""
     return UsageError(f"explain: the sweep saw no address, node or key {_quoted(text)}{caveat}{nearest}")
+
+
+def about_address(finding: Finding, prefix: Prefix) -> bool:
+    """Whether the finding is about the address, by subject, claim or fact."""
+    text = shown(prefix)
+    return (
+        text in (finding.subject, finding.subject.partition(" ")[0])
+        or any(claim.prefix == prefix for claim in finding.evidence.claims)
+        or any(value in (text, prefix) for _, value in finding.evidence.facts)
+    )
+
+
+def stands_at(finding: Finding, places: Collection[str]) -> bool:
+    """Whether the finding is about an unreadable registration at one of these places."""
+    return any(label == "where" and value in places for label, value in finding.evidence.facts)
+
+
+def about_node(finding: Finding, node: NodeId, report: Report) -> bool:
+    """Whether the finding names the node, or rests on a claim of it."""
+    return (
+        node in finding.nodes
+        or finding.subject in (str(node), report.name(node))
+        or any(claim.node == node for claim in finding.evidence.claims)
+    )
+
+
+def about_key(finding: Finding, key: PublicKey) -> bool:
+    """Whether the finding is about the key, by subject, claim, pick or fact."""
+    evidence = finding.evidence
+    return (
+        finding.subject == key
+        or any(claim.public_key == key for claim in evidence.claims)
+        or any(pick.public_key == key for pick in evidence.routing)
+        or any(value == key for _, value in evidence.facts)
+    )
 
 
 def _nodes(snapshot: Snapshot) -> list[NodeId]:
@@ -89,6 +185,14 @@ def _key(fleet: Fleet, snapshot: Snapshot, text: str) -> Key | None:
             f"{', '.join(matching[:3])}"
         )
     return Key(matching[0]) if matching else None
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun if number == 1 else noun + 's'}"
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= _LONGEST_DETAIL else f"{text[:_LONGEST_DETAIL]}…"
 
 
 def _quoted(text: str) -> str:

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from auditor.addresses import PublicKey
-from auditor.errors import UsageError
+from auditor.addresses import Prefix, PublicKey
+from auditor.errors import GapReason, UsageError
 from auditor.explain import explain
 from auditor.judge import judge
-from auditor.models import NodeId, Pick, Registration, Snapshot, Witness
+from auditor.models import Gap, InvalidRegistration, NodeId, Pick, Registration, Snapshot, Witness
 from auditor.story import Story
+from tests.fleets import Mesh, contested, healthy
 from tests.reports import fleet
 from tests.reports.sample import key
 
@@ -163,8 +164,153 @@ def test_an_unknown_target_is_one_line_with_the_nearest_names_and_what_was_seen(
     with pytest.raises(UsageError) as raised:
         told("worker-nrt-9")
     text = str(raised.value)
-    assert "'worker-nrt-9' (8 of 10 nodes seen, 2 gaps); nearest known: 'worker-nrt-" in text
+    assert "'worker-nrt-9'; it may be there all the same: only 8 of 10 registered nodes seen" in text
+    assert "2 gaps (registry-suspect: " in text
+    assert "worker-nrt-3: connect-refused); nearest known: 'worker-nrt-" in text
     assert "\n" not in text
+
+
+def test_observers_are_named_in_order() -> None:
+    """Of a few and of many; whatever order their tables came in."""
+    snapshot = contested().node("watch-d", "10.0.1.100", region="nrt").lacks("watch-d", "twin-sin").snapshot()
+    for seen in (snapshot, replace(snapshot, observations=snapshot.observations[::-1])):
+        (routing,) = told("10.0.0.9", seen).routing
+        assert sorted(map(names, routing.picks)) == [["watch-a", "watch-b"], ["watch-c", "watch-d"]]
+    (pick,) = told("10.77.0.0/16", wide()).routing[0].picks
+    assert (pick.observers, names(pick)) == (6, sorted(names(pick)))
+
+
+def wide() -> Snapshot:
+    """Every observer sends 10.0.0.0/8 to a stranger, each over another table."""
+    mesh = healthy()
+    for number, node in enumerate(mesh.registrations):
+        mesh.peers_with(node.name, "stranger", "10.0.0.0/8").peers_with(node.name, f"own-{9 - number}")
+    return mesh.snapshot()
+
+
+def test_an_address_that_was_not_seen_is_not_called_free_where_not_all_was_seen() -> None:
+    """And says each reason why."""
+    with pytest.raises(UsageError) as raised:
+        told("10.77.0.1")
+    text = str(raised.value)
+    assert "do not take it for free: only 8 of 10 registered nodes seen, 1 registration unreadable, " in text
+
+
+def test_an_address_is_unknown_without_a_warning_where_everything_was_seen() -> None:
+    """The message is then nothing but the fact, and the nearest names."""
+    with pytest.raises(UsageError) as raised:
+        told("10.77.0.1", healthy().snapshot())
+    assert str(raised.value).startswith(
+        "explain: the sweep saw no address, node or key '10.77.0.1'; nearest known: "
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "detail"),
+    [
+        (GapReason.CONSUL_UNREACHABLE, "http://127.0.0.1:8500/v1/kv/: Connection refused"),
+        (GapReason.CONSUL_FORBIDDEN, "http://127.0.0.1:8500/v1/kv/: 403 Permission denied"),
+    ],
+)
+def test_an_unread_registry_is_named_with_reason_and_detail(reason: GapReason, detail: str) -> None:
+    """Nothing was seen at all: that, and why, is the answer."""
+    nothing = replace(
+        healthy().snapshot(),
+        registrations=(),
+        observations=(),
+        tables={},
+        gaps=(Gap("consul", reason, detail),),
+    )
+    with pytest.raises(UsageError) as raised:
+        told("10.0.0.2", nothing)
+    assert f"do not take it for free: no registration was seen, 1 gap ({reason}: {detail})" in str(
+        raised.value
+    )
+
+
+UNREADABLE = InvalidRegistration(
+    NodeId("dc1", "db-fra-7"),
+    "wireguard/nodes/db-fra-7",
+    "public_key: not a public key",
+    '{"public_key": "c2hvcnQ=", "ip": "10.20.1.91", "region": "fra"}',
+)
+
+
+def with_unreadable(excerpt: str) -> Snapshot:
+    """A healthy fleet, and one registration that cannot be read."""
+    return replace(healthy().snapshot(), invalid=(replace(UNREADABLE, excerpt=excerpt),))
+
+
+@pytest.mark.parametrize(
+    "excerpt",
+    [
+        UNREADABLE.excerpt,
+        '{"ip": "10.20.1.91/16"}',
+        '{"ip": ["10.20.1.9", "10.20.1.91/32"',
+        '{"ip": "10.20.0.0/16"}',
+        "10.20.1.91",
+    ],
+)
+def test_an_address_in_an_unreadable_registration_is_not_unknown(excerpt: str) -> None:
+    """A broken key beside it must not make the address look free."""
+    story = told("10.20.1.91", with_unreadable(excerpt))
+    assert story.headline == "10.20.1.91 stands in 1 unreadable registration: db-fra-7"
+    assert [item.where for item in story.invalid] == [UNREADABLE.where]
+    assert [item.check for item in story.findings] == ["invalid-registration"]
+    assert story.next_steps[0].startswith("Correct the registration at wireguard/nodes/db-fra-7")
+
+
+@pytest.mark.parametrize(
+    "excerpt", ['{"ip": "10.20.1.9"}', '{"ip": "110.20.1.91"}', "x" * 70 + "10.20.1.91", "{"]
+)
+def test_an_excerpt_with_another_address_or_a_cut_one_is_no_holder(excerpt: str) -> None:
+    """Yet the address is not called free: what cannot be read may hold it."""
+    with pytest.raises(UsageError, match=r"do not take it for free: .*1 registration unreadable"):
+        told("10.20.1.91", with_unreadable(excerpt))
+
+
+def test_a_claimed_address_tells_of_an_unreadable_registration_with_it_too() -> None:
+    """There are two who want it, and only one of them could be audited."""
+    story = told("10.0.0.2", with_unreadable('{"ip": "10.0.0.2"}'))
+    assert story.headline == (
+        "10.0.0.2 is claimed by edge-fra-1 (fra), and stands in 1 unreadable registration: db-fra-7"
+    )
+
+
+def test_an_address_inside_a_registered_prefix_that_nobody_routes_is_not_unknown() -> None:
+    """Whoever hands it out would take it from the node that the prefix is registered for."""
+    mesh = healthy().node("gate-fra-3", "10.0.1.9", "10.91.0.0/24", region="fra")
+    for name in mesh.registrations:
+        if name.name != "gate-fra-3":
+            mesh.lacks(name.name, "gate-fra-3")
+    story = told("10.91.0.7", mesh.snapshot())
+    assert story.headline.endswith("no registration and no device that was seen, but 10.91.0.0/24 covers it")
+    assert [(claim.prefix, claim.node) for claim in story.claims] == [
+        ("10.91.0.0/24", NodeId("dc1", "gate-fra-3"))
+    ]
+    assert "10.91.0.0/24 (gate-fra-3) covers it: settle whose it is before you use it." in story.next_steps
+
+
+def test_an_address_inside_a_prefix_that_is_only_routed_is_not_unknown() -> None:
+    """One observer sends the whole network to somebody."""
+    mesh = healthy().peers_with("edge-fra-1", "stranger", "10.92.0.0/16")
+    story = told("10.92.3.4", mesh.snapshot())
+    assert "10.92.0.0/16 covers it" in story.headline
+    assert any(step.startswith("10.92.0.0/16 (an unknown key) covers it") for step in story.next_steps)
+
+
+def test_a_prefix_is_told_with_what_lies_inside_it() -> None:
+    """Nobody holds the /16 itself, but it is not free."""
+    (note,) = told("10.0.0.0/16", healthy().snapshot()).notes
+    assert note == ("5 known prefixes lie inside it: 10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.1.2, 10.0.1.4.")
+
+
+def test_an_address_that_was_only_registered_for_a_moment_is_not_unknown() -> None:
+    """It stood in the first reading of the registry and not in the second."""
+    before = replace(healthy().snapshot().registrations[0], node=NodeId("dc1", "gone-fra-1"))
+    before = replace(before, addresses=(Prefix("10.0.0.55/32"),), public_key=key("gone"))
+    (note,) = told("10.0.0.55", replace(healthy().snapshot(), in_flight=(before,))).notes
+    assert note.startswith("gone-fra-1 is registered with it in one of two readings of the registry")
 
 
 @pytest.mark.parametrize("target", ["x\n\x1b[31my", "\u202egnp", "z" * 5000, "\udc80"])
@@ -192,7 +338,40 @@ def test_the_next_step_of_a_contest_names_who_was_registered_first() -> None:
 def test_nothing_to_do_is_said_only_where_everything_was_seen() -> None:
     """With a gap anywhere, it says that not everything was seen."""
     assert "not everything was seen" in told("10.0.1.2").next_steps[-1]
-    whole = fleet.snapshot(unseen=False)
-    # The ghost in the routes becomes a gap of its own; here it is in flight, and so no suspect.
-    ghost = replace(whole.registrations[0], node=NodeId("dc1", "ghost"), public_key=fleet.GHOST)
-    assert "Nothing to do" in told("10.0.1.2", replace(whole, in_flight=(ghost,))).next_steps[-1]
+    assert "Nothing to do" in told("10.0.0.2", healthy().snapshot()).next_steps[-1]
+
+
+@pytest.mark.parametrize(
+    ("mesh", "why"),
+    [
+        (healthy().broken("db-sin-1"), "1 registration unreadable"),
+        (healthy().not_seen("core-sin-2"), "only 5 of 6 registered nodes seen"),
+        (healthy().gap(GapReason.CONSUL_FILTERED), "1 gap"),
+    ],
+)
+def test_what_was_not_seen_keeps_a_target_from_having_nothing_to_do(mesh: Mesh, why: str) -> None:
+    """Whatever touches the target might be just there."""
+    (step,) = told("10.0.0.2", mesh.snapshot()).next_steps
+    assert step.startswith("No finding touches it, but not everything was seen (")
+    assert why in step
+
+
+def test_a_sweep_that_was_cut_short_keeps_a_target_from_having_nothing_to_do() -> None:
+    """The registry was not read again, and nobody was looked at twice."""
+    (step,) = told("10.0.0.2", replace(healthy().snapshot(), cut_short="deadline")).next_steps
+    assert "the sweep was cut short (deadline)" in step
+
+
+def test_a_node_in_flight_has_not_nothing_to_do() -> None:
+    """It was not judged."""
+    steps = told("edge-fra-1", healthy().flying("edge-fra-1").snapshot()).next_steps
+    assert steps == ("edge-fra-1 changed during the sweep and was not judged: sweep again.",)
+
+
+def test_a_prefix_of_another_key_keeps_an_address_from_having_nothing_to_do() -> None:
+    """10.9.0.0/24 is registered for the gate; one's own prefix is no such thing."""
+    mesh = healthy().node("nested-ams-1", "10.9.0.4", region="ams")
+    assert told("10.9.0.0/24", healthy().snapshot()).next_steps[-1].startswith("Nothing to do")
+    assert told("gate-ams-2", healthy().snapshot()).next_steps[-1].startswith("Nothing to do")
+    assert not any("Nothing to do" in step for step in told("10.9.0.4", mesh.snapshot()).next_steps)
+    assert not any("Nothing to do" in step for step in told("10.9.0.77", healthy().snapshot()).next_steps)

@@ -19,13 +19,21 @@ def run(fleet: Fleet) -> Iterable[Finding]:
             severity=Severity.ERROR,
             subject=fleet.name(item.node) or item.where,
             identity=f"{item.node} {item.where}",
-            summary=f"The registration at {item.where} cannot be read: {item.reason}. Its node is not audited.",
+            summary=(
+                f"The registration at {item.where} cannot be read: {_sentence(item.reason)} "
+                "Its node is not audited."
+            ),
             nodes=(item.node,),
             regions=fleet.regions((item.node,)),
             evidence=Evidence(
-                facts=(("where", item.where), ("reason", item.reason), ("begins", item.excerpt))
+                facts=(("where", item.where), ("reason", item.reason), ("begins", item.excerpt or "(empty)"))
             ),
         )
+
+
+def _sentence(text: str) -> str:
+    """The text with an end: a reason may be a question already."""
+    return text if text.endswith(("?", "!", ".")) else f"{text}."
 
 
 CHECK = Check(IDENT, Severity.ERROR, "A registration cannot be read.", run)

@@ -153,7 +153,7 @@ read_region() {
     [ -n "${region_command:-}" ] || return 0
     region=$(sh -c "$region_command")
     status=$?
-    [ "$status" -eq 0 ] || fail unreadable "the region command failed (exit $status): $region"
+    [ "$status" -eq 0 ] || fail unreadable "the region command failed (exit $status)${region:+: $region}"
     case $region in *"$newline"*) fail unreadable "the region command printed more than one line" ;; esac
     printf 'region %s\n' "$region"
 }

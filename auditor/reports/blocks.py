@@ -11,7 +11,7 @@ from rich.text import Text
 
 from auditor.addresses import InvalidValue, parse_public_key
 from auditor.errors import GapReason
-from auditor.models import Claim, Finding, Gap, NodeId, Pick, Report, Severity, Witness
+from auditor.models import Claim, Coverage, Finding, Gap, NodeId, Pick, Report, Severity, Witness
 from auditor.reports.terminal import (
     PALETTE,
     STYLES,
@@ -23,6 +23,7 @@ from auditor.reports.terminal import (
 )
 
 _WIDEST_NAME = 40
+_MOST_DETAILS = 3
 _SHORTEST_BAR, _LONGEST_BAR = 10, 40
 _SEVERITY_WIDTH = max(len(severity) for severity in Severity)
 _GUESS = re.compile(r"(?:^|(?<=\s))Probably\b")
@@ -77,6 +78,8 @@ def finding_head(page: Page, finding: Finding) -> None:
         notes.append(page.names(finding.regions, 8))
     if finding.confirmed is None:
         notes.append("seen once")
+    if finding.silenced is not None:
+        notes.append("silenced")
     title.append(page.dot + page.dot.join(notes), "not bold dim")
     page.row([(severity_tag(finding.severity), _SEVERITY_WIDTH), (title, 0)])
 
@@ -186,6 +189,12 @@ def _share(part: int, whole: int) -> str:
     return f"{min(rounded, 99) if part < whole else rounded}%"
 
 
+def coverage_words(coverage: Coverage, noun: str = "node") -> str:
+    """`7 of 11 nodes seen, 4 unreadable`."""
+    seen = f"{coverage.observed:,} of {plural(coverage.registered, noun)} seen"
+    return f"{seen}, {coverage.unreadable:,} unreadable" if coverage.unreadable else seen
+
+
 def gaps_block(page: Page, gaps: Sequence[Gap], name_of: NameOf) -> None:
     """Gaps by reason: how many, where, and what came back."""
     groups: dict[tuple[str, str], list[Gap]] = defaultdict(list)
@@ -202,14 +211,26 @@ def gaps_block(page: Page, gaps: Sequence[Gap], name_of: NameOf) -> None:
             )
         else:
             text = Text(f"{len(group):,}  ", "bold").append(page.names(places, 6), "not bold")
-            text.append(f"; for instance: {page.clean(group[0].detail, 300)}", "not bold dim")
+            text.append(f"; {_details(page, group)}", "not bold dim")
         page.row([(label, width), (text, 0)], 2)
+
+
+def _details(page: Page, group: Sequence[Gap]) -> str:
+    """The details of several gaps of one reason: all where they are few, else one and how many there are."""
+    details = list(dict.fromkeys(gap.detail for gap in group))
+    if len(details) > _MOST_DETAILS:
+        several = f"{len(details):,} different details: --format json shows them"
+        return f"for instance: {page.clean(details[0], 300)}; {several}"
+    told = page.dot.join(page.clean(detail, 300) for detail in details)
+    return f"each: {told}" if len(details) == 1 else told
 
 
 def _gap_place(gap: Gap, name_of: NameOf) -> str:
     if gap.node is not None:
         return name_of(NodeId(gap.datacenter or "", gap.node))
-    return f"datacenter {gap.datacenter}" if gap.datacenter else "the registry"
+    if gap.datacenter:
+        return f"datacenter {gap.datacenter}"
+    return "the sweep" if gap.reason is GapReason.CUT_SHORT else "the registry"
 
 
 def registry_gaps(gaps: Iterable[Gap]) -> list[Gap]:

@@ -9,6 +9,7 @@ from auditor.models import Finding, Observation, Registration
 from auditor.reports.blocks import (
     claim_colours,
     claims_block,
+    coverage_words,
     finding_head,
     gaps_block,
     routing_block,
@@ -47,8 +48,7 @@ def render_explain(story: Story, layout: Layout) -> str:
     for step in story.next_steps:
         page.line(page.clean(step), 2)
     page.blank()
-    coverage = story.coverage
-    page.line(f"{coverage.observed:,} of {plural(coverage.registered, 'registered node')} seen", style="dim")
+    page.line(coverage_words(story.coverage, "registered node"), style="dim")
     return page.text()
 
 
@@ -69,7 +69,7 @@ def _registered(page: Page, story: Story) -> None:
         _registration(page, story, registration)
     for invalid in story.invalid:
         page.line(Text("unreadable", "red").append(f"  {page.clean(invalid.where, 200)}", "not red"), 2)
-        page.line(f"{page.clean(invalid.reason)}: {page.clean(invalid.excerpt, 200)}", 4)
+        page.line(f"{page.clean(invalid.reason)}: {page.clean(invalid.excerpt, 200) or '(empty)'}", 4)
 
 
 def _registration(page: Page, story: Story, registration: Registration) -> None:
@@ -157,3 +157,7 @@ def _finding(page: Page, finding: Finding) -> None:
         page.labelled("guess", page.clean(guess), 10)
     if finding.confirmed is False:
         page.line("gone on the second look; not counted", 10, "dim")
+    if finding.agreed is not None:
+        page.labelled("agreed", f"{page.clean(finding.agreed)}; not counted", 10)
+    if finding.silenced is not None:
+        page.labelled("silenced", page.clean(finding.silenced) or "by a silence", 10)

@@ -50,6 +50,9 @@ class CoverageV1(_V1):
     )
     distinct_tables: int = Field(ge=0, description="distinct route tables among the observers")
     undigested: int = Field(ge=0, description="nodes that sent their table at full cost")
+    unreadable: int = Field(
+        ge=0, description="of the registered ones, those whose registration cannot be read"
+    )
 
 
 class GapV1(_V1):
@@ -117,6 +120,12 @@ class FindingV1(_V1):
         description="true: shown again on a second look; false: gone then, and not counted; null: seen once"
     )
     caused_by: str | None = Field(description="fingerprint of the finding that this one follows from")
+    agreed: str | None = Field(
+        description="why it is agreed on, and until when: then it is not counted; null: it is not agreed on"
+    )
+    silenced: str | None = Field(
+        description="the silence that mutes its alerts: it counts all the same; null: none, or none was asked for"
+    )
     evidence: EvidenceV1
     docs: str = Field(description="where it is explained")
 
@@ -163,6 +172,7 @@ def _coverage(coverage: Coverage) -> CoverageV1:
         share=_share(coverage),
         distinct_tables=coverage.distinct_tables,
         undigested=coverage.undigested,
+        unreadable=coverage.unreadable,
     )
 
 
@@ -194,6 +204,8 @@ def _finding(report: Report, finding: Finding) -> FindingV1:
         probable_cause=_optional(finding.probable_cause),
         confirmed=finding.confirmed,
         caused_by=finding.caused_by,
+        agreed=_optional(finding.agreed),
+        silenced=_optional(finding.silenced),
         evidence=_evidence(report, finding.evidence),
         docs=f"{_DOCS}#{finding.check}",
     )

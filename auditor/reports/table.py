@@ -13,6 +13,7 @@ from auditor.models import Finding, NodeId, Report, Severity, Verdict
 from auditor.reports.blocks import (
     claim_colours,
     claims_block,
+    coverage_words,
     finding_head,
     gaps_block,
     registry_words,
@@ -34,6 +35,7 @@ _VERDICT_STYLE: Mapping[Verdict, str] = {
     Verdict.INCONCLUSIVE: "bold yellow",
 }
 _MOST_GONE = 10
+_MOST_AGREED = 20
 _MOST_FOLLOWERS = 3
 _MOST_FACTS = 6
 _INDENT = 10  # below the subject, which stands beside the severity
@@ -45,6 +47,11 @@ class _Sorted:
     def __init__(self, report: Report) -> None:
         standing = {finding.fingerprint: finding for finding in report.standing}
         self.gone = [finding for finding in report.findings if finding.confirmed is False]
+        self.agreed = [
+            finding
+            for finding in report.findings
+            if finding.agreed is not None and finding.confirmed is not False
+        ]
         self.followers: dict[str, list[Finding]] = defaultdict(list)
         roots: list[Finding] = []
         for finding in report.standing:
@@ -93,6 +100,8 @@ def render(report: Report, layout: Layout, /) -> str:
     hidden = parts.contested[len(contested) :] + parts.rest[len(rest) :]
     if hidden:
         _hidden(page, hidden)
+    if parts.agreed:
+        _agreed(page, report, parts.agreed)
     if parts.gone:
         _gone(page, parts.gone)
     if report.gaps:
@@ -120,7 +129,7 @@ def _verdict_line(page: Page, report: Report, parts: _Sorted) -> None:
 def _verdict_words(page: Page, report: Report, parts: _Sorted) -> list[list[str]]:
     """The verdict in words, from the longest to the shortest: the first that fits is taken."""
     coverage = report.coverage
-    seen = f"{coverage.observed:,} of {plural(coverage.registered, 'node')} seen"
+    seen = coverage_words(coverage)
     tiny = f"{coverage.observed:,}/{coverage.registered:,} seen"
     gaps = plural(len(report.gaps), "gap") if report.gaps else "no gaps"
     cut = f"cut short: {page.name(report.cut_short)[:20]}" if report.cut_short else ""
@@ -146,7 +155,7 @@ def _unseen(report: Report, unseen: int) -> str:
     if words := registry_words(report.gaps):
         return words
     if not report.coverage.registered:
-        return "no node is registered"
+        return "the registry was not read" if report.cut_short else "no node is registered"
     if unseen > 0:
         return f"{unseen:,} of {plural(report.coverage.registered, 'node')} not seen"
     return "not enough was seen"
@@ -160,6 +169,9 @@ def _tally_line(page: Page, report: Report, parts: _Sorted) -> None:
         followers = len(report.standing) - len(roots)
         if followers:
             words += f"; {followers:,} more {'follows' if followers == 1 else 'follow'} from these"
+        silenced = sum(finding.silenced is not None for finding in roots)
+        if silenced:
+            words += f"; {silenced:,} silenced"
         page.line(words)
     if report.verdict is Verdict.INCONCLUSIVE and report.gaps:
         places = [report.name(NodeId(gap.datacenter or "", gap.node)) for gap in report.gaps if gap.node]
@@ -188,6 +200,7 @@ def _contested(page: Page, report: Report, finding: Finding, followers: Sequence
     _routing(page, report, finding)
     _guess(page, finding, guess, 2)
     _followers(page, finding, followers, 2)
+    _silenced(page, finding, 2)
     if pasteable(finding.subject):
         page.labelled("next", Text(f"wgaudit explain {finding.subject}", "bold"))
 
@@ -223,6 +236,7 @@ def _finding(page: Page, report: Report, finding: Finding, followers: Sequence[F
     _routing(page, report, finding)
     _guess(page, finding, guess, _INDENT)
     _followers(page, finding, followers, _INDENT)
+    _silenced(page, finding, _INDENT)
 
 
 def _says(text: str, word: str) -> bool:
@@ -233,6 +247,12 @@ def _says(text: str, word: str) -> bool:
 def _guess(page: Page, finding: Finding, guess: str, indent: int) -> None:
     if guess or finding.probable_cause:
         page.labelled("guess", page.clean(guess or f"Probably {finding.probable_cause}."), indent)
+
+
+def _silenced(page: Page, finding: Finding, indent: int) -> None:
+    """Which silence mutes its alerts, until when and why."""
+    if finding.silenced is not None:
+        page.labelled("silenced", page.clean(finding.silenced) or "by a silence", indent)
 
 
 def _followers(page: Page, cause: Finding, followers: Sequence[Finding], indent: int) -> None:
@@ -292,6 +312,20 @@ def _hidden(page: Page, hidden: Sequence[Finding]) -> None:
         )
 
 
+def _agreed(page: Page, report: Report, agreed: Sequence[Finding]) -> None:
+    """Addresses that are meant to be shared: who holds each, why, and until when."""
+    marks = {finding.fingerprint for finding in agreed}
+    leading = [finding for finding in agreed if finding.caused_by not in marks]
+    page.heading("AGREED SHARING", f"{len(leading):,}, not counted")
+    for finding in leading[:_MOST_AGREED]:
+        holders = page.names([report.name(node) for node in finding.nodes], 8)
+        words = filter(None, [page.name(finding.subject), holders])
+        page.line(page.dot.join(words), 2)
+        page.line(page.clean(finding.agreed or ""), 4, "dim")
+    if len(leading) > _MOST_AGREED:
+        page.line(f"and {len(leading) - _MOST_AGREED:,} more: wgaudit sweep --format json", 2)
+
+
 def _gone(page: Page, gone: Sequence[Finding]) -> None:
     page.heading("GONE ON THE SECOND LOOK", f"{plural(len(gone), 'finding')}; not counted")
     for finding in gone[:_MOST_GONE]:
@@ -305,7 +339,7 @@ def _coverage(page: Page, report: Report, parts: _Sorted) -> None:
     page.heading("COVERAGE")
     share = percent(coverage.observed, coverage.registered)
     words = [
-        f"{coverage.observed:,} of {plural(coverage.registered, 'registered node')} seen ({share})",
+        f"{coverage_words(coverage, 'registered node')} ({share})",
         plural(coverage.distinct_tables, "distinct route table"),
     ]
     if coverage.undigested:

@@ -61,6 +61,15 @@ def test_a_finding_that_the_report_lacks_is_named(fault: str) -> None:
     assert not comparison.complete
 
 
+def test_what_the_report_cannot_tell_is_not_called_found() -> None:
+    """Parallel writers show in Consul's indexes, and the demo's registry has none: it is said as what was done."""
+    subject = incident().triple.address.removesuffix("/32")
+    (triple,) = [item for item in REPORT.findings if (item.check, item.subject) == PLACES["triple"]()]
+    assert triple.probable_cause != "parallel-writers"
+    (told,) = [item.what for item in compare(FLEET, REPORT).planted if item.what.startswith(f"{subject} on ")]
+    assert told.endswith(": parallel writers' doing (an export carries no indexes to tell)")
+
+
 def test_an_unreachable_node_without_its_gap_is_named() -> None:
     comparison = compare(FLEET, replace(REPORT, gaps=()))
     missing = [item.missing for item in comparison.planted if item.missing]

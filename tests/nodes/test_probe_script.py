@@ -305,13 +305,17 @@ def test_a_region_command_that_prints_nothing_gives_no_region(node: StubNode) ->
 
 
 @pytest.mark.parametrize(
-    ("command", "why"), [("echo fra; exit 3", "exit 3"), ("echo a; echo b", "more than one line")]
+    ("command", "detail"),
+    [
+        ("echo fra; exit 3", "the region command failed (exit 3): fra"),
+        ("exit 3", "the region command failed (exit 3)"),
+        ("echo a; echo b", "the region command printed more than one line"),
+    ],
 )
-def test_a_region_command_that_fails_is_a_gap(node: StubNode, command: str, why: str) -> None:
+def test_a_region_command_that_fails_is_a_gap(node: StubNode, command: str, detail: str) -> None:
     """A failed read must not pass for "no region"."""
     error = refused(node, region_command=command)
-    assert error.reason is GapReason.UNREADABLE_OUTPUT
-    assert why in error.detail
+    assert (error.reason, error.detail) == (GapReason.UNREADABLE_OUTPUT, detail)
 
 
 def test_no_command_waits_for_standard_input(node: StubNode, shell: list[str]) -> None:

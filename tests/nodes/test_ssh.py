@@ -165,6 +165,21 @@ async def test_a_command_that_is_killed_is_unreadable_output(bench: Bench) -> No
     assert "signal KILL" in error.detail
 
 
+@pytest.mark.parametrize(
+    ("command", "detail"),
+    [
+        ("exit 3", "the region command failed (exit 3)"),
+        ("echo no such file >&2; exit 3", "the region command failed (exit 3) (no such file)"),
+    ],
+)
+async def test_an_error_that_the_probe_tells_itself_is_told_with_one_exit_code(
+    bench: Bench, command: str, detail: str
+) -> None:
+    """That of the command; the probe's own is always the same, and would only confuse."""
+    error = await bench.refused(bench.sshd(), region_command=command)
+    assert (error.reason, error.detail) == (GapReason.UNREADABLE_OUTPUT, detail)
+
+
 def forced(bench: Bench) -> Sshd:
     file = bench.node.script("wgaudit-probe", probe_script("wg0", False, "echo fra"))
     return bench.sshd(authorized=[f'command="{file}",restrict {public(bench.identity)}'])

@@ -66,6 +66,8 @@ findings = st.builds(
     evidence=evidence,
     probable_cause=st.none() | words,
     confirmed=st.sampled_from((True, False, None)),
+    agreed=st.none() | words,
+    silenced=st.none() | words,
 )
 gaps = st.builds(
     Gap,

@@ -101,6 +101,20 @@ def test_without_findings_the_story_says_none() -> None:
     assert "FINDINGS  none touches it" in render_explain(story_of("10.0.1.2"), PLAIN)
 
 
+def test_unreadable_registrations_stand_beside_how_many_nodes_were_seen() -> None:
+    """They are why it is not all of them."""
+    assert render_explain(story_of("10.0.1.2"), PLAIN).endswith(
+        "8 of 10 registered nodes seen, 1 unreadable\n"
+    )
+
+
+def test_an_unreadable_registration_is_shown_with_what_stands_there() -> None:
+    """Also where nothing does."""
+    bad = InvalidRegistration(NodeId("dc1", "db-sin-1"), "wireguard/nodes/db-sin-1", "empty value", "")
+    text = render_explain(replace(story_of("db-sin-1"), invalid=(bad,)), PLAIN)
+    assert "unreadable  wireguard/nodes/db-sin-1\n    empty value: (empty)" in text
+
+
 @pytest.mark.parametrize("colour", [False, True])
 def test_a_hostile_registration_shows_as_harmless_text(colour: bool) -> None:
     """Its key path, region and endpoint included."""

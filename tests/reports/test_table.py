@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from auditor.errors import GapReason
-from auditor.models import Gap, Report, Severity, Verdict
+from auditor.models import Coverage, Gap, Report, Severity, Verdict
 from auditor.reports.interface import Layout
 from auditor.reports.table import render
 from tests.reports import sample
@@ -251,6 +251,49 @@ def test_gaps_are_grouped_by_reason_with_count_names_and_detail() -> None:
     assert "connect-refused  120  worker-sin-0, worker-fra-1" in text
     assert "and 114 more" in text
     assert "connection refused" in text
+
+
+def refused(*details: str) -> str:
+    """The section of gaps of one reason with these details, one node each, on one line."""
+    gaps = [
+        Gap("ssh", GapReason.HOST_KEY, detail, f"node-{number}", "dc1")
+        for number, detail in enumerate(details)
+    ]
+    return " ".join(section(render(sample.report(Verdict.INCONCLUSIVE, (), gaps), PLAIN), "NOT SEEN").split())
+
+
+def test_gaps_that_differ_in_their_details_show_each_of_a_few() -> None:
+    """One of two different host keys shown as an example would hide the other."""
+    text = refused("unknown key A", "unknown key B", "unknown key A")
+    assert "3 node-0, node-1, node-2; unknown key A · unknown key B" in text
+
+
+def test_gaps_with_one_detail_show_it_once() -> None:
+    """And say that it is the same for all."""
+    assert "2 node-0, node-1; each: no such file" in refused("no such file", "no such file")
+
+
+def test_gaps_with_many_details_say_how_many_there_are_and_where_they_stand() -> None:
+    """One is shown; that it is not the only one is said."""
+    text = refused(*(f"198.18.0.{number}: refused" for number in range(4)))
+    assert "; for instance: 198.18.0.0: refused; 4 different details: --format json shows them" in text
+
+
+def test_a_sweep_that_was_cut_short_before_the_registry_was_read_says_so() -> None:
+    """Not that no node is registered: nobody knows."""
+    gap = Gap("sweep", GapReason.CUT_SHORT, "the sweep was cut short before the registry was read")
+    nothing = sample.report(Verdict.INCONCLUSIVE, (), (gap,), registered=0, observed=0, cut_short="deadline")
+    text = render(nothing, PLAIN)
+    assert text.startswith("INCONCLUSIVE  no findings, but the registry was not read")
+    assert "cut-short  the sweep  the sweep was cut short before the registry was read" in text
+
+
+def test_unreadable_registrations_stand_beside_how_many_nodes_were_seen() -> None:
+    """They are no gaps, and yet the reason why it is not all nodes."""
+    report = sample.report(Verdict.FINDINGS, (sample.DRIFT,))
+    text = render(replace(report, coverage=Coverage(11, 7, 4, unreadable=4)), PLAIN)
+    assert text.startswith("FINDINGS  1 finding · 7 of 11 nodes seen, 4 unreadable · no gaps")
+    assert "7 of 11 registered nodes seen, 4 unreadable (63.6%)" in section(text, "COVERAGE")
 
 
 def test_every_reason_of_a_gap_is_named() -> None:

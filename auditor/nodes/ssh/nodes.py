@@ -14,6 +14,7 @@ from auditor.errors import GapReason, ProbeError
 from auditor.models import Observation, Registration, RouteTable
 from auditor.nodes.interface import TableStore
 from auditor.nodes.probe import (
+    VERSION,
     Answer,
     Mode,
     Request,
@@ -111,9 +112,10 @@ class SshNodes:
             hint = ""
             if settings.probe == "installed" and not output.data:
                 hint = "; does authorized_keys force the file that `wgaudit probe-script` prints?"
-            raise ProbeError(
-                error.reason, f"{error.detail} ({output.ended}{': ' + said if said else ''}){hint}"
-            ) from None
+            # A whole answer that tells of an error says all: the probe's own exit code would only confuse.
+            whole = output.data.endswith(f"{VERSION} end\n".encode())
+            how = said if whole else f"{output.ended}{': ' + said if said else ''}"
+            raise ProbeError(error.reason, f"{error.detail}{f' ({how})' if how else ''}{hint}") from None
         if settings.endpoints and answer.endpoints is None:
             raise ProbeError(GapReason.UNREADABLE_OUTPUT, "endpoints were asked for, and none came")
         return answer
