@@ -38,3 +38,42 @@ ADVICE: dict[GapReason, str] = {
     GapReason.CUT_SHORT: "run it again, with a longer --deadline",
     GapReason.INTERNAL: "run `wgaudit --verbose …` and report what it says",
 }
+
+_FITTING: dict[GapReason, tuple[tuple[str, str], ...]] = {
+    GapReason.CONSUL_TLS: (
+        ("no TLS there", "write http:// in consul.url, or give it the agent's HTTPS port"),
+        (
+            "client certificate",
+            "give consul.cert_file and consul.key_file that the agent's verify_incoming accepts",
+        ),
+        (
+            "not trusted",
+            "set consul.ca_file to the CA of the agent, and consul.url to a name in its certificate",
+        ),
+    ),
+    GapReason.CONSUL_HTTP: (
+        ("HTTP request to an HTTPS server", "write https:// in consul.url, and set consul.ca_file"),
+        (
+            "No path to datacenter",
+            "correct the names in consul.datacenters; if they are right, look at the WAN",
+        ),
+        ("redirected to", "set consul.url to the address that it redirects to"),
+        (": 404", "something other than Consul answers at consul.url, or it has a path too many"),
+    ),
+    GapReason.CONSUL_FORBIDDEN: (
+        (
+            "ACL not found",
+            "Consul does not know this token: check consul.token_file, consul.token, CONSUL_HTTP_TOKEN",
+        ),
+        ("/v1/catalog/", "give the token node_prefix read (docs/security.md has the policy)"),
+    ),
+}
+"""What fits better than the reason's own advice, where the detail has these words."""
+
+
+def advice(reason: GapReason, detail: str) -> str:
+    """What to do, in one line, about a gap of this reason that says this."""
+    for words, fitting in _FITTING.get(reason, ()):
+        if words.lower() in detail.lower():
+            return fitting
+    return ADVICE[reason]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from auditor.cli import settings
-from auditor.cli.advice import ADVICE
+from auditor.cli import settings, threads
+from auditor.cli.advice import ADVICE, advice
+from auditor.cli.exposure import exposed
 from auditor.config import Config
 from auditor.errors import ConfigError, GapReason, ProbeError, UsageError
 from auditor.models import Gap, Registration, RegistryReading
@@ -29,6 +29,14 @@ _ON_NODE = {
 }
 
 
+_SILENT = {
+    GapReason.CONSUL_UNREACHABLE,
+    GapReason.CONSUL_TIMEOUT,
+    GapReason.CONSUL_TLS,
+    GapReason.CONSUL_UNREADABLE,  # something else answers in its place
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One part that was tried."""
@@ -39,6 +47,15 @@ class Trial:
     works: bool | None
     """None: could not be tried, because an earlier part does not work."""
     advice: str = ""
+    reason: GapReason | None = None
+    """Why it does not work, where that has a name."""
+    warns: bool = False
+    """It works, but not as it should."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether no Consul answered: then what asks the same server need not be tried."""
+        return self.reason in _SILENT
 
 
 @click.command("doctor")
@@ -51,70 +68,114 @@ def command(config_path: Path | None, node_name: str | None) -> int:
 
     Says for each what it tried, what it got and what to do. Exit code 0 if all of it works, else 1.
     """
-    config, path = settings.read_config(config_path)
+    config, path = settings.read_config(config_path, warn=False)
     trials = [
-        Trial("configuration", str(path or "no file found"), "read" if path else "the defaults apply", True)
+        Trial("configuration", str(path or "no file found"), "read" if path else "the defaults apply", True),
+        *_secrets(config, path),
+        *threads.run(_everything(config, node_name)),
+        _state(config.state.path),
     ]
-    trials += asyncio.run(_everything(config, node_name))
-    trials.append(_state(config.state.path))
     for trial in trials:
-        mark, colour = {True: ("ok  ", "green"), False: ("FAIL", "red"), None: ("-   ", "yellow")}[
-            trial.works
-        ]
-        click.echo(f"{click.style(mark, fg=colour)}  {trial.part}")
-        click.echo(f"      tried  {visible(trial.tried)}")
-        click.echo(f"      got    {visible(trial.got)}")
-        if trial.advice:
-            click.echo(f"      do     {visible(trial.advice)}")
-    broken = [trial.part for trial in trials if not trial.works]
-    click.echo(
-        f"\n{len(broken)} of {len(trials)} parts do not work: {', '.join(broken)}"
-        if broken
-        else "\nAll works."
-    )
-    return 1 if broken else 0
+        _tell(trial)
+    failing = [trial.part for trial in trials if trial.works is False]
+    untried = [trial.part for trial in trials if trial.works is None]
+    click.echo()
+    if failing:
+        click.echo(f"{len(failing)} of {len(trials)} parts {_do(failing)} not work: {', '.join(failing)}")
+    if untried:
+        click.echo(f"{len(untried)} could not be tried because of that: {', '.join(untried)}")
+    if not failing and not untried:
+        click.echo("All works.")
+    return 1 if failing or untried else 0
+
+
+def _do(parts: Sequence[str]) -> str:
+    return "does" if len(parts) == 1 else "do"
+
+
+def _tell(trial: Trial) -> None:
+    mark, colour = {True: ("ok  ", "green"), False: ("FAIL", "red"), None: ("-   ", "yellow")}[trial.works]
+    if trial.warns:
+        mark, colour = "warn", "yellow"
+    click.echo(f"{click.style(mark, fg=colour)}  {trial.part}")
+    click.echo(f"      tried  {visible(trial.tried)}")
+    click.echo(f"      got    {visible(trial.got)}")
+    if trial.advice:
+        click.echo(f"      do     {visible(trial.advice)}")
+
+
+def _secrets(config: Config, path: Path | None) -> Iterator[Trial]:
+    for line in exposed(config, path):
+        got, _, todo = line.rpartition("; ")
+        yield Trial("secrets", "who may read the files", got, True, todo, warns=True)
 
 
 async def _everything(config: Config, node_name: str | None) -> list[Trial]:
-    trials: list[Trial] = []
     try:
         registry = settings.build_registry(config)
     except ConfigError as error:
         return [Trial("Consul", config.consul.url, str(error), False, "correct the configuration")]
-    if config.consul.file is None:
-        from auditor.registry.consul import ConsulRegistry
-
-        consul = ConsulRegistry(config.consul, config.consul.resolved_token(os.environ))
-        leader = await consul.leader()
-        trials.append(_trial("Consul and its leader", config.consul.url, leader, f"leader at {leader}"))
-        listed = await consul.listed()
-        what = "the catalog" if config.consul.layout == "catalog" else f"prefix {config.consul.prefix}"
-        trials.append(_trial("the token may list it", what, listed, f"{listed} entries"))
-    reading = await registry.read()
-    trials += _registrations(reading)
+    trials = await _consul(config) if config.consul.file is None else []
+    if trials and trials[0].silent:
+        # Nothing of Consul answers: whoever asks it again waits again, and is told the same.
+        why = "not tried: Consul does not answer"
+        trials.append(Trial("registrations", "read and parse every one", why, None))
+        reading = RegistryReading()
+    else:
+        reading = await registry.read()
+        trials += _registrations(reading, {trial.reason for trial in trials if trial.works is False})
     trials += await _node(config, reading, node_name)
+    return trials
+
+
+async def _consul(config: Config) -> list[Trial]:
+    """Consul's leader, and what the token may list."""
+    from auditor.registry.consul import ConsulRegistry
+
+    consul = ConsulRegistry(config.consul, config.consul.resolved_token(os.environ))
+    leader = await consul.leader()
+    trials = [_trial("Consul and its leader", config.consul.url, leader, f"leader at {leader}")]
+    catalog = config.consul.layout == "catalog"
+    part = f"{'the catalog' if catalog else 'the prefix'} can be listed"
+    what = "/v1/catalog/nodes" if catalog else config.consul.prefix
+    if trials[0].silent:
+        trials.append(Trial(part, what, "not tried: Consul does not answer", None))
+        return trials
+    listed = await consul.listed()
+    if isinstance(listed, Gap) and listed.reason is trials[0].reason:
+        trials.append(Trial(part, what, f"{listed.reason}, as above", None))
+    else:
+        trials.append(_trial(part, what, listed, f"{listed} entries"))
     return trials
 
 
 def _trial(part: str, tried: str, outcome: object, got: str) -> Trial:
     if isinstance(outcome, Gap):
-        return Trial(part, tried, f"{outcome.reason}: {outcome.detail}", False, ADVICE[outcome.reason])
+        reason, detail = outcome.reason, outcome.detail
+        return Trial(part, tried, f"{reason}: {detail}", False, advice(reason, detail), reason)
     return Trial(part, tried, got, True)
 
 
-def _registrations(reading: RegistryReading) -> Iterator[Trial]:
+def _registrations(reading: RegistryReading, told: Collection[GapReason | None]) -> Iterator[Trial]:
+    """The gaps of the registry that no earlier part has told, and what could be read of it."""
+    for gap in reading.gaps:
+        where = f"datacenter {gap.datacenter}" if gap.datacenter else "the registry"
+        if gap.reason not in told:
+            yield _trial("registry is whole", where, gap, "")
+    part, tried = "registrations", "read and parse every one"
     count = len(reading.registrations)
     total = count + len(reading.invalid)
     got = f"{count} of {total} registrations can be read"
-    advice = ""
     if reading.invalid:
         first = reading.invalid[0]
         got += f"; {first.where}: {first.reason}"
-        advice = "correct these registrations, or consul.fields if all are refused alike"
-    yield Trial("registrations", "read and parse every one", got, bool(count) and not reading.invalid, advice)
-    for gap in reading.gaps:
-        where = f"datacenter {gap.datacenter}" if gap.datacenter else "the registry"
-        yield Trial("registry is whole", where, f"{gap.reason}: {gap.detail}", False, ADVICE[gap.reason])
+        todo = "correct these registrations, or consul.fields if all are refused alike"
+        yield Trial(part, tried, got, False, todo)
+    elif reading.gaps:
+        why = f"{got}, and there may be more" if count else "none was read"
+        yield Trial(part, tried, f"{why}: see above", None)
+    else:
+        yield Trial(part, tried, got, bool(count), "" if count else ADVICE[GapReason.REGISTRY_EMPTY])
 
 
 async def _node(config: Config, reading: RegistryReading, node_name: str | None) -> list[Trial]:
@@ -133,7 +194,7 @@ async def _node(config: Config, reading: RegistryReading, node_name: str | None)
         why = "SSH is not set up"
         return [Trial(ssh, name, str(error), False, "correct the configuration"), Trial(wg, name, why, None)]
     except ProbeError as error:
-        failed = Trial(wg, name, f"{error.reason}: {error.detail}", False, ADVICE[error.reason])
+        failed = Trial(wg, name, f"{error.reason}: {error.detail}", False, advice(error.reason, error.detail))
         if error.reason in _ON_NODE:
             return [Trial(ssh, name, "logged in", True), failed]
         return [
@@ -156,7 +217,7 @@ async def _node(config: Config, reading: RegistryReading, node_name: str | None)
 
 
 def _chosen(reading: RegistryReading, node_name: str | None) -> Registration | None:
-    if node_name is None:
+    if node_name is None or not reading.registrations:
         return next(iter(reading.registrations), None)
     for registration in reading.registrations:
         if node_name in (registration.node.name, str(registration.node)):

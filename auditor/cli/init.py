@@ -121,7 +121,11 @@ def command(ctx: click.Context, /, output: Path, force: bool, yes: bool, **answe
     Asks for what matters most and was not given as an option; with --yes, or where stdin is no
     terminal, it asks nothing. `wgaudit doctor` then tries what it wrote.
     """
-    if output.exists() and not force:
+    try:
+        taken = output.exists()
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror}") from None
+    if taken and not force:
         raise UsageError(f"{output} is there already; --force replaces it")
     if not yes and sys.stdin.isatty():
         for parameter, question in (

@@ -19,6 +19,9 @@ EXIT_INTERRUPTED = 130
 COMMANDS = {
     "sweep": ("auditor.cli.sweep", "Look at the whole fleet once and report."),
     "explain": ("auditor.cli.explain", "Tell the whole story of one address, node or key."),
+    "alerts": ("auditor.cli.alerts", "Test, preview, list and retry what is sent to people."),
+    "silence": ("auditor.cli.silence", "Mute planned findings for a while."),
+    "history": ("auditor.cli.history", "Show past sweeps, and the life of each finding."),
     "demo": ("auditor.cli.demo", "Run a sweep on an embedded fleet with the incident in it."),
     "init": ("auditor.cli.init", "Write a commented configuration file."),
     "doctor": ("auditor.cli.doctor", "Try each part: Consul, registrations, SSH, wg."),
@@ -69,6 +72,7 @@ def cli(verbose: bool) -> None:
     )
     # Its debug log repeats what is said to every host; its warnings come back to us as exceptions.
     logging.getLogger("asyncssh").setLevel(logging.INFO if verbose else logging.ERROR)
+    logging.getLogger("filelock").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.WARNING)
 
@@ -90,9 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         _complain("interrupted")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): nothing is left to tell, and nobody to tell it.
-        sys.stderr.close()
+    except SystemExit:
+        # click's own answer to a reader of stdout that went away; its exit code would be 1, findings.
         return EXIT_INCONCLUSIVE
     except Exception as error:
         logging.getLogger(__name__).debug("internal error", exc_info=True)

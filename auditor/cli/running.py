@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from auditor.cli import threads
 from auditor.errors import ReportError, UsageError
 from auditor.files import write_whole
-from auditor.judge import seen_enough
 from auditor.models import AuditPolicy, Report, Severity, Snapshot
 from auditor.nodes.interface import NodeSource
 from auditor.registry.interface import Registry
@@ -39,16 +41,16 @@ def run_sweep(
             return await sweep(registry, nodes, policy, options, observer, interrupt)
 
     try:
-        return asyncio.run(whole())
+        return threads.run(whole())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 
 
 @contextlib.contextmanager
 def _interrupted_by_signals(interrupt: asyncio.Event) -> Iterator[None]:
-    """The first SIGINT or SIGTERM asks for an early report; the second cancels, so that all is closed properly."""
+    """The first of these signals asks for an early report; the second cancels, so that all is closed properly."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def interrupted() -> None:
         if interrupt.is_set() and task is not None:
@@ -64,23 +66,39 @@ def _interrupted_by_signals(interrupt: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def exit_code(report: Report, fail_on: Severity, minimum_coverage: float) -> int:
+def exit_code(report: Report, fail_on: Severity) -> int:
     """The contract's exit code: 1 findings at or above `fail_on`, 3 not enough seen, 0 clean."""
     if any(finding.severity.at_least(fail_on) for finding in report.standing):
         return EXIT_FINDINGS
-    return EXIT_CLEAN if seen_enough(report.gaps, report.coverage, minimum_coverage) else EXIT_INCONCLUSIVE
+    return EXIT_CLEAN if report.seen_enough else EXIT_INCONCLUSIVE
 
 
 def deliver(text: str, output: Path | None) -> None:
-    """Writes a report to stdout, or whole and owner-only to a file. Raises `ReportError`."""
+    """Writes a report to stdout, or whole and owner-only to a file. Raises `ReportError`.
+
+    A reader that went away (`| head`) is no error: the verdict goes on to stderr and the exit code.
+    """
     if output is None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        _to_stdout(text)
         return
     try:
         write_whole(output, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise ReportError(f"--output: cannot write {output}: {error.strerror}") from None
+
+
+def _to_stdout(text: str) -> None:
+    if sys.stdout is None:
+        raise ReportError("cannot write the report: stdout is closed; --output FILE writes a file")
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more at its end; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise ReportError(f"cannot write the report to stdout: {error.strerror}") from None
 
 
 def check_folders(**files: Path | None) -> None:
@@ -92,18 +110,19 @@ def check_folders(**files: Path | None) -> None:
 
 def summary(report: Report, code: int) -> str:
     """One line for stderr and for a cron mail's subject."""
-    worst: dict[str, int] = {}
-    for finding in report.standing:
-        worst[finding.severity.value] = worst.get(finding.severity.value, 0) + 1
-    counted = ", ".join(
-        f"{worst[severity.value]:,} {severity.value}" for severity in Severity if severity.value in worst
-    )
+    leading = [item for item in report.standing if item.caused_by is None]
+    counts = Counter(item.severity for item in leading)
+    counted = ", ".join(f"{counts[severity]:,} {severity.value}" for severity in Severity if counts[severity])
+    if more := len(report.standing) - len(leading):
+        counted += f"; {more:,} more follow from these"
     cut = f" (cut short: {report.cut_short})" if report.cut_short else ""
+    coverage = report.coverage
+    unreadable = f", {coverage.unreadable:,} unreadable" if coverage.unreadable else ""
     gaps = "1 gap" if len(report.gaps) == 1 else f"{len(report.gaps):,} gaps"
     duration = (report.finished_at - report.started_at).total_seconds()
     return (
-        f"wgaudit: {report.verdict.value}{cut}: {counted or 'no findings'}; {report.coverage.observed:,} of "
-        f"{report.coverage.registered:,} nodes seen, {gaps}, {duration:.1f} s; exit code {code}"
+        f"wgaudit: {report.verdict.value}{cut}: {counted or 'no findings'}; {coverage.observed:,} of "
+        f"{coverage.registered:,} nodes seen{unreadable}, {gaps}, {duration:.1f} s; exit code {code}"
     )
 
 

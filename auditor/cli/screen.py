@@ -18,7 +18,7 @@ PLAIN_WIDTH = 80
 def layout(width: int | None, colour: Colour, limit: int, *, to_file: bool = False) -> Layout:
     """How to lay out a report for stdout, or for a file."""
     stream = sys.stdout
-    terminal = not to_file and stream.isatty()
+    terminal = not to_file and stream is not None and stream.isatty()
     return Layout(
         width=width or (shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns if terminal else PLAIN_WIDTH),
         colour=wants_colour(colour, terminal, os.environ),
@@ -34,5 +34,5 @@ def wants_colour(colour: Colour, terminal: bool, environment: Mapping[str, str])
     return terminal and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
 
 
-def _speaks_unicode(stream: TextIO) -> bool:
-    return (stream.encoding or "ascii").lower().replace("-", "").startswith("utf")
+def _speaks_unicode(stream: TextIO | None) -> bool:
+    return stream is None or (stream.encoding or "ascii").lower().replace("-", "").startswith("utf")

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from auditor.config import Config, find_config, load_config
-from auditor.nodes.interface import NodeSource
-from auditor.registry.interface import Registry
+if TYPE_CHECKING:  # `--help` needs none of these, and pydantic takes as long as all the rest
+    from auditor.config import Config
+    from auditor.nodes.interface import NodeSource
+    from auditor.registry.interface import Registry
 
 log = logging.getLogger(__name__)
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds: finite, which `nan` and `inf` are not although they pass a range."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Reads the number. Fails as a usage error."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return number
+
 
 config_option = click.option(
     "--config",
@@ -27,14 +44,23 @@ replay_option = click.option(
 )
 
 
-def read_config(explicit: Path | None) -> tuple[Config, Path | None]:
-    """The settings and the file they came from; the defaults where there is no file. Raises `ConfigError`."""
+def read_config(explicit: Path | None, *, warn: bool = True) -> tuple[Config, Path | None]:
+    """The settings and the file they came from; the defaults where there is no file. Raises `ConfigError`.
+
+    `warn`: one line on stderr for each file with a secret in it that others may read.
+    """
+    from auditor.cli.exposure import exposed
+    from auditor.config import Config, find_config, load_config
+
     path = find_config(explicit, os.environ, Path.cwd())
     if path is None:
         log.info("no configuration file; using the defaults")
         return Config(), None
     log.info("configuration: %s", path)
-    return load_config(path), path
+    config = load_config(path)
+    for line in exposed(config, path) if warn else ():
+        click.echo(f"wgaudit: {line}", err=True)
+    return config, path
 
 
 def build_registry(config: Config) -> Registry:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import click
 
 from auditor.cli import running, screen, settings
 from auditor.cli.progress import watching
 from auditor.judge import judge
-from auditor.models import Severity, Snapshot
+from auditor.models import Report, Severity, Snapshot
 from auditor.reports.interface import Format
 from auditor.sweep import SweepOptions
 
@@ -36,11 +36,11 @@ FORMATS = ("table", "json")
 )
 @click.option(
     "--deadline",
-    type=click.FloatRange(min=0, min_open=True),
+    type=settings.Seconds(min=0, min_open=True),
     help="Report what was seen after so many seconds.",
 )
 @click.option(
-    "--confirm-after", type=click.FloatRange(min=0), help="Seconds before suspects are looked at once more."
+    "--confirm-after", type=settings.Seconds(min=0), help="Seconds before suspects are looked at once more."
 )
 @click.option("--no-confirm", is_flag=True, help="Look at nobody twice.")
 @click.option("--endpoints", is_flag=True, help="Also ask for peers' endpoints: shows where a ghost lives.")
@@ -58,6 +58,21 @@ FORMATS = ("table", "json")
     "--colour", "--color", type=click.Choice(("auto", "always", "never")), default="auto", show_default=True
 )
 @click.option("--no-progress", is_flag=True, help="No progress on stderr.")
+@click.option("--alert", is_flag=True, help="Tell the configured notifiers what is new, changed and over.")
+@click.option(
+    "--alert-timeout",
+    type=settings.Seconds(min=1),
+    default=60.0,
+    show_default=True,
+    help="Seconds for all deliveries; what is left goes with the next sweep.",
+)
+@click.option(
+    "--lock-wait",
+    type=settings.Seconds(min=0),
+    default=0.0,
+    show_default=True,
+    help="With --alert: seconds to wait for another sweep that holds the state.",
+)
 def command(
     config_path: Path | None,
     format_name: str,
@@ -73,39 +88,80 @@ def command(
     width: int | None,
     colour: str,
     no_progress: bool,
+    alert: bool,
+    alert_timeout: float,
+    lock_wait: float,
 ) -> int:
     """Look at the whole fleet once and report.
 
     The report goes to stdout, everything else to stderr. Exit codes: 0 clean; 1 findings at or above
-    --fail-on; 2 usage or configuration; 3 inconclusive: not enough was seen to say clean.
+    --fail-on; 2 usage or configuration; 3 inconclusive: not enough was seen to say clean; 4 an alert could
+    not be handed over, whatever the verdict.
     """
+    form = _Form(renderer(format_name), width, cast("screen.Colour", colour), limit, output)
     if replay is not None:
-        _refuse_with_replay(record=record, deadline=deadline, confirm_after=confirm_after)
-        snapshot = _replayed(replay)
-    else:
-        # Told now, not after ten minutes of sweeping.
-        running.check_folders(record=record, output=output)
-        config, _ = settings.read_config(config_path)
-        pause = config.sweep.confirm_after if confirm_after is None else confirm_after
-        options = SweepOptions(
-            concurrency=config.ssh.concurrency,
-            deadline=deadline if deadline is not None else config.sweep.deadline,
-            confirm_after=None if no_confirm else pause,
+        _refuse_with_replay(
+            record=record, deadline=deadline, confirm_after=confirm_after, alert=alert or None
         )
+        return _finish(judge(_replayed(replay)), form, Severity(fail_on))
+    # Told now, not after ten minutes of sweeping.
+    running.check_folders(record=record, output=output)
+    config, _ = settings.read_config(config_path)
+    pause = config.sweep.confirm_after if confirm_after is None else confirm_after
+    options = SweepOptions(
+        concurrency=config.ssh.concurrency,
+        deadline=deadline if deadline is not None else config.sweep.deadline,
+        confirm_after=None if no_confirm else pause,
+    )
+
+    def look() -> Report:
         registry = settings.build_registry(config)
         nodes = settings.build_nodes(config, endpoints=endpoints)
         with watching(enabled=not no_progress) as observer:
             snapshot = running.run_sweep(registry, nodes, config.policy(), options, observer)
-    report = judge(snapshot)
-    code = running.exit_code(report, Severity(fail_on), snapshot.policy.minimum_coverage)
-    layout = screen.layout(width, cast("screen.Colour", colour), limit, to_file=output is not None)
-    running.deliver(renderer(format_name)(report, layout), output)
-    if record is not None:
-        from auditor.snapshot import record as keep
+        if record is not None:
+            from auditor.snapshot import record as keep
 
-        keep(snapshot, record)
+            keep(snapshot, record)
+        return judge(snapshot)
+
+    if not alert:
+        return _finish(look(), form, Severity(fail_on))
+    from auditor.cli.alerting import EXIT_NOT_HANDED_OVER, Desk
+
+    with Desk(config, lock_wait=lock_wait, budget=alert_timeout) as desk:
+        report = desk.planned(look())
+        try:
+            _show(report, form)
+        finally:
+            # Whoever cannot read the report, because a disk is full, is told of the incident all the same.
+            desk.tell(report)
+        code = running.exit_code(report, Severity(fail_on)) if desk.handed_over else EXIT_NOT_HANDED_OVER
+        running.say(running.summary(report, code))
+        return code
+
+
+class _Form(NamedTuple):
+    """How the report is shown, and where."""
+
+    render: Format
+    width: int | None
+    colour: screen.Colour
+    limit: int
+    output: Path | None
+
+
+def _finish(report: Report, form: _Form, fail_on: Severity) -> int:
+    """Shows the report and sums it up; the exit code by its verdict."""
+    _show(report, form)
+    code = running.exit_code(report, fail_on)
     running.say(running.summary(report, code))
     return code
+
+
+def _show(report: Report, form: _Form) -> None:
+    layout = screen.layout(form.width, form.colour, form.limit, to_file=form.output is not None)
+    running.deliver(form.render(report, layout), form.output)
 
 
 def renderer(format_name: str) -> Format:

@@ -52,6 +52,60 @@ def test_the_bar_shows_nodes_done_gaps_rate_and_time_left() -> None:
     assert shown[0].endswith("10/s  3 s left")
 
 
+def test_no_time_left_is_promised_while_nobody_answers() -> None:
+    """Nodes that hang may hang until their timeout: the bar says how long nobody has answered."""
+    stream, clock = io.StringIO(), Clock()
+    with TerminalProgress(stream, colour=False, width=80, clock=clock) as progress:
+        progress.phase("nodes")
+        progress.registered(40)
+        for _ in range(38):
+            clock.now += 0.1
+            progress.node_done(True)
+        progress.refresh()
+        assert screen_of(stream.getvalue())[0].endswith("38/40  10/s  0 s left")
+        clock.now += 12
+        progress.refresh()
+        (shown,) = screen_of(stream.getvalue())
+        assert shown.endswith("38/40  no answer for 12 s")
+        progress.node_done(True)
+        progress.refresh()
+        (shown,) = screen_of(stream.getvalue())
+    # The pause counts from then on: 39 nodes took 15.8 seconds.
+    assert shown.endswith("39/40  2/s  0 s left")
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 50, 60])
+def test_the_bar_is_one_line_on_a_narrow_terminal_and_leaves_nothing_behind(width: int) -> None:
+    """What does not fit is left out; a folded line would leave a torn one."""
+    stream, clock = io.StringIO(), Clock()
+    with TerminalProgress(stream, width=width, clock=clock) as progress:
+        for phase in ("nodes", "waiting for a second look", "second look"):
+            progress.phase(phase)
+            progress.registered(12_345)
+            for seen in (True, False, True):
+                clock.now += 0.1
+                progress.node_done(seen)
+                progress.refresh()
+                (shown,) = screen_of(stream.getvalue(), width)
+                assert shown.startswith(phase[:8])
+                assert "3/12345" in shown or "2/12345" in shown or "1/12345" in shown or width < 40
+    assert screen_of(stream.getvalue(), width) == []
+
+
+def test_a_narrow_terminal_keeps_what_matters_most() -> None:
+    """Gaps and time left rather than the bar and the rate."""
+    stream, clock = io.StringIO(), Clock()
+    with TerminalProgress(stream, colour=False, width=40, clock=clock) as progress:
+        progress.phase("second look")
+        progress.registered(400)
+        for number in range(10):
+            clock.now += 0.1
+            progress.node_done(number > 0)
+        progress.refresh()
+        (shown,) = screen_of(stream.getvalue(), 40)
+    assert shown == "second look   10/400  1 gap  39 s left"
+
+
 def test_the_bar_leaves_nothing_behind() -> None:
     """The report's summary must not stand below a dead bar."""
     stream = io.StringIO()

@@ -21,9 +21,9 @@ WARNING = Finding("missing-peer", Severity.WARNING, "edge-sin-1", "It is no peer
 BLIND = Gap("consul", GapReason.CONSUL_FILTERED, "left out what the token may not read")
 
 
-def code(report: Report, fail_on: Severity = Severity.WARNING, minimum: float = 1.0) -> int:
+def code(report: Report, fail_on: Severity = Severity.WARNING) -> int:
     """The exit code of a report."""
-    return running.exit_code(report, fail_on, minimum)
+    return running.exit_code(report, fail_on)
 
 
 def test_clean_is_0() -> None:
@@ -39,35 +39,42 @@ def test_a_finding_below_the_limit_is_0() -> None:
 
 
 def test_a_finding_below_the_limit_does_not_hide_that_too_little_was_seen() -> None:
-    assert code(replace(CLEAN, findings=(WARNING,), gaps=(BLIND,)), Severity.ERROR) == 3
+    assert code(replace(CLEAN, findings=(WARNING,), seen_enough=False), Severity.ERROR) == 3
 
 
 def test_a_finding_that_was_gone_on_the_second_look_does_not_count() -> None:
     assert code(replace(CLEAN, findings=(replace(WARNING, confirmed=False),))) == 0
 
 
-def test_a_finding_outweighs_a_gap() -> None:
-    assert code(replace(CLEAN, findings=(WARNING,), gaps=(BLIND,))) == 1
+def test_a_finding_that_is_agreed_on_does_not_count() -> None:
+    assert code(replace(CLEAN, findings=(replace(WARNING, agreed="shared until 2027-01-01: anycast"),))) == 0
 
 
-def test_any_gap_in_the_registry_is_3() -> None:
-    assert code(replace(CLEAN, gaps=(BLIND,))) == 3
+def test_a_silenced_finding_counts_all_the_same() -> None:
+    """A silence mutes alerts; it does not make the fleet clean."""
+    assert code(replace(CLEAN, findings=(replace(WARNING, silenced="s1"),))) == 1
 
 
-def test_a_node_that_was_not_seen_is_3_unless_the_minimum_allows_it() -> None:
-    lacking = replace(CLEAN, coverage=Coverage(10, 9))
-    assert code(lacking) == 3
-    assert code(lacking, minimum=0.9) == 0
+def test_a_finding_outweighs_that_too_little_was_seen() -> None:
+    assert code(replace(CLEAN, findings=(WARNING,), seen_enough=False)) == 1
 
 
-def test_an_empty_registry_is_never_clean() -> None:
-    assert code(replace(CLEAN, coverage=Coverage(0, 0)), minimum=0.0) == 3
+def test_too_little_seen_is_3() -> None:
+    assert code(replace(CLEAN, seen_enough=False)) == 3
 
 
 def test_the_summary_counts_by_severity_and_says_the_exit_code() -> None:
     report = replace(CLEAN, verdict=Verdict.FINDINGS, findings=(WARNING, WARNING), gaps=(BLIND,))
     assert running.summary(report, 1) == (
         "wgaudit: findings: 2 warning; 9 of 9 nodes seen, 1 gap, 3.2 s; exit code 1"
+    )
+
+
+def test_the_summary_says_how_many_registrations_were_unreadable() -> None:
+    """They are why not all nodes were seen, and stand in no gap."""
+    report = replace(CLEAN, coverage=Coverage(11, 7, unreadable=4))
+    assert "7 of 11 nodes seen, 4 unreadable, no gaps" in running.summary(report, 1).replace(
+        "0 gaps", "no gaps"
     )
 
 

@@ -1,0 +1,72 @@
+"""Which files with secrets in them others on this machine may read: nobody looks, unless they are told."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, SecretStr
+
+from auditor.config import Config
+
+
+def exposed(config: Config, path: Path | None) -> tuple[str, ...]:
+    """One line for each such file, with the command that closes it. Reads modes alone, never contents.
+
+    `path` is the configuration file: it counts only where a secret stands in it. A file that is read by way
+    of its group, because it belongs to somebody else, is as it must be; so is one in a closed folder.
+    """
+    holders: dict[Path, list[str]] = {}
+    for key, file in _secrets(config, ""):
+        holder = file or path
+        if holder is not None:
+            holders.setdefault(holder, []).append(key)
+    return tuple(
+        f"{holder}: {who} may read it (mode {mode:04o}), and it holds {', '.join(keys)}; chmod 600 it"
+        for holder, keys in holders.items()
+        for mode, who in _open_to(holder)
+    )
+
+
+def _secrets(settings: BaseModel, place: str) -> Iterator[tuple[str, Path | None]]:
+    """Dotted key of each secret, and the file that it stands in; None: the configuration file itself."""
+    for field, value in settings:
+        key = f"{place}{field}"
+        if isinstance(value, SecretStr):
+            yield key, None
+        elif isinstance(value, Path) and _holds_a_secret(settings, field):
+            yield key, value
+        elif isinstance(value, BaseModel):
+            yield from _secrets(value, f"{key}.")
+        elif isinstance(value, tuple):
+            for entry in value:
+                if isinstance(entry, BaseModel):
+                    named = getattr(entry, "name", None)
+                    yield from _secrets(entry, f"{key}.{named}." if named else f"{key}.")
+
+
+def _holds_a_secret(settings: BaseModel, field: str) -> bool:
+    secret = field.removesuffix("_file")
+    known = type(settings).model_fields
+    # A key that may also be given as text is a secret; TLS's private key is only ever a file.
+    return field == "key_file" or (secret != field and secret in known)
+
+
+def _open_to(file: Path) -> Iterator[tuple[int, str]]:
+    """The file's mode and who may read it besides its reader; nothing where nobody may, or it is not there."""
+    try:
+        found = file.stat()
+        folders = [folder.stat().st_mode for folder in file.resolve().parents]
+    except OSError:
+        return  # whoever reads it says why it cannot be read
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & stat.S_IROTH and all(folder & stat.S_IXOTH for folder in folders):
+        yield mode, "everybody here"
+    elif (
+        mode & stat.S_IRGRP
+        and found.st_uid == os.geteuid()
+        and all(folder & (stat.S_IXGRP | stat.S_IXOTH) for folder in folders)
+    ):
+        yield mode, "its group"

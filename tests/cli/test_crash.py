@@ -1,0 +1,213 @@
+"""`wgaudit sweep --alert`, killed with SIGKILL at any moment, again and again, while the fleet breaks and is repaired.
+
+Whatever a run was doing: nothing that was found is lost, nothing is told under another name, nothing is
+over before it began, and the next run finds its database and its lock in order.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+from auditor.demo.servers import ServedFleet
+from auditor.state import exclusive
+from tests.cli.command import started
+from tests.cli.conftest import SIGNING_SECRET, to_pagerduty, to_receiver
+from tests.cli.fleet import HEALTHY, PAIR, TRIPLE, Fleet, alert_lines, contested, mark
+from tests.doubles.pagerduty import PagerDutyDouble
+from tests.doubles.receiver import Receiver
+from tests.doubles.server import Call, Reply
+
+KILLS = 100
+"""Of each chain; runs that ended by themselves do not count."""
+SEEDS = (1, 2)
+"""One chain each, at the same time, in folders of their own."""
+ANSWER = 0.03
+"""Seconds that the other side takes to answer, so that runs are also killed while they wait for it."""
+STATES = (
+    HEALTHY,
+    contested(PAIR),
+    contested(TRIPLE),
+    contested(PAIR, TRIPLE),
+    contested(PAIR, TRIPLE) | {"spare-ams-1": PAIR},
+)
+MARKS = {PAIR: mark(PAIR), TRIPLE: mark(TRIPLE)}
+
+Told = tuple[str, tuple[str, ...]]
+"""firing or resolved, and the claimants: what somebody heard of one incident at one time."""
+
+
+class SlowReceiver(Receiver):
+    """Counts all that comes, what comes twice too, by incident and in order."""
+
+    def __init__(self) -> None:
+        super().__init__(secret=SIGNING_SECRET)
+        self.heard: dict[str, list[Told]] = {}
+
+    def answer(self, call: Call) -> Reply:
+        reply = super().answer(call)
+        assert reply.status == 200, reply
+        for item in json.loads(call.body)["notifications"]:
+            incident = item["incident"]
+            told = item["status"], tuple(incident["nodes"])
+            self.heard.setdefault(incident["fingerprint"], []).append(told)
+        time.sleep(ANSWER)
+        return reply
+
+
+class SlowPagerDuty(PagerDutyDouble):
+    """The same for PagerDuty."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: dict[str, list[Told]] = {}
+
+    def answer(self, call: Call) -> Reply:
+        before = len(self.events)
+        reply = super().answer(call)
+        assert reply.status == 202, reply
+        (event,) = self.events[before:]
+        status = {"trigger": "firing", "resolve": "resolved"}[event["event_action"]]
+        nodes = tuple(event["payload"]["custom_details"]["nodes"])
+        self.heard.setdefault(event["dedup_key"], []).append((status, nodes))
+        time.sleep(ANSWER)
+        return reply
+
+
+@dataclass
+class Chain:
+    """One folder, in which run after run is killed."""
+
+    fleet: Fleet
+    doubles: Mapping[str, SlowReceiver | SlowPagerDuty]
+    chance: random.Random
+    state: Mapping[str, str] = field(default_factory=dict)
+    kills: int = 0
+    whole: int = 0
+    """Runs that ended before their time had come."""
+    mid_delivery: int = 0
+    """Kills of runs that had told somebody something."""
+
+    def change(self) -> None:
+        """Breaks or repairs the fleet."""
+        self.state = self.chance.choice(STATES)
+        self.fleet.register(self.state)
+
+    def undisturbed(self) -> None:
+        """A run to its end."""
+        done = self.fleet.sweep()
+        self.ended(done.returncode, done.stderr)
+
+    def disturbed(self, within: float) -> None:
+        """A run that is killed at a moment of its life that chance chooses."""
+        before = self.count()
+        with started("sweep", "--alert", "--no-progress", folder=self.fleet.folder) as process:
+            try:
+                _, stderr = process.communicate(timeout=self.chance.uniform(0, within))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                _, stderr = process.communicate()  # it may have ended by itself just now
+        if process.returncode < 0:
+            self.kills += 1
+            self.mid_delivery += self.count() > before
+        else:
+            self.whole += 1
+            self.ended(process.returncode, stderr)
+
+    def ended(self, code: int, stderr: str) -> None:
+        """What must hold after each run that ended by itself: everybody knows the fleet's state."""
+        assert alert_lines(stderr) == []
+        assert code == (0 if self.state == HEALTHY else 1), stderr
+        for double in self.doubles.values():
+            for address, found in MARKS.items():
+                holders = tuple(sorted(node for node, held in self.state.items() if held == address))
+                heard = double.heard.get(found, [("resolved", ())])
+                assert heard[-1][0] == ("firing" if len(holders) > 1 else "resolved")
+                assert heard[-1][1] == holders or heard[-1][0] == "resolved"
+
+    def count(self) -> int:
+        """How much was told, to all of them."""
+        return sum(len(told) for double in self.doubles.values() for told in double.heard.values())
+
+    def run(self) -> None:
+        """The whole chain, until it is quiet."""
+        self.fleet.register(HEALTHY)
+        began = time.monotonic()
+        assert self.fleet.sweep().returncode == 0
+        # With what a run takes that has two incidents to tell, a pause between them.
+        within = 1.1 * (time.monotonic() - began) + 0.7
+        # Nobody was told anything yet. Making the database is a part of a run's life, too.
+        shutil.rmtree(self.fleet.database.parent)
+        self.change()
+        while self.kills < KILLS:
+            if self.chance.random() < 0.5:
+                self.change()
+            self.disturbed(within)
+        self.undisturbed()
+        count = self.count()
+        self.undisturbed()
+        assert self.count() == count  # quiet: nothing is told twice by those who live
+
+    def check(self) -> None:
+        """What must hold at the end."""
+        with exclusive(self.fleet.database, 0):
+            assert self.fleet.query("PRAGMA quick_check") == [("ok",)]
+            rows = self.fleet.query(
+                "SELECT notifier, fingerprint, state, status, json_extract(body, '$.nodes') "
+                "FROM alerts_notices ORDER BY id"
+            )
+        assert {row[2] for row in rows} == {"accepted"}
+        for name, double in self.doubles.items():
+            # One name for each incident, whatever happened.
+            assert set(double.heard) == set(MARKS.values())
+            for found, heard in double.heard.items():
+                # Who dies before he wrote down the answer tells it once more; that is all that may happen.
+                once = [told for told, _ in groupby(heard)]
+                planned = [(row[3], row[4]) for row in rows if row[:2] == (name, found)]
+                assert [(status, list(nodes)) for status, nodes in once] == [
+                    (status, json_list(nodes)) for status, nodes in planned
+                ]
+                statuses = [status for status, _ in groupby(status for status, _ in once)]
+                assert statuses[::2] == ["firing"] * len(statuses[::2])
+                assert statuses[1::2] == ["resolved"] * len(statuses[1::2])
+                assert len(statuses) > 3  # else this proved little: it came back at least once
+
+
+def json_list(text: str) -> list[str]:
+    """The names in a record of the database."""
+    return list(json.loads(text))
+
+
+def chain(seed: int, folder: Path, served: ServedFleet) -> Chain:
+    """One chain from its beginning to its end."""
+    with SlowReceiver() as receiver, SlowPagerDuty() as pagerduty:
+        # Half of them send each incident by itself.
+        most = 20 if seed % 2 else 1
+        fleet = Fleet(
+            folder, served, notifiers=[to_receiver(receiver, max_per_message=most), to_pagerduty(pagerduty)]
+        )
+        made = Chain(fleet, {"inventory": receiver, "oncall": pagerduty}, random.Random(seed))  # noqa: S311
+        made.run()
+        made.check()
+    return made
+
+
+def test_killed_at_any_moment_it_loses_nothing_and_says_nothing_wrong(
+    tmp_path: Path, served: ServedFleet
+) -> None:
+    """At least 200 kills, spread over the whole of a run's life; it is never skipped."""
+    with ThreadPoolExecutor(len(SEEDS)) as pool:
+        chains = list(pool.map(lambda seed: chain(seed, tmp_path / str(seed), served), SEEDS))
+    kills = sum(made.kills for made in chains)
+    mid_delivery = sum(made.mid_delivery for made in chains)
+    assert kills >= 200
+    # Where moments are chosen so that nobody is ever killed while he tells something, this proves nothing.
+    assert mid_delivery >= 10
