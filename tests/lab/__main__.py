@@ -73,7 +73,10 @@ def _show(case: str, *, keep: bool, sweep: bool) -> int:
 
 
 def _sweep(lab: Lab) -> int:
-    with subprocess.Popen(lab.command("sweep"), env=lab.environment(), cwd=lab.folder) as process:
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(lab.command("sweep"), env=lab.environment(), cwd=lab.folder, text=True)
+
+    with lab.as_planned(start) as process, process:
         while True:
             try:
                 return process.wait()

@@ -31,6 +31,20 @@ def incident() -> Topology:
     return Topology("incident", nodes, contests)
 
 
+def repaired() -> Topology:
+    """The incident's fleet afterwards: nobody on the first address, and of the triple one keeps its own."""
+    moved = {
+        "edge-sin-1": "10.20.0.31",
+        "edge-fra-1": "10.20.0.32",
+        "worker-iad-1": "10.20.0.33",
+        "worker-nrt-1": "10.20.0.34",
+    }
+    before = incident()
+    nodes = tuple(replace(node, address=moved.get(node.label, node.address)) for node in before.nodes)
+    # Under the same name: keys come from it, and these are the same servers.
+    return replace(before, nodes=nodes, contests=())
+
+
 def clean() -> Topology:
     """Six nodes in three regions, nothing wrong with them."""
     return Topology(

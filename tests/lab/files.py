@@ -74,7 +74,7 @@ name_pattern = '{name_pattern}'
 confirm_after = 0.2
 
 [state]
-path = "{folder}/wgaudit.db"
+path = "{state}"
 """
 
 
@@ -130,14 +130,15 @@ def server(topology: Topology, node: Node, folder: Path) -> dict[str, str]:
     }
 
 
-def configuration(topology: Topology, folder: Path, consul_url: str) -> str:
-    """`wgaudit.toml` for this lab."""
+def configuration(topology: Topology, folder: Path, consul_url: str, state: Path | None = None) -> str:
+    """`wgaudit.toml` for this lab. `state`: the state database, if it is not the one in the folder."""
     return _CONFIGURATION.format(
         url=consul_url,
         prefix=PREFIX,
         datacenters=json.dumps(topology.datacenters),
         token=f'token_file = "{folder}/{TOKEN_FILE}"' if topology.readable else "",
         folder=folder,
+        state=state or folder / "wgaudit.db",
         pools=json.dumps(topology.pools),
         name_pattern=NAME_PATTERN,
     )

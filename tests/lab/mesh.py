@@ -268,7 +268,8 @@ class Lab:
                 if sweep.poll() is not None:
                     (folder / files.ARMED).unlink(missing_ok=True)
                     _, stderr = sweep.communicate()
-                    raise LabError(f"the sweep ended ({sweep.returncode}) before it ran wg: {stderr[-2000:]}")
+                    said = (stderr or "")[-2000:]  # none, where it spoke to the terminal itself
+                    raise LabError(f"the sweep ended ({sweep.returncode}) before it ran wg: {said}")
             os.read(reached, 100)
             try:
                 yield
@@ -326,17 +327,24 @@ class Lab:
         return finish(self.start_sweep(*arguments))
 
     def planned_sweep(self, *arguments: str) -> Sweep:
-        """A sweep during which happens what the topology says; Consul is as before afterwards."""
+        """A sweep during which happens what the topology says."""
+        with self.as_planned(lambda: self.start_sweep(*arguments)) as running:
+            return finish(running)
+
+    @contextlib.contextmanager
+    def as_planned(self, start: Callable[[], subprocess.Popen[str]]) -> Iterator[subprocess.Popen[str]]:
+        """Starts a sweep and does to it what the topology says; Consul is as before afterwards."""
         stops_at = self.topology.consul_stops_at
         if stops_at is None:
-            return self.sweep(*arguments)
+            yield start()
+            return
         consul = self.consuls["dc1"]
         self.arm(stops_at)
-        running = self.start_sweep(*arguments)
+        running = start()
         try:
             with self.held(stops_at, running):
                 consul.stop()
-            return finish(running)
+            yield running
         finally:
             consul.restart()
 
