@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
 import sys
+import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
+import jsonschema
 import pytest
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
 
+from alerts.models import NotifyReason
+from alerts.notifiers.webhook import signature
+from alerts.plan import BLIND_CHECK
+from auditor.alert_settings import (
+    AlertmanagerSettings,
+    NotifierSettings,
+    PagerDutySettings,
+    SharedSettings,
+    SlackSettings,
+    WebhookSettings,
+)
 from auditor.checks.interface import Check
 from auditor.checks.registry import CHECKS
-from auditor.cli import running
+from auditor.cli import alerting, running
 from auditor.cli.main import EXIT_USAGE, cli
 from auditor.config import Config, config_keys, parse_config
 from auditor.errors import GapReason
@@ -30,15 +46,18 @@ README = ROOT / "README.md"
 FINDINGS = ROOT / "docs" / "findings.md"
 GAPS = ROOT / "docs" / "gaps.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
+ALERTS = ROOT / "docs" / "alerts.md"
 SECURITY = ROOT / "docs" / "security.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 CHANGELOG = ROOT / "CHANGELOG.md"
-DOCUMENTS = [README, CHANGELOG, *sorted((ROOT / "docs").glob("*.md"))]
+DEPLOY = ROOT / "deploy" / "README.md"
+DOCUMENTS = [README, CHANGELOG, DEPLOY, *sorted((ROOT / "docs").glob("*.md"))]
 
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-# At a line's start, from the environment, or behind the user in a crontab.
-CALL = re.compile(r"(?:^|\.venv/bin/|(?<=\s)wgaudit\s+)(wgaudit [-a-z].*)")
+# At a line's start, from the environment, behind the user in a crontab, or as another user.
+CALL = re.compile(r"(?:^|\.venv/bin/|(?<=\s)wgaudit\s+|(?<=\s)-- )(wgaudit(?:-by-hand)? [-a-z].*)")
 NOT_SET = "not set"
+REQUIRED = "required"
 
 
 class Block(NamedTuple):
@@ -83,10 +102,17 @@ def rows(text: str) -> list[list[str]]:
 # Commands and options
 
 
-def commands() -> dict[str, click.Command]:
-    context = click.Context(cli)
-    found = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
-    return {name: command for name, command in found.items() if command is not None}
+def commands(group: click.Group = cli, path: str = "") -> dict[str, click.Command]:
+    """Each command by its words (`alerts test`), the groups among them."""
+    context = click.Context(group)
+    found = {}
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is not None:
+            found[f"{path}{name}"] = command
+        if isinstance(command, click.Group):
+            found |= commands(command, f"{path}{name} ")
+    return found
 
 
 def options(command: click.Command) -> set[str]:
@@ -134,7 +160,16 @@ def test_each_command_line_in_the_documents_is_one_that_the_program_takes(docume
         return
     known = commands()
     assert words[0] in known, f"{document}: {line}"
-    unknown = {word for word in words[1:] if word.startswith("-")} - options(known[words[0]])
+    name = words.pop(0)
+    command = known[name]
+    allowed = options(command)
+    if isinstance(command, click.Group):
+        # Its own options stand before the subcommand's name.
+        following = [word for word in words if f"{name} {word}" in known]
+        assert following or command.invoke_without_command, f"{document}: {line}: which one?"
+        for word in following[:1]:
+            allowed |= options(known[f"{name} {word}"])
+    unknown = {word for word in words if word.startswith("-")} - allowed
     assert not unknown, f"{document}: {line}"
 
 
@@ -145,6 +180,7 @@ def test_the_exit_codes_in_the_readme_are_those_of_the_program() -> None:
         running.EXIT_FINDINGS: "findings",
         EXIT_USAGE: "usage",
         running.EXIT_INCONCLUSIVE: "inconclusive",
+        alerting.EXIT_NOT_HANDED_OVER: "not handed over",
     }
     assert {int(code) for code in table} == set(meanings)
     assert all(table[str(code)].startswith(meaning) for code, meaning in meanings.items())
@@ -180,7 +216,14 @@ def test_each_check_has_a_section_that_answers_the_same_questions(check: Check) 
 
 
 def test_findings_has_no_section_for_a_check_that_is_not_there() -> None:
-    assert set(sections(FINDINGS)) == {check.ident for check in CHECKS}
+    """Beside the checks stands what alerts tell of the audit itself, for a notification links to it."""
+    assert set(sections(FINDINGS)) == {check.ident for check in CHECKS} | {BLIND_CHECK}
+
+
+def test_the_section_on_blindness_says_what_to_do() -> None:
+    section = sections(FINDINGS)[BLIND_CHECK]
+    questions = ("What it means", "Why it happens", "Check by hand", "What to do", "False alarms")
+    assert [question for question in questions if f"**{question}.**" not in section] == []
 
 
 def screens() -> list[Block]:
@@ -230,25 +273,57 @@ def test_the_report_in_the_readme_is_what_the_demo_prints() -> None:
 
 
 def documented_defaults() -> Mapping[str, str]:
-    """By dotted key, what stands in the column Default."""
+    """By dotted key, what stands in the column Default.
+
+    A key that only one type of notifier has is `notifiers.TYPE.key`.
+    """
     found = {}
     table = ""
     for line in prose(CONFIGURATION).splitlines():
         heading = re.fullmatch(r"#+ (.*)", line)
         if heading:
-            name = re.fullmatch(r"`\[(.+)\]`", heading[1])
-            table = name[1] if name else ""
+            name = re.fullmatch(r"`\[{1,2}([a-z.]+)\]{1,2}`", heading[1])
+            kind = re.fullmatch(r'`type = "([a-z]+)"`', heading[1])
+            table = name[1] if name else f"notifiers.{kind[1]}" if kind else ""
         elif table and line.startswith("| `"):
             key, default, _ = rows(line)[0]
             found[f"{table}.{key.strip('`')}"] = default.strip("`")
     return found
 
 
+def entry_keys() -> dict[str, FieldInfo]:
+    """The keys of tables that may stand several times (`[[notifiers]]`, `[[shared]]`), named as above."""
+    kinds: dict[str, type[NotifierSettings]] = {
+        "slack": SlackSettings,
+        "pagerduty": PagerDutySettings,
+        "alertmanager": AlertmanagerSettings,
+        "webhook": WebhookSettings,
+    }
+    common = NotifierSettings.model_fields
+    found = {f"notifiers.{key}": info for key, info in common.items()}
+    found["notifiers.type"] = SlackSettings.model_fields["type"]
+    for kind, settings in kinds.items():
+        own = {key: info for key, info in settings.model_fields.items() if key not in {*common, "type"}}
+        found |= {f"notifiers.{kind}.{key}": info for key, info in own.items()}
+    return found | {f"shared.{key}": info for key, info in SharedSettings.model_fields.items()}
+
+
+ENTRY_KEYS = entry_keys()
+LISTS = ("notifiers.", "shared.")
+PLAIN_KEYS = [key for key in config_keys() if not key.startswith(LISTS)]
+
+
 def test_every_configuration_key_has_its_row_and_no_other_has() -> None:
-    assert sorted(documented_defaults()) == sorted(config_keys())
+    assert sorted(documented_defaults()) == sorted([*PLAIN_KEYS, *ENTRY_KEYS])
 
 
-@pytest.mark.parametrize("key", config_keys())
+def test_the_keys_of_lists_of_tables_are_all_that_the_configuration_knows() -> None:
+    """A type of notifier that is added must stand in this file's list of them too."""
+    listed = {re.sub(r"^(notifiers)\..*\.", r"\1.", key) for key in ENTRY_KEYS}
+    assert listed == {key for key in config_keys() if key.startswith(LISTS)}
+
+
+@pytest.mark.parametrize("key", PLAIN_KEYS)
 def test_each_documented_default_is_the_codes(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read as TOML and validated like a file; a key without a default says so."""
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
@@ -267,13 +342,63 @@ def test_each_documented_default_is_the_codes(key: str, monkeypatch: pytest.Monk
     assert value == expected
 
 
-def toml_blocks() -> list[Block]:
-    return [block for path in DOCUMENTS for block in blocks(path) if block.language == "toml"]
+@pytest.mark.parametrize("key", ENTRY_KEYS)
+def test_each_documented_default_of_a_list_of_tables_is_the_codes(key: str) -> None:
+    text = documented_defaults()[key]
+    info = ENTRY_KEYS[key]
+    assert (text == REQUIRED) == info.is_required()
+    if info.is_required():
+        return
+    default = info.get_default()
+    assert (text == NOT_SET) == (default is None)
+    if default is not None:
+        documented = tomllib.loads(f"value = {text}")["value"]
+        assert documented == (list(default) if isinstance(default, tuple) else default)
 
 
-@pytest.mark.parametrize("block", toml_blocks(), ids=lambda block: block.document)
+def toml_blocks(*paths: Path) -> list[Block]:
+    return [block for path in paths for block in blocks(path) if block.language == "toml"]
+
+
+@pytest.mark.parametrize("block", toml_blocks(*DOCUMENTS), ids=lambda block: block.document)
 def test_each_configuration_in_the_documents_can_be_read(block: Block) -> None:
     parse_config(tomllib.loads(block.text), block.document)
+
+
+def test_the_webhooks_body_in_the_document_is_one_that_the_schema_allows() -> None:
+    schema = json.loads(read(ROOT / "docs" / "alert-v1.schema.json"))
+    shown = next(block for block in blocks(ALERTS) if block.language == "json")
+    jsonschema.validate(json.loads(shown.text), schema)
+
+
+def shown_check() -> Callable[[bytes, dict[str, str], bytes], bool]:
+    """The receiver's function that docs/alerts.md shows, as it stands there."""
+    shown = next(block for block in blocks(ALERTS) if block.language == "python")
+    names: dict[str, Any] = {}
+    exec(shown.text, names)  # noqa: S102  (our own document)
+    check: Callable[[bytes, dict[str, str], bytes], bool] = names["sent_by_wgaudit"]
+    return check
+
+
+def test_the_check_of_a_signature_in_the_document_takes_what_the_webhook_signs() -> None:
+    body, stamp = b'{"schema": "wgaudit.alert/1"}', str(int(time.time()))
+    signed = {
+        "X-Wgaudit-Timestamp": stamp,
+        "X-Wgaudit-Signature": signature(SecretStr("swordfish"), stamp, body),
+    }
+    check = shown_check()
+    assert check(b"swordfish", signed, body)
+    assert not check(b"swordfish", signed, body + b" ")
+    assert not check(b"starfish", signed, body)
+
+
+def test_the_check_of_a_signature_in_the_document_refuses_an_old_call() -> None:
+    stamp = str(int(time.time()) - 600)
+    signed = {
+        "X-Wgaudit-Timestamp": stamp,
+        "X-Wgaudit-Signature": signature(SecretStr("swordfish"), stamp, b"{}"),
+    }
+    assert not shown_check()(b"swordfish", signed, b"{}")
 
 
 # Security
@@ -292,16 +417,34 @@ def test_the_sudoers_lines_allow_what_the_probe_asks_for_and_nothing_else() -> N
 # Architecture
 
 
-@pytest.mark.parametrize(
-    "room",
-    [
-        path.name + ("/" if path.is_dir() else "")
-        for path in sorted((ROOT / "auditor").iterdir())
+def rooms() -> list[str]:
+    """Modules and packages of both packages; those of `alerts` with its name before them."""
+    return [
+        prefix + path.name + ("/" if path.is_dir() else "")
+        for prefix, package in (("", "auditor"), ("alerts/", "alerts"))
+        for path in sorted((ROOT / package).iterdir())
         if not path.name.startswith("__") and (path.is_dir() or path.suffix == ".py")
-    ],
-)
+    ]
+
+
+@pytest.mark.parametrize("room", rooms())
 def test_each_room_stands_in_the_architecture_document(room: str) -> None:
     assert f"`{room}`" in sections(ARCHITECTURE)["Rooms"]
+
+
+# Alerts
+
+
+def test_each_reason_for_a_notification_has_its_row() -> None:
+    """What a plan can say; a test's own reason is told of where `alerts test` is."""
+    shown = {cells[0].strip("`") for cells in rows(sections(ALERTS)["Who is told what"])[1:]}
+    assert shown == {reason.value for reason in NotifyReason} - {NotifyReason.TEST.value}
+
+
+def test_there_is_an_example_of_each_type_of_notifier() -> None:
+    configured = [parse_config(tomllib.loads(block.text), "docs/alerts.md") for block in toml_blocks(ALERTS)]
+    kinds = {notifier.type for config in configured for notifier in config.notifiers}
+    assert {key.split(".")[1] for key in ENTRY_KEYS if key.count(".") == 2} <= kinds
 
 
 # Links and versions
@@ -334,7 +477,8 @@ def test_each_link_leads_somewhere(path: Path, target: str) -> None:
 
 
 def test_no_two_headings_of_a_document_share_an_anchor() -> None:
-    for path in DOCUMENTS:
+    """But in the changelog, where each version has its Added and Changed, and which nobody links into."""
+    for path in set(DOCUMENTS) - {CHANGELOG}:
         headings = re.findall(r"^#+ (.+)$", prose(path), re.MULTILINE)
         assert len(anchors(path)) == len(headings), path.name
 

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-SOURCES = sorted((ROOT / "auditor").rglob("*.py"))
+SOURCES = sorted([*(ROOT / "auditor").rglob("*.py"), *(ROOT / "alerts").rglob("*.py")])
 SCRIPTS = sorted((ROOT / "auditor").rglob("*.sh"))
 REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
 
