@@ -16,6 +16,10 @@ Group = tuple[Finding, Sequence[Finding]]
 _GUESS = re.compile(r"(?:^|(?<=\s))Probably\b")
 
 
+MOST_ROUTES = 50
+"""Destinations that an incident names; the others, the least busy ones, are one entry that counts them."""
+
+
 def incidents(report: Report) -> tuple[Incident, ...]:
     """The report's findings as incidents, whatever is remembered of earlier ones."""
     return tuple(incident(report, group) for group in groups(report))
@@ -44,14 +48,17 @@ def incident(report: Report, group: Group) -> Incident:
     """The group as it is told: its facts, and how bad the worst of it is."""
     finding, followers = group
     summary, guess = _without_guess(finding.summary)
-    routing = tuple(
+    routing = [
         (
             report.name(pick.node) if pick.node is not None else pick.public_key or "nobody",
             pick.observers,
             tuple(sorted(pick.regions.items())),
         )
         for pick in finding.evidence.routing
-    )
+    ]
+    if len(routing) > MOST_ROUTES:
+        rest = routing[MOST_ROUTES - 1 :]
+        routing[MOST_ROUTES - 1 :] = [(f"{len(rest):,} others", sum(pick[1] for pick in rest), ())]
     return Incident(
         fingerprint=finding.fingerprint,
         check=finding.check,
@@ -62,7 +69,7 @@ def incident(report: Report, group: Group) -> Incident:
         guess=guess,
         nodes=tuple(sorted(report.name(node) for node in finding.nodes)),
         regions=tuple(sorted(finding.regions)),
-        routing=routing,
+        routing=tuple(routing),
         follows=tuple(sorted(Counter(item.check for item in followers).items())),
     )
 

@@ -64,7 +64,7 @@ class Incident:
     def explain(self) -> str:
         """The command that tells its whole story."""
         if self.check == BLIND_CHECK:
-            return "wgaudit doctor"
+            return "wgaudit sweep"
         return f"wgaudit explain {shlex.quote(self.subject.partition(' ')[0])}"
 
     @property

@@ -61,7 +61,8 @@ def plan(report: Report, log: Log, silences: Iterable[Silence], now: datetime, p
         for mark, item in standing.items()
         if (silence := muting(item.incident, silences, now)) is not None
     }
-    told = [_tell(route, log, standing, muted, now) for route in policy.routes]
+    agreed = {item.fingerprint: item.agreed for item in report.findings if item.agreed is not None}
+    told = [_tell(route, log, standing, muted, agreed, now) for route in policy.routes]
     notifications = [item for found, _ in told for item in found]
     closed = [item for _, found in told for item in found]
     return Plan(
@@ -256,7 +257,12 @@ def _blind_standing(why: tuple[str, ...], log: Log, now: datetime) -> Standing:
 
 
 def _tell(
-    route: Route, log: Log, standing: Mapping[str, Standing], muted: Mapping[str, str], now: datetime
+    route: Route,
+    log: Log,
+    standing: Mapping[str, Standing],
+    muted: Mapping[str, str],
+    agreed: Mapping[str, str],
+    now: datetime,
 ) -> tuple[list[Notification], list[tuple[str, str]]]:
     """What one notifier is to be told, and what is over that it need not be told of."""
     told = {mark: entry for (notifier, mark), entry in log.entries.items() if notifier == route.notifier}
@@ -275,6 +281,9 @@ def _tell(
     for mark, entry in over:
         since = log.standing[mark].first_seen if mark in log.standing else entry.incident.since
         over_now = replace(entry.incident, since=since, not_seen_since=None)
+        if mark in agreed:
+            # It still stands; whoever hears that it is over must hear why.
+            over_now = replace(over_now, summary=f"Agreed on, {agreed[mark]}. It was: {over_now.summary}")
         notifications.append(
             Notification(route.notifier, NotifyReason.RESOLVED, Status.RESOLVED, over_now, now)
         )

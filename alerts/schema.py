@@ -1,4 +1,4 @@
-"""The tables of the alerts' part of the state database, version by version, and how they are pruned."""
+"""The tables of the alerts' part of the state database, version by version, and its longer statements."""
 
 from __future__ import annotations
 
@@ -77,3 +77,21 @@ PRUNE: tuple[str, ...] = (
     """,
 )
 """What forgets everything older than `:limit` that no plan needs; `Store.prune` says what stays."""
+
+STALE = """
+    SELECT id FROM alerts_notices AS dead WHERE state = 'dead' AND EXISTS (
+        SELECT 1 FROM alerts_notices AS newer WHERE newer.notifier = dead.notifier
+        AND newer.fingerprint = dead.fingerprint AND newer.id > dead.id AND newer.state <> 'dead'
+    )
+"""
+"""Dead letters that something newer took the place of."""
+
+LAST_BEFORE = """
+    SELECT status FROM alerts_notices WHERE notifier = ? AND fingerprint = ? AND id < ?
+    AND (
+        state IN ('accepted', 'pending')
+        OR (state = 'dead' AND status = 'firing' AND attempts > declined)
+    )
+    ORDER BY id DESC LIMIT 1
+"""
+"""What the other side may have been told last of an incident, before a notification's turn comes."""

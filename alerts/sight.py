@@ -10,6 +10,8 @@ from auditor.models import Gap, NodeId, Report
 SHRINK_MEMORY = timedelta(hours=24)
 """So long, and until blindness was told, a registry is measured against the size that it had before it
 shrank; then the new size is normal."""
+NAMED = 3
+"""Nodes that blindness names before it counts the rest."""
 FEWEST_LOST = 2
 """A registry that lost a single node has not shrunk: fleets of fewer than ten nodes lose a tenth with it."""
 
@@ -75,5 +77,16 @@ def _blindness(report: Report, registry: list[Gap], shrunk: str) -> tuple[str, .
         why.append(shrunk)
     if not report.seen_enough and not why:
         coverage = report.coverage
-        why.append(f"{coverage.observed:,} of {coverage.registered:,} registered nodes were seen")
+        why.append(
+            f"{coverage.observed:,} of {coverage.registered:,} registered nodes were seen{_unseen(report)}"
+        )
     return tuple(why)
+
+
+def _unseen(report: Report) -> str:
+    """Some of the nodes that were not seen, each with the reason; the rest is counted."""
+    unseen = sorted({(gap.node, gap.reason.value) for gap in report.gaps if gap.source == "ssh" and gap.node})
+    if not unseen:
+        return ""
+    more = f" and {len(unseen) - NAMED:,} more" if len(unseen) > NAMED else ""
+    return f"; not {', '.join(f'{node} ({reason})' for node, reason in unseen[:NAMED])}{more}"

@@ -33,9 +33,9 @@ from alerts.records import (
     write_silence,
     write_standing,
 )
+from alerts.schema import LAST_BEFORE, PRUNE, STALE
 from alerts.schema import MIGRATIONS as MIGRATIONS
 from alerts.schema import PART as PART
-from alerts.schema import PRUNE
 from alerts.silences import expired
 from auditor.errors import StateError, UsageError
 from auditor.models import NodeId
@@ -242,6 +242,17 @@ class Store:
             )
         return chosen
 
+    def forget(self, notifier: str) -> int:
+        """Forgets all that was ever to be told to a notifier; how much of it still waited or was refused."""
+        with self._transaction():
+            left = self._connection.execute(
+                "SELECT count(*) FROM alerts_notices WHERE notifier = ? AND state IN ('pending', 'dead')",
+                (notifier,),
+            ).fetchone()[0]
+            self._connection.execute("DELETE FROM alerts_notices WHERE notifier = ?", (notifier,))
+            self._connection.execute("DELETE FROM alerts_waits WHERE notifier = ?", (notifier,))
+        return int(left)
+
     def life(self, fingerprint: str) -> list[Row]:
         """Everything that was ever to be told of one incident, oldest first, to whom and how it went."""
         with self._told():
@@ -315,17 +326,7 @@ class Store:
         return [read_row(row) for row in found.fetchall()]
 
     def _dead(self) -> list[Row]:
-        newer = {
-            row[0]
-            for row in self._connection.execute(
-                """
-                SELECT id FROM alerts_notices AS dead WHERE state = 'dead' AND EXISTS (
-                    SELECT 1 FROM alerts_notices AS newer WHERE newer.notifier = dead.notifier
-                    AND newer.fingerprint = dead.fingerprint AND newer.id > dead.id AND newer.state <> 'dead'
-                )
-                """
-            )
-        }
+        newer = {row[0] for row in self._connection.execute(STALE)}
         return [replace(row, stale=row.id in newer) for row in self._rows("state = 'dead' ORDER BY id", ())]
 
     def _insert(self, notification: Notification, state: State, now: datetime, detail: str) -> int:
@@ -362,17 +363,7 @@ class Store:
 
     def _fires_there(self, notifier: str, mark: str, ident: int) -> bool:
         """Whether the other side may take the incident for firing when this notification's turn comes."""
-        row = self._connection.execute(
-            """
-            SELECT status FROM alerts_notices WHERE notifier = ? AND fingerprint = ? AND id < ?
-            AND (
-                state IN ('accepted', 'pending')
-                OR (state = 'dead' AND status = 'firing' AND attempts > declined)
-            )
-            ORDER BY id DESC LIMIT 1
-            """,
-            (notifier, mark, ident),
-        ).fetchone()
+        row = self._connection.execute(LAST_BEFORE, (notifier, mark, ident)).fetchone()
         return row is not None and row[0] == Status.FIRING
 
     def _count(self, statement: str, rows: Sequence[Row]) -> None:

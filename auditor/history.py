@@ -6,7 +6,7 @@ import json
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -92,16 +92,18 @@ def record(
     *,
     standing: Collection[str],
     resolved: Collection[str],
+    beside: Sequence[Finding] = (),
 ) -> None:
     """Remembers one sweep, in the transaction that the caller has begun. Raises `sqlite3.Error`.
 
     `standing` are the fingerprints of all incidents that stand after it, those that a gap hides included;
     `resolved` those that ended with it. A finding that follows from another ends when it is not there
-    and its cause does not stand any more.
+    and its cause does not stand any more. `beside` stand without being findings of the report: blindness.
     """
     finished = _text(report.finished_at)
     counted = {finding.fingerprint: finding for finding in report.standing}
     severities = Counter(finding.severity for finding in counted.values())
+    counted |= {finding.fingerprint: finding for finding in beside}
     connection.execute(
         "INSERT INTO history_sweeps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (

@@ -54,17 +54,19 @@ class Slack:
     max_per_message: int = 10
     pause: float = 1.0
     """A webhook takes about one message a second."""
+    docs_url: str = ""
+    """Where docs/findings.md can be read; "": the document is only named."""
 
     def payload(self, notifications: Sequence[Notification]) -> bytes:
         """One message with all of them; see `Notifier.payload`."""
         shown = min(len(notifications), BLOCKS)
         for share in _SHARES:
-            blocks = _blocks(notifications, share, shown)
+            blocks = _blocks(notifications, share, shown, self.docs_url)
             if _fits(blocks):
                 break
         while not _fits(blocks):
             shown -= 1
-            blocks = _blocks(notifications, _SHARES[-1], shown)
+            blocks = _blocks(notifications, _SHARES[-1], shown, self.docs_url)
         return _json({"text": _fallback(notifications), "blocks": blocks})
 
     async def send(self, payload: bytes) -> str:
@@ -92,10 +94,12 @@ def _fallback(notifications: Sequence[Notification]) -> str:
     )
 
 
-def _blocks(notifications: Sequence[Notification], share: int, shown: int) -> list[dict[str, object]]:
-    title = wording.plain(f"wgaudit: {wording.counted(notifications)}", HEADER)
+def _blocks(
+    notifications: Sequence[Notification], share: int, shown: int, docs_url: str
+) -> list[dict[str, object]]:
+    title = wording.plain(f"wgaudit: {wording.verdict(notifications)}", HEADER).replace("`", "'")
     blocks: list[dict[str, object]] = [{"type": "header", "text": {"type": "plain_text", "text": title}}]
-    blocks += [_text_block(_section(item, share)) for item in notifications[:shown]]
+    blocks += [_text_block(_section(item, share, docs_url)) for item in notifications[:shown]]
     left = len(notifications) - shown
     if left:
         blocks.append(
@@ -109,7 +113,7 @@ def _text_block(text: str) -> dict[str, object]:
     return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
 
 
-def _section(notification: Notification, limit: int) -> str:
+def _section(notification: Notification, limit: int, docs_url: str) -> str:
     """The incident in at most `limit` characters: what does not fit is left out, and counted."""
     incident = notification.incident
     title = _title(notification)
@@ -121,7 +125,7 @@ def _section(notification: Notification, limit: int) -> str:
         run = ""  # half a command, or a changed one, is worse than none
     text = title
     cut = 0
-    for line in _lines(incident):
+    for line in _lines(notification, docs_url):
         reserve = len(run) + len("\n… and 99 lines that did not fit")
         if len(text) + 1 + len(line) + reserve <= limit:
             text += f"\n{line}"
@@ -142,23 +146,27 @@ def _title(notification: Notification) -> str:
     return f"{mark} *{state}* · {_escaped(incident.check, 40)} {_code(incident.subject, 60)} · {reason}"
 
 
-def _lines(incident: Incident) -> Iterator[str]:
-    """What is known of it, the most telling first."""
-    if incident.since is not None:
-        yield f"*Since*: {wording.moment(incident.since)}"
-    if incident.not_seen_since is not None:
-        yield f"*Not seen since*: {wording.moment(incident.not_seen_since)} (a gap hides whether it still stands)"
-    yield f"*What*: {_escaped(incident.summary, 700)}"
+def _lines(notification: Notification, docs_url: str) -> Iterator[str]:
+    """What is known of it, the most telling first; of what is over, how it was."""
+    incident = notification.incident
+    over = notification.status is Status.RESOLVED
+    yield f"*{'What it was' if over else 'What'}*: {_escaped(incident.summary, 700)}"
     if incident.nodes:
         yield f"*Nodes* ({len(incident.nodes):,}): {wording.listed(incident.nodes, 500, show=_code)}"
+    if incident.since is not None:
+        until = f", over {wording.moment(notification.at)}" if over and notification.at else ""
+        yield f"*First seen*: {wording.moment(incident.since)}{until}"
+    if incident.not_seen_since is not None:
+        yield f"*Not seen since*: {wording.moment(incident.not_seen_since)} (a gap hides whether it still stands)"
+    if not over:
+        yield from _routed(incident)
     if incident.regions:
         yield f"*Regions*: {wording.listed(incident.regions, 200, show=_code)}"
-    yield from _routed(incident)
     if incident.guess:
         yield f"*Probable cause* (a guess): {_escaped(incident.guess, 300)}"
     if incident.follows:
         yield f"*Follows from it*: {_escaped(wording.follows(incident, 200), 240)}"
-    yield f"*Documentation*: {_escaped(incident.docs, 120)}"
+    yield f"*Documentation*: {_escaped(f'{docs_url}#{incident.check}' if docs_url else incident.docs, 400)}"
 
 
 def _routed(incident: Incident) -> Iterator[str]:

@@ -118,10 +118,14 @@ class Webhook:
     max_per_message: int = 20
     clock: Callable[[], float] = time.time
     pause: float = 0.0
+    docs_url: str = ""
+    """Where docs/findings.md can be read; "": the document is only named."""
 
     def payload(self, notifications: Sequence[Notification]) -> bytes:
         """The message; see `Notifier.payload`. The same notifications give the same bytes."""
-        message = MessageV1(schema=SCHEMA, notifications=[_notification(item) for item in notifications])
+        message = MessageV1(
+            schema=SCHEMA, notifications=[_notification(item, self.docs_url) for item in notifications]
+        )
         return message.model_dump_json(by_alias=True).encode()
 
     async def send(self, payload: bytes) -> str:
@@ -149,18 +153,18 @@ def signature(secret: SecretStr, timestamp: str, body: bytes) -> str:
     return f"v1={hmac.new(key, timestamp.encode() + b'.' + body, hashlib.sha256).hexdigest()}"
 
 
-def _notification(item: Notification) -> NotificationV1:
+def _notification(item: Notification, docs_url: str) -> NotificationV1:
     return NotificationV1(
         test=item.reason is NotifyReason.TEST,
         reason=item.reason.value,
         status="firing" if item.status is Status.FIRING else "resolved",
         at=item.at,
         headline=wording.headline(item, TEXT),
-        incident=_incident(item.incident),
+        incident=_incident(item.incident, docs_url),
     )
 
 
-def _incident(incident: Incident) -> IncidentV1:
+def _incident(incident: Incident, docs_url: str) -> IncidentV1:
     busiest = sorted(incident.routing, key=lambda pick: (-pick[1], pick[0]))
     return IncidentV1(
         fingerprint=incident.fingerprint,
@@ -186,7 +190,7 @@ def _incident(incident: Incident) -> IncidentV1:
         since=incident.since,
         not_seen_since=incident.not_seen_since,
         explain=wording.plain(incident.explain, TEXT),
-        docs=wording.plain(incident.docs, TEXT),
+        docs=wording.plain(f"{docs_url}#{incident.check}" if docs_url else incident.docs, TEXT),
     )
 
 

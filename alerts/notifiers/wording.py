@@ -85,6 +85,27 @@ def counted(notifications: Sequence[Notification]) -> str:
     return f"{TEST_MARK}: {counts}" if any(map(is_test, notifications)) else counts
 
 
+def verdict(notifications: Sequence[Notification]) -> str:
+    """`critical: duplicate-address 10.0.0.1 and 3 more firing, 1 resolved`: the worst first, for a header."""
+    if any(map(is_test, notifications)):
+        return counted(notifications)
+    firing = sorted(
+        (item.incident for item in notifications if item.status is Status.FIRING),
+        key=lambda incident: incident.severity.rank,
+    )
+    resolved = [item.incident for item in notifications if item.status is Status.RESOLVED]
+    parts = []
+    if firing:
+        more = f" and {len(firing) - 1} more firing" if len(firing) > 1 else ""
+        parts.append(f"{firing[0].severity.value}: {name(firing[0].check)} {name(firing[0].subject)}{more}")
+    if resolved and firing:
+        parts.append(f"{len(resolved)} resolved")
+    elif resolved:
+        more = f" and {len(resolved) - 1} more" if len(resolved) > 1 else ""
+        parts.append(f"resolved: {name(resolved[0].check)} {name(resolved[0].subject)}{more}")
+    return ", ".join(parts)
+
+
 def headline(notification: Notification, limit: int) -> str:
     """`duplicate-address 10.0.0.1: <summary>` in one line; marked where it is only a test or over."""
     incident = notification.incident

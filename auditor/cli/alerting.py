@@ -17,7 +17,7 @@ from alerts.notifiers.interface import Notifier
 from alerts.notifiers.pagerduty import PagerDuty
 from alerts.notifiers.slack import Slack
 from alerts.notifiers.webhook import Webhook
-from alerts.plan import plan
+from alerts.plan import BLIND, plan
 from alerts.store import MIGRATIONS as ALERT_MIGRATIONS
 from alerts.store import Store
 from auditor import history
@@ -26,7 +26,7 @@ from auditor.checks.registry import BY_IDENT
 from auditor.cli import running, threads
 from auditor.config import Config
 from auditor.errors import ConfigError, StateError
-from auditor.models import Report
+from auditor.models import Finding, Report
 from auditor.state import exclusive, open_state, transaction
 
 EXIT_NOT_HANDED_OVER = 4
@@ -53,11 +53,13 @@ def _notifier(settings: AnyNotifier, docs_url: str) -> Notifier:
     url = settings.resolved_url(os.environ)
     name, timeout, most = settings.name, settings.timeout, settings.max_per_message
     if isinstance(settings, SlackSettings):
-        return Slack(name=name, url=url, timeout=timeout, max_per_message=most)
+        return Slack(name=name, url=url, timeout=timeout, max_per_message=most, docs_url=docs_url)
     if isinstance(settings, AlertmanagerSettings):
         return Alertmanager(name=name, url=url, timeout=timeout, max_per_message=most, docs_url=docs_url)
     secret = settings.resolved_secret(os.environ)
-    return Webhook(name=name, url=url, secret=secret, timeout=timeout, max_per_message=most)
+    return Webhook(
+        name=name, url=url, secret=secret, timeout=timeout, max_per_message=most, docs_url=docs_url
+    )
 
 
 def build_policy(config: Config) -> Policy:
@@ -119,6 +121,8 @@ class Desk:
         except BaseException:
             self._stack.close()
             raise
+        if not self._notifiers:
+            running.say("wgaudit: alerts: no [[notifiers]] in the configuration: nobody is told")
         self._beat(Beat.START)
         return self
 
@@ -153,9 +157,12 @@ class Desk:
         if self._state is None or self._plan is None:
             return
         try:
-            self._tell(report, self._plan, *self._state)
+            with running.ended_by_signals():
+                self._tell(report, self._plan, *self._state)
         except StateError as error:
             self._unusable(error)
+        except KeyboardInterrupt:
+            self._failed("interrupted; what is left goes with the next sweep")
 
     def _tell(self, report: Report, made: Plan, connection: sqlite3.Connection, store: Store) -> None:
         now = _now()
@@ -167,6 +174,7 @@ class Desk:
                 self._sweep,
                 standing=frozenset(made.standing),
                 resolved=frozenset(made.resolved),
+                beside=_blindness(made),
             )
             store.keep(made, self._sweep, now)
         self._judge(threads.run(deliver(store, self._notifiers, budget=self._budget)), store)
@@ -198,6 +206,14 @@ class Desk:
         if complaint and complaint != self._complaint:
             running.say(f"wgaudit: {complaint}")
         self._complaint = complaint
+
+
+def _blindness(made: Plan) -> tuple[Finding, ...]:
+    """The one incident that is no finding of a report, in the form that the history keeps."""
+    if (standing := made.standing.get(BLIND)) is None:
+        return ()
+    told = standing.incident
+    return (Finding(told.check, told.severity, told.subject, told.summary, identity="sweep"),)
 
 
 def _now() -> datetime:

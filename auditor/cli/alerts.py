@@ -103,7 +103,7 @@ def preview(config_path: Path | None, replay: Path, name: str | None) -> int:
         for batch in _batches(mine, notifier.max_per_message):
             reasons = ", ".join(sorted({item.reason.value for item in batch}))
             running.say(f"# {notifier_name}: {len(batch)} in one message ({reasons})")
-            click.echo(json.dumps(json.loads(notifier.payload(batch)), indent=2))
+            click.echo(json.dumps(json.loads(notifier.payload(batch)), indent=2, ensure_ascii=False))
         if not mine:
             running.say(f"# {notifier_name}: nothing to tell")
     return 0
@@ -168,6 +168,20 @@ def retry(config_path: Path | None, ids: tuple[int, ...], alert_timeout: float, 
     if not receipts:
         click.echo("nothing to send")
     return 0 if all(receipt.accepted for receipt in receipts) else EXIT_NOT_HANDED_OVER
+
+
+@command.command("forget")
+@settings.config_option
+@click.argument("name")
+def forget(config_path: Path | None, name: str) -> int:
+    """Forget a notifier that was taken out of the configuration, with all that waits for it."""
+    config, _ = settings.read_config(config_path)
+    if name in {notifier.name for notifier in config.notifiers}:
+        raise UsageError(f"alerts forget: {name} is configured; take it out of the configuration first")
+    with opened_store(config) as (_, store):
+        left = store.forget(name)
+    click.echo(f"{name} is forgotten; {left} that waited for it or had been refused went with it")
+    return 0
 
 
 def _chosen(config: Config, name: str | None) -> tuple[Notifier, ...]:

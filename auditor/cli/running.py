@@ -66,6 +66,21 @@ def _interrupted_by_signals(interrupt: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise KeyboardInterrupt here, as SIGINT does: what was begun is closed and told."""
+
+    def interrupted(number: int, frame: object) -> None:  # noqa: ARG001  (the signature of a handler)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupted) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def exit_code(report: Report, fail_on: Severity) -> int:
     """The contract's exit code: 1 findings at or above `fail_on`, 3 not enough seen, 0 clean."""
     if any(finding.severity.at_least(fail_on) for finding in report.standing):

@@ -90,7 +90,13 @@ def test_blindness_says_what_could_not_be_seen() -> None:
     )
     assert (told.incident.severity, told.incident.since) == (Severity.ERROR, watch.now)
     (told,) = Watch(replace(TWO, blind_after=1)).sweep(report(unseen="ab")).notifications
-    assert "8 of 10 registered nodes were seen" in told.incident.summary
+    assert (
+        "8 of 10 registered nodes were seen; not a (connect-refused), b (connect-refused)."
+        in told.incident.summary
+    )
+    (told,) = Watch(replace(TWO, blind_after=1)).sweep(report(unseen="abcde")).notifications
+    assert "c (connect-refused) and 2 more." in told.incident.summary
+    assert told.incident.explain == "wgaudit sweep"
 
 
 def test_another_reason_for_blindness_is_not_told_anew() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from alerts.models import Log
+from alerts.models import Log, NotifyReason
 from alerts.plan import plan
 from auditor.errors import GapReason
 from auditor.judge import judge
@@ -333,3 +333,14 @@ def test_a_mesh_whose_registry_is_not_read_says_nothing_of_the_incident() -> Non
     blind = judge(replace(empty, gaps=(Gap("consul", GapReason.CONSUL_UNREACHABLE, "refused"),)))
     made = plan(blind, fed_back(log, made, NOW), (), NOW + MINUTE, ONE_ROUTE)
     assert made.notifications == ()
+
+
+def test_what_is_over_because_it_was_agreed_on_says_so() -> None:
+    """Nobody must take it for repaired: both still hold the address."""
+    watch = Watch()
+    watch.sweep(report(PAIR))
+    (told,) = watch.sweep(report(replace(PAIR, agreed="shared until 2027-01-01: anycast"))).notifications
+    assert told.reason is NotifyReason.RESOLVED
+    assert told.incident.summary.startswith(
+        "Agreed on, shared until 2027-01-01: anycast. It was: Two hold it."
+    )

@@ -88,6 +88,13 @@ class Double:
                 raise AssertionError(f"{len(self.taken)} calls in {within} s, not {count}")
             return list(self.taken)
 
+    def wait_for_call(self, within: float = 20.0) -> Call:
+        """The first call of all, as soon as it came, whatever it will be answered."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: bool(self.calls), within):
+                raise AssertionError(f"no call in {within} s")
+            return self.calls[0]
+
     def __enter__(self) -> Self:
         double = self
 

@@ -38,11 +38,13 @@ def section(message: dict[str, Any], number: int = 1) -> str:
     return str(message["blocks"][number]["text"]["text"])
 
 
-async def test_the_header_counts_what_fires_and_what_is_over(workspace: SlackDouble) -> None:
+async def test_the_header_names_the_worst_and_counts_the_rest(workspace: SlackDouble) -> None:
     """The verdict, at a glance."""
     other = replace(PAIR, subject="10.0.0.2", fingerprint="f2")
     message = await told(workspace, firing(), firing(other), resolved(replace(PAIR, fingerprint="f3")))
-    assert section(message, 0) == "wgaudit: 2 firing, 1 resolved"
+    assert (
+        section(message, 0) == "wgaudit: critical: duplicate-address 10.0.0.1 and 1 more firing, 1 resolved"
+    )
     assert len(message["blocks"]) == 4
 
 
@@ -52,14 +54,14 @@ async def test_a_section_tells_the_whole_incident(workspace: SlackDouble) -> Non
     lines = section(await told(workspace, firing(incident))).splitlines()
     assert lines == [
         "🔴 *critical* · duplicate-address `10.0.0.1` · new",
-        "*Since*: 2026-03-01 02:59 UTC",
-        "*Not seen since*: 2026-03-01 03:04 UTC (a gap hides whether it still stands)",
         "*What*: 10.0.0.1 is held by edge-fra-1 and edge-sin-1.",
         "*Nodes* (2): `edge-fra-1`, `edge-sin-1`",
-        "*Regions*: `fra`, `sin`",
+        "*First seen*: 2026-03-01 02:59 UTC",
+        "*Not seen since*: 2026-03-01 03:04 UTC (a gap hides whether it still stands)",
         "*Routed* to `edge-sin-1` ▇▇▇▇▇▇▇▇▇▇ 6 observers (ams 1, sin 5)",
         "*Routed* to `nobody` ▇▇▇ 2 observers (region unknown 2)",
         "*Routed* to `edge-fra-1` ▇▇ 1 observer (ams 1)",
+        "*Regions*: `fra`, `sin`",
         f"*Probable cause* (a guess): {PAIR.guess}",
         "*Follows from it*: displaced-allowed-ips ×3, split-routing",
         "*Documentation*: docs/findings.md#duplicate-address",
@@ -89,6 +91,22 @@ async def test_what_is_over_is_green_and_says_so(workspace: SlackDouble) -> None
     message = await told(workspace, resolved())
     assert section(message).startswith("🟢 *RESOLVED* · duplicate-address `10.0.0.1`")
     assert "resolved: duplicate-address 10.0.0.1" in message["text"]
+    assert section(message, 0) == "wgaudit: resolved: duplicate-address 10.0.0.1"
+
+
+async def test_what_is_over_is_told_as_it_was(workspace: SlackDouble) -> None:
+    """Nobody must read in the present tense who is routed where."""
+    lines = section(await told(workspace, replace(resolved(), at=SINCE + timedelta(hours=2)))).splitlines()
+    assert "*First seen*: 2026-03-01 02:59 UTC, over 2026-03-01 04:59 UTC" in lines
+    assert any(line.startswith("*What it was*: ") for line in lines)
+    assert not any("Routed" in line for line in lines)
+
+
+async def test_a_link_to_the_documentation_goes_where_the_settings_say(workspace: SlackDouble) -> None:
+    """The project has no address of its own that a browser could open."""
+    slack = Slack("team", SecretStr(workspace.webhook), docs_url="https://docs.example.net/findings")
+    await slack.send(slack.payload([firing()]))
+    assert "https://docs.example.net/findings#duplicate-address" in section(workspace.messages[-1])
 
 
 @pytest.mark.parametrize("status", Status)
@@ -118,7 +136,7 @@ async def test_a_nodes_name_pings_nobody_and_breaks_out_of_nothing(workspace: Sl
         line.partition(":")[0].partition("*")[2].partition("*")[0] for line in section(message).split("\n")
     ]
     assert set(labels) <= {
-        "critical", "Since", "What", "Nodes", "Regions", "Routed", "Probable cause", "Follows from it",
+        "critical", "First seen", "What", "Nodes", "Regions", "Routed", "Probable cause", "Follows from it",
         "Documentation", "",
     }  # fmt: skip
     assert "`good`" in section(message)
@@ -152,7 +170,7 @@ async def test_forty_long_incidents_are_all_in_one_message(workspace: SlackDoubl
 async def test_incidents_beyond_the_block_limit_are_counted(workspace: SlackDouble) -> None:
     """Fifty blocks, whatever is asked for."""
     message = await told(workspace, *[firing(replace(PAIR, fingerprint=str(number))) for number in range(90)])
-    assert section(message, 0) == "wgaudit: 90 firing"
+    assert section(message, 0) == "wgaudit: critical: duplicate-address 10.0.0.1 and 89 more firing"
     shown = len(message["blocks"]) - 2
     assert section(message, -1).startswith(f"… and {90 - shown} more that did not fit")
 
