@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from auditor.errors import GapReason, ProbeError
-from auditor.models import NodeId, Observation, Registration, RegistryReading, RouteTable
+from auditor.models import NodeId, Observation, Registration, RegistryReading, RouteTable, Snapshot
 from auditor.nodes.interface import TableStore
-from tests.fleets import Mesh
+from auditor.sweep import SweepOptions, sweep
+from tests.fleets import Mesh, trio
 
 
 def reading(mesh: Mesh) -> RegistryReading:
@@ -110,3 +111,24 @@ class Watcher:
 def nodes_named(names: Iterable[str], dc: str = "dc1") -> set[NodeId]:
     """Names as nodes of one datacenter."""
     return {NodeId(dc, name) for name in names}
+
+
+NO_SECOND = SweepOptions(concurrency=4, confirm_after=None)
+
+
+async def look(
+    registry: MemoryRegistry | Mesh,
+    nodes: MemoryNodes | Mesh,
+    options: SweepOptions = NO_SECOND,
+    watcher: Watcher | None = None,
+    interrupt: asyncio.Event | None = None,
+) -> Snapshot:
+    """A sweep that must leave no task behind."""
+    if isinstance(registry, Mesh):
+        registry = MemoryRegistry(reading(registry))
+    if isinstance(nodes, Mesh):
+        nodes = MemoryNodes(nodes)
+    before = asyncio.all_tasks()
+    snapshot = await sweep(registry, nodes, trio().policy, options, watcher, interrupt)
+    assert asyncio.all_tasks() == before
+    return snapshot

@@ -7,32 +7,13 @@ from dataclasses import replace
 
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.models import Gap, Registration, RegistryReading, Snapshot, Verdict
-from auditor.sweep import SweepOptions, sweep
-from tests.fakes import MemoryNodes, MemoryRegistry, Watcher, nodes_named, reading
+from auditor.models import Gap, Registration, RegistryReading, Verdict
+from auditor.sweep import SweepOptions
+from tests.fakes import NO_SECOND, MemoryNodes, MemoryRegistry, Watcher, look, nodes_named, reading
 from tests.fleets import Mesh, contested, healthy, idents, key_of, names, of, prefixes, trio
 
-NO_SECOND = SweepOptions(concurrency=4, confirm_after=None)
 AT_ONCE = SweepOptions(concurrency=4, confirm_after=0.0)
 DOWN = Gap("consul", GapReason.CONSUL_UNREACHABLE, "planted")
-
-
-async def look(
-    registry: MemoryRegistry | Mesh,
-    nodes: MemoryNodes | Mesh,
-    options: SweepOptions = NO_SECOND,
-    watcher: Watcher | None = None,
-    interrupt: asyncio.Event | None = None,
-) -> Snapshot:
-    """A sweep that must leave no task behind."""
-    if isinstance(registry, Mesh):
-        registry = MemoryRegistry(reading(registry))
-    if isinstance(nodes, Mesh):
-        nodes = MemoryNodes(nodes)
-    before = asyncio.all_tasks()
-    snapshot = await sweep(registry, nodes, trio().policy, options, watcher, interrupt)
-    assert asyncio.all_tasks() == before
-    return snapshot
 
 
 # -- what it gathers

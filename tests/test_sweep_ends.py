@@ -9,30 +9,10 @@ import pytest
 
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.models import Registration, Snapshot, Verdict
+from auditor.models import Registration, Verdict
 from auditor.sweep import SweepOptions, sweep
-from tests.fakes import MemoryNodes, MemoryRegistry, Watcher, reading
-from tests.fleets import Mesh, contested, names, trio
-
-NO_SECOND = SweepOptions(concurrency=4, confirm_after=None)
-
-
-async def look(
-    registry: MemoryRegistry | Mesh,
-    nodes: MemoryNodes | Mesh,
-    options: SweepOptions = NO_SECOND,
-    watcher: Watcher | None = None,
-    interrupt: asyncio.Event | None = None,
-) -> Snapshot:
-    """A sweep that must leave no task behind."""
-    if isinstance(registry, Mesh):
-        registry = MemoryRegistry(reading(registry))
-    if isinstance(nodes, Mesh):
-        nodes = MemoryNodes(nodes)
-    before = asyncio.all_tasks()
-    snapshot = await sweep(registry, nodes, trio().policy, options, watcher, interrupt)
-    assert asyncio.all_tasks() == before
-    return snapshot
+from tests.fakes import NO_SECOND, MemoryNodes, MemoryRegistry, Watcher, look, reading
+from tests.fleets import contested, names, trio
 
 
 async def test_an_interrupt_keeps_what_was_seen_and_names_what_was_not() -> None:
