@@ -166,11 +166,13 @@ def test_a_sweep_without_alert_tells_nobody_and_remembers_nothing(
     assert not fleet.database.parent.exists()
 
 
-def test_alerts_without_a_notifier_are_only_remembered(make_fleet: Make) -> None:
+def test_alerts_without_a_notifier_are_only_remembered_and_that_is_said(make_fleet: Make) -> None:
     fleet = make_fleet()
     done = fleet.sweep()
     assert done.returncode == 1
-    assert alert_lines(done.stderr) == []
+    assert alert_lines(done.stderr) == [
+        "wgaudit: alerts: no [[notifiers]] in the configuration: nobody is told"
+    ]
     assert PAIR in fleet.run("history").stdout
 
 
