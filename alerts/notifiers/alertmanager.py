@@ -79,7 +79,7 @@ class Alertmanager:
 
     def _annotations(self, notification: Notification) -> dict[str, str]:
         incident = notification.incident
-        docs = f"{self.docs_url}#{incident.check}" if self.docs_url else incident.docs
+        docs = wording.documentation(incident, self.docs_url)
         annotations = {
             "summary": wording.headline(notification, 300),
             "description": " ".join(part for part in (incident.summary, incident.guess) if part),

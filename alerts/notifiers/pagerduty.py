@@ -89,7 +89,10 @@ class PagerDuty:
         }
         if self.docs_url:
             event["links"] = [
-                {"href": f"{self.docs_url}#{incident.check}", "text": f"What {incident.check} means"}
+                {
+                    "href": wording.documentation(incident, self.docs_url),
+                    "text": f"What {incident.check} means",
+                }
             ]
         return event
 

@@ -166,7 +166,7 @@ def _lines(notification: Notification, docs_url: str) -> Iterator[str]:
         yield f"*Probable cause* (a guess): {_escaped(incident.guess, 300)}"
     if incident.follows:
         yield f"*Follows from it*: {_escaped(wording.follows(incident, 200), 240)}"
-    yield f"*Documentation*: {_escaped(f'{docs_url}#{incident.check}' if docs_url else incident.docs, 400)}"
+    yield f"*Documentation*: {_escaped(wording.documentation(incident, docs_url), 400)}"
 
 
 def _routed(incident: Incident) -> Iterator[str]:

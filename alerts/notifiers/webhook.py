@@ -190,7 +190,7 @@ def _incident(incident: Incident, docs_url: str) -> IncidentV1:
         since=incident.since,
         not_seen_since=incident.not_seen_since,
         explain=wording.plain(incident.explain, TEXT),
-        docs=wording.plain(f"{docs_url}#{incident.check}" if docs_url else incident.docs, TEXT),
+        docs=wording.plain(wording.documentation(incident, docs_url), TEXT),
     )
 
 

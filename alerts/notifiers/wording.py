@@ -70,6 +70,11 @@ def timestamp(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def documentation(incident: Incident, docs_url: str) -> str:
+    """Where the finding is explained: a link, if it is known where a browser can read docs/findings.md."""
+    return f"{docs_url}#{incident.check}" if docs_url else incident.docs
+
+
 def is_test(notification: Notification) -> bool:
     """Whether somebody only tries the way."""
     return notification.reason is NotifyReason.TEST
