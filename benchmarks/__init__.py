@@ -1,0 +1,1 @@
+"""What wgaudit costs, measured against what people would use instead and against its own smaller self."""
