@@ -49,6 +49,16 @@ def parse_prefix(text: str) -> Prefix:
     Refused with a reason (`InvalidValue`): leading zeros, host bits, zones, IPv4-mapped IPv6, lengths
     that do not fit. Never guesses: `10.0.0.1/8` is an error, not `10.0.0.0/8`.
     """
+    host = text.removesuffix("/32")
+    if "/" in host or ":" in host:
+        return _any_prefix(text)
+    try:  # a single IPv4 address, as nearly all are: worth a shorter way
+        return Prefix(f"{socket.inet_ntoa(socket.inet_pton(socket.AF_INET, host))}/32")
+    except (OSError, ValueError):
+        return _any_prefix(text)  # it has the words for what is wrong
+
+
+def _any_prefix(text: str) -> Prefix:
     if len(text) > _LONGEST_ADDRESS:
         raise InvalidValue(f"not an address: {len(text)} characters")
     address, slash, length_text = text.partition("/")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
-from ipaddress import IPv4Network, IPv6Network, ip_address
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.addresses import (
     InvalidValue,
+    Network,
     Prefix,
     is_host,
     network,
@@ -103,6 +105,70 @@ def test_any_text_is_read_or_refused_and_nothing_else(text: str) -> None:
         except InvalidValue:
             continue
         assert read(value) == value
+
+
+@st.composite
+def near(draw: st.DrawFn, texts: st.SearchStrategy[str], characters: str) -> str:
+    """One of the texts, or one with a character or two put in, changed or taken out."""
+    text = draw(texts)
+    for _ in range(draw(st.integers(0, 2))):
+        place = draw(st.integers(0, len(text)))
+        text = text[:place] + draw(st.sampled_from(["", *characters])) + text[place + draw(st.booleans()) :]
+    return text
+
+
+spelled_addresses = st.one_of(
+    st.ip_addresses().map(str),
+    st.builds("{}/{}".format, st.ip_addresses(), st.sampled_from([0, 8, 24, 31, 32, 33, 64, 128, 129])),
+    st.builds("10.0.0.0/{}".format, st.integers(0, 40)),
+    st.text("0123456789./:af", max_size=20),
+)
+
+
+def as_the_standard_library_reads(text: str) -> Network | None:
+    """Its network, or None; what it takes and we refuse for a reason of our own is None too."""
+    _, slash, length = text.partition("/")
+    if "%" in text or (slash and not re.fullmatch("0|[1-9][0-9]{0,2}", length)):
+        return None
+    try:
+        found = ip_network(text)
+    except ValueError:
+        return None
+    mapped = found.version == 6 and found.network_address.ipv4_mapped is not None
+    return None if mapped else found
+
+
+@settings(max_examples=500)
+@given(near(spelled_addresses, "0123456789./:af% \n\x00٣"))
+def test_an_address_is_read_as_the_standard_library_reads_it(text: str) -> None:
+    """Whichever of our ways it takes: the short one for single IPv4 addresses, or the long one."""
+    expected = as_the_standard_library_reads(text)
+    try:
+        prefix = parse_prefix(text)
+    except InvalidValue:
+        assert expected is None
+        return
+    assert network(prefix) == expected
+    assert parse_prefix(prefix) == prefix
+    if isinstance(expected, IPv4Network):
+        assert prefix == str(expected)
+
+
+@settings(max_examples=300)
+@given(near(st.binary(min_size=31, max_size=33).map(base64.b64encode).map(bytes.decode), "AB+/=-_ \né"))
+def test_a_key_is_read_where_its_base64_is_that_of_32_bytes(text: str) -> None:
+    """Against the standard library: 32 bytes, and the very text that they would be written as."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError:
+        raw = b""
+    expected = len(raw) == 32 and base64.b64encode(raw).decode() == text
+    try:
+        assert parse_public_key(text) == text
+    except InvalidValue:
+        assert not expected
+    else:
+        assert expected
 
 
 @given(st.binary(min_size=32, max_size=32))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from binascii import a2b_base64
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic_core import from_json
 
 from auditor.errors import GapReason, RegistryError
 from auditor.registry.records import CatalogNode, KvItem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 EXCERPT = 120
 """Characters of an error's body that a gap shows."""
@@ -101,6 +104,37 @@ def kv_items(answer: object, prefix: str, asked: str) -> list[KvItem]:
             )
         items.append(KvItem(key, value, _number(row.get("CreateIndex")), _number(row.get("ModifyIndex"))))
     return items
+
+
+def quick_kv_items(body: bytes, prefix: str) -> Iterator[KvItem] | None:
+    """The same from the answer as it came, base64 and all, for less CPU and memory; None if anything is odd.
+
+    None does not say what is odd: the library's decoder and `kv_items` have the words for that. All rows are
+    checked before the first is given; each is let go as the next is taken.
+    """
+    try:
+        rows = from_json(body, cache_strings="keys")
+        if not isinstance(rows, list):
+            return None
+        for row in rows:
+            if not (
+                type(row["Key"]) is str
+                and row["Key"].startswith(prefix)
+                and type(row["CreateIndex"]) is type(row["ModifyIndex"]) is int
+            ):
+                return None
+            if row["Value"] is not None:
+                row["Value"] = a2b_base64(row["Value"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return _drained(rows)
+
+
+def _drained(rows: list[dict[str, Any]]) -> Iterator[KvItem]:
+    rows.reverse()
+    while rows:
+        row = rows.pop()
+        yield KvItem(row["Key"], row["Value"], row["CreateIndex"], row["ModifyIndex"])
 
 
 def catalog_nodes(answer: object, asked: str) -> list[CatalogNode]:

@@ -16,7 +16,8 @@ import http.client
 import socket
 import ssl
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 import consul.base
@@ -25,16 +26,26 @@ import urllib3.exceptions
 
 from auditor.errors import ConfigError, GapReason, RegistryError
 from auditor.models import Gap, RegistryReading
-from auditor.registry.answers import catalog_nodes, excerpt, filtered, kv_items, objection, rows
-from auditor.registry.records import MAX_TEXT, read_catalog, read_kv
+from auditor.registry.answers import (
+    catalog_nodes,
+    excerpt,
+    filtered,
+    kv_items,
+    objection,
+    quick_kv_items,
+    rows,
+)
+from auditor.registry.records import MAX_TEXT, KvItem, read_catalog, read_kv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import requests
     from pydantic import SecretStr
 
     from auditor.config import ConsulSettings
+
+T = TypeVar("T")
 
 MAX_ANSWER = 256 * 1024 * 1024
 """Bytes of one answer: some 500,000 registrations. More is a gap."""
@@ -133,8 +144,7 @@ class ConsulRegistry:
                 reading = read_catalog(datacenter, nodes, settings.fields)
                 nothing = f"none of {len(nodes)} nodes has the meta keys of a mesh node; check consul.fields"
             else:
-                answer = client.kv.get(settings.prefix, recurse=True)[1]
-                items = kv_items(answer, settings.prefix, client.asked)
+                items = client.kv_items(settings.prefix)
                 reading = read_kv(settings.layout, datacenter, settings.prefix, items, settings.fields)
                 nothing = "the prefix is there, but no registration under it"
         gaps = []
@@ -172,10 +182,39 @@ class _Client(consul.base.Consul):  # type: ignore[misc]  # the library has no t
     def __exit__(self, *_: object) -> None:
         self.http.session.close()
 
+    def kv_items(self, prefix: str) -> Iterable[KvItem]:
+        """All keys under the prefix. Raises `RegistryError`.
+
+        Asks as the library's `kv.get(prefix, recurse=True)` does. Its decoder is asked only where ours, which
+        takes less CPU, finds anything odd.
+        """
+        in_the_librarys_way = consul.base.CB.json(decode="Value", map=lambda found: found or None)
+
+        def items(response: _Response) -> Iterable[KvItem]:
+            found = quick_kv_items(response.content, prefix)
+            return kv_items(in_the_librarys_way(response), prefix, self.asked) if found is None else found
+
+        params = [("recurse", "1"), ("dc", self.dc), (self.consistency, "1")]
+        return self.http.get(items, f"/v1/kv/{prefix}", [pair for pair in params if pair[1]])
+
     @property
     def asked(self) -> str:
         """What was asked last, for a person."""
         return f"{self.http.asked} in {self.dc}" if self.dc else self.http.asked
+
+
+@dataclass(frozen=True, slots=True)
+class _Response:
+    """An answer as the library's callbacks know it."""
+
+    code: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def body(self) -> str:
+        """The content as text, made for those who ask: it may be large. Raises `UnicodeDecodeError`."""
+        return self.content.decode()
 
 
 class _Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no types
@@ -193,12 +232,12 @@ class _Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no 
 
     def get(
         self,
-        callback: Callable[[Any], Any],
+        callback: Callable[[_Response], T],
         path: str,
         params: Sequence[tuple[str, object]] | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Any:
-        """Called by the library's endpoints. Raises `RegistryError`."""
+    ) -> T:
+        """Called by the library's endpoints too. Raises `RegistryError`."""
         self.asked = f"{self.base_uri}{path}"
         sent = {**(headers or {}), "Accept-Encoding": "identity"}
         if self._token is not None:
@@ -223,7 +262,7 @@ class _Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no 
             raise problem
         self.filtered = filtered(response.headers)
         try:
-            return callback(consul.base.Response(response.status_code, response.headers, body.decode(), body))
+            return callback(_Response(response.status_code, response.headers, body))
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             # What the library's decoding raises for a body that is not what the endpoint promises.
             detail = f"{self.asked}: the answer is not the JSON that it should be ({type(error).__name__})"

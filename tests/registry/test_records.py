@@ -338,3 +338,23 @@ def test_the_order_of_a_folders_keys_does_not_matter(order: list[str]) -> None:
     assert read_kv("kv-fields", "", PREFIX, items, FIELDS) == read_kv(
         "kv-fields", "", PREFIX, expected, FIELDS
     )
+
+
+@given(st.text(' {}[]",:0ab\\\n\ufeff', max_size=24))
+def test_what_is_no_json_is_refused_in_the_words_of_the_standard_library(text: str) -> None:
+    """Whichever way its decoder is called."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        expected = f"not JSON: {error.msg.removesuffix(' at')} at character {error.pos}"
+    else:
+        return
+    parsed = parse(text.encode())
+    assert isinstance(parsed, InvalidRegistration)
+    assert parsed.reason in (expected, "empty value") or "stands twice" in parsed.reason
+
+
+@given(st.text(" \t\r\n", max_size=3), st.text(" \t\r\n", max_size=3))
+def test_blanks_around_a_record_do_not_matter(before: str, after: str) -> None:
+    value = record("x", region="sin", rack="r7")
+    assert good(before.encode() + value + after.encode()) == good(value)
