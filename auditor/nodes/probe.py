@@ -30,6 +30,7 @@ MAX_ADDRESSES = 1024
 MAX_DETAIL = 200
 MAX_REGION = 100
 
+_INLINE = "exec /bin/sh -s -- "
 _BEGIN = f"\n{VERSION} begin\n".encode()
 _END = f"{VERSION} end\n".encode()
 _TABLE = b"table\n"
@@ -48,7 +49,7 @@ _TABLE_TEXT = re.compile(
     rb"|[0-9a-f]{0,4}:[0-9a-f:]{1,38}(?:\.[0-9.]{5,11})?/[0-9]{1,3}|\(none\))\n)*+"
 )
 _OTHER_PREFIX = re.compile(rb"\t([0-9.]+/(?!32\n)[0-9]+|[0-9a-f]*:[0-9a-f:.]*/[0-9]+)\n")
-_NONE_AND_MORE = re.compile(rb"^(.{44}\t)\(none\)\n\1", re.MULTILINE)
+_NONE = re.compile(rb"\t\(none\)\n")
 _ENDPOINT = re.compile(
     r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-f:.]{2,45}(?:%[A-Za-z0-9_=+.\-]{1,15})?\]):[0-9]{1,5}"
 )
@@ -84,11 +85,14 @@ class Answer:
 def inline_request(
     mode: Mode, *, device: str, sudo: bool = False, endpoints: bool = False, region_command: str = ""
 ) -> Request:
-    """The probe travelling along: over standard input, so never in a process list and never quoted twice."""
-    command = (
-        f"exec /bin/sh -s -- {VERSION} {mode} device={device} sudo={_yes(sudo)} endpoints={_yes(endpoints)}"
-    )
-    return Request(command, (_head(region_command=region_command) + _body()).encode())
+    """The probe travelling along: over standard input, so never in a process list and never quoted twice.
+
+    Only the parts that are asked for travel. The command's last words are for `read_request` and for people.
+    """
+    wanted = {"sudo": "yes" * sudo, "endpoints": "yes" * endpoints, "region_command": region_command}
+    wanted = {name: value for name, value in wanted.items() if value}
+    script = _head(device=device, mode=mode, **wanted) + _sent(frozenset({mode, *wanted}))
+    return Request(_INLINE + installed_request(mode, endpoints=endpoints).command, script.encode())
 
 
 def installed_request(mode: Mode, *, endpoints: bool = False) -> Request:
@@ -101,7 +105,7 @@ def probe_script(device: str, sudo: bool, region_command: str) -> str:
 
     Device, sudo and region command are fixed in it; who connects can choose the mode and nothing else.
     """
-    head = _head(installed="yes", device=device, sudo=_yes(sudo), region_command=region_command)
+    head = _head(installed="yes", device=device, sudo="yes" * sudo, region_command=region_command)
     return f"#!/bin/sh\n{head}{_body()}"
 
 
@@ -110,18 +114,12 @@ def read_request(command: str) -> tuple[Mode, bool]:
 
     For servers that answer without a shell, such as the demo's.
     """
-    words = command.removeprefix("exec /bin/sh -s -- ").split(" ")
-    if len(words) >= 2 and words[0] == VERSION:
-        endpoints = any(word in ("endpoints", "endpoints=yes") for word in words[2:])
-        if words[1] == "digest":
-            return "digest", endpoints
-        if words[1] == "text":
-            return "text", endpoints
+    words = command.removeprefix(_INLINE)
+    for mode in ("digest", "text"):
+        for endpoints in (False, True):
+            if words == installed_request(mode, endpoints=endpoints).command:
+                return mode, endpoints
     raise ValueError("not a request of the probe")
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
 
 
 def _head(**variables: str) -> str:
@@ -130,6 +128,24 @@ def _head(**variables: str) -> str:
         if "\0" in value:
             raise ConfigError(f"{name}: a NUL character cannot be part of a command")
         lines.append(f"{name}={shlex.quote(value)}\n")
+    return "".join(lines)
+
+
+@lru_cache(maxsize=16)
+def _sent(parts: frozenset[str]) -> str:
+    """`probe.sh` as it travels: whole lines are left out, the others only lose their indentation.
+
+    Left out are comments, empty lines, and from `# only NAME:` to `# end NAME` each part not in `parts`.
+    """
+    lines, left_out = [], ""
+    for line in map(str.lstrip, _body().splitlines()):
+        if left_out:
+            left_out = "" if line == f"# end {left_out}" else left_out
+        elif line.startswith("# only "):
+            name = line.removeprefix("# only ").removesuffix(":")
+            left_out = "" if name in parts else name
+        elif line and not line.startswith("#"):
+            lines.append(f"{line}\n")
     return "".join(lines)
 
 
@@ -320,11 +336,11 @@ def _checked_table(text: bytes, device: Device) -> RouteTable:
     lines = text.splitlines()
     if not all(map(operator.lt, lines, lines[1:])):
         _unreadable("the table is not sorted, or has a line twice", "")
-    if _NONE_AND_MORE.search(text) is not None:
-        _unreadable("the table has a key with both (none) and a prefix", "")
-    own = {line.encode() for line in _own_lines(device)}
-    key = device.public_key.encode() + b"\t"
-    if {line for line in lines if line.startswith(key)} != own:
+    for none in _NONE.finditer(text):  # it sorts before any prefix
+        if text.startswith(text[none.start() - 44 : none.start() + 1], none.end()):
+            _unreadable("the table has a key with both (none) and a prefix", "")
+    own = sorted(f"{line}\n".encode() for line in _own_lines(device))
+    if text.count(f"{device.public_key}\t".encode()) != len(own) or b"".join(own) not in text:
         _unreadable("the table's own lines are not the device's addresses", "")
     return RouteTable(text)
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import re
+import shlex
+from importlib import resources
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +18,7 @@ from auditor.errors import ConfigError, GapReason, ProbeError
 from auditor.models import Device, RouteTable
 from auditor.nodes.probe import (
     Answer,
+    Mode,
     canonical_table,
     format_answer,
     format_failure,
@@ -284,9 +289,86 @@ def test_another_command_is_no_request(command: str) -> None:
 
 
 def test_the_command_line_holds_nothing_that_a_login_shell_would_change() -> None:
-    """Whatever shell root has (fish, csh …): words, and the region command is not among them."""
+    """Whatever shell root has (fish, csh …): words, and neither device nor region command is among them."""
     request = inline_request("text", device="wg0", sudo=True, region_command="cat '/etc/region'; $(x) `y`")
-    assert request.command == "exec /bin/sh -s -- wgaudit-probe/1 text device=wg0 sudo=yes endpoints=no"
+    assert request.command == "exec /bin/sh -s -- wgaudit-probe/1 text"
+    request = inline_request("digest", device="wg0", endpoints=True)
+    assert request.command == "exec /bin/sh -s -- wgaudit-probe/1 digest endpoints"
+
+
+SCRIPT = (resources.files("auditor.nodes") / "probe.sh").read_text(encoding="utf-8")
+PARTS = {
+    "digest": "send_digest",
+    "text": "send_text",
+    "sudo": "sudo -n",
+    "endpoints": "show endpoints",
+    "region_command": "sh -c",
+    "installed": "SSH_ORIGINAL_COMMAND",
+}
+WANTED = st.fixed_dictionaries(
+    {
+        "sudo": st.booleans(),
+        "endpoints": st.booleans(),
+        "region_command": st.sampled_from(["", "cat /etc/region", "echo '\n# no comment'\n  echo x"]),
+    }
+)
+
+
+def sent(mode: Mode, wanted: dict[str, Any]) -> str:
+    return inline_request(mode, device="wg0", **wanted).stdin.decode()
+
+
+@given(st.sampled_from(["digest", "text"]), WANTED)
+def test_what_travels_are_lines_of_the_script_in_their_order(mode: Mode, wanted: dict[str, Any]) -> None:
+    """Whoever has read the script has read what runs: lines are left out and unindented, none is changed."""
+    text = sent(mode, wanted)
+    yes = {name: "yes" for name in ("sudo", "endpoints") if wanted[name]}
+    command = {"region_command": wanted["region_command"]} if wanted["region_command"] else {}
+    settings = {"device": "wg0", "mode": mode, **yes, **command}
+    head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items())
+    assert text.startswith(head)
+    lines = iter([line.lstrip() for line in SCRIPT.splitlines()])
+    assert all(line in lines for line in text.removeprefix(head).splitlines())
+
+
+@given(st.sampled_from(["digest", "text"]), WANTED)
+def test_no_comment_and_no_empty_line_travels(mode: Mode, wanted: dict[str, Any]) -> None:
+    lines = sent(mode, wanted | {"region_command": ""}).splitlines()
+    assert not [line for line in lines if not line.strip() or line.startswith(("#", " ", "\t"))]
+
+
+@given(st.sampled_from(["digest", "text"]), WANTED)
+def test_of_the_scripts_parts_only_those_travel_that_were_asked_for(
+    mode: Mode, wanted: dict[str, Any]
+) -> None:
+    text = sent(mode, wanted)
+    asked = {mode} | {name for name, value in wanted.items() if value}
+    assert {name for name, sign in PARTS.items() if sign in text} == asked
+
+
+def test_each_part_of_the_script_is_known_and_ends() -> None:
+    """A mark with a slip of the pen would take the rest of the script away."""
+    open_parts: list[str] = []
+    for mark, name in re.findall(r"(?m)^ *# (only|end) (\S+)$", SCRIPT):
+        if mark == "only":
+            open_parts.append(name.removesuffix(":"))
+            assert open_parts[-1] in PARTS
+        else:
+            assert open_parts.pop() == name
+    assert not open_parts
+
+
+def test_the_installed_script_keeps_every_line_and_comment() -> None:
+    assert probe_script("wg0", True, "").endswith(SCRIPT)
+
+
+def test_a_healthy_node_costs_a_hundredth_of_its_table_in_bytes() -> None:
+    """5,000 peers: what goes there and what comes back, against the lines that a naive audit would fetch."""
+    peers = "".join(f"{key(n)}\t10.16.{n >> 8}.{n & 255}/32\n" for n in range(2, 5001))
+    table = canonical_table(DEVICE, peers)
+    request = inline_request("digest", device="wg0")
+    answer = format_answer(Answer(DEVICE, table.digest))
+    assert len(request.command) + len(request.stdin) + len(answer) <= len(table.text) / 100
 
 
 def test_a_nul_character_in_the_region_command_is_refused() -> None:

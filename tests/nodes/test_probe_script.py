@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditor.errors import GapReason, ProbeError
-from auditor.nodes.probe import Answer, Mode, canonical_table, inline_request, parse_answer, probe_script
+from auditor.nodes.probe import (
+    Answer,
+    Mode,
+    canonical_table,
+    format_answer,
+    inline_request,
+    parse_answer,
+    probe_script,
+)
 from tests.nodes.stubs import StubNode, key
 
 _SHELLS = [
@@ -132,6 +141,29 @@ def test_own_addresses_are_read_without_link_local_ones_and_without_lengths(
     assert answered.table == canonical_table(answered.device, node.allowed_ips)
 
 
+def test_a_word_of_ip_among_its_lines_is_an_error(node: StubNode, shell: list[str]) -> None:
+    """It says so when the addresses changed while it read them, and exits with 0: the list may be too short."""
+    node.listing(
+        "5: wg0    inet 10.0.0.1/8 scope global wg0\\       valid_lft forever\n"
+        "Dump was interrupted and may be inconsistent.\n"
+    )
+    error = refused(node, shell=shell)
+    assert error.reason is GapReason.UNREADABLE_OUTPUT
+    assert "may be inconsistent" in error.detail
+
+
+def test_what_stands_for_file_names_in_the_words_of_ip_is_not_expanded(node: StubNode) -> None:
+    node.listing("5: *    inet 10.0.0.1/8 scope global wg0\\       valid_lft forever\n")
+    assert answer(node).device.addresses == ("10.0.0.1/32",)
+
+
+def test_the_answer_of_a_healthy_node_has_no_byte_more_than_it_needs(
+    node: StubNode, shell: list[str]
+) -> None:
+    whole = output(node, shell=shell).stdout
+    assert whole == format_answer(parse_answer(whole, "wg0"))
+
+
 def test_a_device_without_an_address_stands_in_the_table_with_none(node: StubNode) -> None:
     node.listing("")
     answered = answer(node, "text")
@@ -217,10 +249,21 @@ def test_a_missing_right_says_what_to_set(node: StubNode) -> None:
     assert "ssh.sudo" in error.detail
 
 
-def test_no_wg_is_told(node: StubNode) -> None:
+@pytest.mark.parametrize(
+    ("program", "sudo", "reason"),
+    [
+        ("wg", False, GapReason.NO_WG),
+        ("sudo", True, GapReason.SUDO),
+        ("ip", False, GapReason.UNREADABLE_OUTPUT),
+    ],
+)
+def test_a_program_that_is_missing_is_told(
+    node: StubNode, shell: list[str], program: str, sudo: bool, reason: GapReason
+) -> None:
     with pytest.raises(ProbeError) as caught:
-        parse_answer(output_without(node, {"wg"}), "wg0")
-    assert caught.value.reason is GapReason.NO_WG
+        parse_answer(output_without(node, {program}, shell=shell, sudo=sudo), "wg0")
+    assert caught.value.reason is reason
+    assert caught.value.detail.startswith(f"{program} ")
 
 
 def test_wg_that_cannot_be_run_is_no_wg(node: StubNode) -> None:
@@ -280,16 +323,27 @@ def test_a_node_without_any_hash_program_says_that_it_cannot_digest(node: StubNo
     assert "wg show wg0 allowed-ips" not in node.calls
 
 
-def output_without(node: StubNode, programs: set[str]) -> bytes:
+PROGRAMS = ("awk", "cat", "env", "openssl", "perl", "sh", "sha256sum", "shasum", "sort")
+
+
+def output_without(
+    node: StubNode, programs: set[str], *, shell: list[str] | None = None, sudo: bool = False
+) -> bytes:
     """What a shell prints that does not find these programs, wherever on the machine they are."""
-    request = inline_request("digest", device="wg0")
-    hidden = "".join(f"{program}) return 1 ;; " for program in sorted(programs))
-    head = f'command() {{ case $2 in {hidden} esac; type "$2"; }}\n'
+    folder = node.folder / "all"
+    folder.mkdir()
+    for name in set(PROGRAMS) - programs:
+        if found := shutil.which(name):
+            (folder / name).symlink_to(found)
+    for name in {"wg", "ip"} - programs:
+        (folder / name).symlink_to(node.folder / name)
+    request = inline_request("digest", device="wg0", sudo=sudo)
+    script, paths = re.subn(rb"(?m)^PATH=.*$", f"PATH={folder}".encode(), request.stdin)
+    assert paths == 1
     return subprocess.run(
-        ["/bin/sh", *request.command.removeprefix("exec /bin/sh ").split()],
-        input=head.encode() + request.stdin,
+        [*(shell or ["/bin/sh"]), *request.command.removeprefix("exec /bin/sh ").split()],
+        input=script,
         capture_output=True,
-        env={"PATH": node.path},
         timeout=30,
         check=False,
     ).stdout
@@ -353,11 +407,52 @@ def test_a_script_cut_short_on_its_way_does_nothing(node: StubNode) -> None:
 
 
 def installed(
-    node: StubNode, command: str | None, *, region_command: str = ""
+    node: StubNode,
+    command: str | None,
+    *,
+    shell: list[str] | None = None,
+    sudo: bool = False,
+    region_command: str = "",
 ) -> subprocess.CompletedProcess[bytes]:
-    file = node.script("wgaudit-probe", probe_script("wg0", False, region_command))
+    file = node.script("wgaudit-probe", probe_script("wg0", sudo, region_command))
     environment = {"PATH": node.path} | ({} if command is None else {"SSH_ORIGINAL_COMMAND": command})
-    return subprocess.run([str(file), "text"], capture_output=True, env=environment, timeout=30, check=False)
+    return subprocess.run(
+        [*(shell or []), str(file), "text"], capture_output=True, env=environment, timeout=30, check=False
+    )
+
+
+DENIED = "echo 'Unable to access interface: Operation not permitted' >&2; exit 1"
+STATES = {
+    "healthy": {},
+    "without rights": {"wg": DENIED},
+    "failing half-way": {
+        "wg": 'if [ "$3" = public-key ]; then exec cat {folder}/$3; fi; head -n 1 {folder}/$3; exit 3'
+    },
+    "warning": {"wg": "cat {folder}/$3; echo Warning: odd >&2"},
+    "without a device": {"ip": "echo 'Device \"wg0\" does not exist.' >&2; exit 1"},
+    "without a sort": {"sort": "cat >/dev/null; exit 2"},
+    "without an awk": {"awk": "cat >/dev/null; exit 2"},
+    "without a hash": {"sha256sum": "cat >/dev/null; exit 2"},
+}
+
+
+@pytest.mark.parametrize("mode", ["digest", "text"])
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("sudo", [False, True])
+def test_the_installed_script_and_what_travels_of_it_answer_the_same(
+    node: StubNode, shell: list[str], mode: Mode, state: str, sudo: bool
+) -> None:
+    """Byte by byte, with and without what can be asked for: no part is missed where it was left out."""
+    node.script("sudo", '#!/bin/sh\nshift\nexec "$@"\n')
+    for program, body in STATES[state].items():
+        node.script(program, f"#!/bin/sh\n{body.replace('{folder}', str(node.folder))}\n")
+    for endpoints, region_command in ((False, ""), (True, "echo fra")):
+        asked = f"wgaudit-probe/1 {mode}{' endpoints' if endpoints else ''}"
+        whole = installed(node, asked, shell=shell, sudo=sudo, region_command=region_command)
+        travelled = output(
+            node, mode, shell=shell, endpoints=endpoints, sudo=sudo, region_command=region_command
+        )
+        assert (travelled.stdout, travelled.returncode) == (whole.stdout, whole.returncode)
 
 
 @pytest.mark.parametrize("mode", ["digest", "text"])
