@@ -17,7 +17,6 @@ from pydantic import (
     Field,
     SecretStr,
     Strict,
-    StrictBool,
     StrictInt,
     ValidationError,
     model_validator,
@@ -36,6 +35,7 @@ from auditor.alert_settings import (
 )
 from auditor.errors import ConfigError
 from auditor.models import AuditPolicy
+from auditor.ssh_settings import SshSettings as SshSettings
 
 APP = "wgaudit"
 FILE_NAME = "wgaudit.toml"
@@ -115,33 +115,6 @@ class ConsulSettings(Settings):
         return SecretStr(from_environment) if from_environment else None
 
 
-class SshSettings(Settings):
-    """The way to nodes."""
-
-    host: str = ""
-    """Template over the registration (`{node}`, `{ssh_host}`, `{region}` …). Empty: ssh_host, else the
-    endpoint's host."""
-    user: str = "root"
-    port: StrictInt = Field(default=22, ge=1, le=65_535)
-    identity_files: tuple[UserPath, ...] = ()
-    """Empty: the agent's keys and ssh's default identities. A `-cert.pub` beside one is used with it."""
-    agent: StrictBool = True
-    known_hosts: UserPath = Field(default=Path("~/.ssh/known_hosts"), validate_default=True)
-    config_file: UserPath | None = Field(default=Path("~/.ssh/config"), validate_default=True)
-    proxy_jump: str = ""
-    """`[user@]host[:port]`, comma-separated, as ssh's ProxyJump. Empty: what config_file says."""
-    concurrency: StrictInt = Field(default=100, ge=1, le=10_000)
-    connect_timeout: Seconds = 10.0
-    command_timeout: Seconds = 20.0
-    sudo: StrictBool = False
-    probe: Literal["inline", "installed"] = "inline"
-    """inline: the script travels along. installed: authorized_keys forces it (`wgaudit probe-script`)."""
-    endpoints: StrictBool = False
-    """Also ask each node for its peers' endpoints: N×N lines, but it shows where a ghost lives."""
-    max_output: StrictInt = Field(default=64 * 1024 * 1024, ge=4096, le=1024 * 1024 * 1024)
-    """Bytes that one node may answer with."""
-
-
 class MeshSettings(Settings):
     """What is being audited."""
 
@@ -175,6 +148,8 @@ class SweepSettings(Settings):
     """The sweep reports what it has after so many seconds. None: no limit."""
     confirm_after: Annotated[float, Strict(), Field(ge=0, le=3600)] = 3.0
     """Seconds before suspects are looked at once more."""
+    processes: StrictInt | None = Field(default=None, ge=1, le=64)
+    """Processes that look at nodes. None: chosen by the number of nodes."""
 
 
 def _default_state_path() -> Path:

@@ -1,13 +1,15 @@
-"""Hashed lines of a known_hosts file, looked up without a parse and a slow hash for each connection.
+"""Hashed lines of a known_hosts file, looked up without trying each of them for each connection.
 
-Debian's ssh hashes every host name that it writes there. Each line has its own salt, so a look-up must
-try them all: one C call a line, instead of the objects that the SSH library builds for it.
+Debian's ssh hashes every host name that it writes there. Each line has its own salt, so to look up a host
+is to try them all. But the key stands in clear: once a server has shown its key, only the lines with that
+very key can speak for it.
 """
 
 from __future__ import annotations
 
 import binascii
 import hmac
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -58,15 +60,68 @@ def lines_for(hashed: Iterable[HashedLine], host: str, address: str, port: int |
 
     As ssh does, the names without the port are tried if none has it. `port` None: the default one.
     """
-    names = [name.encode() for name in dict.fromkeys((host, address)) if name]
     if port is not None:
-        with_port = [b"[%s]:%d" % (name, port) for name in names]
-        found = _matching(hashed, with_port)
+        found = _matching(hashed, _names(host, address, port))
         if found:
             return found
-    return _matching(hashed, names)
+    return _matching(hashed, _names(host, address, None))
 
 
 def _matching(hashed: Iterable[HashedLine], names: list[bytes]) -> list[HashedLine]:
     digest = hmac.digest
     return [line for line in hashed for name in names if digest(line.salt, name, "sha1") == line.digest]
+
+
+class HashedHosts:
+    """The hashed lines of one file, indexed by the keys that they hold."""
+
+    def __init__(self, lines: Iterable[HashedLine]) -> None:
+        self.lines = tuple(lines)
+        self.marked = tuple(line for line in self.lines if line.marker)
+        """Authorities and revoked keys. They count before a key is shown, so they are not indexed."""
+        self._by_key: dict[bytes, list[HashedLine]] = {}
+        for line in self.lines:
+            blob = b"" if line.marker else _blob(line.key)
+            if blob:
+                self._by_key.setdefault(blob, []).append(line)
+
+    def kinds(self) -> list[HashedLine]:
+        """One line of each kind of key that hosts are known by, the most common kind first."""
+        kinds = Counter[str]()
+        lines: dict[str, HashedLine] = {}
+        for found in self._by_key.values():
+            kind = found[0].key.partition(" ")[0]
+            kinds[kind] += len(found)
+            lines.setdefault(kind, found[0])
+        return [lines[kind] for kind, _ in kinds.most_common()]
+
+    def with_key(self, blob: bytes, host: str, address: str, port: int | None) -> list[HashedLine]:
+        """The lines without a marker that hold this key (as it goes over the wire) and name the host so.
+
+        A line without the port says nothing here about a port of its own: it counts only where no line has
+        the port, and that takes a look at all of them (`lines_for`).
+        """
+        return _matching(self._by_key.get(blob, ()), _names(host, address, port))
+
+    def marked_for(self, marker: str, host: str, address: str, port: int | None) -> list[HashedLine]:
+        """The lines with this marker that name the host, with its port where it has one of its own.
+
+        What is revoked is so with the port or without.
+        """
+        names = _names(host, address, port)
+        if marker == "@revoked" and port is not None:
+            names += _names(host, address, None)
+        return _matching((line for line in self.marked if line.marker == marker), names)
+
+
+def _blob(key: str) -> bytes:
+    """A public key's bytes; none where they cannot be read, as from a key that nobody can show."""
+    try:
+        return binascii.a2b_base64(key.split()[1])
+    except binascii.Error:
+        return b""
+
+
+def _names(host: str, address: str, port: int | None) -> list[bytes]:
+    names = [name.encode() for name in dict.fromkeys((host, address)) if name]
+    return names if port is None else [b"[%s]:%d" % (name, port) for name in names]

@@ -10,21 +10,29 @@ import asyncssh
 from auditor.config import SshSettings
 from auditor.errors import ConfigError, GapReason, ProbeError
 from auditor.nodes.ssh.failures import EXPECTED, Watch, from_connecting, host_key_detail
+from auditor.nodes.ssh.host_keys import Lookup
 from auditor.nodes.ssh.jump import Jumps, check_jump
+from auditor.nodes.ssh.lean import connect
 from auditor.nodes.ssh.login import Login, Way
+from auditor.nodes.ssh.turns import Patience, Turns
 
 
 class _NoCommonHostKeyError(Exception):
     """The server showed no host key: perhaps it has none of the kinds that are known for it."""
 
 
+class _HostKeyUnsettledError(Exception):
+    """The short way to look up a host key did not do; the whole way says whether it is known."""
+
+
 class Connections:
     """Opens connections for one set of settings. Raises `ConfigError` if they cannot be used."""
 
     def __init__(self, settings: SshSettings) -> None:
-        self._seconds = settings.connect_timeout
+        self._patience = Patience(settings.connect_timeout)
+        self._logins = Turns(settings.logins_per_host)
         self._login = Login(settings)
-        self._jumps = Jumps(self._open_hop)
+        self._jumps = Jumps(self._open_hop, settings.per_jump)
         if settings.proxy_jump:
             check_jump(settings.proxy_jump)
 
@@ -54,46 +62,67 @@ class Connections:
     async def _dial(
         self, way: Way, tunnel: asyncssh.SSHClientConnection | None, stack: AsyncExitStack
     ) -> asyncssh.SSHClientConnection:
-        try:
-            connection = await self._attempt(way, tunnel, algorithms=())
-        except _NoCommonHostKeyError:
-            # The library asks for keys of the known kinds alone, and the server has none and hangs up. Asked
-            # for any kind, it shows the one that it has, and the refusal can say which.
-            connection = await self._attempt(way, tunnel, algorithms="default")
+        connection = await self._trusted(way, tunnel)
         stack.push_async_callback(_close, connection)
         return connection
 
-    async def _attempt(
-        self, way: Way, tunnel: asyncssh.SSHClientConnection | None, *, algorithms: str | tuple[()]
+    async def _trusted(
+        self, way: Way, tunnel: asyncssh.SSHClientConnection | None
     ) -> asyncssh.SSHClientConnection:
-        watch = Watch()
-        lookup = self._login.known_hosts.lookup()
+        *short, whole = self._login.known_hosts.lookups(way.known_as, way.port)
+        if way.options.config.get("HostKeyAlgorithms"):
+            # Somebody has said which kinds to ask for, and in which order.
+            short = []
+        for lookup in short:
+            try:
+                return await self._attempt(way, tunnel, lookup, lookup.preferred)
+            except _HostKeyUnsettledError:
+                continue
         try:
-            async with asyncio.timeout(self._seconds):
-                return await asyncssh.connect(
+            return await self._attempt(way, tunnel, whole, "")
+        except _NoCommonHostKeyError:
+            # The library asks for keys of the known kinds alone, and the server has none and hangs up. Asked
+            # for any kind, it shows the one that it has, and the refusal can say which.
+            return await self._attempt(way, tunnel, whole, "default")
+
+    async def _attempt(
+        self, way: Way, tunnel: asyncssh.SSHClientConnection | None, lookup: Lookup, algorithms: str
+    ) -> asyncssh.SSHClientConnection:
+        watch = Watch(lookup.trusts)
+        seconds = self._patience.of(str(way))
+        try:
+            # The wait for a turn is not the host's: its time begins when it is asked.
+            async with (
+                self._logins.at(f"{way.jump} {way.options.host or way.host}"),
+                asyncio.timeout(seconds),
+            ):
+                return await connect(
+                    way.options,
                     way.host,
                     way.port,
-                    options=way.options,
-                    config=None,
                     tunnel=tunnel,
-                    username=way.user,
-                    client_keys=self._login.keys(),
+                    user=way.user,
+                    keys=self._login.keys(),
                     known_hosts=lookup,
-                    server_host_key_algs=algorithms,
+                    algorithms=algorithms,
                     client_factory=lambda: watch,
                 )
         except TimeoutError:
+            self._patience.in_vain(str(way))
             state = "connected, but the login did not end" if watch.connected else "no answer"
-            raise ProbeError(
-                GapReason.CONNECT_TIMEOUT, f"{way}: {state} within {self._seconds:g} s"
-            ) from None
+            raise ProbeError(GapReason.CONNECT_TIMEOUT, f"{way}: {state} within {seconds:g} s") from None
         except asyncssh.HostKeyNotVerifiable as error:
+            if not lookup.whole:
+                raise _HostKeyUnsettledError from None
             file = self._login.known_hosts.file
             detail = host_key_detail(error, watch, lookup.found, str(way), file)
             raise ProbeError(GapReason.HOST_KEY, detail) from None
         except EXPECTED as error:
-            if not algorithms and lookup.found and watch.ended_before_host_key(error):
-                raise _NoCommonHostKeyError from None
+            if watch.ended_before_host_key(error):
+                if not lookup.whole:
+                    raise _HostKeyUnsettledError from None
+                if not algorithms and lookup.found:
+                    raise _NoCommonHostKeyError from None
             raise from_connecting(error, str(way)) from None
 
 

@@ -25,8 +25,9 @@ class Output:
 
 
 class _Session(asyncssh.SSHClientSession[bytes]):
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, stdin: bytes) -> None:
         self._limit = limit
+        self._stdin = stdin
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.chunks: list[bytes] = []
@@ -36,6 +37,9 @@ class _Session(asyncssh.SSHClientSession[bytes]):
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         self._channel = chan
+        # The library sends the command in this turn of the loop. What the command is to read follows as soon
+        # as the server takes it, without a wait for the word that the command was started.
+        asyncio.get_running_loop().call_soon(_send, chan, self._stdin)
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         self.size += len(data)
@@ -65,14 +69,13 @@ async def execute(
     connection: asyncssh.SSHClientConnection, request: Request, *, seconds: float, limit: int, where: str
 ) -> Output:
     """Runs one request. Raises `ProbeError`: command-timeout, output-too-large, connection-lost, ssh-protocol."""
-    session = _Session(limit)
+    session = _Session(limit, request.stdin)
     channel: asyncssh.SSHClientChannel[bytes] | None = None
     try:
         async with asyncio.timeout(seconds):
             channel, _ = await connection.create_session(
                 lambda: session, request.command, encoding=None, request_pty=False
             )
-            _send(channel, request.stdin)
             await session.finished
     except TimeoutError:
         if channel is not None:

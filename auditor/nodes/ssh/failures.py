@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import asyncssh
@@ -20,10 +21,15 @@ _LOST = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
 EXPECTED = (OSError, asyncssh.Error, asyncssh.KeyImportError, ValueError)
 
 
+Trusts = Callable[[str, str, int, asyncssh.SSHKey], bool]
+"""Of host, address, port and the key that was shown."""
+
+
 class Watch(asyncssh.SSHClient):
     """Sees how far a connection came and which host key was shown; trusts nothing by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, trusts: Trusts) -> None:
+        self._trusts = trusts
         self._connection: asyncssh.SSHClientConnection | None = None
         self.shown: asyncssh.SSHKey | None = None
         self.authority: asyncssh.SSHKey | None = None
@@ -45,11 +51,11 @@ class Watch(asyncssh.SSHClient):
             and self._connection.get_server_host_key() is None
         )
 
-    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002  (the library's words)
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         self.shown = key
-        return False
+        return self._trusts(host, addr, port, key)
 
-    def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002
+    def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002  (the library's words)
         self.authority = key
         return False
 

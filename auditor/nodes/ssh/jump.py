@@ -12,6 +12,7 @@ import asyncssh
 
 from auditor.errors import ConfigError, ProbeError
 from auditor.nodes.probe import cleaned
+from auditor.nodes.ssh.turns import Turns
 
 _HOP = re.compile(
     r"(?:(?P<user>[^@,\s]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^@:,\s\[\]]+)(?::(?P<port>[0-9]{1,5}))?"
@@ -24,25 +25,34 @@ OpenHop = Callable[
 
 
 class Jumps:
-    """The open connections to jump hosts, by the hops that lead there."""
+    """The open connections to jump hosts, by the hops that lead there; `most` nodes pass each at one time."""
 
-    def __init__(self, open_hop: OpenHop) -> None:
+    def __init__(self, open_hop: OpenHop, most: int) -> None:
         self._open_hop = open_hop
+        self._turns = Turns(most)
         self._jumps: dict[str, _Jump] = {}
 
     async def connection(self, hops: str, stack: AsyncExitStack) -> asyncssh.SSHClientConnection:
         """The connection to the last of `hops`, shared by all who pass it; the last one to leave closes it."""
-        jump = self._jumps.get(hops)
-        if jump is None or jump.is_over():
-            jump = self._jumps[hops] = _Jump(asyncio.ensure_future(self._open(hops)))
-        jump.users += 1
-        stack.push_async_callback(self._leave, hops, jump)
+        # Who waits for a turn is a user already: the connection stays open for the next in line.
+        jump = self._enter(hops, stack)
+        await stack.enter_async_context(self._turns.at(hops))
+        if jump.is_lost():
+            jump = self._enter(hops, stack)
         try:
             # One who gives up must not take the connection away from the others who wait for it.
             connection, _ = await asyncio.shield(jump.opening)
         except ProbeError as error:
             raise ProbeError(error.reason, f"jump host {error.detail}") from None
         return connection
+
+    def _enter(self, hops: str, stack: AsyncExitStack) -> _Jump:
+        jump = self._jumps.get(hops)
+        if jump is None or jump.is_over():
+            jump = self._jumps[hops] = _Jump(asyncio.ensure_future(self._open(hops)))
+        jump.users += 1
+        stack.push_async_callback(self._leave, hops, jump)
+        return jump
 
     async def _open(self, hops: str) -> tuple[asyncssh.SSHClientConnection, AsyncExitStack]:
         before, _, last = hops.rpartition(",")
@@ -67,11 +77,14 @@ class _Jump:
 
     def is_over(self) -> bool:
         """Whether it failed or was lost, so that whoever comes next needs a new one."""
-        if not self.opening.done():
-            return False
-        if self.opening.cancelled() or self.opening.exception() is not None:
-            return True
-        return self.opening.result()[0].is_closed()
+        return self._failed() or self.is_lost()
+
+    def is_lost(self) -> bool:
+        """Whether it was open once and is no more. Who waited while it failed to open gets that failure."""
+        return self.opening.done() and not self._failed() and self.opening.result()[0].is_closed()
+
+    def _failed(self) -> bool:
+        return self.opening.done() and (self.opening.cancelled() or self.opening.exception() is not None)
 
     async def close(self) -> None:
         self.opening.cancel()

@@ -11,61 +11,11 @@ import asyncssh
 
 from auditor.config import SshSettings
 from auditor.errors import ConfigError
-from auditor.nodes.known_hosts import lines_for, split_hashed
 from auditor.nodes.probe import cleaned
+from auditor.nodes.ssh.host_keys import KnownHosts, Lookup
 
 _FIRST_CIPHER = "^aes128-gcm@openssh.com"
 """Costs the client a sixth less than the library's first choice, where both sides have it."""
-
-
-class KnownHosts:
-    """One known_hosts file, parsed once. Raises `ConfigError` if it cannot be read: nothing is trusted unseen."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        try:
-            plain, self._hashed = split_hashed(file.read_text(encoding="utf-8"))
-            self._plain = asyncssh.import_known_hosts(plain)
-        except OSError as error:
-            raise ConfigError(
-                f"ssh.known_hosts: cannot read {file}: {error.strerror}; "
-                "gather the nodes' host keys with ssh-keyscan, verify them, and name the file there"
-            ) from None
-        except (ValueError, asyncssh.KeyImportError) as error:
-            raise ConfigError(f"ssh.known_hosts: {file}: {cleaned(str(error))}") from None
-
-    def lookup(self) -> Lookup:
-        """For one connection."""
-        return Lookup(self)
-
-    def keys_for(
-        self, host: str, address: str, port: int | None
-    ) -> tuple[list[asyncssh.SSHKey], list[asyncssh.SSHKey], list[asyncssh.SSHKey]]:
-        """Trusted host keys, certificate authorities and revoked keys."""
-        keys, authorities, revoked = (list(found) for found in self._plain.match(host, address, port)[:3])
-        for line in lines_for(self._hashed, host, address, port):
-            try:
-                key = asyncssh.import_public_key(line.key)
-            except asyncssh.KeyImportError:
-                # A kind of key that this library does not know cannot be trusted, nor shown by the server.
-                continue
-            {"": keys, "@cert-authority": authorities, "@revoked": revoked}[line.marker].append(key)
-        return keys, authorities, revoked
-
-
-class Lookup:
-    """What the SSH library calls to know a server's keys; remembers how many there were."""
-
-    def __init__(self, known: KnownHosts) -> None:
-        self._known = known
-        self.found = 0
-
-    def __call__(
-        self, host: str, address: str, port: int | None
-    ) -> tuple[list[asyncssh.SSHKey], list[asyncssh.SSHKey], list[asyncssh.SSHKey]]:
-        keys = self._known.keys_for(host, address, port)
-        self.found = len(keys[0]) + len(keys[1])
-        return keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +29,11 @@ class Way:
     user: str
     jump: str
     """`[user@]host[:port],…`; empty: none."""
+
+    @property
+    def known_as(self) -> str:
+        """What known_hosts calls it."""
+        return self.options.host_key_alias or self.options.host or self.host
 
     def __str__(self) -> str:
         place = f"{self.options.host or self.host}:{self.port}"
@@ -95,7 +50,7 @@ class Login:
         self._keys, agent_keys = _identities(settings)
         self._base = asyncssh.SSHClientConnectionOptions(
             config=None,
-            known_hosts=self.known_hosts.lookup(),
+            known_hosts=Lookup(self.known_hosts),
             client_keys=list(self._keys) or (),
             agent_path=() if settings.agent else None,
             agent_identities=agent_keys or (),
@@ -151,9 +106,12 @@ class Login:
     def _default_user(self, jumped: bool) -> str:
         return self._base.username if jumped else self._settings.user
 
-    def keys(self) -> list[asyncssh.SSHKeyPair] | tuple[()]:
-        """The identities for one connection. Copies: the library notes in each what that server can do."""
-        return [copy.copy(key) for key in self._keys] or ()
+    def keys(self) -> list[asyncssh.SSHKeyPair]:
+        """The identities for one connection. Copies: the library notes in each what that server can do.
+
+        None: those of the options.
+        """
+        return [copy.copy(key) for key in self._keys]
 
     def _check_config(self) -> None:
         """Only blocks that match are read by the library, so this finds what holds for every host."""

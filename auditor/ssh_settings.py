@@ -1,0 +1,42 @@
+"""Settings of the way to nodes: whom to log in as, which keys to trust, how many at one time, how long to wait."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, StrictBool, StrictInt
+
+from auditor.alert_settings import Seconds, Settings, UserPath
+
+
+class SshSettings(Settings):
+    """The way to nodes."""
+
+    host: str = ""
+    """Template over the registration (`{node}`, `{ssh_host}`, `{region}` …). Empty: ssh_host, else the
+    endpoint's host."""
+    user: str = "root"
+    port: StrictInt = Field(default=22, ge=1, le=65_535)
+    identity_files: tuple[UserPath, ...] = ()
+    """Empty: the agent's keys and ssh's default identities. A `-cert.pub` beside one is used with it."""
+    agent: StrictBool = True
+    known_hosts: UserPath = Field(default=Path("~/.ssh/known_hosts"), validate_default=True)
+    config_file: UserPath | None = Field(default=Path("~/.ssh/config"), validate_default=True)
+    proxy_jump: str = ""
+    """`[user@]host[:port]`, comma-separated, as ssh's ProxyJump. Empty: what config_file says."""
+    concurrency: StrictInt = Field(default=100, ge=1, le=10_000)
+    """The most nodes asked at one time; the sweep finds out how many it takes."""
+    logins_per_host: StrictInt = Field(default=8, ge=1, le=1000)
+    """Logins under way at one time to one host. sshd's MaxStartups begins to refuse some at ten."""
+    per_jump: StrictInt = Field(default=64, ge=1, le=10_000)
+    """Nodes asked at one time through one jump host, over its one connection."""
+    connect_timeout: Seconds = 10.0
+    command_timeout: Seconds = 20.0
+    sudo: StrictBool = False
+    probe: Literal["inline", "installed"] = "inline"
+    """inline: the script travels along. installed: authorized_keys forces it (`wgaudit probe-script`)."""
+    endpoints: StrictBool = False
+    """Also ask each node for its peers' endpoints: N×N lines, but it shows where a ghost lives."""
+    max_output: StrictInt = Field(default=64 * 1024 * 1024, ge=4096, le=1024 * 1024 * 1024)
+    """Bytes that one node may answer with."""
