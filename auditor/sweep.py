@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from auditor.claims import Fleet
 from auditor.errors import GapReason, ProbeError
+from auditor.fanout import Fanout
 from auditor.judge import find, suspects
 from auditor.models import (
     AuditPolicy,
@@ -19,10 +20,12 @@ from auditor.models import (
     Observation,
     Registration,
     RegistryReading,
+    RouteTable,
     SecondLook,
     Snapshot,
 )
 from auditor.nodes.interface import NodeSource, TableStore
+from auditor.pace import Pace
 from auditor.registry.interface import Registry
 
 T = TypeVar("T")
@@ -64,15 +67,20 @@ class SweepOptions:
     """Bounds of one sweep."""
 
     concurrency: int = 100
-    """Nodes asked at the same time."""
+    """The most nodes asked at the same time; how many it is, the pace finds. Slow ones are waited for beside."""
     deadline: float | None = None
     """Seconds after which the sweep stops and reports what it has."""
     confirm_after: float | None = 3.0
     """Seconds before suspects are looked at once more. None: they are not."""
+    room: Callable[[int], int] | None = None
+    """Called once with the number of nodes: how many may be under way, those that are waited for included.
+    None: no bound."""
 
 
 @dataclass(slots=True)
 class _Gathered:
+    """What came of one look, in the order of nodes: who answered first must not show."""
+
     observations: list[Observation] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
 
@@ -125,10 +133,13 @@ async def sweep(
             "the sweep was cut short before the registry was read"
         )
         log.info("registry: %s", _counted(first))
+        # Before whatever the source starts for them: it inherits the limits that this raises.
+        room = options.room(len(first.registrations)) if options.room is not None else None
         nodes.expect(first.registrations)
         tables = TableStore()
+        pace = Pace(options.concurrency, room)
         watcher.phase("nodes")
-        seen = await _look(first.registrations, nodes, tables, options.concurrency, watcher, stop)
+        seen = await _look(first.registrations, nodes, tables, pace, watcher, stop)
         last: RegistryReading | None = None
         if not stop.now():
             watcher.phase("registry again")
@@ -136,8 +147,9 @@ async def sweep(
             log.info("registry again: %s", _counted(last) if last else "not read")
         snapshot = _freeze(started_at, policy, first, last, seen, tables)
         if options.confirm_after is not None and not stop.now():
-            second = await _second_look(snapshot, nodes, tables, options, watcher, stop)
-            snapshot = replace(snapshot, second_look=second, tables=dict(tables.tables))
+            # The second look goes on at the pace that the first one found.
+            second = await _second_look(snapshot, nodes, tables, pace, options.confirm_after, watcher, stop)
+            snapshot = replace(snapshot, second_look=second, tables=_sorted(tables))
         return replace(snapshot, finished_at=_now(), cut_short=stop.reason if stop.now() else None)
     finally:
         stop.close()
@@ -165,7 +177,7 @@ def _freeze(
         registrations=settled.registrations,
         invalid=settled.invalid,
         observations=tuple(seen.observations),
-        tables=dict(tables.tables),
+        tables=_sorted(tables),
         gaps=tuple(dict.fromkeys((*first.gaps, *(last.gaps if last else ()), *seen.gaps))),
         in_flight=in_flight,
     )
@@ -182,67 +194,61 @@ def _changed(before: tuple[Registration, ...], after: tuple[Registration, ...]) 
     return tuple(item for item in (*before, *after) if item.node in nodes)
 
 
+def _sorted(tables: TableStore) -> dict[str, RouteTable]:
+    return dict(sorted(tables.tables.items()))
+
+
 async def _look(
     registrations: Iterable[Registration],
     nodes: NodeSource,
     tables: TableStore,
-    concurrency: int,
+    pace: Pace,
     watcher: SweepObserver,
     stop: _Stop,
 ) -> _Gathered:
     todo = list(registrations)
     watcher.registered(len(todo))
     gathered = _Gathered()
-    pending = iter(todo)
     done: set[NodeId] = set()
 
-    async def worker() -> None:
-        for registration in pending:
-            outcome = await _observe(registration, nodes, tables)
-            done.add(registration.node)
-            if isinstance(outcome, Gap):
-                log.info("%s: %s: %s", registration.node, outcome.reason.value, outcome.detail)
-                gathered.gaps.append(outcome)
-            else:
-                log.info("%s: seen, table %.12s", registration.node, outcome.table)
-                gathered.observations.append(outcome)
-            watcher.node_done(not isinstance(outcome, Gap))
+    def told(registration: Registration, outcome: Observation | ProbeError) -> None:
+        node = registration.node
+        done.add(node)
+        if isinstance(outcome, ProbeError):
+            log.info("%s: %s: %s", node, outcome.reason.value, outcome.detail)
+            gathered.gaps.append(_gap(node, outcome.reason, outcome.detail))
+        else:
+            log.info("%s: seen, table %.12s", node, outcome.table)
+            gathered.observations.append(outcome)
+        watcher.node_done(not isinstance(outcome, ProbeError))
+
+    fanout = Fanout(lambda registration: nodes.observe(registration, tables), told, pace)
 
     async def everybody() -> bool:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(concurrency, len(todo))):
-                group.create_task(worker())
+        await fanout.run(todo)
         return True
 
     if not stop.now():
         await _until(stop, everybody())
     if stop.now():
-        gathered.gaps += [
-            _gap(item.node, GapReason.CUT_SHORT, f"not asked or not answered yet: {stop.reason}")
-            for item in todo
-            if item.node not in done
-        ]
+        for node in (item.node for item in todo if item.node not in done):
+            first = fanout.failed_once.get(node)
+            gathered.gaps.append(
+                _gap(node, first.reason, f"{first.detail} (no time for a second try: {stop.reason})")
+                if first is not None
+                else _gap(node, GapReason.CUT_SHORT, f"not asked or not answered yet: {stop.reason}")
+            )
+    gathered.observations.sort(key=lambda item: item.node)
+    gathered.gaps.sort(key=lambda item: (item.datacenter or "", item.node or ""))
     return gathered
-
-
-async def _observe(registration: Registration, nodes: NodeSource, tables: TableStore) -> Observation | Gap:
-    try:
-        return await nodes.observe(registration, tables)
-    except ProbeError as error:
-        return _gap(registration.node, error.reason, error.detail)
-    except Exception as error:
-        # One node's surprise must not end the run: it becomes a gap with a place.
-        log.debug("unexpected error while looking at %s", registration.node, exc_info=True)
-        return _gap(
-            registration.node, GapReason.INTERNAL, f"{type(error).__name__}; run with --verbose for more"
-        )
 
 
 async def _second_look(
     snapshot: Snapshot,
     nodes: NodeSource,
     tables: TableStore,
-    options: SweepOptions,
+    pace: Pace,
+    pause: float,
     watcher: SweepObserver,
     stop: _Stop,
 ) -> SecondLook | None:
@@ -252,13 +258,13 @@ async def _second_look(
         return None
     by_node = {item.node: item for item in snapshot.registrations}
     targets = [by_node[node] for node in asked if node in by_node]
-    if targets and options.confirm_after:
+    if targets and pause:
         watcher.phase("waiting for a second look")
-        await _until(stop, asyncio.sleep(options.confirm_after))
+        await _until(stop, asyncio.sleep(pause))
     if stop.now():
         return None
     watcher.phase("second look")
-    again = await _look(targets, nodes, tables, options.concurrency, watcher, stop)
+    again = await _look(targets, nodes, tables, pace, watcher, stop)
     if stop.now():
         return None
     return SecondLook(tuple(item.node for item in targets), tuple(again.observations), tuple(again.gaps))

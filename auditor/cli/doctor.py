@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from auditor.cli import settings, threads
+from auditor.cli import open_files, settings, threads
 from auditor.cli.advice import ADVICE, advice
 from auditor.cli.exposure import exposed
 from auditor.config import Config
@@ -125,7 +125,16 @@ async def _everything(config: Config, node_name: str | None) -> list[Trial]:
         reading = await registry.read()
         trials += _registrations(reading, {trial.reason for trial in trials if trial.works is False})
     trials += await _node(config, reading, node_name)
+    trials += _open_files(len(reading.registrations))
     return trials
+
+
+def _open_files(nodes: int) -> Iterator[Trial]:
+    """Only where a sweep of so many nodes would be slowed down."""
+    made = open_files.planned(nodes)
+    if made.short:
+        tried = f"the hard limit, for {nodes:,} nodes"
+        yield Trial("open files", tried, open_files.told(made), True, open_files.todo(made), warns=True)
 
 
 async def _consul(config: Config) -> list[Trial]:

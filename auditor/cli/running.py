@@ -9,11 +9,13 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from auditor.cli import threads
+from auditor.cli import open_files, threads
 from auditor.errors import ReportError, UsageError
 from auditor.files import write_whole
 from auditor.models import AuditPolicy, Report, Severity, Snapshot
@@ -28,17 +30,22 @@ EXIT_INCONCLUSIVE = 3
 
 def run_sweep(
     registry: Registry,
-    nodes: NodeSource,
+    nodes: AbstractAsyncContextManager[NodeSource],
     policy: AuditPolicy,
     options: SweepOptions,
     observer: SweepObserver | None,
 ) -> Snapshot:
-    """Runs one sweep to its end, its deadline, or the first Ctrl-C. A second Ctrl-C ends the program."""
+    """Runs one sweep to its end, its deadline, or the first Ctrl-C. A second Ctrl-C ends the program.
+
+    The limit on open files is raised as far as the fleet needs it; where it cannot be, stderr says so.
+    """
+    options = replace(options, room=open_files.room_for)
 
     async def whole() -> Snapshot:
         interrupt = asyncio.Event()
         with _interrupted_by_signals(interrupt):
-            return await sweep(registry, nodes, policy, options, observer, interrupt)
+            async with nodes as source:
+                return await sweep(registry, source, policy, options, observer, interrupt)
 
     try:
         return threads.run(whole())

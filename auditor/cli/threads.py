@@ -22,9 +22,17 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     `getaddrinfo` and a read of the registry cannot be cancelled: `asyncio.run` waits until each has had
     its own timeout, and so the program would outlive a deadline or a Ctrl-C by a resolver's patience.
     """
+    kept: list[T] = []
+
+    async def keep() -> None:
+        # What a runner's coroutine returns is written out as text, twice, when its signal handler is taken
+        # back (enum tries to name the handler); for a snapshot of a large fleet that is a tenth of a second.
+        kept.append(await main)
+
     with asyncio.Runner() as runner:
         runner.get_loop().set_default_executor(DaemonThreads())
-        return runner.run(main)
+        runner.run(keep())
+    return kept[0]
 
 
 class DaemonThreads(ThreadPoolExecutor):

@@ -1,0 +1,92 @@
+"""The limit on open files: raised as far as a sweep needs it, or else a bound on how many nodes are under way."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+FILES_A_NODE = 2
+"""Its connection, and the agent's while it logs in."""
+SPARE = 96
+"""For what opens files beside: the registry, lookups of names, the report, the state."""
+MOST = 4096
+"""Nodes under way that any fleet may want: thousands of dead ones are waited for at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What becomes of the limit."""
+
+    room: int
+    """Nodes that may be under way."""
+    wanted: int
+    """Nodes for which there should be room."""
+    soft: int
+    """The soft limit to set."""
+    needed: int
+    """Files that the nodes that are wanted need."""
+
+    @property
+    def short(self) -> bool:
+        """Whether there is less room than should be."""
+        return self.room < self.wanted
+
+
+def plan(nodes: int, in_use: int, soft: int, hard: int) -> Plan:
+    """How to make room for `nodes`, with so many files open already; limits may be `resource.RLIM_INFINITY`."""
+    wanted = max(1, min(nodes, MOST))
+    needed = wanted * FILES_A_NODE + in_use + SPARE
+    highest = needed if hard == resource.RLIM_INFINITY else hard
+    now = needed if soft == resource.RLIM_INFINITY else soft
+    reached = max(now, min(needed, highest))
+    room = max(1, min(wanted, (reached - in_use - SPARE) // FILES_A_NODE))
+    return Plan(room, wanted, reached, needed)
+
+
+def room_for(nodes: int) -> int:
+    """Raises this process's soft limit as far as so many nodes need; gives how many may be under way.
+
+    Where even the hard limit is too low, one line on stderr says so and what to raise.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    made = plan(nodes, _in_use(), soft, hard)
+    if soft not in (resource.RLIM_INFINITY, made.soft):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (made.soft, hard))
+        except (OSError, ValueError):
+            # Some systems allow less than their hard limit says.
+            made = plan(nodes, _in_use(), soft, soft)
+    if made.short:
+        click.echo(f"wgaudit: {told(made)}; {todo(made)}", err=True)
+    return made.room
+
+
+def planned(nodes: int) -> Plan:
+    """What `room_for` would do, without doing it."""
+    return plan(nodes, _in_use(), *resource.getrlimit(resource.RLIMIT_NOFILE))
+
+
+def told(made: Plan) -> str:
+    """What the limit is, and what it lowers to what."""
+    if not made.short:
+        return f"room for {made.room:,} nodes at a time"
+    return (
+        f"the limit on open files is {made.soft:,}: at most {made.room:,} nodes are under way at a time "
+        f"instead of {made.wanted:,}, and dead ones hold up the others"
+    )
+
+
+def todo(made: Plan) -> str:
+    """What to raise."""
+    return f"raise it: `ulimit -n {made.needed}`, or LimitNOFILE={made.needed} of the systemd unit"
+
+
+def _in_use() -> int:
+    try:
+        return sum(1 for _ in Path("/dev/fd").iterdir())
+    except OSError:
+        # Not every system shows them; the spare ones cover standard streams and a few more.
+        return 3
