@@ -8,7 +8,7 @@ from typing import cast
 import click
 
 from auditor.cli import running, screen, settings
-from auditor.cli.progress import watching
+from auditor.cli.look import look
 from auditor.explain import explain
 from auditor.judge import judge
 from auditor.reports.explain import render_explain
@@ -20,6 +20,7 @@ from auditor.sweep import SweepOptions
 @settings.config_option
 @settings.replay_option
 @click.option("--endpoints", is_flag=True, help="Also ask for peers' endpoints: shows where a ghost lives.")
+@settings.processes_option
 @click.option("--width", type=click.IntRange(min=40), help="Columns. Default: the terminal's, else 80.")
 @click.option(
     "--colour", "--color", type=click.Choice(("auto", "always", "never")), default="auto", show_default=True
@@ -30,6 +31,7 @@ def command(
     config_path: Path | None,
     replay: Path | None,
     endpoints: bool,
+    processes: int | None,
     width: int | None,
     colour: str,
     no_progress: bool,
@@ -46,12 +48,10 @@ def command(
     else:
         config, _ = settings.read_config(config_path)
         options = SweepOptions(config.ssh.concurrency, config.sweep.deadline, config.sweep.confirm_after)
-        registry = settings.build_registry(config)
-        nodes = settings.build_nodes(config, endpoints=endpoints)
-        with watching(enabled=not no_progress) as observer:
-            snapshot = running.run_sweep(registry, nodes, config.policy(), options, observer)
+        snapshot = look(config, options, endpoints=endpoints, processes=processes, progress=not no_progress)
     story = explain(snapshot, judge(snapshot), target)
-    running.deliver(
-        render_explain(story, screen.layout(width, cast("screen.Colour", colour), limit=50)), None
+    layout = screen.layout(
+        width, cast("screen.Colour", colour), limit=50, recording=replay, config=config_path
     )
+    running.deliver(render_explain(story, layout), None)
     return 0

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from types import TracebackType
 from typing import NamedTuple, Self, TextIO
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, ProgressColumn, Task
+from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from auditor.cli.progress import Clock, duration_words, gap_words
+from auditor.cli.progress import Clock, Pace, Reading, duration_words, gap_words, pace_words
 
-UPDATES_PER_SECOND = 8.0
-STALLED = 5.0
-"""Seconds without an answer after which no rate and no time left is told: they would be wishes."""
+PAUSE = 0.125
+"""Seconds between two looks at the count: the bar is drawn eight times a second at most."""
+_SETTLED = 0.5
+"""Seconds that a rate and a time left stand: figures that change eight times a second cannot be read."""
 _SHORTEST_BAR = 8
 
 
 class TerminalProgress:
-    """A bar that is redrawn a few times a second and gone at the end. Writes to `stream` alone."""
+    """A bar that is redrawn a few times a second, where it changed, and gone at the end.
+
+    Writes to `stream` alone. `node_done` only counts; `refresh`, called every `PAUSE` seconds, draws.
+    """
 
     def __init__(
         self,
@@ -30,9 +36,10 @@ class TerminalProgress:
         width: int | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._gaps = 0
         self._clock = clock
-        console = Console(
+        self._lock = threading.Lock()
+        """Held by whoever begins a phase or looks at it; counting a node needs none."""
+        self._console = Console(
             file=stream,
             force_terminal=True,
             color_system="standard" if colour else None,
@@ -40,98 +47,133 @@ class TerminalProgress:
             width=width,
             legacy_windows=False,
         )
-        self._progress = Progress(
-            _Line(console),
-            console=console,
-            refresh_per_second=UPDATES_PER_SECOND,
+        self._live = Live(
+            console=self._console,
+            auto_refresh=False,
             transient=True,
             # rich would send what others print to stdout through its own console, so to stderr.
             redirect_stdout=False,
             redirect_stderr=False,
-            get_time=clock,
         )
-        self._task = self._progress.add_task("starting", total=None, gaps=0, answered=clock())
+        self._drawn: tuple[_Line, int] | None = None
+        self._gone = False
+        """The terminal was closed: that is no reason to end a sweep."""
+        self._began = self._clock()
+        self._phase = "starting"
+        self._total: int | None = None
+        self._done = self._gaps = 0
+        self._pace = Pace(self._began)
+        self._reading: Reading | None = None
+        self._read_at = self._began
 
     def phase(self, name: str) -> None:
         """A new part of the sweep begins; how many nodes it asks is not known yet."""
-        self._gaps = 0
-        self._progress.reset(self._task, total=None, description=name, gaps=0, answered=self._clock())
-        self._progress.refresh()
+        with self._lock:
+            self._phase, self._began = name, self._clock()
+            self._total, self._done, self._gaps = None, 0, 0
+            self._pace, self._reading = Pace(self._began), None
 
     def registered(self, count: int) -> None:
         """So many nodes are going to be asked in this phase."""
-        self._progress.update(self._task, total=count)
+        self._total = count
 
     def node_done(self, seen: bool) -> None:
         """One more node answered (`seen`) or became a gap."""
+        self._done += 1
         self._gaps += not seen
-        self._progress.update(self._task, advance=1, gaps=self._gaps, answered=self._clock())
 
     def refresh(self) -> None:
-        """Draws the bar now; it is drawn several times a second anyway."""
-        self._progress.refresh()
+        """Draws the bar, if there is anything new to it."""
+        with self._lock:
+            line = self._line()
+        # Drawn without the lock: a terminal that takes nothing (Ctrl-S) must not hold the sweep up.
+        width = self._console.width
+        if self._gone or (line, width) == self._drawn:
+            return
+        self._drawn = line, width
+        try:
+            self._live.update(_grid(line, width), refresh=True)
+        except OSError:
+            self._gone = True
+
+    def _line(self) -> _Line:
+        now, total, done, gaps = self._clock(), self._total, self._done, self._gaps
+        if total is None:
+            return _Line(self._phase, None, 0, 0, _since(now - self._began))
+        reading = self._pace.look(done, gaps, total, now)
+        if self._reading is None or now - self._read_at >= _SETTLED:
+            self._reading, self._read_at = reading, now
+        return _Line(self._phase, total, done, gaps, _pace(self._reading, total - done))
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        try:
+            self._live.stop()
+        except OSError:
+            self._gone = True
 
 
 class _Word(NamedTuple):
     """A part of the line that is left out where there is no room; 0 is the last to go."""
 
     rank: int
-    text: Text
+    text: str
+    style: str = ""
 
 
-class _Line(ProgressColumn):
+class _Line(NamedTuple):
+    """What is to be seen: drawn again only where it differs."""
+
+    phase: str
+    total: int | None
+    done: int
+    gaps: int
+    words: tuple[_Word, ...]
+
+
+def _since(seconds: float) -> tuple[_Word, ...]:
+    """How long a phase takes that asks no nodes, so that it is seen to be alive."""
+    return (_Word(1, f"for {duration_words(seconds // 1, whole=True)}"),) if seconds >= 1 else ()
+
+
+def _pace(reading: Reading, left: int) -> tuple[_Word, ...]:
+    """Rate and time left, or who is waited for and since when: the second word is the last to go."""
+    style = "yellow" if reading.silent is not None else ""
+    words = pace_words(reading, left)
+    return tuple(_Word(2 - index, word, style if index else "") for index, word in enumerate(words))
+
+
+def _grid(line: _Line, width: int) -> Table:
     """`nodes ━━━━━━  10/40  2 gaps  41/s  3 s left`: one line, however narrow the terminal is.
 
     The bar is the first to go: a line that was folded would leave a torn one behind.
     """
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(table_column=Column(no_wrap=True))
-        self._console = console
-
-    def render(self, task: Task) -> Table:
-        """The line, as wide as the terminal is now."""
-        total = f"{task.total:.0f}" if task.total is not None else "?"
-        name = Text(task.description)
-        count = Text(f"{task.completed:>{len(total)}.0f}/{total}", "progress.download")
-        room = self._console.width - name.cell_len - count.cell_len - 2
-        kept: list[_Word] = []
-        words = _words(task)
-        for word in sorted(words, key=lambda word: word.rank):
-            if word.text.cell_len + 2 <= room:
-                kept.append(word)
-                room -= word.text.cell_len + 2
-        cells: list[RenderableType] = [name, count, *(word.text for word in words if word in kept)]
-        if room - 2 >= _SHORTEST_BAR:
-            cells.insert(1, BarColumn(bar_width=room - 2).render(task))
-        grid = Table.grid(*(Column(no_wrap=True) for _ in cells), padding=(0, 2, 0, 0), pad_edge=False)
-        grid.add_row(*cells)
-        return grid
-
-
-def _words(task: Task) -> list[_Word]:
-    """Gaps, rate and time left, each only where it is known."""
-    words: list[_Word] = []
-    if task.fields["gaps"]:
-        words.append(_Word(0, Text(gap_words(task.fields["gaps"]), "yellow")))
-    if not task.total or task.finished:
-        return words
-    silent = task.get_time() - task.fields["answered"]
-    if silent > STALLED:
-        # Who answers late may hang until a timeout: nobody knows how long it takes.
-        words.append(_Word(1, Text(f"no answer for {duration_words(silent, whole=True)}", "yellow")))
-    elif task.completed and task.elapsed:
-        rate = task.completed / task.elapsed
-        left = (task.total - task.completed) / rate
-        words.append(_Word(2, Text(f"{rate:,.0f}/s" if rate >= 1 else f"{rate:.1f}/s")))
-        words.append(_Word(1, Text(f"{duration_words(left, whole=True)} left")))
-    return words
+    name, count = Text(line.phase), Text()
+    if line.total is not None:
+        total = f"{line.total:,}"
+        count = Text(f"{line.done:>{len(total)},}/{total}", "progress.download")
+    room = width - name.cell_len - count.cell_len - 2
+    if room < 0:
+        count = Text(str(count).lstrip(), count.style)
+        name.truncate(max(1, width - count.cell_len - 2), overflow="ellipsis")
+    cells: list[RenderableType] = [name, count] if count else [name]
+    words = list(line.words)
+    if line.gaps:
+        words.insert(0, _Word(0, gap_words(line.gaps), "yellow"))
+    kept: set[_Word] = set()
+    for word in sorted(words, key=lambda word: word.rank):
+        if len(word.text) + 2 <= room:
+            kept.add(word)
+            room -= len(word.text) + 2
+    cells += [Text(word.text, word.style) for word in words if word in kept]
+    if line.total is not None and room - 2 >= _SHORTEST_BAR:
+        drawn = ProgressBar(max(1, line.total), line.done, width=room - 2)
+        cells.insert(1, drawn)
+    grid = Table.grid(*(Column(no_wrap=True) for _ in cells), padding=(0, 2, 0, 0), pad_edge=False)
+    grid.add_row(*cells)
+    return grid

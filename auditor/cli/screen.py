@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, TextIO
 
 from auditor.reports.interface import Layout
@@ -15,8 +16,19 @@ PLAIN_WIDTH = 80
 """Columns where the output is no terminal: what fits into a mail or a ticket."""
 
 
-def layout(width: int | None, colour: Colour, limit: int, *, to_file: bool = False) -> Layout:
-    """How to lay out a report for stdout, or for a file."""
+def layout(
+    width: int | None,
+    colour: Colour,
+    limit: int,
+    *,
+    to_file: bool = False,
+    recording: Path | None = None,
+    config: Path | None = None,
+) -> Layout:
+    """How to lay out a report for stdout, or for a file.
+
+    `recording` and `config`, as the caller named them, stand in the commands that a report proposes.
+    """
     stream = sys.stdout
     terminal = not to_file and stream is not None and stream.isatty()
     return Layout(
@@ -24,6 +36,8 @@ def layout(width: int | None, colour: Colour, limit: int, *, to_file: bool = Fal
         colour=wants_colour(colour, terminal, os.environ),
         ascii_only=not to_file and not _speaks_unicode(stream),
         limit=limit,
+        recording=str(recording) if recording is not None else None,
+        config=str(config) if config is not None else None,
     )
 
 

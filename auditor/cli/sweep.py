@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 import click
 
 from auditor.cli import running, screen, settings
-from auditor.cli.progress import watching
+from auditor.cli.look import look
 from auditor.judge import judge
 from auditor.models import Report, Severity, Snapshot
 from auditor.reports.interface import Format
@@ -44,6 +44,7 @@ FORMATS = ("table", "json")
 )
 @click.option("--no-confirm", is_flag=True, help="Look at nobody twice.")
 @click.option("--endpoints", is_flag=True, help="Also ask for peers' endpoints: shows where a ghost lives.")
+@settings.processes_option
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -84,6 +85,7 @@ def command(
     confirm_after: float | None,
     no_confirm: bool,
     endpoints: bool,
+    processes: int | None,
     limit: int,
     width: int | None,
     colour: str,
@@ -98,10 +100,22 @@ def command(
     --fail-on; 2 usage or configuration; 3 inconclusive: not enough was seen to say clean; 4 an alert could
     not be handed over, whatever the verdict.
     """
-    form = _Form(renderer(format_name), width, cast("screen.Colour", colour), limit, output)
+    form = _Form(
+        renderer(format_name),
+        width,
+        cast("screen.Colour", colour),
+        limit,
+        output,
+        record or replay,
+        config_path,
+    )
     if replay is not None:
         _refuse_with_replay(
-            record=record, deadline=deadline, confirm_after=confirm_after, alert=alert or None
+            record=record,
+            deadline=deadline,
+            confirm_after=confirm_after,
+            processes=processes,
+            alert=alert or None,
         )
         return _finish(judge(_replayed(replay)), form, Severity(fail_on))
     # Told now, not after ten minutes of sweeping.
@@ -114,11 +128,8 @@ def command(
         confirm_after=None if no_confirm else pause,
     )
 
-    def look() -> Report:
-        registry = settings.build_registry(config)
-        nodes = settings.build_nodes(config, endpoints=endpoints)
-        with watching(enabled=not no_progress) as observer:
-            snapshot = running.run_sweep(registry, nodes, config.policy(), options, observer)
+    def seen() -> Report:
+        snapshot = look(config, options, endpoints=endpoints, processes=processes, progress=not no_progress)
         if record is not None:
             from auditor.snapshot import record as keep
 
@@ -126,11 +137,11 @@ def command(
         return judge(snapshot)
 
     if not alert:
-        return _finish(look(), form, Severity(fail_on))
+        return _finish(seen(), form, Severity(fail_on))
     from auditor.cli.alerting import EXIT_NOT_HANDED_OVER, Desk
 
     with Desk(config, lock_wait=lock_wait, budget=alert_timeout) as desk:
-        report = desk.planned(look())
+        report = desk.planned(seen())
         try:
             _show(report, form)
         finally:
@@ -149,6 +160,8 @@ class _Form(NamedTuple):
     colour: screen.Colour
     limit: int
     output: Path | None
+    recording: Path | None
+    config: Path | None
 
 
 def _finish(report: Report, form: _Form, fail_on: Severity) -> int:
@@ -160,15 +173,27 @@ def _finish(report: Report, form: _Form, fail_on: Severity) -> int:
 
 
 def _show(report: Report, form: _Form) -> None:
-    layout = screen.layout(form.width, form.colour, form.limit, to_file=form.output is not None)
+    layout = screen.layout(
+        form.width,
+        form.colour,
+        form.limit,
+        to_file=form.output is not None,
+        recording=form.recording,
+        config=form.config,
+    )
     running.deliver(form.render(report, layout), form.output)
 
 
 def renderer(format_name: str) -> Format:
     """The function that renders a format."""
-    from auditor.reports import json_v1, table
+    # Each format brings a library along that takes a tenth of a second to load: only the one that is asked for.
+    if format_name == "json":
+        from auditor.reports import json_v1
 
-    return {"json": json_v1.render, "table": table.render}[format_name]
+        return json_v1.render
+    from auditor.reports import table
+
+    return table.render
 
 
 def _replayed(path: Path) -> Snapshot:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
+from auditor.errors import GapReason, ProbeError
 from auditor.models import Observation, Registration, RouteTable
 
 
@@ -52,3 +53,8 @@ class NodeSource(Protocol):
     async def observe(self, registration: Registration, tables: TableStore) -> Observation:
         """Looks at one node once. Raises `ProbeError` with its `GapReason`; bounded in time and size."""
         ...
+
+
+def surprise(error: Exception) -> ProbeError:
+    """An error that nobody foresaw, as what it is told as: it ends no sweep, but becomes a gap with a place."""
+    return ProbeError(GapReason.INTERNAL, f"{type(error).__name__}; run with --verbose for more")

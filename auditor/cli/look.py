@@ -1,0 +1,31 @@
+"""One look at the fleet from the command line: registry, nodes and progress around one sweep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from auditor.cli import running, settings
+from auditor.cli.progress import watching
+from auditor.models import Snapshot
+from auditor.sweep import SweepOptions
+
+if TYPE_CHECKING:  # `--help` needs no pydantic
+    from auditor.config import Config
+
+
+def look(
+    config: Config,
+    options: SweepOptions,
+    *,
+    endpoints: bool = False,
+    processes: int | None = None,
+    progress: bool = True,
+) -> Snapshot:
+    """Sweeps the fleet that the configuration names. Raises `ConfigError` before anything is looked at.
+
+    `processes`: how many look at nodes. None: what the configuration says, else what fits their number.
+    """
+    registry = settings.build_registry(config)
+    nodes = settings.build_processes(config, endpoints=endpoints, processes=processes)
+    with watching(enabled=progress) as observer:
+        return running.run_sweep(registry, nodes, config.policy(), options, observer)
