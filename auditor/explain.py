@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from auditor.addresses import Prefix, PublicKey, is_host, network, order, shown
 from auditor.claims import Fleet
-from auditor.models import Claim, Finding, InvalidRegistration, NodeId, Observation, Pick, Report, Snapshot
-from auditor.routes import Deviation, covers
+from auditor.deviations import Deviation
+from auditor.models import Claim, Finding, InvalidRegistration, NodeId, Pick, Report, Snapshot
+from auditor.routes import Observers, covers
 from auditor.story import Routing, Story
 from auditor.targets import (
     Address,
@@ -334,10 +335,11 @@ class _Teller:
     def _key_notes(self, keys: Iterable[PublicKey]) -> list[str]:
         """What observers show of the key as a peer, beyond its addresses."""
         notes: list[str] = []
-        routes = self.fleet.routes
-        idle = routes.observers_with(lambda deviation: deviation.idle_keys)
-        absent = routes.observers_with(lambda deviation: deviation.absent_keys)
-        for key in dict.fromkeys(keys):
+        routes, wanted = self.fleet.routes, dict.fromkeys(keys)
+        # Of these keys alone: in a bad night a table lacks thousands, and thousands hold it.
+        idle = routes.observers_with(lambda deviation: deviation.idle_keys & wanted.keys())
+        absent = routes.observers_with(lambda deviation: deviation.absent_keys & wanted.keys())
+        for key in wanted:
             if key in idle:
                 notes.append(
                     f"{self._observers(idle[key])} it with no allowed-ips, (none): "
@@ -349,7 +351,7 @@ class _Teller:
                 )
         return notes
 
-    def _observers(self, group: Sequence[Observation], one: str = "shows", several: str = "show") -> str:
+    def _observers(self, group: Observers, one: str = "shows", several: str = "show") -> str:
         names = _listed([self.report.name(item.node) for item in group])
         return f"{_count(len(group), 'observer')} ({names}) {one if len(group) == 1 else several}"
 

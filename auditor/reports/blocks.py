@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -12,6 +13,7 @@ from rich.text import Text
 from auditor.addresses import InvalidValue, parse_public_key
 from auditor.errors import GapReason
 from auditor.models import Claim, Coverage, Finding, Gap, NodeId, Pick, Report, Severity, Witness
+from auditor.reports.rest import by_region
 from auditor.reports.terminal import (
     PALETTE,
     STYLES,
@@ -24,6 +26,11 @@ from auditor.reports.terminal import (
 
 _WIDEST_NAME = 40
 _MOST_DETAILS = 3
+_MOST_CLAIMANTS = 8
+_MOST_PLACES = 4
+_MOST_PICKS = 8
+_MOST_NAMES = 6
+_MOST_REGIONS = 6
 _SHORTEST_BAR, _LONGEST_BAR = 10, 40
 _SEVERITY_WIDTH = max(len(severity) for severity in Severity)
 _GUESS = re.compile(r"(?:^|(?<=\s))Probably\b")
@@ -91,16 +98,19 @@ def claims_block(
     name_of: NameOf,
     region_of: NameOf,
     indent: int = 4,
+    most: int = _MOST_CLAIMANTS,
 ) -> None:
-    """One row a claimant: node, region, key, and each place that says so."""
+    """One row a claimant: node, region, key, and each place that says so. Beyond `most` they are counted."""
     claimants: dict[tuple[NodeId | None, str], list[Claim]] = defaultdict(list)
     for claim in claims:
         claimants[claim.node, claim.public_key].append(claim)
+    hidden = len(claimants) - most
+    claimants = dict(islice(claimants.items(), most))
     names = [_claimant_name(page, node, name_of) for node, _ in claimants]
     regions = [page.name(region_of(node)) if node and region_of(node) else "?" for node, _ in claimants]
     keys = [page.key(key) for _, key in claimants]
     widths = (column(names, _WIDEST_NAME), column(regions, 12), column(keys, 44))
-    places = [[_place(page, claim, subject) for claim in group] for group in claimants.values()]
+    places = [_places(page, group, subject) for group in claimants.values()]
     joined = [page.dot.join(group) for group in places]
     beside = page.width - indent - sum(widths) - 6
     inline = max(map(cell_len, joined)) <= beside
@@ -117,6 +127,13 @@ def claims_block(
         page.row(cells, indent)
         for place in [joined[index]] if below else places[index]:
             page.line(place, indent + 2)
+    if hidden > 0:
+        page.line(f"and {hidden:,} more", indent, "dim")
+
+
+def _places(page: Page, claims: Sequence[Claim], subject: str) -> list[str]:
+    told = [_place(page, claim, subject) for claim in claims[:_MOST_PLACES]]
+    return [*told, f"and {len(claims) - _MOST_PLACES:,} more"] if len(claims) > _MOST_PLACES else told
 
 
 def _claimant_name(page: Page, node: NodeId | None, name_of: NameOf) -> str:
@@ -148,8 +165,10 @@ def claim_colours(claims: Iterable[Claim]) -> dict[str, str]:
 
 
 def routing_block(page: Page, picks: Sequence[Pick], name_of: NameOf, colours: dict[str, str]) -> None:
-    """One bar a picked key: how many observers send there, and from which regions."""
+    """One bar a picked key: how many observers send there, and from which regions. Of many, the most picked."""
     total = sum(pick.observers for pick in picks)
+    hidden = [pick for pick in picks if pick.public_key is not None][_MOST_PICKS:]
+    picks = picked_most(picks)
     names = [
         "nobody" if pick.public_key is None else _claimant_name(page, pick.node, name_of) for pick in picks
     ]
@@ -180,6 +199,15 @@ def routing_block(page: Page, picks: Sequence[Pick], name_of: NameOf, colours: d
         else:
             page.row(cells, 4)
             page.line(f"from {froms[index]}", 6)
+    if hidden:
+        observers = plural(sum(pick.observers for pick in hidden), "observer")
+        page.line(f"and {plural(len(hidden), 'more key')}: {observers}", 4, "dim")
+
+
+def picked_most(picks: Sequence[Pick]) -> list[Pick]:
+    """Those that are shown one by one: the keys most observers send to, and nobody."""
+    somebody = [pick for pick in picks if pick.public_key is not None]
+    return [*somebody[:_MOST_PICKS], *(pick for pick in picks if pick.public_key is None)]
 
 
 def _share(part: int, whole: int) -> str:
@@ -195,32 +223,50 @@ def coverage_words(coverage: Coverage, noun: str = "node") -> str:
     return f"{seen}, {coverage.unreadable:,} unreadable" if coverage.unreadable else seen
 
 
-def gaps_block(page: Page, gaps: Sequence[Gap], name_of: NameOf) -> None:
-    """Gaps by reason: how many, where, and what came back."""
+def gaps_block(page: Page, gaps: Sequence[Gap], name_of: NameOf, region_of: NameOf) -> None:
+    """Gaps by reason: how many, in which regions, a few names, what came back, and how to see them all."""
     groups: dict[tuple[str, str], list[Gap]] = defaultdict(list)
     for gap in gaps:
         groups[gap.source, gap.reason].append(gap)
     ordered = sorted(groups.items(), key=lambda item: (item[0][0] == "ssh", -len(item[1]), item[0]))
     width = column((reason for (_, reason), _ in ordered), 24)
+    whole = True
     for (_, reason), group in ordered:
-        places = [_gap_place(gap, name_of) for gap in group]
+        places = [_gap_place(gap, name_of) for gap in group[:_MOST_NAMES]]
         label = Text(f"{reason:<{width}}", "yellow")
         if len(group) == 1:
             text = Text(page.name(places[0]), "bold").append(
                 f"  {page.clean(group[0].detail, 300)}", "not bold"
             )
         else:
-            text = Text(f"{len(group):,}  ", "bold").append(page.names(places, 6), "not bold")
-            text.append(f"; {_details(page, group)}", "not bold dim")
+            details = list(dict.fromkeys(gap.detail for gap in group))
+            whole = whole and len(group) <= _MOST_NAMES and len(details) <= _MOST_DETAILS
+            text = Text(f"{len(group):,}  ", "bold")
+            if len(group) > _MOST_NAMES and (where := _gap_regions(page, group, region_of)):
+                text.append(f"{where}: ", "not bold")
+            text.append(page.names(places, _MOST_NAMES, len(group)), "not bold")
+            text.append(f"; {_details(page, details)}", "not bold dim")
         page.row([(label, width), (text, 0)], 2)
+    if not whole:
+        page.more("each of them", "--format json")
 
 
-def _details(page: Page, group: Sequence[Gap]) -> str:
+def _gap_regions(page: Page, group: Sequence[Gap], region_of: NameOf) -> str:
+    """Where these gaps are: by region where most are known, else by datacenter where there are several."""
+    regions = Counter(
+        region_of(NodeId(gap.datacenter or "", gap.node)) if gap.node is not None else "" for gap in group
+    )
+    if 2 * regions[""] >= len(group):
+        regions = Counter(gap.datacenter or "" for gap in group)
+        if len(regions) < 2:
+            return ""
+    return by_region(page, regions, _MOST_REGIONS)
+
+
+def _details(page: Page, details: Sequence[str]) -> str:
     """The details of several gaps of one reason: all where they are few, else one and how many there are."""
-    details = list(dict.fromkeys(gap.detail for gap in group))
     if len(details) > _MOST_DETAILS:
-        several = f"{len(details):,} different details: --format json shows them"
-        return f"for instance: {page.clean(details[0], 300)}; {several}"
+        return f"for instance: {page.clean(details[0], 300)}; {len(details):,} different details"
     told = page.dot.join(page.clean(detail, 300) for detail in details)
     return f"each: {told}" if len(details) == 1 else told
 

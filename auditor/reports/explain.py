@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
 from rich.text import Text
 
 from auditor.addresses import shown
@@ -12,6 +15,7 @@ from auditor.reports.blocks import (
     coverage_words,
     finding_head,
     gaps_block,
+    picked_most,
     routing_block,
     split_guess,
     witness_words,
@@ -22,7 +26,12 @@ from auditor.story import Story
 
 _MOST_FINDINGS = 20
 _MOST_ADDRESSES = 12
+_MOST_CLAIMANTS = 20
+_MOST_ITEMS = 20
+"""Registrations, devices, notes or steps: a key that was cloned to a whole fleet has thousands."""
 _NAMED_OBSERVERS = 12
+
+T = TypeVar("T")
 
 
 def render_explain(story: Story, layout: Layout) -> str:
@@ -34,22 +43,32 @@ def render_explain(story: Story, layout: Layout) -> str:
     if story.claims:
         page.heading("WHO CLAIMS IT" if story.kind == "address" else "WHO CLAIMS ITS ADDRESSES")
         claims = witness_words(story.claims)
-        claims_block(page, claims, story.target, story.name, lambda node: story.regions.get(node, ""), 2)
+        regions = story.regions
+        claims_block(
+            page, claims, story.target, story.name, lambda node: regions.get(node, ""), 2, _MOST_CLAIMANTS
+        )
     _routing(page, story)
     if story.notes:
         page.heading("ALSO")
-        for note in story.notes:
+        for note in _first(page, story.notes):
             page.line(page.clean(note), 2)
     _findings(page, story)
     if story.gaps:
         page.heading("NOT SEEN", plural(len(story.gaps), "gap"))
-        gaps_block(page, story.gaps, story.name)
+        gaps_block(page, story.gaps, story.name, lambda node: story.regions.get(node, ""))
     page.heading("NEXT")
-    for step in story.next_steps:
+    for step in _first(page, story.next_steps):
         page.line(page.clean(step), 2)
     page.blank()
     page.line(coverage_words(story.coverage, "registered node"), style="dim")
     return page.text()
+
+
+def _first(page: Page, items: Sequence[T]) -> Iterator[T]:
+    """The first of them; how many are left out is said after those."""
+    yield from items[:_MOST_ITEMS]
+    if len(items) > _MOST_ITEMS:
+        page.line(f"and {len(items) - _MOST_ITEMS:,} more", 2, "dim")
 
 
 def _keys(story: Story) -> set[str]:
@@ -65,9 +84,9 @@ def _registered(page: Page, story: Story) -> None:
     if not (story.registrations or story.invalid):
         return
     page.heading("REGISTERED")
-    for registration in story.registrations:
+    for registration in _first(page, story.registrations):
         _registration(page, story, registration)
-    for invalid in story.invalid:
+    for invalid in _first(page, story.invalid):
         page.line(Text("unreadable", "red").append(f"  {page.clean(invalid.where, 200)}", "not red"), 2)
         page.line(f"{page.clean(invalid.reason)}: {page.clean(invalid.excerpt, 200) or '(empty)'}", 4)
 
@@ -94,7 +113,7 @@ def _registration(page: Page, story: Story, registration: Registration) -> None:
 def _observed(page: Page, story: Story) -> None:
     if story.observations:
         page.heading("ON THE NODE")
-    for observation in story.observations:
+    for observation in _first(page, story.observations):
         _observation(page, story, observation)
 
 
@@ -128,7 +147,7 @@ def _routing(page: Page, story: Story) -> None:
         page.line(words, 2, "dim")
         routing_block(page, routing.picks, story.name, colours)
         total_keys = len(routing.picks)
-        for pick in routing.picks:
+        for pick in picked_most(routing.picks):
             # Who stands on the smaller side is what one logs in to look at.
             if pick.sample and (total_keys > 1 or pick.public_key is None):
                 target = (
@@ -146,7 +165,7 @@ def _findings(page: Page, story: Story) -> None:
     for finding in story.findings[:_MOST_FINDINGS]:
         _finding(page, finding)
     if len(story.findings) > _MOST_FINDINGS:
-        page.line(f"and {len(story.findings) - _MOST_FINDINGS:,} more: wgaudit sweep --format json", 2)
+        page.more(f"and {len(story.findings) - _MOST_FINDINGS:,} more", "--format json")
 
 
 def _finding(page: Page, finding: Finding) -> None:

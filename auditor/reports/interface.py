@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Protocol
 
 from auditor.models import Report
 
+NEW_RECORDING = "sweep.json.gz"
+"""What a recording is called in a command that is proposed."""
 _NARROWEST, _WIDEST = 40, 160
 
 
@@ -22,11 +25,22 @@ class Layout:
     """For streams whose encoding is not a Unicode one: every other character is shown as `\\uNNNN`."""
     limit: int = 50
     """Findings that are written out; the others are counted."""
+    recording: str | None = None
+    """The file that holds what this sweep saw (`--record`, `--replay`), so that it can be shown again."""
+    config: str | None = None
+    """The configuration file as the caller named it; None: it is found without being named."""
 
     @property
     def columns(self) -> int:
         """Columns that are used: lines longer than 160 are hard to follow, fewer than 40 hold no name."""
         return max(_NARROWEST, min(self.width, _WIDEST))
+
+    def command(self, options: str) -> str:
+        """The command that shows this sweep with other options; one that was not recorded has to be done again."""
+        if self.recording is not None:
+            return f"wgaudit sweep --replay {shlex.quote(self.recording)} {options}"
+        config = f"--config {shlex.quote(self.config)} " if self.config is not None else ""
+        return f"wgaudit sweep {config}--record {NEW_RECORDING} {options}"
 
 
 class Format(Protocol):

@@ -24,7 +24,8 @@ from auditor.reports.blocks import (
     witness_words,
 )
 from auditor.reports.interface import Layout
-from auditor.reports.terminal import Page, column, pasteable, percent, plural
+from auditor.reports.rest import rest_block
+from auditor.reports.terminal import Page, pasteable, percent, plural
 
 CONTESTED = "duplicate-address"
 """The check whose findings come first, whatever else is as bad."""
@@ -38,6 +39,8 @@ _MOST_GONE = 10
 _MOST_AGREED = 20
 _MOST_FOLLOWERS = 3
 _MOST_FACTS = 6
+# What makes a word a part of a longer one. Compiled once: a pattern for each of 3,000 names costs a second.
+_BEFORE, _AFTER = re.compile(r"[\w.:-]"), re.compile(r"[\w:-]|\.\w")
 _INDENT = 10  # below the subject, which stands beside the severity
 
 
@@ -99,14 +102,14 @@ def render(report: Report, layout: Layout, /) -> str:
             _finding(page, report, finding, parts.followers[finding.fingerprint])
     hidden = parts.contested[len(contested) :] + parts.rest[len(rest) :]
     if hidden:
-        _hidden(page, hidden)
+        rest_block(page, hidden, len(parts.contested) + len(parts.rest))
     if parts.agreed:
         _agreed(page, report, parts.agreed)
     if parts.gone:
         _gone(page, parts.gone)
     if report.gaps:
         page.heading("NOT SEEN", plural(len(report.gaps), "gap"))
-        gaps_block(page, report.gaps, report.name)
+        gaps_block(page, report.gaps, report.name, lambda node: report.node_regions.get(node, ""))
     if report.in_flight:
         page.heading("IN FLIGHT", "registered, changed or removed during the sweep; not judged")
         names = [report.name(node) for node in dict.fromkeys(report.in_flight)]
@@ -241,7 +244,13 @@ def _finding(page: Page, report: Report, finding: Finding, followers: Sequence[F
 
 def _says(text: str, word: str) -> bool:
     """Whether the word stands in the text by itself, not as a part of a longer one."""
-    return re.search(rf"(?<![\w.:-]){re.escape(word)}(?![\w:-]|\.\w)", text) is not None
+    start = text.find(word)
+    while start >= 0:
+        inside = start > 0 and _BEFORE.match(text, start - 1)
+        if not inside and not _AFTER.match(text, start + len(word)):
+            return True
+        start = text.find(word, start + 1)
+    return False
 
 
 def _guess(page: Page, finding: Finding, guess: str, indent: int) -> None:
@@ -285,33 +294,6 @@ def _follower(page: Page, cause: Finding, finding: Finding) -> str:
 # -- what is not written out
 
 
-def _hidden(page: Page, hidden: Sequence[Finding]) -> None:
-    """Counts by check and region of the findings beyond the limit, and how to see them."""
-    page.heading(
-        "NOT SHOWN HERE", f"{plural(len(hidden), 'finding')}; all of them: wgaudit sweep --format json"
-    )
-    checks: dict[str, list[Finding]] = defaultdict(list)
-    for finding in hidden:
-        checks[finding.check].append(finding)
-    width = column(map(page.name, checks), 24)
-    for check, group in checks.items():
-        regions = Counter(region for finding in group for region in (finding.regions or ("",)))
-        ordered = sorted(regions.items(), key=lambda item: (-item[1], item[0]))
-        listed = [
-            f"{page.name(region) if region else 'no region'} {count:,}" for region, count in ordered[:12]
-        ]
-        if len(ordered) > 12:
-            listed.append(f"{len(ordered) - 12:,} other regions")
-        page.row(
-            [
-                (Text(page.name(check)), width),
-                (Text(f"{len(group):>6,}", "bold"), 6),
-                (Text(", ".join(listed), "dim"), 0),
-            ],
-            2,
-        )
-
-
 def _agreed(page: Page, report: Report, agreed: Sequence[Finding]) -> None:
     """Addresses that are meant to be shared: who holds each, why, and until when."""
     marks = {finding.fingerprint for finding in agreed}
@@ -323,7 +305,7 @@ def _agreed(page: Page, report: Report, agreed: Sequence[Finding]) -> None:
         page.line(page.dot.join(words), 2)
         page.line(page.clean(finding.agreed or ""), 4, "dim")
     if len(leading) > _MOST_AGREED:
-        page.line(f"and {len(leading) - _MOST_AGREED:,} more: wgaudit sweep --format json", 2)
+        page.more(f"and {len(leading) - _MOST_AGREED:,} more", "--format json")
 
 
 def _gone(page: Page, gone: Sequence[Finding]) -> None:
@@ -331,7 +313,7 @@ def _gone(page: Page, gone: Sequence[Finding]) -> None:
     for finding in gone[:_MOST_GONE]:
         page.line(f"{page.name(finding.subject)}{page.dot}{page.name(finding.check)}", 2)
     if len(gone) > _MOST_GONE:
-        page.line(f"and {len(gone) - _MOST_GONE:,} more", 2)
+        page.more(f"and {len(gone) - _MOST_GONE:,} more", "--format json")
 
 
 def _coverage(page: Page, report: Report, parts: _Sorted) -> None:

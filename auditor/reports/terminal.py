@@ -118,6 +118,8 @@ class Page:
     def __init__(self, layout: Layout, keys: Iterable[str] = ()) -> None:
         self.width = layout.columns
         self.ascii_only = layout.ascii_only
+        self._layout = layout
+        self._colour = layout.colour
         self.dot = " - " if layout.ascii_only else " · "
         self._ellipsis = "..." if layout.ascii_only else "…"
         self._key_lengths = short_keys(keys)
@@ -161,6 +163,17 @@ class Page:
             return listed
         return f"{listed} and {hidden:,} more" if listed else f"{hidden:,}"
 
+    def more(self, what: str, options: str, indent: int = 2) -> None:
+        """How to see what was left out: the command, on a line of its own where it does not fit beside."""
+        command = self.clean(self._layout.command(options))
+        if self._layout.recording is None:
+            what = f"{what}, by sweeping again"
+        if indent + len(what) + 2 + cell_len(command) <= self.width:
+            self.line(Text(f"{what}: ", "dim").append(command, "not dim bold"), indent)
+        else:
+            self.line(f"{what}:", indent, "dim")
+            self.line(command, indent, "bold")
+
     def blank(self) -> None:
         """An empty line."""
         self._print(Text())
@@ -182,8 +195,8 @@ class Page:
     def row(self, cells: Sequence[tuple[Text, int]], indent: int = 0) -> None:
         """Cells side by side, two spaces apart, each folded in its own width; 0 takes what is left."""
         widths = self._fitting([width for _, width in cells], indent)
-        folded = [
-            text.wrap(self._console, width, overflow="fold")
+        folded: list[Sequence[Text]] = [
+            [text] if text.cell_len <= width else list(text.wrap(self._console, width, overflow="fold"))
             for (text, _), width in zip(cells, widths, strict=True)
         ]
         for parts in zip_longest(*folded):
@@ -206,7 +219,11 @@ class Page:
         return [width or max(_NARROWEST_CELL, room - sum(fixed)) for width in fixed]
 
     def _print(self, line: Text) -> None:
-        self._console.print(line, soft_wrap=True)
+        if self._colour:
+            self._console.print(line, soft_wrap=True)
+        else:
+            # What rich would print, in a tenth of the time; a report may have 15,000 lines.
+            self._stream.write(f"{line.plain}\n")
 
     def text(self) -> str:
         """Everything so far."""

@@ -77,6 +77,41 @@ gaps = st.builds(
     st.none() | words,
     st.none() | words,
 )
+
+
+def crowded(finding: Finding, times: int) -> Finding:
+    """The same finding about so many times as many nodes, claims and keys, no two of them alike."""
+
+    def other(node: NodeId | None, number: int) -> NodeId | None:
+        return node and NodeId(node.datacenter, f"{node.name}{number}")
+
+    evidence = finding.evidence
+    claims = tuple(
+        replace(claim, node=other(claim.node, number), public_key=key(f"{claim.public_key}{number}"))
+        for number in range(times)
+        for claim in evidence.claims
+    )
+    routing = tuple(
+        replace(pick, node=other(pick.node, number), public_key=key(f"{pick.public_key}{number}"))
+        for number in range(times)
+        for pick in evidence.routing
+        if pick.public_key is not None
+    )
+    return replace(
+        finding,
+        nodes=tuple(NodeId(dc, f"{name}{number}") for number in range(times) for dc, name in finding.nodes),
+        regions=tuple(f"{region}{number}" for number in range(times) for region in finding.regions),
+        summary=finding.summary * times,
+        evidence=replace(
+            evidence,
+            claims=claims,
+            routing=routing,
+            observers=evidence.observers * times,
+            facts=evidence.facts * times,
+        ),
+    )
+
+
 moments = st.integers(0, 4_000_000_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
 
 

@@ -132,3 +132,24 @@ def test_a_hostile_registration_shows_as_harmless_text(colour: bool) -> None:
     assert "\\u202eabc" in text
     assert "[bold]e[/bold]" in text
     assert "a\\x0ab" in text
+
+
+def test_the_story_of_a_key_that_was_cloned_to_3000_nodes_is_a_few_screens() -> None:
+    """The first of everything, and how many more there are."""
+    story = story_of("edge-sin-1")
+    copies = [NodeId("dc1", f"clone-{number}") for number in range(3_000)]
+    evidence = story.routing[0]
+    crowd = replace(
+        story,
+        registrations=tuple(replace(story.registrations[0], node=node) for node in copies),
+        observations=tuple(replace(story.observations[0], node=node) for node in copies),
+        claims=tuple(replace(story.claims[0], node=node) for node in copies),
+        routing=(replace(evidence, picks=tuple(replace(evidence.picks[0], node=node) for node in copies)),),
+        notes=story.notes * 3_000 or ("a note",) * 3_000,
+        next_steps=story.next_steps * 3_000,
+        findings=story.findings * 3_000,
+        gaps=story.gaps * 3_000,
+    )
+    text = render_explain(crowd, PLAIN)
+    assert "and 2,980 more" in text
+    assert len(text.splitlines()) < 600

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -212,6 +213,17 @@ def test_a_sweep_that_was_cut_short_says_why() -> None:
     """And null where it ran to its end."""
     assert rendered(replace(sample.clean(), cut_short="deadline"))["cut_short"] == "deadline"
     assert rendered(sample.clean())["cut_short"] is None
+
+
+def test_10000_nodes_with_3000_findings_and_10000_gaps_render_within_two_cpu_seconds() -> None:
+    """Nothing is left out of it, and no sweep waits for it."""
+    report = sample.huge()
+    report = replace(report, gaps=report.gaps[:1] * 10_000)
+    began = time.process_time()
+    text = render(report)
+    assert time.process_time() - began < 2.0
+    document = json.loads(text)
+    assert (len(document["findings"]), len(document["gaps"])) == (3_000, 10_000)
 
 
 def test_the_same_report_gives_the_same_text() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
 
@@ -16,10 +18,10 @@ from auditor.models import Coverage, Gap, Report, Severity, Verdict
 from auditor.reports.interface import Layout
 from auditor.reports.table import render
 from tests.reports import sample
-from tests.reports.strategies import reports
+from tests.reports.strategies import crowded, reports
 
 PLAIN = Layout(width=80)
-REPORTS = {
+REPORTS: dict[str, Callable[[], Report]] = {
     "incident": sample.incident,
     "clean": sample.clean,
     "inconclusive": sample.inconclusive,
@@ -247,8 +249,8 @@ def test_what_was_gone_on_the_second_look_stands_apart_and_does_not_count() -> N
 
 def test_gaps_are_grouped_by_reason_with_count_names_and_detail() -> None:
     """A hundred refused connections are one paragraph."""
-    text = section(render(sample.huge(300, 2), PLAIN), "NOT SEEN")
-    assert "connect-refused  120  worker-sin-0, worker-fra-1" in text
+    text = " ".join(section(render(sample.huge(300, 2), PLAIN), "NOT SEEN").split())
+    assert "connect-refused 120 fra 40, nrt 40, sin 40: worker-sin-0, worker-fra-1" in text
     assert "and 114 more" in text
     assert "connection refused" in text
 
@@ -276,7 +278,8 @@ def test_gaps_with_one_detail_show_it_once() -> None:
 def test_gaps_with_many_details_say_how_many_there_are_and_where_they_stand() -> None:
     """One is shown; that it is not the only one is said."""
     text = refused(*(f"198.18.0.{number}: refused" for number in range(4)))
-    assert "; for instance: 198.18.0.0: refused; 4 different details: --format json shows them" in text
+    assert "; for instance: 198.18.0.0: refused; 4 different details" in text
+    assert text.endswith("wgaudit sweep --record sweep.json.gz --format json")
 
 
 def test_a_sweep_that_was_cut_short_before_the_registry_was_read_says_so() -> None:
@@ -322,17 +325,133 @@ def test_of_3000_findings_the_worst_are_written_out_and_the_rest_is_counted() ->
     text = render(sample.huge(), PLAIN)
     assert text.count(" · address-drift · ") == 48
     hidden = section(text, "NOT SHOWN HERE")
-    assert "2,950 findings; all of them: wgaudit sweep --format json" in hidden
-    assert "address-drift     952  sin 318, fra 317, nrt 317" in hidden
-    assert "missing-peer    1,998  fra 666, nrt 666, sin 666" in hidden
+    assert hidden.rstrip().splitlines() == [
+        "NOT SHOWN HERE  2,950 findings",
+        "                            all  sin  fra  nrt",
+        "  error    address-drift    952  318  317  317",
+        "  warning  missing-peer   1,998  666  666  666",
+        "  all of them, by sweeping again:",
+        "  wgaudit sweep --record sweep.json.gz --limit 3000",
+    ]
+
+
+def test_the_command_for_the_rest_shows_this_sweep_where_it_was_recorded() -> None:
+    """Hours of sweeping need not be done again; and the command is one that a shell takes."""
+    report = sample.huge(500, 100)
+    text = render(report, replace(PLAIN, recording="it's tonight.json.gz", limit=10))
+    assert "all of them: wgaudit sweep --replay 'it'\"'\"'s tonight.json.gz' --limit 100\n" in text
+    assert "by sweeping again" not in text
+    assert "NOT SHOWN HERE" not in render(report, replace(PLAIN, limit=100))
+
+
+def test_the_command_for_the_rest_names_the_configuration_that_the_caller_named() -> None:
+    """Else it would audit another fleet."""
+    text = render(sample.huge(500, 100), replace(PLAIN, config="/etc/w.toml"))
+    assert "wgaudit sweep --config /etc/w.toml --record sweep.json.gz --limit 100" in text
+
+
+def spread(regions: int) -> Report:
+    """A hundred findings in each of so many regions, one less in each than in the one before."""
+    made = [
+        replace(sample.DRIFT, subject=f"node-{region}-{number}", regions=(f"region-{region:02}",))
+        for region in range(regions)
+        for number in range(100 - region)
+    ]
+    return sample.report(Verdict.FINDINGS, made)
+
+
+@pytest.mark.parametrize("regions", [1, 3, 8, 9, 60])
+@pytest.mark.parametrize("width", [40, 60, 80, 160])
+def test_the_regions_of_the_rest_add_up_however_many_there_are(regions: int, width: int) -> None:
+    """What has no column of its own is in the last one."""
+    hidden = section(render(spread(regions), Layout(width=width, limit=0)), "NOT SHOWN HERE")
+    total = sum(100 - region for region in range(regions))
+    told = " ".join(re.split(rf"address-drift\s+{total:,}", hidden)[1].split("all of them")[0].split())
+    told = re.sub(r"region-\d+|\d+ other regions?", "", told)
+    counts: list[str] = re.findall(r"[\d,]*\d", told)
+    assert sum(int(count.replace(",", "")) for count in counts) == total
+    assert len(hidden.splitlines()) <= 12
+
+
+def test_a_rest_in_several_regions_says_that_it_is_counted_in_each() -> None:
+    """Else the row would not add up without a word."""
+    text = render(sample.report(Verdict.FINDINGS, (sample.PAIR, sample.REGION)), replace(PLAIN, limit=0))
+    hidden = section(text, "NOT SHOWN HERE")
+    assert "critical  duplicate-address    1    1    1" in hidden
+    assert "A finding in several regions is counted in each of them." in hidden
+    assert hidden.index("duplicate-address") < hidden.index("region-mismatch")
+
+
+def holes(count: int, *, regions: bool) -> Report:
+    """So many nodes that swallow every packet, in two datacenters and three regions."""
+    names = [sample.node(f"node-{number}", f"dc{1 + number % 2}") for number in range(count)]
+    gaps = [
+        Gap("ssh", GapReason.CONNECT_TIMEOUT, f"{name}: no answer in 10 s", name.name, name.datacenter)
+        for name in names
+    ]
+    made = sample.report(Verdict.INCONCLUSIVE, (), gaps, registered=10_000, observed=10_000 - count)
+    known = {name: ("fra", "sin", "ams")[number % 3] for number, name in enumerate(names)}
+    return replace(made, node_regions=known if regions else {})
+
+
+def test_500_black_holes_are_a_few_lines() -> None:
+    """By region where the regions are known, else by datacenter."""
+    text = " ".join(section(render(holes(500, regions=True), PLAIN), "NOT SEEN").split())
+    assert "connect-timeout 500 fra 167, sin 167, ams 166: node-0, node-1" in text
+    text = section(render(holes(500, regions=False), PLAIN), "NOT SEEN")
+    assert "500  dc1 250, dc2 250: node-0" in text
+    assert "--format json" in text
+    assert len(render(holes(10_000, regions=True), PLAIN).splitlines()) <= 20
+
+
+def test_a_finding_about_3000_nodes_and_observers_is_a_few_lines() -> None:
+    """The first claimants and the most picked keys; the others are counted. Nobody is always told."""
+    names = [f"worker-{number}" for number in range(3_000)]
+    everybody = replace(
+        sample.PAIR,
+        nodes=tuple(map(sample.node, names)),
+        regions=tuple(f"region-{number}" for number in range(300)),
+        evidence=replace(
+            sample.PAIR.evidence,
+            claims=sample.claims("10.0.0.1/32", *names),
+            routing=(*(sample.pick(name, {"fra": 3}) for name in names), sample.pick(None, {"fra": 1})),
+        ),
+    )
+    text = render(sample.report(Verdict.FINDINGS, (everybody,)), PLAIN)
+    assert "    and 2,992 more\n" in text
+    assert "and 2,992 more keys: 8,976 observers" in text
+    assert "nobody" in text
+    assert len(text.splitlines()) <= 60
+    drift = replace(sample.DRIFT, nodes=everybody.nodes, evidence=replace(sample.UNREGISTERED.evidence))
+    assert len(render(sample.report(Verdict.FINDINGS, (drift,)), PLAIN).splitlines()) <= 20
+
+
+@settings(max_examples=25, deadline=None)
+@given(reports(), st.integers(20, 60))
+def test_no_report_grows_with_what_its_findings_are_about(report: Report, times: int) -> None:
+    """Whatever they are called: beyond the first few of everything there is only a count."""
+    few, many = (
+        replace(
+            report,
+            findings=tuple(crowded(finding, number) for finding in report.findings),
+            gaps=tuple(
+                replace(gap, node=f"{gap.node}{index}") for index in range(number) for gap in report.gaps
+            ),
+        )
+        for number in (20, times)
+    )
+    few_lines, many_lines = (len(render(item, PLAIN).splitlines()) for item in (few, many))
+    assert many_lines <= few_lines + 3 * (len(report.findings) + len(report.gaps))
 
 
 def test_a_fleet_of_10000_nodes_with_3000_findings_renders_within_two_cpu_seconds() -> None:
     """The report must not be what a sweep waits for."""
-    report = sample.huge()
-    began = time.process_time()
-    render(report, PLAIN)
-    assert time.process_time() - began < 2.0
+    report = replace(sample.huge(), gaps=holes(10_000, regions=True).gaps)
+    for limit, most in ((50, 400), (3_000, 20_000)):
+        began = time.process_time()
+        text = render(report, replace(PLAIN, limit=limit))
+        assert time.process_time() - began < 2.0
+        assert len(text.splitlines()) <= most
 
 
 def test_no_command_is_offered_with_a_subject_that_a_shell_would_read() -> None:
