@@ -6,23 +6,14 @@ with nodes plus lines of the *distinct* tables, and nothing in it loops over obs
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from auditor.addresses import Network, Prefix, PublicKey, is_host, network, order
-from auditor.models import (
-    AuditPolicy,
-    Claim,
-    InvalidRegistration,
-    NodeId,
-    Observation,
-    Registration,
-    Snapshot,
-    Witness,
-)
+from auditor.models import AuditPolicy, Claim, NodeId, Observation, Registration, Snapshot, Witness
+from auditor.registered import Claims, RegionWitness, Registered
 from auditor.routes import Routes, covers
 
 
@@ -33,36 +24,19 @@ class WrongHost(NamedTuple):
     actual: NodeId
 
 
-class RegionWitness(NamedTuple):
-    """One source's word on where a node is."""
-
-    source: str
-    region: str
-
-
 class Fleet:
     """What one snapshot says, indexed. Read-only; independent of the order of the snapshot's parts."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, registered: Registered | None = None) -> None:
+        """`registered` is what an earlier fleet made of the same registrations, so that it is not made again."""
         self.policy: AuditPolicy = snapshot.policy
-        self.registrations: tuple[Registration, ...] = tuple(
-            sorted(snapshot.registrations, key=_registration_order)
-        )
-        self.invalid: tuple[InvalidRegistration, ...] = tuple(
-            sorted(snapshot.invalid, key=lambda item: (item.node, item.where, item.reason))
-        )
-        self.in_flight_nodes = frozenset(item.node for item in snapshot.in_flight)
-        self.in_flight_keys = frozenset(item.public_key for item in snapshot.in_flight)
-        self.by_node: Mapping[NodeId, Registration] = {item.node: item for item in self.registrations}
-        by_key: dict[PublicKey, list[Registration]] = defaultdict(list)
-        for registration in self.registrations:
-            by_key[registration.public_key].append(registration)
-        self.by_key: Mapping[PublicKey, list[Registration]] = dict(by_key)
-        self._name_pattern = re.compile(self.policy.name_pattern) if self.policy.name_pattern else None
-        self._plan = sorted(
-            ((region, network(prefix)) for region, prefix in self.policy.region_pools.items()),
-            key=lambda entry: (-entry[1].prefixlen, entry[0]),
-        )
+        self.registered = registered or Registered(snapshot)
+        self.registrations = self.registered.registrations
+        self.invalid = self.registered.invalid
+        self.in_flight_nodes = self.registered.in_flight_nodes
+        self.in_flight_keys = self.registered.in_flight_keys
+        self.by_node = self.registered.by_node
+        self.by_key = self.registered.by_key
         observations = sorted(snapshot.observations, key=lambda item: item.node)
         self.observed: Mapping[NodeId, Observation] = {item.node: item for item in observations}
         self.wrong_hosts: tuple[WrongHost, ...] = tuple(self._wrong_hosts(observations))
@@ -77,25 +51,18 @@ class Fleet:
         self.device_holders: Mapping[PublicKey, list[NodeId]] = dict(holders)
         self._tables = snapshot.tables
 
-    @cached_property
+    @property
     def known_keys(self) -> frozenset[PublicKey]:
         """Keys that the registry knows in whatever form, those in flight included."""
-        halfway = {item.public_key for item in self.invalid if item.public_key is not None}
-        return frozenset(self.by_key) | self.in_flight_keys | halfway
+        return self.registered.known_keys
 
     @cached_property
     def routes(self) -> Routes:
         """Who routes what where, over the distinct tables."""
         return Routes(
-            expected=(
-                (item.public_key, prefix)
-                for item in self.registrations
-                if item.public_key not in self.in_flight_keys
-                for prefix in item.addresses
-            ),
+            expected=self.registered.expected,
             tables=self._tables,
             observers=self.witnesses,
-            ignored_keys=self.in_flight_keys,
             region_of=self.region,
             node_of=self.node_of_key,
         )
@@ -110,13 +77,10 @@ class Fleet:
         holders = self.device_holders.get(key)
         return holders[0] if holders else None
 
-    @cached_property
+    @property
     def ambiguous_names(self) -> frozenset[str]:
         """Names that stand in more than one datacenter."""
-        seen: dict[str, set[str]] = defaultdict(set)
-        for node in (*self.by_node, *(item.node for item in self.invalid)):
-            seen[node.name].add(node.datacenter)
-        return frozenset(name for name, datacenters in seen.items() if len(datacenters) > 1)
+        return self.registered.ambiguous_names
 
     def name(self, node: NodeId) -> str:
         """The node as people call it; with its datacenter only where the name alone is not enough."""
@@ -163,41 +127,16 @@ class Fleet:
 
     def region_witnesses(self, node: NodeId) -> tuple[RegionWitness, ...]:
         """Every source's word on the node's region, the registration's first."""
-        words: list[RegionWitness] = []
-        registration = self.by_node.get(node)
-        if registration is not None and registration.region:
-            words.append(RegionWitness("registration", registration.region))
-        if self._name_pattern is not None:
-            match = self._name_pattern.search(node.name)
-            if match is not None and match["region"]:
-                words.append(RegionWitness("name", match["region"]))
-        if registration is not None and self._plan:
-            planned = {region for prefix in registration.addresses if (region := self._planned(prefix))}
-            words += [RegionWitness("address plan", region) for region in sorted(planned)]
+        words = self.registered.region_words(node)
         observation = self.observed.get(node)
         if observation is not None and observation.region and node not in self._landed_elsewhere:
-            words.append(RegionWitness("node itself", observation.region))
-        return tuple(words)
-
-    def _planned(self, prefix: Prefix) -> str | None:
-        address = network(prefix)
-        for region, plan in self._plan:
-            if covers(plan, address):
-                return region
-        return None
-
-    @cached_property
-    def _regions(self) -> dict[NodeId, str]:
-        return {}
+            words += _own_word(observation.region)
+        return words
 
     def region(self, node: NodeId) -> str:
         """The node's region by its best witness; "" where none knows."""
-        known = self._regions.get(node)
-        if known is None:
-            words = self.region_witnesses(node)
-            known = words[0].region if words else ""
-            self._regions[node] = known
-        return known
+        words = self.registered.region_words(node) or self.region_witnesses(node)
+        return words[0].region if words else ""
 
     def regions(self, nodes: Iterable[NodeId]) -> tuple[str, ...]:
         """The known regions of these nodes, sorted, each once."""
@@ -205,37 +144,20 @@ class Fleet:
 
     # -- claims
 
-    @cached_property
-    def registered_claims(self) -> Mapping[Prefix, tuple[Claim, ...]]:
+    @property
+    def registered_claims(self) -> Claims[Registration]:
         """What the registry says of each prefix."""
-        claims: dict[Prefix, list[Claim]] = defaultdict(list)
-        for item in self.registrations:
-            for prefix in item.addresses:
-                claims[prefix].append(
-                    Claim(
-                        Witness.REGISTERED,
-                        prefix,
-                        item.public_key,
-                        item.node,
-                        item.where,
-                        item.create_index,
-                        item.modify_index,
-                    )
-                )
-        return {prefix: tuple(group) for prefix, group in claims.items()}
+        return self.registered.claims
 
     @cached_property
-    def device_claims(self) -> Mapping[Prefix, tuple[Claim, ...]]:
+    def device_claims(self) -> Claims[Observation]:
         """What devices hold themselves. Nodes in flight are left out: theirs may be the old state."""
-        claims: dict[Prefix, list[Claim]] = defaultdict(list)
+        claimants: dict[Prefix, list[Observation]] = defaultdict(list)
         for item in self.witnesses:
-            if item.node in self.in_flight_nodes:
-                continue
-            for prefix in item.device.addresses:
-                claims[prefix].append(
-                    Claim(Witness.DEVICE, prefix, item.device.public_key, item.node, item.device.name)
-                )
-        return {prefix: tuple(group) for prefix, group in claims.items()}
+            if item.node not in self.in_flight_nodes:
+                for prefix in item.device.addresses:
+                    claimants[prefix].append(item)
+        return Claims(dict(claimants), _device_claim)
 
     def claims(self, prefix: Prefix) -> tuple[Claim, ...]:
         """All claims to a prefix, the registry's first."""
@@ -263,10 +185,8 @@ class Fleet:
 
     def keys_of(self, prefix: Prefix) -> frozenset[PublicKey]:
         """The keys that have exactly this prefix in the registry, on a device or in a route table."""
-        keys = {claim.public_key for claim in self.claims(prefix)}
-        for deviation in self.routes.deviations:
-            keys |= self.routes.keys_in(deviation, prefix)
-        return frozenset(keys)
+        claimed = frozenset(claim.public_key for claim in self.claims(prefix))
+        return claimed | self.routes.keys_anywhere(prefix) | self.routes.keys_passing(prefix)
 
     @cached_property
     def contested(self) -> Mapping[Prefix, tuple[NodeId, ...]]:
@@ -275,12 +195,16 @@ class Fleet:
         One node that is mirrored into two datacenters (same name, same key) is one claimant.
         """
         contested: dict[Prefix, tuple[NodeId, ...]] = {}
-        for prefix in self.registered_claims.keys() | self.device_claims.keys():
-            claims = self.claims(prefix)
-            if len(claims) < 2:
-                continue
+        registered, on_devices = self.registered_claims.claimants, self.device_claims.claimants
+        several = {prefix for prefix, items in registered.items() if len(items) > 1}
+        several.update(
+            prefix
+            for prefix, items in on_devices.items()
+            if len(items) > 1 or (prefix in registered and registered[prefix][0].node != items[0].node)
+        )
+        for prefix in several:
             nodes: dict[NodeId | tuple[str, PublicKey], NodeId] = {}
-            for claim in claims:
+            for claim in self.claims(prefix):
                 if claim.node is not None:
                     nodes.setdefault(self.same_node(claim.node), claim.node)
             if len(nodes) > 1:
@@ -300,5 +224,10 @@ class Fleet:
         return frozenset(filter(is_host, registration.addresses)) if registration else frozenset()
 
 
-def _registration_order(item: Registration) -> tuple[NodeId, str]:
-    return item.node, item.where
+def _device_claim(prefix: Prefix, item: Observation) -> Claim:
+    return Claim(Witness.DEVICE, prefix, item.device.public_key, item.node, item.device.name)
+
+
+@lru_cache(maxsize=1024)
+def _own_word(region: str) -> tuple[RegionWitness]:
+    return (RegionWitness("node itself", region),)

@@ -15,6 +15,7 @@ from auditor.models import (
     Finding,
     Gap,
     NodeId,
+    Observation,
     Report,
     SecondLook,
     Snapshot,
@@ -34,13 +35,14 @@ def judge(snapshot: Snapshot) -> Report:
     findings = find(fleet)
     gaps = (*snapshot.gaps, *_derived_gaps(fleet, findings, snapshot))
     if snapshot.second_look is not None:
-        findings = _confirm(findings, snapshot, snapshot.second_look)
+        findings = _confirm(findings, fleet, snapshot, snapshot.second_look)
         gaps += tuple(
             replace(gap, detail=f"on a second look: {gap.detail}") for gap in snapshot.second_look.gaps
         )
     findings = _agreed(findings, fleet, snapshot)
     coverage = _coverage(fleet, snapshot)
     named = {node for finding in findings for node in _named(finding)}
+    unseen = {NodeId(gap.datacenter or "", gap.node) for gap in gaps if gap.node is not None}
     return Report(
         verdict=_verdict(findings, gaps, coverage, snapshot.policy.minimum_coverage),
         started_at=snapshot.started_at,
@@ -50,7 +52,7 @@ def judge(snapshot: Snapshot) -> Report:
         gaps=tuple(sorted(set(gaps), key=_gap_order)),
         in_flight=tuple(sorted(fleet.in_flight_nodes)),
         cut_short=snapshot.cut_short,
-        node_regions={node: region for node in sorted(named) if (region := fleet.region(node))},
+        node_regions={node: region for node in sorted(named | unseen) if (region := fleet.region(node))},
         node_keys={node: fleet.by_node[node].public_key for node in sorted(named) if node in fleet.by_node},
         ambiguous_names=fleet.ambiguous_names,
         registered=frozenset(fleet.by_node) | {item.node for item in fleet.invalid},
@@ -93,23 +95,18 @@ def _with_causes(findings: list[Finding]) -> list[Finding]:
     return settled
 
 
-def _confirm(findings: tuple[Finding, ...], snapshot: Snapshot, second: SecondLook) -> tuple[Finding, ...]:
+def _confirm(
+    findings: tuple[Finding, ...], fleet: Fleet, snapshot: Snapshot, second: SecondLook
+) -> tuple[Finding, ...]:
     """The findings with what a second look says of them, and those that only the latest state shows.
 
     The latest state is every node as it was last seen. What it does not show is gone: whoever showed it
     was looked at again, for where a node was not, its first observation is its latest.
     """
-    again = Fleet(replace(snapshot, observations=second.observations, second_look=None))
+    again = _as_shown_by(second.observations, fleet, snapshot)
     renewed = {item.node: item for item in again.witnesses}
-    latest = find(
-        Fleet(
-            replace(
-                snapshot,
-                observations=tuple(renewed.get(item.node, item) for item in snapshot.observations),
-                second_look=None,
-            )
-        )
-    )
+    newest = tuple(renewed.get(item.node, item) for item in snapshot.observations)
+    latest = findings if newest == snapshot.observations else find(_as_shown_by(newest, fleet, snapshot))
     shown_again = {finding.fingerprint for check in CHECKS for finding in check.run(again)}
     still_there = {finding.fingerprint for finding in latest}
     known = {finding.fingerprint for finding in findings}
@@ -125,6 +122,10 @@ def _confirm(findings: tuple[Finding, ...], snapshot: Snapshot, second: SecondLo
     # What stands must not hang on a cause that is gone: then nothing that counts would lead it.
     standing = _with_causes([finding for finding in judged if finding.confirmed is not False])
     return tuple(sorted((*gone, *standing), key=_finding_order))
+
+
+def _as_shown_by(observations: tuple[Observation, ...], fleet: Fleet, snapshot: Snapshot) -> Fleet:
+    return Fleet(replace(snapshot, observations=observations, second_look=None), fleet.registered)
 
 
 def _observer_sample(finding: Finding) -> set[NodeId]:
@@ -179,7 +180,8 @@ def _derived_gaps(fleet: Fleet, findings: Iterable[Finding], snapshot: Snapshot)
 def _coverage(fleet: Fleet, snapshot: Snapshot) -> Coverage:
     unreadable = {item.node for item in fleet.invalid} - fleet.by_node.keys() - fleet.in_flight_nodes
     registered = fleet.by_node.keys() - fleet.in_flight_nodes | unreadable
-    observed = [item for item in fleet.witnesses if item.node in registered]
+    # Nodes, not observations: a recording that was edited by hand may hold a node twice.
+    observed = registered & {item.node for item in fleet.witnesses}
     return Coverage(
         registered=len(registered),
         observed=len(observed),

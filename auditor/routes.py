@@ -1,44 +1,53 @@
-"""Who routes what where: route tables compared with the registry's, as values, by set difference.
-
-Every node of a healthy full mesh holds the same table text, so a table is compared once however many
-observers hold it, and single lines are looked at only where they differ from the expected ones.
-"""
+"""Who routes what where, over the distinct route tables and those who hold them."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
-from itertools import islice
+from itertools import chain, islice
+from operator import attrgetter
 
 from auditor.addresses import Network, Prefix, PublicKey, is_host, network, order
+from auditor.deviations import Deviation, Expected
 from auditor.models import NodeId, Observation, Pick, RouteTable
 
-NO_PREFIX = "(none)"
 SAMPLE = 3
 """How many observers are named as a sample of those that show something."""
 
+_NO_KEYS: frozenset[PublicKey] = frozenset()
 
-@dataclass(frozen=True, slots=True)
-class Deviation:
-    """How one distinct table differs from the expected one, and who holds it."""
 
-    digest: str
-    holders: tuple[Observation, ...]
-    missing: Mapping[Prefix, frozenset[PublicKey]]
-    """Expected, not there: by prefix, the keys that should have it."""
-    extra: Mapping[Prefix, frozenset[PublicKey]]
-    """There, not expected: by prefix, the keys that have it. Keys in flight are left out."""
-    passing: Mapping[Prefix, frozenset[PublicKey]]
-    """By prefix, the keys in flight that have it: where traffic goes, but no deviation."""
-    absent_keys: frozenset[PublicKey]
-    """Expected keys that have no line at all: no such peer on the device (and not the device itself)."""
-    idle_keys: frozenset[PublicKey]
-    """Peers that show `(none)`."""
-    extra_keys: frozenset[PublicKey]
-    """Keys with a line that was not expected, `(none)` included."""
+class Observers:
+    """Those who show something: the holders of some tables, but for those whom it does not concern.
+
+    They are counted and sampled where they stand. A list of them for each peer that they lack, or have too
+    much, would be observers × peers on a bad day.
+    """
+
+    __slots__ = ("_groups", "_without")
+
+    def __init__(
+        self, groups: Iterable[Sequence[Observation]], without: Collection[NodeId] = frozenset()
+    ) -> None:
+        """Each group in the order of its nodes; nobody is in two of them. `without` are some of them."""
+        self._groups = tuple(groups)
+        self._without = without
+
+    def __len__(self) -> int:
+        return sum(map(len, self._groups)) - len(self._without)
+
+    def __iter__(self) -> Iterator[Observation]:
+        """By their nodes."""
+        everybody = sorted(chain.from_iterable(self._groups), key=attrgetter("node"))
+        return (item for item in everybody if item.node not in self._without)
+
+    def first(self, number: int = SAMPLE) -> tuple[NodeId, ...]:
+        """The first of them, without looking at them all."""
+        return tuple(sorted(node for group in self._groups for node in _first(group, self._without, number)))[
+            :number
+        ]
 
 
 class Routes:
@@ -47,61 +56,25 @@ class Routes:
     def __init__(
         self,
         *,
-        expected: Iterable[tuple[PublicKey, Prefix]],
+        expected: Expected,
         tables: Mapping[str, RouteTable],
         observers: Sequence[Observation],
-        ignored_keys: frozenset[PublicKey],
         region_of: Callable[[NodeId], str],
         node_of: Callable[[PublicKey], NodeId | None],
     ) -> None:
         self._region_of = region_of
         self._node_of = node_of
-        by_prefix: dict[Prefix, set[PublicKey]] = defaultdict(set)
-        by_key: dict[PublicKey, int] = Counter()
-        lines: set[bytes] = set()
-        for key, prefix in expected:
-            line = f"{key}\t{prefix}".encode()
-            if line not in lines:
-                lines.add(line)
-                by_prefix[prefix].add(key)
-                by_key[key] += 1
-        self.expected: Mapping[Prefix, frozenset[PublicKey]] = {
-            prefix: frozenset(keys) for prefix, keys in by_prefix.items()
-        }
-        self._lines_of_key = by_key
-        self._expected_lines = lines
-        self._ignored = ignored_keys
+        self.expected = expected.by_prefix
+        self.expected_keys = expected.keys
+        """How many peers and devices the registry expects in every table."""
+        self.observers = len(observers)
         holders: dict[str, list[Observation]] = defaultdict(list)
         for observation in observers:
             holders[observation.table].append(observation)
-        self._holders = {digest: tuple(group) for digest, group in holders.items()}
-        self.observers = len(observers)
         self.deviations: tuple[Deviation, ...] = tuple(
-            self._compare(tables[digest], digest, self._holders[digest]) for digest in sorted(self._holders)
+            expected.deviation(digest, tables[digest], tuple(holders[digest])) for digest in sorted(holders)
         )
-
-    @property
-    def expected_keys(self) -> int:
-        """How many peers and devices the registry expects in every table."""
-        return len(self._lines_of_key)
-
-    def _compare(self, table: RouteTable, digest: str, holders: tuple[Observation, ...]) -> Deviation:
-        lines = set(table.lines())
-        surplus = lines - self._expected_lines
-        lacking: Iterable[bytes] = ()
-        if len(lines) - len(surplus) != len(self._expected_lines):
-            lacking = self._expected_lines - lines
-        missing, missing_count, _ = _by_prefix(lacking)
-        in_flight = {line for line in surplus if _key_of(line) in self._ignored} if self._ignored else set()
-        passing, _, _ = _by_prefix(in_flight)
-        extra, extra_count, idle = _by_prefix(surplus - in_flight)
-        extra_keys = idle | extra_count.keys()
-        absent = frozenset(
-            key
-            for key, count in missing_count.items()
-            if count == self._lines_of_key[key] and key not in extra_keys
-        )
-        return Deviation(digest, holders, missing, extra, passing, absent, idle, frozenset(extra_keys))
+        self._picks: dict[Prefix, tuple[Pick, ...]] = {}
 
     # -- where one prefix goes
 
@@ -123,16 +96,26 @@ class Routes:
 
     def keys_in(self, deviation: Deviation, prefix: Prefix) -> frozenset[PublicKey]:
         """The keys that have exactly this prefix in the table, the device's own line included."""
-        none: frozenset[PublicKey] = frozenset()
-        kept = self.expected.get(prefix, none) - deviation.missing.get(prefix, none)
-        return kept | deviation.extra.get(prefix, none) | deviation.passing.get(prefix, none)
+        keys = self.expected.get(prefix, _NO_KEYS)
+        if prefix in deviation.missing:
+            keys -= deviation.missing[prefix]
+        for beside in (deviation.extra, deviation.passing):
+            if prefix in beside:
+                keys |= beside[prefix]
+        return keys
 
     def keys_anywhere(self, prefix: Prefix) -> frozenset[PublicKey]:
         """The keys that have exactly this prefix in the registry or in some table; none in flight."""
-        keys = self.expected.get(prefix, frozenset())
+        keys = self.expected.get(prefix, _NO_KEYS)
         for deviation in self._touching.get(prefix, ()):
-            keys |= deviation.extra.get(prefix, frozenset())
+            keys |= deviation.extra.get(prefix, _NO_KEYS)
         return keys
+
+    def keys_passing(self, prefix: Prefix) -> frozenset[PublicKey]:
+        """The keys in flight that have exactly this prefix in some table."""
+        return _NO_KEYS.union(
+            *(item.passing.get(prefix, _NO_KEYS) for item in self._touching.get(prefix, ()))
+        )
 
     def is_covered(self, prefix: Prefix) -> bool:
         """Whether a wider prefix, in the registry or in some table, holds this one."""
@@ -144,6 +127,12 @@ class Routes:
         The exact prefix counts, else the longest one that covers it. A device that holds the address
         itself, or that the prefix is registered behind, delivers it itself and is not counted.
         """
+        known = self._picks.get(prefix)
+        if known is None:
+            known = self._picks[prefix] = self._count_picks(prefix)
+        return known
+
+    def _count_picks(self, prefix: Prefix) -> tuple[Pick, ...]:
         tally: dict[PublicKey | None, _Tally] = defaultdict(_Tally)
         parents = self._parents(prefix)
         apart = self._apart(prefix, parents)
@@ -192,7 +181,7 @@ class Routes:
         if observer is not None and prefix in observer.device.addresses:
             return frozenset()
         for candidate in (prefix, *parents):
-            expected = self.expected.get(candidate, frozenset())
+            expected = self.expected.get(candidate, _NO_KEYS)
             if own in expected and not is_host(candidate):
                 return frozenset()
             keys = expected if deviation is None else self.keys_in(deviation, candidate)
@@ -219,21 +208,21 @@ class Routes:
         return sample
 
     @cached_property
-    def _at_address(self) -> Mapping[Prefix, tuple[Observation, ...]]:
+    def _at_address(self) -> Mapping[Prefix, Sequence[Observation]]:
         at_address: dict[Prefix, list[Observation]] = defaultdict(list)
         for deviation in self.deviations:
             for item in deviation.holders:
                 for address in item.device.addresses:
                     at_address[address].append(item)
-        return {prefix: tuple(items) for prefix, items in at_address.items()}
+        return dict(at_address)
 
     @cached_property
-    def _by_own_key(self) -> Mapping[PublicKey, tuple[Observation, ...]]:
+    def _by_own_key(self) -> Mapping[PublicKey, Sequence[Observation]]:
         by_key: dict[PublicKey, list[Observation]] = defaultdict(list)
         for deviation in self.deviations:
             for item in deviation.holders:
                 by_key[item.device.public_key].append(item)
-        return {key: tuple(items) for key, items in by_key.items()}
+        return dict(by_key)
 
     @cached_property
     def _regions_held(self) -> Mapping[str, Counter[str]]:
@@ -282,13 +271,25 @@ class Routes:
 
     def observers_with(
         self, select: Callable[[Deviation], Iterable[PublicKey]]
-    ) -> Mapping[PublicKey, list[Observation]]:
+    ) -> Mapping[PublicKey, Observers]:
         """For each key that `select` names in a table, that table's holders; never a key's own device."""
-        found: dict[PublicKey, list[Observation]] = defaultdict(list)
+        found: dict[PublicKey, list[Deviation]] = defaultdict(list)
         for deviation in self.deviations:
             for key in select(deviation):
-                found[key] += [item for item in deviation.holders if item.device.public_key != key]
-        return {key: observers for key, observers in sorted(found.items()) if observers}
+                found[key].append(deviation)
+        return {
+            key: observers
+            for key, deviations in sorted(found.items())
+            if (observers := self.holders(deviations, key))
+        }
+
+    def holders(self, deviations: Collection[Deviation], but_of: PublicKey) -> Observers:
+        """All who hold one of these tables, but for the devices that have this key themselves."""
+        own = self._by_own_key.get(but_of, ())
+        digests = {item.digest for item in deviations} if own else ()
+        return Observers(
+            (item.holders for item in deviations), {item.node for item in own if item.table in digests}
+        )
 
 
 class _Tally:
@@ -305,8 +306,10 @@ class _Tally:
         self.sample += sample
 
 
-def _first(holders: Iterable[Observation], left_out: Collection[NodeId]) -> list[NodeId]:
-    return [item.node for item in islice((item for item in holders if item.node not in left_out), SAMPLE)]
+def _first(
+    holders: Iterable[Observation], left_out: Collection[NodeId], number: int = SAMPLE
+) -> list[NodeId]:
+    return [item.node for item in islice((item for item in holders if item.node not in left_out), number)]
 
 
 def covers(wide: Network, narrow: Network) -> bool:
@@ -314,25 +317,3 @@ def covers(wide: Network, narrow: Network) -> bool:
     if isinstance(wide, IPv4Network):
         return isinstance(narrow, IPv4Network) and wide.supernet_of(narrow)
     return isinstance(narrow, IPv6Network) and wide.supernet_of(narrow)
-
-
-def _key_of(line: bytes) -> PublicKey:
-    return PublicKey(line.partition(b"\t")[0].decode())
-
-
-def _by_prefix(
-    lines: Iterable[bytes],
-) -> tuple[dict[Prefix, frozenset[PublicKey]], Counter[PublicKey], frozenset[PublicKey]]:
-    """The keys of each prefix, the number of prefixes of each key, and the keys that show `(none)`."""
-    by_prefix: dict[Prefix, set[PublicKey]] = defaultdict(set)
-    counts: Counter[PublicKey] = Counter()
-    idle: set[PublicKey] = set()
-    for line in lines:
-        key_text, _, prefix_text = line.decode().partition("\t")
-        key = PublicKey(key_text)
-        if prefix_text == NO_PREFIX:
-            idle.add(key)
-        else:
-            by_prefix[Prefix(prefix_text)].add(key)
-            counts[key] += 1
-    return {prefix: frozenset(keys) for prefix, keys in by_prefix.items()}, counts, frozenset(idle)

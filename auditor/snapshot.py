@@ -7,9 +7,10 @@ It holds no secret: what a snapshot holds are public keys, addresses, names and 
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -126,9 +127,18 @@ class _Document(_Record):
 def record(snapshot: Snapshot, path: Path) -> None:
     """Writes the snapshot: mode 0600, whole or not at all. Raises `SnapshotError`."""
     try:
-        write_whole(path, gzip.compress(to_json(snapshot).encode("ascii"), compresslevel=6, mtime=0))
+        write_whole(path, _packed(snapshot))
     except OSError as error:
         raise SnapshotError(f"cannot record to {path}: {error.strerror}") from None
+
+
+def _packed(snapshot: Snapshot) -> bytes:
+    # Table by table: on a bad day their texts alone are hundreds of megabytes, which must not be held twice.
+    packed = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=packed, mtime=0) as stream:
+        for part in _json_parts(snapshot):
+            stream.write(part.encode("ascii"))
+    return packed.getvalue()
 
 
 def replay(path: Path) -> Snapshot:
@@ -151,6 +161,11 @@ def replay(path: Path) -> Snapshot:
 
 def to_json(snapshot: Snapshot) -> str:
     """The snapshot as text, the same text for the same snapshot."""
+    return "".join(_json_parts(snapshot))
+
+
+def _json_parts(snapshot: Snapshot) -> Iterator[str]:
+    """The text in parts, of which each holds one table at most."""
     second = snapshot.second_look
     document = {
         "schema": SCHEMA,
@@ -194,9 +209,12 @@ def to_json(snapshot: Snapshot) -> str:
             "gaps": [_gap(item) for item in second.gaps],
         },
         "cut_short": snapshot.cut_short,
-        "tables": {digest: table.text.decode("ascii") for digest, table in sorted(snapshot.tables.items())},
     }
-    return json.dumps(document, indent=1) + "\n"
+    yield json.dumps(document, indent=1).removesuffix("\n}") + ',\n "tables": {'
+    for number, digest in enumerate(sorted(snapshot.tables)):
+        text = snapshot.tables[digest].text.decode("ascii")
+        yield f"{',' if number else ''}\n  {json.dumps(digest)}: {json.dumps(text)}"
+    yield "\n }\n}\n"
 
 
 def from_json(text: bytes, origin: str) -> Snapshot:

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from auditor.errors import GapReason, ProbeError
+from auditor.errors import ProbeError
 from auditor.models import NodeId, Observation, Registration, RegistryReading, RouteTable, Snapshot
 from auditor.nodes.interface import TableStore
 from auditor.sweep import SweepOptions, sweep
@@ -42,8 +42,6 @@ class MemoryNodes:
         self._looks = (first, later or first)
         self.asked: Counter[NodeId] = Counter()
         self.fetched: Counter[str] = Counter()
-        self.failing_fetches = 0
-        """So many fetches fail before one succeeds."""
         self.surprises: Mapping[str, Exception] = {}
         """By node name, what is raised in place of an answer."""
         self.before: Callable[[Registration], Awaitable[None]] | None = None
@@ -81,9 +79,6 @@ class MemoryNodes:
         table = mesh.table(mesh.ways.get(node, node))
         self.fetched[table.digest] += 1
         await asyncio.sleep(0)
-        if self.failing_fetches:
-            self.failing_fetches -= 1
-            raise ProbeError(GapReason.CONNECTION_LOST, "planted")
         return table
 
 

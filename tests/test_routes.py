@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from auditor.addresses import Prefix, PublicKey, is_host, network
 from auditor.claims import Fleet
 from auditor.models import NodeId, Observation, RouteTable, Snapshot
-from auditor.routes import Routes, covers
+from auditor.routes import Observers, Routes, covers
 from tests.fleets import Mesh, contested, healthy, key_of, names, prefixes, trio
 
 P = Prefix
@@ -84,6 +84,32 @@ def test_equal_tables_are_compared_once() -> None:
     """One deviation for each distinct table, whatever the number of observers."""
     snapshot = trio().snapshot()
     assert len(Fleet(snapshot).routes.deviations) == len({item.table for item in snapshot.observations}) == 1
+
+
+def observers(*nodes: str, without: frozenset[str] = frozenset()) -> Observers:
+    """Three tables' holders, dealt out one after the other."""
+    mesh = Mesh()
+    for node in nodes:
+        mesh.node(node, f"10.0.0.{ord(node)}")
+    seen = sorted((mesh.observe(mesh.find(node)) for node in nodes), key=lambda item: item.node)
+    return Observers((seen[0::3], seen[1::3], seen[2::3]), {mesh.find(node) for node in without})
+
+
+def test_observers_of_several_tables_are_named_in_their_own_order() -> None:
+    """Not in that of the tables, and the sample is the beginning of the whole."""
+    group = observers(*"gfedcba")
+    assert names(item.node for item in group) == list("abcdefg")
+    assert names(group.first()) == list("abc")
+    assert names(group.first(5)) == list("abcde")
+
+
+def test_observers_whom_it_does_not_concern_are_neither_counted_nor_named() -> None:
+    """Wherever they stand."""
+    group = observers(*"abcdefg", without=frozenset("acg"))
+    assert len(group) == 4
+    assert names(item.node for item in group) == list("bdef")
+    assert names(group.first()) == list("bde")
+    assert not observers(*"ab", without=frozenset("ab"))
 
 
 def test_a_table_as_expected_differs_in_nothing() -> None:

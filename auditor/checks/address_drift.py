@@ -21,6 +21,8 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         registration = fleet.by_node.get(node)
         if registration is None or node in fleet.in_flight_nodes:
             continue
+        if registration.addresses == observation.device.addresses:
+            continue
         registered = fleet.host_addresses(node)
         held = frozenset(observation.device.addresses)
         lacking = sorted(registered - held, key=order)

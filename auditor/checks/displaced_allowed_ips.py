@@ -9,26 +9,26 @@ from auditor.addresses import Prefix, PublicKey, order, shown
 from auditor.checks.interface import Check
 from auditor.checks.wording import count, identity, listed, peer
 from auditor.claims import Fleet
-from auditor.models import Evidence, Finding, Observation, Severity, fingerprint
-from auditor.routes import SAMPLE
+from auditor.deviations import Deviation
+from auditor.models import Evidence, Finding, Severity, fingerprint
 
 IDENT = "displaced-allowed-ips"
 
 
 def run(fleet: Fleet) -> Iterable[Finding]:
     """One finding a registered address of a node, over all observers whose peer lacks it."""
-    lacking: dict[tuple[Prefix, PublicKey], list[Observation]] = defaultdict(list)
+    lacking: dict[tuple[Prefix, PublicKey], list[Deviation]] = defaultdict(list)
     winners: dict[tuple[Prefix, PublicKey], set[PublicKey]] = defaultdict(set)
     for deviation in fleet.routes.deviations:
         for prefix, keys in deviation.missing.items():
             for key in keys - deviation.absent_keys:
-                observers = [item for item in deviation.holders if item.device.public_key != key]
-                if observers:
-                    lacking[prefix, key] += observers
+                if any(item.device.public_key != key for item in deviation.holders):
+                    lacking[prefix, key].append(deviation)
                     winners[prefix, key] |= fleet.routes.keys_in(deviation, prefix)
-    for (prefix, key), observers in sorted(
+    for (prefix, key), deviations in sorted(
         lacking.items(), key=lambda entry: (order(entry[0][0]), entry[0][1])
     ):
+        observers = fleet.routes.holders(deviations, but_of=key)
         node = next(item.node for item in fleet.by_key[key] if prefix in item.addresses)
         others = sorted(winners[prefix, key] - {key})
         to = sorted({peer(fleet, other) for other in others})
@@ -47,7 +47,7 @@ def run(fleet: Fleet) -> Iterable[Finding]:
             evidence=Evidence(
                 claims=tuple(claim for claim in fleet.claims(prefix) if claim.public_key == key),
                 observers=len(observers),
-                sample=tuple(item.node for item in observers[:SAMPLE]),
+                sample=observers.first(),
             ),
             follows_from=(
                 fingerprint("duplicate-address", shown(prefix)),

@@ -16,11 +16,12 @@ IDENT = "duplicate-node-name"
 def run(fleet: Fleet) -> Iterable[Finding]:
     """One finding a name."""
     by_name: dict[str, list[NodeId]] = defaultdict(list)
-    for node in sorted({*fleet.by_node, *(item.node for item in fleet.invalid)}):
-        by_name[node.name].append(node)
-    for name, nodes in sorted(by_name.items()):
-        if len({node.datacenter for node in nodes}) < 2:
-            continue
+    if fleet.ambiguous_names:
+        for node in {*fleet.by_node, *(item.node for item in fleet.invalid)}:
+            if node.name in fleet.ambiguous_names:
+                by_name[node.name].append(node)
+    for name, group in sorted(by_name.items()):
+        nodes = sorted(group)
         keys = {fleet.by_node[node].public_key for node in nodes if node in fleet.by_node}
         if not all(node in fleet.by_node for node in nodes):
             same = "not all of them with a readable registration"

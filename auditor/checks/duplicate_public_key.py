@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from auditor.addresses import PublicKey
 from auditor.checks.interface import Check
 from auditor.checks.wording import count, placed
 from auditor.claims import Fleet
@@ -14,7 +15,7 @@ IDENT = "duplicate-public-key"
 
 def run(fleet: Fleet) -> Iterable[Finding]:
     """One finding a key that two nodes are registered under or that two devices hold."""
-    for key in sorted(fleet.by_key.keys() | fleet.device_holders.keys()):
+    for key in sorted(_on_several(fleet)):
         registered = [item.node for item in fleet.by_key.get(key, ())]
         live = [node for node in fleet.device_holders.get(key, ()) if node not in fleet.in_flight_nodes]
         # One name in two datacenters with one key is one node, mirrored: duplicate-node-name tells that.
@@ -49,6 +50,17 @@ def run(fleet: Fleet) -> Iterable[Finding]:
             evidence=Evidence(claims=claims),
             probable_cause=cause,
         )
+
+
+def _on_several(fleet: Fleet) -> set[PublicKey]:
+    """Keys that more than one node may have: all but those whose one registered node alone shows them."""
+    several = {key for key, items in fleet.by_key.items() if len(items) > 1}
+    several.update(
+        key
+        for key, nodes in fleet.device_holders.items()
+        if len(nodes) > 1 or (key in fleet.by_key and fleet.by_key[key][0].node != nodes[0])
+    )
+    return several
 
 
 def _probable_cause(registered: Sequence[NodeId], live: Sequence[NodeId]) -> tuple[str | None, str]:

@@ -16,11 +16,11 @@ IDENT = "fallback-address"
 
 def run(fleet: Fleet) -> Iterable[Finding]:
     """One finding for each pool whose first address somebody holds, alone or not."""
-    for prefix in sorted(fleet.registered_claims.keys() | fleet.device_claims.keys()):
-        pool = pool_whose_first_is(fleet, prefix)
-        if pool is None:
-            continue
+    firsts = {first: pool for pool in reversed(fleet.policy.pools) if (first := _first_host(pool))}
+    for prefix, pool in sorted(firsts.items()):
         claims = fleet.claims(prefix)
+        if not claims:
+            continue
         nodes = fleet.contested.get(prefix) or tuple(sorted({claim.node for claim in claims if claim.node}))
         summary = (
             f"{placed(fleet, nodes)} {'holds' if len(nodes) == 1 else 'hold'} the first address of {pool}: "

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 
 from auditor.addresses import PublicKey
 from auditor.checks.interface import Check
-from auditor.checks.wording import count, listed
+from auditor.checks.wording import NAMED, count, listed
 from auditor.claims import Fleet
-from auditor.models import Evidence, Finding, Observation, Severity, fingerprint
-from auditor.routes import SAMPLE
+from auditor.deviations import Deviation
+from auditor.models import Evidence, Finding, NodeId, Observation, Severity, fingerprint
+from auditor.routes import Observers
 
 IDENT = "missing-peer"
 
@@ -22,26 +23,23 @@ def run(fleet: Fleet) -> Iterable[Finding]:
     """One finding a registered node that observers lack, and one an observer that lacks most nodes."""
     if fleet.policy.topology == "partial":
         return
-    lacking: dict[PublicKey, list[Observation]] = defaultdict(list)
-    expected = fleet.routes.expected_keys - 1
+    lacking: dict[PublicKey, list[list[Observation]]] = defaultdict(list)
+    themselves: dict[PublicKey, set[NodeId]] = defaultdict(set)
     for deviation in fleet.routes.deviations:
-        absent_here = deviation.absent_keys
-        for observation in deviation.holders:
-            if observation.node in fleet.in_flight_nodes:
-                continue
-            own = observation.device.public_key
-            registration = fleet.by_node.get(observation.node)
-            # A node never has itself as a peer, under its live key or under the one it is registered with.
-            selves = {own} | ({registration.public_key} if registration else set())
-            absent = absent_here - selves
-            if absent and len(absent) > LONELY_SHARE * expected and expected > 1:
-                yield _lonely(fleet, observation, len(absent), expected)
-                continue
-            for key in absent:
-                lacking[key].append(observation)
-    for key, observers in sorted(lacking.items()):
+        if not deviation.absent_keys:
+            continue
+        lonely, others = _told_apart(fleet, deviation)
+        yield from lonely
+        for key in deviation.absent_keys:
+            lacking[key].append(others)
+        for observation in others:
+            for key in deviation.absent_keys & _selves(fleet, observation):
+                themselves[key].add(observation.node)
+    for key, groups in sorted(lacking.items()):
+        observers = Observers(groups, without=themselves.get(key, frozenset()))
+        if not observers:
+            continue
         node = fleet.by_key[key][0].node
-        observers.sort(key=lambda item: item.node)
         yield Finding(
             check=IDENT,
             severity=Severity.WARNING,
@@ -49,13 +47,13 @@ def run(fleet: Fleet) -> Iterable[Finding]:
             identity=str(node),
             summary=(
                 f"{fleet.name(node)} is registered, but is no peer on {count(len(observers), 'observer')}: "
-                f"{listed(fleet.name(item.node) for item in observers)}."
+                f"{listed(map(fleet.name, observers.first(NAMED)), len(observers))}."
             ),
             nodes=(node,),
             regions=fleet.regions((node,)),
             evidence=Evidence(
                 observers=len(observers),
-                sample=tuple(item.node for item in observers[:SAMPLE]),
+                sample=observers.first(),
                 facts=(("registered key", key),),
             ),
             follows_from=(
@@ -64,6 +62,28 @@ def run(fleet: Fleet) -> Iterable[Finding]:
                 fingerprint("wrong-host", str(node)),
             ),
         )
+
+
+def _told_apart(fleet: Fleet, deviation: Deviation) -> tuple[list[Finding], list[Observation]]:
+    """What is to be said of holders that lack most peers, and the holders that lack some."""
+    lonely: list[Finding] = []
+    others: list[Observation] = []
+    expected = fleet.routes.expected_keys - 1
+    for observation in deviation.holders:
+        if observation.node in fleet.in_flight_nodes:
+            continue
+        absent = len(deviation.absent_keys) - len(deviation.absent_keys & _selves(fleet, observation))
+        if absent > LONELY_SHARE * expected and expected > 1:
+            lonely.append(_lonely(fleet, observation, absent, expected))
+        else:
+            others.append(observation)
+    return lonely, others
+
+
+def _selves(fleet: Fleet, observation: Observation) -> frozenset[PublicKey]:
+    """A node never has itself as a peer, under its live key or under the one it is registered with."""
+    live, registration = observation.device.public_key, fleet.by_node.get(observation.node)
+    return frozenset((live,) if registration is None else (live, registration.public_key))
 
 
 def _lonely(fleet: Fleet, observation: Observation, absent: int, expected: int) -> Finding:

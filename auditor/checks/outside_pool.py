@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditor.addresses import Network, Prefix, is_host, network, order, shown
+from auditor.addresses import Prefix, network, order, shown
 from auditor.checks.interface import Check
 from auditor.checks.wording import listed, placed
 from auditor.claims import Fleet
 from auditor.models import Evidence, Finding, Severity, fingerprint
-from auditor.routes import covers
 
 IDENT = "outside-pool"
 
 
 def run(fleet: Fleet) -> Iterable[Finding]:
     """One finding an address."""
-    pools = [network(pool) for pool in fleet.policy.pools]
-    for prefix in sorted(fleet.registered_claims, key=order):
-        wrong = _wrong(prefix, pools)
-        if wrong is None:
-            continue
+    pools = [_Pool(pool) for pool in fleet.policy.pools]
+    wrong_ones = {
+        prefix: wrong for prefix in fleet.registered_claims if (wrong := _wrong(prefix, pools)) is not None
+    }
+    for prefix, wrong in sorted(wrong_ones.items(), key=lambda entry: order(entry[0])):
         claims = fleet.registered_claims[prefix]
         nodes = tuple(sorted({claim.node for claim in claims if claim.node is not None}))
         yield Finding(
@@ -35,19 +34,40 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         )
 
 
-def _wrong(prefix: Prefix, pools: list[Network]) -> str | None:
-    address = network(prefix)
-    containing = [pool for pool in pools if covers(pool, address)]
+class _Pool:
+    """A pool by the bytes of its first and last address, which is all that thousands of addresses are held against."""
+
+    def __init__(self, pool: Prefix) -> None:
+        whole = network(pool)
+        self._text = pool
+        self._is_v4 = whole.version == 4
+        self._length = whole.prefixlen
+        self._first, self._last = whole.network_address.packed, whole.broadcast_address.packed
+        self._has_ends = whole.num_addresses >= 4
+
+    def __str__(self) -> str:
+        return self._text
+
+    def holds(self, size: int, address: bytes, length: int) -> bool:
+        """Whether a prefix of so many address bytes lies in it, whole."""
+        return size == len(self._first) and self._first <= address <= self._last and length >= self._length
+
+    def end(self, address: bytes) -> str | None:
+        """What this single address of it is, if it is none to give to a node."""
+        if self._has_ends and address == self._first:
+            return f"it is the network address of {self}"
+        if self._has_ends and self._is_v4 and address == self._last:
+            return f"it is the broadcast address of {self}"
+        return None
+
+
+def _wrong(prefix: Prefix, pools: list[_Pool]) -> str | None:
+    size, address, length = order(prefix)
+    containing = [pool for pool in pools if pool.holds(size, address, length)]
     if not containing:
         return f"in none of the pools ({listed(map(str, pools))}); add its prefix to mesh.pools if it belongs"
-    if is_host(prefix):
-        for pool in containing:
-            if pool.num_addresses < 4:
-                continue
-            if address.network_address == pool.network_address:
-                return f"it is the network address of {pool}"
-            if pool.version == 4 and address.network_address == pool.broadcast_address:
-                return f"it is the broadcast address of {pool}"
+    if length == 8 * size:
+        return next((end for pool in containing if (end := pool.end(address)) is not None), None)
     return None
 
 

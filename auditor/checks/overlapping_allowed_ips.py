@@ -6,12 +6,12 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 
-from auditor.addresses import Prefix, PublicKey, is_host, network, order, packed, shown
+from auditor.addresses import Prefix, PublicKey, is_host, network, order, shown
 from auditor.checks.interface import Check
 from auditor.checks.wording import count, identity, listed
 from auditor.claims import Fleet
-from auditor.models import Evidence, Finding, Observation, Severity, fingerprint
-from auditor.routes import SAMPLE
+from auditor.deviations import Deviation
+from auditor.models import Evidence, Finding, Severity, fingerprint
 
 IDENT = "overlapping-allowed-ips"
 
@@ -19,7 +19,7 @@ IDENT = "overlapping-allowed-ips"
 def run(fleet: Fleet) -> Iterable[Finding]:
     """One finding a prefix of more than one address that covers another key's prefix somewhere."""
     routes = fleet.routes
-    holders: dict[tuple[Prefix, PublicKey], list[Observation]] = defaultdict(list)
+    holders: dict[tuple[Prefix, PublicKey], list[Deviation]] = defaultdict(list)
     for _, prefix in routes.expected_wide:
         for key in routes.expected[prefix]:
             holders[prefix, key] = []
@@ -27,25 +27,24 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         for prefix, keys in deviation.extra.items():
             if not is_host(prefix):
                 for key in keys:
-                    holders[prefix, key] += [
-                        item for item in deviation.holders if item.device.public_key != key
-                    ]
+                    holders[prefix, key].append(deviation)
     if not holders:
         return
     present = sorted({*routes.expected, *routes.deviating_prefixes}, key=order)
     keys_of = {prefix: routes.keys_anywhere(prefix) for prefix in present}
-    positions = [(len(value := packed(prefix)), value) for prefix in present]
-    for (wide, key), observers in sorted(
+    places = [order(prefix) for prefix in present]
+    for (wide, key), deviations in sorted(
         holders.items(), key=lambda entry: (order(entry[0][0]), entry[0][1])
     ):
+        observers = routes.holders(deviations, but_of=key)
         whole = network(wide)
         size = len(whole.network_address.packed)
-        start = bisect_left(positions, (size, whole.network_address.packed))
-        end = bisect_right(positions, (size, whole.broadcast_address.packed))
+        start = bisect_left(places, (size, whole.network_address.packed))
+        end = bisect_right(places, (size, whole.broadcast_address.packed, whole.max_prefixlen))
         covered = [
             prefix
-            for prefix in present[start:end]
-            if prefix != wide and network(prefix).prefixlen > whole.prefixlen and keys_of[prefix] - {key}
+            for prefix, place in zip(present[start:end], places[start:end], strict=True)
+            if place[2] > whole.prefixlen and keys_of[prefix] - {key}
         ]
         if not covered:
             continue
@@ -66,7 +65,7 @@ def run(fleet: Fleet) -> Iterable[Finding]:
             regions=fleet.regions((node,) if node else ()),
             evidence=Evidence(
                 observers=len(observers),
-                sample=tuple(item.node for item in observers[:SAMPLE]),
+                sample=observers.first(),
                 facts=(("key", key), *(("covers", shown(prefix)) for prefix in covered[:20])),
             ),
             follows_from=(fingerprint("key-drift", str(node)),) if node else (),

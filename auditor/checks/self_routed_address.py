@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditor.addresses import order, shown
+from auditor.addresses import shown
 from auditor.checks.interface import Check
 from auditor.checks.wording import identity, listed, peer
 from auditor.claims import Fleet
@@ -19,12 +19,12 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         for observation in deviation.holders:
             if observation.node in fleet.in_flight_nodes:
                 continue
-            for prefix in sorted(observation.device.addresses, key=order):
-                keys = sorted(
-                    fleet.routes.keys_in(deviation, prefix)
-                    - {observation.device.public_key}
-                    - fleet.in_flight_keys
-                )
+            own = {observation.device.public_key}
+            for prefix in observation.device.addresses:
+                routed = fleet.routes.keys_in(deviation, prefix)
+                if routed <= own:
+                    continue
+                keys = sorted(routed - own - fleet.in_flight_keys)
                 if not keys:
                     continue
                 node = observation.node

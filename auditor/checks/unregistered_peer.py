@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from operator import attrgetter
+from collections.abc import Iterable, Mapping, Set
 
 from auditor.addresses import Prefix, PublicKey, order, shown
 from auditor.checks.interface import Check
 from auditor.checks.wording import count, identity, listed
 from auditor.claims import Fleet
-from auditor.models import Claim, Evidence, Finding, Observation, Severity, Witness, fingerprint
+from auditor.models import Claim, Evidence, Finding, Severity, Witness, fingerprint
 from auditor.routes import SAMPLE
 
 IDENT = "unregistered-peer"
@@ -18,18 +17,18 @@ IDENT = "unregistered-peer"
 
 def run(fleet: Fleet) -> Iterable[Finding]:
     """One finding a key that at least one observer has as a peer and no registration knows."""
-    found = unregistered_keys(fleet)
+    found = fleet.routes.observers_with(lambda deviation: deviation.extra_keys - fleet.known_keys)
     routed_to: dict[PublicKey, set[Prefix]] = defaultdict(set)
     for deviation in fleet.routes.deviations:
         for prefix, keys in deviation.extra.items():
-            for key in keys & found.keys():
-                routed_to[key].add(prefix)
+            for key in keys:
+                if key in found:
+                    routed_to[key].add(prefix)
+    heard_at = _heard_at(fleet, found.keys())
     for key, observers in found.items():
         prefixes = sorted(routed_to[key], key=order)
         owner = fleet.node_of_key(key)
-        endpoints = sorted(
-            {item.endpoints[key] for item in observers if item.endpoints and key in item.endpoints}
-        )
+        endpoints = sorted(heard_at[key])
         routed = f" with {listed(map(shown, prefixes))}" if prefixes else " with no address"
         held = f" {fleet.name(owner)}'s device holds this key." if owner else ""
         heard = f" Last heard from {listed(endpoints)}." if endpoints else ""
@@ -55,7 +54,7 @@ def run(fleet: Fleet) -> Iterable[Finding]:
                     for prefix in prefixes
                 ),
                 observers=len(observers),
-                sample=tuple(item.node for item in observers[:SAMPLE]),
+                sample=observers.first(),
                 facts=tuple(("endpoint", endpoint) for endpoint in endpoints[:SAMPLE]),
             ),
             follows_from=(
@@ -67,10 +66,14 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         )
 
 
-def unregistered_keys(fleet: Fleet) -> dict[PublicKey, list[Observation]]:
-    """Peers that no registration knows, with the observers that have them. A device's own key is no peer."""
-    found = fleet.routes.observers_with(lambda deviation: deviation.extra_keys - fleet.known_keys)
-    return {key: sorted(observers, key=attrgetter("node")) for key, observers in found.items()}
+def _heard_at(fleet: Fleet, keys: Set[PublicKey]) -> Mapping[PublicKey, set[str]]:
+    """The endpoints at which observers heard these keys last, where they were asked for endpoints."""
+    heard_at: dict[PublicKey, set[str]] = defaultdict(set)
+    for observation in fleet.witnesses:
+        endpoints = observation.endpoints or {}
+        for key in endpoints.keys() & keys:
+            heard_at[key].add(endpoints[key])
+    return heard_at
 
 
 CHECK = Check(IDENT, Severity.WARNING, "A peer on an observer's device is not in the registry.", run)

@@ -9,7 +9,7 @@ from auditor.addresses import PublicKey
 from auditor.claims import Fleet
 from auditor.models import NodeId, Pick
 
-_NAMED = 5
+NAMED = 5
 """How many nodes a summary names before it counts the rest."""
 
 
@@ -18,11 +18,12 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def listed(items: Iterable[str]) -> str:
-    """`a, b and c`; beyond five, the rest is counted."""
+def listed(items: Iterable[str], total: int = 0) -> str:
+    """`a, b and c`; beyond five, the rest is counted. `total`: how many there are, if `items` begins with five."""
     names = list(items)
-    if len(names) > _NAMED:
-        return f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED:,} more"
+    total = total or len(names)
+    if total > NAMED:
+        return f"{', '.join(names[:NAMED])} and {total - NAMED:,} more"
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -166,6 +166,13 @@ class DemoFleet:
         for step in range(1, count + 1):
             yield contest.claimants[(last + step) % count]
 
+    def keeper(self, observer: DemoNode, contest: Contest) -> str:
+        """The claimant that has the contested address on this observer in the end. Cost does not grow with N.
+
+        `peer_table` works the same out write by write.
+        """
+        return [name for name in self._writes_seen(observer, contest) if name != observer.name][-1]
+
     def routing(self, address: Prefix) -> Mapping[str, Counter[str]]:
         """Who is routed where: for each node that holds `address` as some reachable observer's peer,
         the number of such observers by the region that they are registered in. Cost grows with N squared.

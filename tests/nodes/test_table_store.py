@@ -7,20 +7,27 @@ import asyncio
 from auditor.errors import GapReason, ProbeError
 from auditor.models import RouteTable
 from auditor.nodes.interface import TableStore
-from auditor.sweep import SweepOptions, sweep
-from tests.fakes import MemoryNodes, MemoryRegistry, reading
-from tests.fleets import trio
 
 
 async def test_a_fetch_that_fails_is_made_up_for_by_the_next_node() -> None:
-    """One gap, one table."""
-    nodes = MemoryNodes(trio())
-    nodes.failing_fetches = 1
-    options = SweepOptions(confirm_after=None)
-    snapshot = await sweep(MemoryRegistry(reading(trio())), nodes, trio().policy, options)
-    assert list(nodes.fetched.values()) == [2]
-    assert [gap.reason for gap in snapshot.gaps] == [GapReason.CONNECTION_LOST]
-    assert len(snapshot.observations) == 2
+    """One failure, one table."""
+    store, table = TableStore(), RouteTable(b"x\n")
+    fetched = 0
+
+    async def fetch() -> RouteTable:
+        nonlocal fetched
+        fetched += 1
+        await asyncio.sleep(0)
+        if fetched == 1:
+            raise ProbeError(GapReason.CONNECTION_LOST, "planted")
+        return table
+
+    results = await asyncio.gather(
+        *(store.obtain(table.digest, fetch) for _ in range(3)), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [ProbeError, str, str]
+    assert fetched == 2
+    assert store.tables == {table.digest: table}
 
 
 async def test_those_who_wait_for_a_table_do_not_fetch_it() -> None:

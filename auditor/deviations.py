@@ -1,0 +1,112 @@
+"""How a route table differs from the one that the registry makes for every node: by set difference.
+
+Every node of a healthy full mesh holds the same table text, so a table is compared once however many
+observers hold it, and single lines are looked at only where they differ from the expected ones.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from auditor.addresses import Prefix, PublicKey
+from auditor.models import Observation, RouteTable
+
+NO_PREFIX = "(none)"
+
+_NO_KEYS: frozenset[PublicKey] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """How one distinct table differs from the expected one, and who holds it."""
+
+    digest: str
+    holders: tuple[Observation, ...]
+    missing: Mapping[Prefix, frozenset[PublicKey]]
+    """Expected, not there: by prefix, the keys that should have it."""
+    extra: Mapping[Prefix, frozenset[PublicKey]]
+    """There, not expected: by prefix, the keys that have it. Keys in flight are left out."""
+    passing: Mapping[Prefix, frozenset[PublicKey]]
+    """By prefix, the keys in flight that have it: where traffic goes, but no deviation."""
+    absent_keys: frozenset[PublicKey]
+    """Expected keys that have no line at all: no such peer on the device (and not the device itself)."""
+    idle_keys: frozenset[PublicKey]
+    """Peers that show `(none)`."""
+    extra_keys: frozenset[PublicKey]
+    """Keys with a line that was not expected, `(none)` included."""
+
+
+class Expected:
+    """The expected table. Each distinct table is compared with it once, whoever asks and however often."""
+
+    def __init__(
+        self, lines: Iterable[tuple[PublicKey, Prefix]], *, ignored_keys: frozenset[PublicKey]
+    ) -> None:
+        by_prefix: dict[Prefix, frozenset[PublicKey]] = {}
+        by_key: dict[PublicKey, int] = Counter()
+        known: set[bytes] = set()
+        for key, prefix in lines:
+            line = f"{key}\t{prefix}".encode()
+            if line not in known:
+                known.add(line)
+                by_prefix[prefix] = by_prefix.get(prefix, _NO_KEYS) | {key}
+                by_key[key] += 1
+        self.by_prefix: Mapping[Prefix, frozenset[PublicKey]] = by_prefix
+        self._lines = known
+        self._lines_of_key = by_key
+        self._ignored = ignored_keys
+        self._compared: dict[str, Deviation] = {}
+
+    @property
+    def keys(self) -> int:
+        """How many peers and devices are expected in every table."""
+        return len(self._lines_of_key)
+
+    def deviation(self, digest: str, table: RouteTable, holders: tuple[Observation, ...]) -> Deviation:
+        """How the table of this digest differs, with those who hold it."""
+        known = self._compared.get(digest)
+        if known is None:
+            known = self._compared[digest] = self._compare(digest, table)
+        return replace(known, holders=holders)
+
+    def _compare(self, digest: str, table: RouteTable) -> Deviation:
+        lines = set(table.lines())
+        surplus = lines - self._lines
+        lacking: Iterable[bytes] = ()
+        if len(lines) - len(surplus) != len(self._lines):
+            lacking = self._lines - lines
+        missing, missing_count, _ = _by_prefix(lacking)
+        in_flight = {line for line in surplus if _key_of(line) in self._ignored} if self._ignored else set()
+        passing, _, _ = _by_prefix(in_flight)
+        extra, extra_count, idle = _by_prefix(surplus - in_flight)
+        extra_keys = idle | extra_count.keys()
+        absent = frozenset(
+            key
+            for key, count in missing_count.items()
+            if count == self._lines_of_key[key] and key not in extra_keys
+        )
+        return Deviation(digest, (), missing, extra, passing, absent, idle, frozenset(extra_keys))
+
+
+def _key_of(line: bytes) -> PublicKey:
+    return PublicKey(line.partition(b"\t")[0].decode())
+
+
+def _by_prefix(
+    lines: Iterable[bytes],
+) -> tuple[dict[Prefix, frozenset[PublicKey]], Counter[PublicKey], frozenset[PublicKey]]:
+    """The keys of each prefix, the number of prefixes of each key, and the keys that show `(none)`."""
+    by_prefix: dict[Prefix, set[PublicKey]] = defaultdict(set)
+    counts: Counter[PublicKey] = Counter()
+    idle: set[PublicKey] = set()
+    for line in lines:
+        key_text, _, prefix_text = line.decode().partition("\t")
+        key = PublicKey(key_text)
+        if prefix_text == NO_PREFIX:
+            idle.add(key)
+        else:
+            by_prefix[Prefix(prefix_text)].add(key)
+            counts[key] += 1
+    return {prefix: frozenset(keys) for prefix, keys in by_prefix.items()}, counts, frozenset(idle)

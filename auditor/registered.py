@@ -1,0 +1,154 @@
+"""What the registry says, indexed once for every look at the nodes that is judged by it."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Generic, NamedTuple, TypeVar
+
+from auditor.addresses import Prefix, PublicKey, network
+from auditor.deviations import Expected
+from auditor.models import Claim, InvalidRegistration, NodeId, Registration, Snapshot, Witness
+from auditor.routes import covers
+
+T = TypeVar("T")
+
+
+class RegionWitness(NamedTuple):
+    """One source's word on where a node is."""
+
+    source: str
+    region: str
+
+
+class Claims(Mapping[Prefix, tuple[Claim, ...]], Generic[T]):
+    """Claims by prefix, each made when it is asked for: of most prefixes nobody ever asks."""
+
+    def __init__(self, claimants: Mapping[Prefix, Sequence[T]], claim: Callable[[Prefix, T], Claim]) -> None:
+        self.claimants = claimants
+        """Who claims each prefix."""
+        self._claim = claim
+
+    def __getitem__(self, prefix: Prefix) -> tuple[Claim, ...]:
+        return tuple(self._claim(prefix, item) for item in self.claimants[prefix])
+
+    def __iter__(self) -> Iterator[Prefix]:
+        return iter(self.claimants)
+
+    def __len__(self) -> int:
+        return len(self.claimants)
+
+
+class Registered:
+    """The registry's part of a snapshot. Read-only; independent of the order of the snapshot's parts."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._policy = snapshot.policy
+        self.registrations: tuple[Registration, ...] = tuple(
+            sorted(snapshot.registrations, key=_registration_order)
+        )
+        self.invalid: tuple[InvalidRegistration, ...] = tuple(
+            sorted(snapshot.invalid, key=lambda item: (item.node, item.where, item.reason))
+        )
+        self.in_flight_nodes = frozenset(item.node for item in snapshot.in_flight)
+        self.in_flight_keys = frozenset(item.public_key for item in snapshot.in_flight)
+        self.by_node: Mapping[NodeId, Registration] = {item.node: item for item in self.registrations}
+        by_key: dict[PublicKey, list[Registration]] = defaultdict(list)
+        for registration in self.registrations:
+            by_key[registration.public_key].append(registration)
+        self.by_key: Mapping[PublicKey, list[Registration]] = dict(by_key)
+        pattern = self._policy.name_pattern
+        self._name_pattern = re.compile(pattern) if pattern else None
+        self._plan = sorted(
+            ((region, network(prefix)) for region, prefix in self._policy.region_pools.items()),
+            key=lambda entry: (-entry[1].prefixlen, entry[0]),
+        )
+        self._words: dict[NodeId, tuple[RegionWitness, ...]] = {}
+
+    @cached_property
+    def known_keys(self) -> frozenset[PublicKey]:
+        """Keys that the registry knows in whatever form, those in flight included."""
+        halfway = {item.public_key for item in self.invalid if item.public_key is not None}
+        return frozenset(self.by_key) | self.in_flight_keys | halfway
+
+    @cached_property
+    def ambiguous_names(self) -> frozenset[str]:
+        """Names that stand in more than one datacenter."""
+        seen: dict[str, str] = {}
+        return frozenset(
+            node.name
+            for node in (*self.by_node, *(item.node for item in self.invalid))
+            if seen.setdefault(node.name, node.datacenter) != node.datacenter
+        )
+
+    @cached_property
+    def expected(self) -> Expected:
+        """The route table that follows from the registrations."""
+        return Expected(
+            (
+                (item.public_key, prefix)
+                for item in self.registrations
+                if item.public_key not in self.in_flight_keys
+                for prefix in item.addresses
+            ),
+            ignored_keys=self.in_flight_keys,
+        )
+
+    @cached_property
+    def claims(self) -> Claims[Registration]:
+        """What the registry says of each prefix."""
+        claimants: dict[Prefix, list[Registration]] = defaultdict(list)
+        for item in self.registrations:
+            for prefix in item.addresses:
+                claimants[prefix].append(item)
+        return Claims(dict(claimants), registered_claim)
+
+    def region_words(self, node: NodeId) -> tuple[RegionWitness, ...]:
+        """What registration, name and address plan say of the node's region, in this order."""
+        known = self._words.get(node)
+        if known is None:
+            registration = self.by_node.get(node)
+            match = self._name_pattern.search(node.name) if self._name_pattern is not None else None
+            planned: set[str] = set()
+            if registration is not None and self._plan:
+                planned = {region for prefix in registration.addresses if (region := self._planned(prefix))}
+            known = self._words[node] = _words(
+                registration.region if registration is not None else None,
+                match["region"] if match is not None else None,
+                tuple(sorted(planned)),
+            )
+        return known
+
+    def _planned(self, prefix: Prefix) -> str | None:
+        address = network(prefix)
+        for region, plan in self._plan:
+            if covers(plan, address):
+                return region
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _words(registered: str | None, named: str | None, planned: tuple[str, ...]) -> tuple[RegionWitness, ...]:
+    """One value for all nodes of which the same is said: a fleet has many nodes and few regions."""
+    words = [RegionWitness("registration", registered)] if registered else []
+    words += [RegionWitness("name", named)] if named else []
+    return (*words, *(RegionWitness("address plan", region) for region in planned))
+
+
+def registered_claim(prefix: Prefix, item: Registration) -> Claim:
+    """One registration's claim to one of its prefixes."""
+    return Claim(
+        Witness.REGISTERED,
+        prefix,
+        item.public_key,
+        item.node,
+        item.where,
+        item.create_index,
+        item.modify_index,
+    )
+
+
+def _registration_order(item: Registration) -> tuple[NodeId, str]:
+    return item.node, item.where
