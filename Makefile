@@ -9,22 +9,28 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
+# The peers that wgaudit is measured against are no part of its tests.
+BENCH_VENV := .venv-bench
+BENCH_BIN := $(BENCH_VENV)/bin
+PIP_OPTIONS := -qq --disable-pip-version-check --no-input
+PIP := $(BIN)/python -m pip $(PIP_OPTIONS)
+BENCH_PIP := $(BENCH_BIN)/python -m pip $(PIP_OPTIONS)
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 # The command needs few packages; the tests need many more. One environment, two stamps.
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
+BENCH_STAMP := $(BENCH_VENV)/.installed
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(BIN)/python:
+$(BIN)/python $(BENCH_BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "wgaudit needs Python 3.11 or newer; say which: make PYTHON=/path/to/python3" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || \
-	  { rm -rf $(VENV); echo "$(PYTHON) cannot make environments; on Debian: apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(@:/bin/python=) || \
+	  { rm -rf $(@:/bin/python=); echo "$(PYTHON) cannot make environments; on Debian: apt install python3-venv" >&2; exit 1; }
 
 $(RUN_STAMP): requirements.txt pyproject.toml | $(BIN)/python
 	@echo "installing wgaudit into $(VENV)"
@@ -36,6 +42,13 @@ $(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)
 	@echo "installing test tools into $(VENV)"
 	@$(PIP) install -r requirements-dev.txt
 	@$(PIP) check
+	@touch $@
+
+$(BENCH_STAMP): benchmarks/requirements.txt requirements.txt pyproject.toml | $(BENCH_BIN)/python
+	@echo "installing wgaudit and the peers that it is measured against into $(BENCH_VENV)"
+	@$(BENCH_PIP) install -r benchmarks/requirements.txt
+	@$(BENCH_PIP) install --no-deps --no-build-isolation -e .
+	@$(BENCH_PIP) check
 	@touch $@
 
 .PHONY: venv
@@ -67,11 +80,19 @@ test: $(DEV_STAMP) parts lint types ## Everything that must pass: lint, types, t
 lab: $(DEV_STAMP) parts ## Bring up the incident as a real mesh, sweep it, show the report (root on Debian)
 	@$(BIN)/python -m tests.lab || test $$? -eq 1 # findings, which the incident is made of
 
+.PHONY: bench
+bench: $(BENCH_STAMP) parts ## Measure against peers, write benchmarks/results.md (root, half an hour); PARTS="ssh start" for some
+	@$(BENCH_BIN)/python -m benchmarks $(PARTS)
+
+.PHONY: bench-quick
+bench-quick: $(RUN_STAMP) parts ## Count what is the same on every machine: bytes, texts, objects; judges no times
+	@$(BIN)/python -m benchmarks --quick $(PARTS)
+
 .PHONY: pins
-pins: ## Renew the pinned versions in requirements*.txt
+pins: ## Renew the pinned versions in all requirements*.txt
 	@./.ci/pins
 
 .PHONY: clean
 clean: ## Remove what these targets made
-	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
-	find auditor alerts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(BENCH_VENV) .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	find auditor alerts benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -64,6 +64,10 @@ class Results:
     """Whole sentences for results.md: a target that was missed and the profile that says why."""
 
 
+class CannotRun(Exception):
+    """This machine lacks what a part needs. The text says what, and how to get it."""
+
+
 Part = Callable[[bool], Results]
 """A part of the benchmarks. The argument says whether the quick form is wanted: exact figures alone."""
 

@@ -19,8 +19,10 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*(ROOT / "auditor").rglob("*.py"), *(ROOT / "alerts").rglob("*.py")])
+BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "auditor").rglob("*.sh"))
-REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
+REQUIREMENTS = ("requirements.txt", "requirements-dev.txt", "benchmarks/requirements.txt")
+INCLUDE = re.compile(r"-r (\.\./)?requirements\.txt")
 
 LONGEST_MODULE = 400  # lines
 HELP_BUDGET = 0.3  # seconds of CPU, user and system
@@ -31,7 +33,7 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-every_module = pytest.mark.parametrize("path", SOURCES, ids=name_of)
+every_module = pytest.mark.parametrize("path", [*SOURCES, *BENCHMARKS], ids=name_of)
 
 
 def pins(file: str) -> dict[str, str]:
@@ -53,7 +55,7 @@ def direct_dependencies() -> list[Requirement]:
 def test_requirements_hold_exact_versions_and_nothing_else(file: str) -> None:
     """No ranges, no addresses, no options: each line is a comment, the one include, or `name==version`."""
     lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
-    others = [line for line in lines if line and not line.startswith("#") and line != "-r requirements.txt"]
+    others = [line for line in lines if line and not line.startswith("#") and not INCLUDE.fullmatch(line)]
     assert len(others) == len(pins(file)), f"{file}: not only pins, or one twice"
 
 
@@ -62,6 +64,12 @@ def test_no_requirement_says_where_to_download(file: str) -> None:
     """Where packages come from is the machine's business, comments included."""
     text = (ROOT / file).read_text(encoding="utf-8")
     assert not re.search(r"https?:|--(extra-)?index|--find-links|@", text)
+
+
+@pytest.mark.parametrize("file", REQUIREMENTS[1:])
+def test_what_wgaudit_runs_on_is_pinned_once(file: str) -> None:
+    """Tools and peers fit what wgaudit runs on; they do not move it."""
+    assert not set(pins(file)) & set(pins("requirements.txt"))
 
 
 @pytest.mark.parametrize("needed", direct_dependencies(), ids=str)

@@ -1,0 +1,212 @@
+"""What it costs to find out what is wrong, once the bytes are there: beside a plain script, and in the incident.
+
+Ours is everything from the bytes of each node's answer to the report: reading answers, checking tables,
+comparing them, looking twice at suspects, the verdict. The plain script is what one writes first: it reads
+what `wg show wg0 allowed-ips` prints on each node into a dict of sets, holds it against the registry and
+remembers who has which address. Both are measured in CPU time of this process; neither reads the registry.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from auditor.claims import Fleet
+from auditor.config import ConsulFields
+from auditor.demo.fleet import DEVICE, REGISTRY_PREFIX
+from auditor.judge import find, judge, suspects
+from auditor.models import Observation, Registration, Report, RouteTable, SecondLook, Snapshot
+from auditor.nodes.probe import parse_answer
+from auditor.registry.records import KvItem, read_kv
+from benchmarks.figures import Figure, Results, ratios
+from benchmarks.simulated import POLICY, SimulatedFleet, SimulatedNodes, clear_the_ground
+
+RUNS = 5
+AT_ONE_PERCENT = ((3_000, 10.0), (5_000, 20.0))
+"""N, and how many times faster than the plain script the analysis is to be."""
+IN_THE_INCIDENT = (5_000, 10_000)
+_THEN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def measure(quick: bool) -> Results:
+    """Ratios of CPU time, run by run. In quick form nothing: all of it is time."""
+    if quick:
+        return Results(())
+    figures: list[Figure] = []
+    for nodes, target in AT_ONE_PERCENT:
+        figures += _against_the_script(nodes, target)
+    for nodes in IN_THE_INCIDENT:
+        figures += _incident_against_peace(nodes)
+    return Results(tuple(figures))
+
+
+def _against_the_script(nodes: int, target: float) -> list[Figure]:
+    fleet = SimulatedFleet(nodes, "one percent")
+    heard = hear(fleet)
+    ours: list[float] = []
+    theirs: list[float] = []
+    for _ in range(RUNS):
+        ours.append(_seconds(heard))
+        theirs.append(_seconds_of_the_script(fleet, heard))
+    name = f"analysis with 1% deviating observers, N={nodes:,}"
+    return [
+        Figure(
+            f"{name}, against a dict-of-sets script",
+            "×",
+            ratios(theirs, ours),
+            target=target,
+            kind="at least",
+            note="how many times faster; each deviating observer lacks another peer",
+        ),
+        Figure(name, "ms", tuple(1000 * one for one in ours)),
+        Figure(f"{name}, by the script", "ms", tuple(1000 * one for one in theirs)),
+    ]
+
+
+def _incident_against_peace(nodes: int) -> list[Figure]:
+    peace, incident = (hear(SimulatedFleet(nodes, kind)) for kind in ("peace", "incident"))
+    at_peace, in_it = [], []
+    for _ in range(RUNS):
+        at_peace.append(_seconds(peace))
+        in_it.append(_seconds(incident))
+    return [
+        Figure(
+            f"analysis in the incident against the same fleet at peace, N={nodes:,}",
+            "×",
+            ratios(in_it, at_peace),
+            target=2.0,
+            note="the second look included; every observer deviates",
+        ),
+        Figure(f"analysis at peace, N={nodes:,}", "ms", tuple(1000 * one for one in at_peace)),
+        Figure(f"analysis in the incident, N={nodes:,}", "ms", tuple(1000 * one for one in in_it)),
+    ]
+
+
+# -- ours
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What came from one node: its digest, and its table's text where that was new."""
+
+    registration: Registration
+    digest: bytes
+    text: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """All that came from a fleet."""
+
+    registrations: tuple[Registration, ...]
+    answers: tuple[Answered, ...]
+
+
+def hear(fleet: SimulatedFleet) -> Heard:
+    """The bytes that a sweep over the fleet would bring home."""
+    items = [KvItem(key, value) for key, value in fleet.records().items()]
+    registrations = read_kv("kv-json", "", REGISTRY_PREFIX, items, ConsulFields()).registrations
+    nodes, answers, fetched = SimulatedNodes(fleet), [], set()
+    for registration in registrations:
+        node = fleet.nodes[registration.node.name]
+        if node.reachable:
+            digest, _ = fleet.digest_and_size(node)
+            text = None if digest in fetched else nodes.printed("text", node)
+            fetched.add(digest)
+            answers.append(Answered(registration, nodes.printed("digest", node), text))
+    return Heard(registrations, tuple(answers))
+
+
+def analyse(heard: Heard) -> Report:
+    """From bytes to a report, as `sweep` and `judge` do it together, the second look included."""
+    tables: dict[str, RouteTable] = {}
+    observations = _observed(heard.answers, tables)
+    snapshot = Snapshot(
+        _THEN, _THEN, POLICY, heard.registrations, observations=tuple(observations), tables=tables
+    )
+    findings = find(Fleet(snapshot))
+    if findings:
+        asked = suspects(findings, {item.node: item for item in observations})
+        again = [item for item in heard.answers if item.registration.node in set(asked)]
+        digests = [replace(item, text=None) for item in again]
+        snapshot = replace(snapshot, second_look=SecondLook(asked, tuple(_observed(digests, tables))))
+    return judge(snapshot)
+
+
+def _observed(answers: Sequence[Answered], tables: dict[str, RouteTable]) -> list[Observation]:
+    observations = []
+    for item in answers:
+        answer = parse_answer(item.digest, DEVICE)
+        digest = answer.digest or ""
+        if item.text is not None:
+            answer = parse_answer(item.text, DEVICE)
+            if answer.table is not None:
+                digest = answer.table.digest
+                tables[digest] = answer.table
+        node = item.registration.node
+        observations.append(Observation(node, answer.device, digest, host_key=f"SHA256:{node.name}"))
+    return observations
+
+
+def _seconds(heard: Heard) -> float:
+    clear_the_ground()
+    start = time.process_time()
+    analyse(heard)
+    return time.process_time() - start
+
+
+# -- the plain script
+
+
+@dataclass(slots=True)
+class PlainScript:
+    """Reads one observer after the other; `keep` also keeps what it read, to be asked who has what where."""
+
+    registrations: Sequence[Registration]
+    keep: bool = False
+    tables: dict[str, dict[str, set[str]]] = field(default_factory=dict)
+    expected: Mapping[str, set[str]] = field(init=False)
+    holders: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Who has each address, over all observers."""
+    wrong: list[tuple[str, str]] = field(default_factory=list)
+    """Observer and key, where the observer's peer is not as it is registered."""
+
+    def __post_init__(self) -> None:
+        self.expected = {item.public_key: set(item.addresses) for item in self.registrations}
+
+    def read(self, observer: str, own_key: str, allowed_ips: bytes) -> None:
+        """Takes in what one observer printed."""
+        table: dict[str, set[str]] = {}
+        for line in allowed_ips.decode().splitlines():
+            key, prefixes = line.split("\t")
+            table[key] = set() if prefixes == "(none)" else set(prefixes.split())
+        for key, registered in self.expected.items():
+            if key != own_key and table.get(key) != registered:
+                self.wrong.append((observer, key))
+        for key, held in table.items():
+            if key not in self.expected:
+                self.wrong.append((observer, key))
+            for prefix in held:
+                self.holders[prefix].add(key)
+        if self.keep:
+            self.tables[observer] = table
+
+    @property
+    def duplicates(self) -> dict[str, set[str]]:
+        """Addresses that more than one key has."""
+        return {prefix: keys for prefix, keys in self.holders.items() if len(keys) > 1}
+
+
+def _seconds_of_the_script(fleet: SimulatedFleet, heard: Heard) -> float:
+    """Without the making of what it reads, which is done for one observer at a time: all would be 1.5 GB."""
+    script, seconds = PlainScript(heard.registrations), 0.0
+    clear_the_ground()
+    for node in fleet.nodes.values():
+        printed = fleet.allowed_ips(node)
+        start = time.process_time()
+        script.read(node.name, node.public_key, printed)
+        seconds += time.process_time() - start
+    return seconds

@@ -1,0 +1,205 @@
+"""How the cost of a whole sweep grows with the number of nodes: CPU, bytes and memory, in peace and in the incident.
+
+A sweep is everything but the network: the registry's file, each node's answer as bytes, the store of tables,
+checks, second look, verdict, both reports. Each is made in a process of its own. Bytes are those of commands,
+of what travels along with them, and of answers, in both directions, as the SSH channels carry them.
+
+`python -m benchmarks.growth N` prints what the plain script needs for N nodes, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.analysis import PlainScript, hear
+from benchmarks.figures import Curve, Figure, Results
+from benchmarks.simulated import Cost, SimulatedFleet, in_a_fresh_process, look, peak_memory
+
+SIZES = (500, 1_000, 2_000, 4_000, 8_000)
+WIRE = 5_000
+"""N of the figures about bytes."""
+LARGE = 10_000
+"""N of the figure about peak memory."""
+RUNS = 5
+SCRIPT_SIZES = (250, 500, 1_000)
+"""N at which the plain script is measured: at 5,000 it would hold 25 million entries."""
+KINDS = {"peace": "at peace", "incident": "in the incident"}
+MB = 1e6
+
+# A table is one of six by who won the pair and the triple; each of five claimants, and the node whose
+# device has another address than the registered one, has a table of its own.
+TABLES = {"peace": 1, "incident": 2 * 3 + 5 + 1}
+BYTES_TARGET = {"peace": 1 / 100, "incident": 1 / 50}
+
+
+def measure(quick: bool) -> Results:
+    """The exact figures; in full also CPU and memory, with the curves."""
+    costs = {kind: {nodes: _look(nodes, kind) for nodes in (*SIZES, WIRE)} for kind in KINDS}
+    figures = [figure for kind, by_size in costs.items() for figure in exact_figures(kind, by_size)]
+    if quick:
+        return Results(tuple(figures))
+    timed = {kind: {nodes: _fresh(nodes, kind) for nodes in SIZES} for kind in KINDS}
+    for kind in KINDS:
+        figures += _growth_figures(kind, timed[kind])
+        figures.append(_memory_figure(kind))
+    return Results(tuple(figures), (*_our_curves(timed), *_script_curves(timed["peace"])))
+
+
+def exact_figures(kind: str, costs: Mapping[int, Cost]) -> list[Figure]:
+    """What is the same on every machine, for one kind of fleet: by N what a sweep moved and held.
+
+    `WIRE` must be among the sizes; the growth is over all of them.
+    """
+    words, wire, sizes = KINDS[kind], costs[WIRE], sorted(costs)
+    growth = exponent([(nodes, costs[nodes].bytes_moved) for nodes in sizes])
+    sweep = f"N={WIRE:,}, {words}"
+    return [
+        Figure(
+            f"bytes over the wire against sending full tables, {sweep}",
+            "×",
+            (wire.bytes_moved / wire.naive_bytes,),
+            target=BYTES_TARGET[kind],
+            exact=True,
+            note=f"{wire.bytes_moved / MB:,.1f} MB against {wire.naive_bytes / MB:,.1f} MB",
+        ),
+        Figure(f"bytes over the wire, {sweep}", "MB", (wire.bytes_moved / MB,), exact=True),
+        Figure(
+            f"table texts fetched, {sweep}",
+            "",
+            (wire.texts,),
+            target=TABLES[kind],
+            exact=True,
+            note=f"{wire.tables} distinct tables on {wire.nodes:,} nodes",
+        ),
+        Figure(
+            f"lines of route tables held for each node, {sweep}",
+            "",
+            (wire.lines / wire.nodes,),
+            target=TABLES[kind],
+            exact=True,
+        ),
+        Figure(
+            f"growth exponent of bytes, N={sizes[0]:,} → {sizes[-1]:,}, {words}",
+            "",
+            (growth,),
+            target=1.1,
+            exact=True,
+        ),
+    ]
+
+
+def exponent(points: Sequence[tuple[int, float]]) -> float:
+    """Least squares on logarithms: 1 grows as N does, 2 as its square."""
+    nodes, values = [math.log(n) for n, _ in points], [math.log(value) for _, value in points]
+    return statistics.linear_regression(nodes, values).slope
+
+
+def _growth_figures(kind: str, timed: Mapping[int, Sequence[Cost]]) -> list[Figure]:
+    words = f"N={SIZES[0]:,} → {SIZES[-1]:,}, {KINDS[kind]}"
+
+    def grown(value: Callable[[Cost], float]) -> tuple[float, ...]:
+        runs = range(RUNS)
+        return tuple(exponent([(nodes, value(timed[nodes][run])) for nodes in SIZES]) for run in runs)
+
+    return [
+        Figure(
+            f"growth exponent of client CPU, {words}",
+            "",
+            grown(lambda cost: cost.cpu),
+            target=1.1,
+            note="whole sweep with both reports, simulated nodes, without imports",
+        ),
+        Figure(
+            f"growth exponent of peak memory, {words}",
+            "",
+            grown(lambda cost: cost.peak_memory),
+            target=1.1,
+            note="the whole process",
+        ),
+        Figure(
+            f"growth exponent of what the sweep adds to peak memory, {words}",
+            "",
+            grown(lambda cost: cost.peak_memory - cost.start_memory),
+            target=1.1,
+            note="without Python, its modules and the simulation",
+        ),
+    ]
+
+
+def _memory_figure(kind: str) -> Figure:
+    peaks = [in_a_fresh_process(LARGE, kind, keep=True).peak_memory / MB for _ in range(RUNS)]
+    return Figure(
+        f"peak memory of a sweep of {LARGE:,} nodes, {KINDS[kind]}",
+        "MB",
+        tuple(peaks),
+        target=400,
+        note="whole process with imports, both reports and --record; simulated nodes",
+    )
+
+
+def _our_curves(timed: Mapping[str, Mapping[int, Sequence[Cost]]]) -> list[Curve]:
+    def curve(plot: str, unit: str, kind: str, value: Callable[[Cost], float]) -> Curve:
+        points = [(n, statistics.median(map(value, costs))) for n, costs in timed[kind].items()]
+        return Curve(plot, f"wgaudit, {KINDS[kind]}", unit, tuple(points))
+
+    curves = []
+    for kind in KINDS:
+        curves.append(curve("CPU", "s", kind, lambda cost: cost.cpu))
+        curves.append(curve("bytes", "MB", kind, lambda cost: cost.bytes_moved / MB))
+        curves.append(curve("memory", "MB", kind, lambda cost: cost.peak_memory / MB))
+    return curves
+
+
+def _script_curves(timed: Mapping[int, Sequence[Cost]]) -> list[Curve]:
+    script = [(nodes, _script_in_a_fresh_process(nodes)) for nodes in SCRIPT_SIZES]
+    sent = tuple((nodes, costs[0].naive_bytes / MB) for nodes, costs in timed.items())
+    return [
+        Curve("CPU", "dict-of-sets script", "s", tuple((n, cost["cpu"]) for n, cost in script)),
+        Curve("bytes", "full tables", "MB", sent),
+        Curve("memory", "dict-of-sets script", "MB", tuple((n, cost["peak"] / MB) for n, cost in script)),
+    ]
+
+
+def _look(nodes: int, kind: str) -> Cost:
+    with tempfile.TemporaryDirectory() as folder:
+        return look(SimulatedFleet(nodes, kind), Path(folder))
+
+
+def _fresh(nodes: int, kind: str) -> list[Cost]:
+    return [in_a_fresh_process(nodes, kind) for _ in range(RUNS)]
+
+
+def _script_in_a_fresh_process(nodes: int) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.growth", str(nodes)],
+        cwd=Path(__file__).parent.parent,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    cost: dict[str, float] = json.loads(done.stdout)
+    return cost
+
+
+def main() -> None:
+    """Runs the plain script over a healthy fleet, keeping every table, and prints its cost as JSON."""
+    fleet = SimulatedFleet(int(sys.argv[1]), "peace")
+    script, seconds = PlainScript(hear(fleet).registrations, keep=True), 0.0
+    for node in fleet.nodes.values():
+        printed = fleet.allowed_ips(node)
+        start = time.process_time()
+        script.read(node.name, node.public_key, printed)
+        seconds += time.process_time() - start
+    sys.stdout.write(json.dumps({"cpu": seconds, "peak": peak_memory()}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

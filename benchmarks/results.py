@@ -1,0 +1,216 @@
+"""What was found, in words: one table for the terminal, and `results.md` with the machine and the versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.figures import Figure
+from benchmarks.run import REPOSITORY, Outcome
+
+PEERS = ("clustershell", "parallel-ssh", "ansible-core", "python-consul2", "matplotlib")
+OURS = ("asyncssh", "cryptography", "pydantic", "rich")
+_FRACTION = 0.5
+"""From here down a ratio is written as the targets are: 1/5."""
+
+
+def shown(figure: Figure, value: float) -> str:
+    """A value in the figure's unit: `1/5.2`, `0.93×`, `12.4 ms`, `1,024 bytes`."""
+    number = _bare(figure, value)
+    if figure.unit == "×":
+        return number if number.startswith("1/") else f"{number}×"
+    return f"{number} {figure.unit}".rstrip()
+
+
+def target(figure: Figure) -> str:
+    """`≤ 1/5`, or nothing."""
+    if figure.target is None:
+        return ""
+    return f"{'≤' if figure.kind == 'at most' else '≥'} {shown(figure, figure.target)}"
+
+
+def spread(figure: Figure) -> str:
+    """Least and largest of the runs, without the unit; nothing for a single one."""
+    if len(figure.samples) == 1:
+        return ""
+    return f"{_bare(figure, min(figure.samples))} – {_bare(figure, max(figure.samples))}"
+
+
+def verdict(figure: Figure, *, quick: bool) -> str:
+    """`met`, `MISSED`, or nothing; the quick form does not judge what depends on the machine."""
+    if figure.met is None:
+        return ""
+    if quick and not figure.exact:
+        return "not judged"
+    return "met" if figure.met else "MISSED"
+
+
+def _bare(figure: Figure, value: float) -> str:
+    small = figure.target is not None and figure.kind == "at most" and figure.target <= _FRACTION
+    if figure.unit == "×" and small and 0 < value < 1:
+        return f"1/{_number(1 / value)}"
+    return _number(value)
+
+
+def _number(value: float) -> str:
+    if float(value).is_integer() or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def terminal(outcomes: Sequence[Outcome], *, quick: bool) -> Group:
+    """One table, a section a part, and under it what could not be run."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("Figure", "Median", "Range", "Runs", "Target", ""):
+        table.add_column(heading, justify="left" if heading in ("Figure", "") else "right", overflow="fold")
+    for outcome in outcomes:
+        if outcome.results is None:
+            continue
+        table.add_section()
+        table.add_row(Text(outcome.part, style="bold"))
+        if not outcome.results.figures:
+            table.add_row(Text("nothing that is the same on every machine", style="dim"))
+        for figure in outcome.results.figures:
+            said = verdict(figure, quick=quick)
+            table.add_row(
+                Text(figure.name),
+                shown(figure, figure.median),
+                spread(figure),
+                str(len(figure.samples)),
+                target(figure),
+                Text(said, style={"met": "green", "MISSED": "bold red"}.get(said, "dim")),
+            )
+    lines = [Text(line, style="bold red") for line in not_measured(outcomes)]
+    return Group(table, *lines, Text(tally(outcomes, quick=quick), style="bold"))
+
+
+def not_measured(outcomes: Iterable[Outcome]) -> list[str]:
+    """One line for each part that has no results, and why."""
+    lines = []
+    for outcome in outcomes:
+        if outcome.lacks:
+            lines.append(f"NOT MEASURED: {outcome.part}: {outcome.lacks}")
+        if outcome.failed:
+            lines.append(f"FAILED: {outcome.part}: {outcome.failed}")
+    return lines
+
+
+def tally(outcomes: Sequence[Outcome], *, quick: bool) -> str:
+    """`12 targets met, 1 missed; 2 parts not measured`."""
+    figures = [figure for one in outcomes if one.results for figure in one.results.figures]
+    verdicts = [verdict(figure, quick=quick) for figure in figures]
+    text = f"{verdicts.count('met')} targets met, {verdicts.count('MISSED')} missed"
+    absent = sum(one.results is None for one in outcomes)
+    return f"{text}; {absent} of {len(outcomes)} parts not measured" if absent else text
+
+
+def markdown(
+    outcomes: Sequence[Outcome], plots: Sequence[Path], facts: Mapping[str, str], versions: Mapping[str, str]
+) -> str:
+    """The text of `results.md`."""
+    lines = [
+        "# What wgaudit costs",
+        "",
+        "Written by `make bench`; [README.md](README.md) says what is measured and how to read it.",
+        "",
+        f"**{tally(outcomes, quick=False)}.** Medians, with the range of all runs. A ratio is taken run by run.",
+        "",
+        *_table(("Machine", ""), facts.items()),
+        "",
+        *_table(("Version of", ""), versions.items()),
+    ]
+    if absent := not_measured(outcomes):
+        lines += ["", "## Not measured", "", *(f"- **{_cell(line)}**" for line in absent)]
+    for outcome in outcomes:
+        if outcome.results is None:
+            continue
+        rows = [
+            (
+                one.name,
+                shown(one, one.median),
+                spread(one),
+                str(len(one.samples)),
+                target(one),
+                _strong(one),
+                one.note,
+            )
+            for one in outcome.results.figures
+        ]
+        lines += ["", f"## {outcome.part}", ""]
+        lines += _table(("Figure", "Median", "Range", "Runs", "Target", "", "How"), rows)
+        for note in outcome.results.notes:
+            lines += ["", note]
+    if plots:
+        lines += ["", "## Against the number of nodes", ""]
+        lines += [f"![{file.stem} against the number of nodes]({file.name})" for file in plots]
+    return "\n".join(lines) + "\n"
+
+
+def _strong(figure: Figure) -> str:
+    said = verdict(figure, quick=False)
+    return f"**{said}**" if said == "MISSED" else said
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return lines + ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def machine() -> dict[str, str]:
+    """What the figures were measured on."""
+    processors = re.findall(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
+    memory = re.search(r"^MemTotal:\s*(\d+) kB$", _read("/proc/meminfo"), re.MULTILINE)
+    return {
+        "CPU": processors[0] if processors else platform.machine(),
+        "Cores": str(len(os.sched_getaffinity(0))),
+        "Memory": f"{int(memory[1]) / 1024**2:.1f} GiB" if memory else "not known",
+        "Kernel": f"{platform.system()} {platform.release()}",
+        "System": platform.freedesktop_os_release().get("PRETTY_NAME", "not known"),
+    }
+
+
+def software() -> dict[str, str]:
+    """Versions of what was measured and of what it is held against."""
+    ssh = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=False).stderr
+    return {
+        "Python": platform.python_version(),
+        "OpenSSH": ssh.split(",")[0].strip(),
+        **{name: _version(name) for name in ("wgaudit", *OURS, *PEERS)},
+    }
+
+
+def commit() -> str:
+    """The commit that was measured, and whether the tree differed from it."""
+    git = ["git", "-C", str(REPOSITORY)]
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    if head.returncode != 0:
+        return "not known"
+    # What this run writes itself is no change of what it measured.
+    status = [*git, "status", "--porcelain", "--", ".", ":!benchmarks/results.md", ":!benchmarks/*.png"]
+    changed = subprocess.run(status, capture_output=True, text=True, check=True).stdout
+    return head.stdout.strip()[:12] + (" with changes that are not committed" if changed else "")
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _read(file: str) -> str:
+    return Path(file).read_text(encoding="utf-8")

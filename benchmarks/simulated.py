@@ -1,0 +1,309 @@
+"""Fleets of any size that answer with real bytes, without a network and without work that grows with N squared.
+
+Each node answers as its probe would, byte for byte; what it is asked has the real request's size. What is
+measured over it is wgaudit's own code, from the bytes of an answer to the bytes of a report.
+
+`python -m benchmarks.simulated N FLEET` makes one sweep in a process of its own and prints what it cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from auditor.addresses import Prefix, PublicKey
+from auditor.cli import threads
+from auditor.config import ConsulSettings
+from auditor.demo.fleet import DEVICE, NAME_PATTERN, Contest, DemoFleet, DemoNode, build_fleet
+from auditor.deviations import NO_PREFIX
+from auditor.errors import GapReason, ProbeError
+from auditor.judge import judge
+from auditor.models import AuditPolicy, Device, Observation, Registration, RouteTable, Snapshot
+from auditor.nodes.interface import TableStore
+from auditor.nodes.probe import Answer, Mode, Request, format_answer, inline_request, parse_answer
+from auditor.registry.file import FileRegistry, export_text
+from auditor.reports import json_v1, table
+from auditor.reports.interface import Layout
+from auditor.snapshot import record
+from auditor.sweep import SweepOptions, sweep
+
+KINDS = ("peace", "incident", "one percent", "bad day")
+"""A healthy mesh; the demo's pair and triple; one observer in a hundred without one peer, each without
+another; and a dozen contested pairs, each observer with a winner of its own for each."""
+
+PAIRS_OF_A_BAD_DAY = 12
+POLICY = AuditPolicy(device=DEVICE, pools=(Prefix("10.0.0.0/8"),), name_pattern=NAME_PATTERN)
+NAIVE_COMMAND = f"wg show {DEVICE} allowed-ips"
+
+Change = Mapping[PublicKey, str | None]
+"""How a table differs from the registry's: a key's other prefix, or `(none)`; None: no line at all."""
+
+
+class SimulatedFleet:
+    """A demo fleet, and in closed form the route table that each of its nodes shows."""
+
+    def __init__(self, nodes: int, kind: str) -> None:
+        fleet = build_fleet(nodes, incident=kind == "incident")
+        self.contests: Sequence[Contest] = fleet.contests
+        self._keeper: Callable[[DemoNode, Contest], str] = fleet.keeper
+        if kind == "bad day":
+            fleet, self.contests = _contested(fleet, PAIRS_OF_A_BAD_DAY)
+            self._keeper = _any_keeper
+        self._fleet = fleet
+        self.nodes: Mapping[str, DemoNode] = {node.name: node for node in fleet.nodes}
+        self._lacking: dict[str, PublicKey] = {}
+        if kind == "one percent":
+            for position, node in enumerate(fleet.nodes[: nodes - nodes % 100 : 100]):
+                self._lacking[node.name] = fleet.nodes[100 * position + 50].public_key
+        by_key = sorted(fleet.nodes, key=lambda node: node.public_key)
+        self._place = {node.public_key: place for place, node in enumerate(by_key)}
+        self._expected = [_line(node.public_key, node.registered_address) for node in by_key]
+        self._known: dict[frozenset[tuple[PublicKey, str | None]], tuple[str, int]] = {}
+
+    def change(self, observer: DemoNode) -> Change:
+        """What this observer's table has otherwise than the registry."""
+        change: dict[PublicKey, str | None] = {}
+        for contest in self.contests:
+            keeper = self._keeper(observer, contest)
+            for name in contest.claimants:
+                if name not in (keeper, observer.name):
+                    change[self.nodes[name].public_key] = NO_PREFIX
+        if observer.device_address != observer.registered_address:
+            change[observer.public_key] = observer.device_address
+        if observer.name in self._lacking:
+            change[self._lacking[observer.name]] = None
+        return change
+
+    def text(self, observer: DemoNode) -> bytes:
+        """The canonical table, worked out anew each time so that the simulation holds none of them."""
+        lines = list(self._expected)
+        for key, prefix in self.change(observer).items():
+            lines[self._place[key]] = b"" if prefix is None else _line(key, prefix)
+        return b"".join(lines)
+
+    def digest_and_size(self, observer: DemoNode) -> tuple[str, int]:
+        """The digest of the table and its size in bytes; each distinct table's text is made once for it."""
+        shape = frozenset(self.change(observer).items())
+        known = self._known.get(shape)
+        if known is None:
+            text = self.text(observer)
+            known = self._known[shape] = hashlib.sha256(text).hexdigest(), len(text)
+        return known
+
+    def naive_bytes(self) -> int:
+        """What it would take to have each reachable node print its allowed-ips, the command included.
+
+        A device's own line is not among them; all else is as long in the canonical text.
+        """
+        return sum(
+            len(NAIVE_COMMAND)
+            + self.digest_and_size(node)[1]
+            - len(_line(node.public_key, node.device_address))
+            for node in self.nodes.values()
+            if node.reachable
+        )
+
+    def allowed_ips(self, observer: DemoNode) -> bytes:
+        """What `wg show DEVICE allowed-ips` prints there: the canonical text without the device's own line."""
+        own = _line(observer.public_key, observer.device_address)
+        before, _, after = self.text(observer).partition(own)
+        return before + after
+
+    def records(self) -> Mapping[str, bytes]:
+        """Consul's keys and values."""
+        return self._fleet.records({name: f"{name}.example:22" for name in self.nodes})
+
+    def export(self) -> str:
+        """The registry, as `consul kv export` prints it."""
+        return export_text(self.records())
+
+
+class SimulatedNodes:
+    """The fleet's nodes: bytes go out, bytes come in, and both are counted."""
+
+    def __init__(self, fleet: SimulatedFleet) -> None:
+        self._fleet = fleet
+        self._requests: dict[Mode, Request] = {
+            "digest": inline_request("digest", device=DEVICE),
+            "text": inline_request("text", device=DEVICE),
+        }
+        self.sent = 0
+        """Bytes of all commands and of what travelled along with them."""
+        self.received = 0
+        self.texts = 0
+        """Tables that came as text."""
+
+    def expect(self, registrations: Iterable[Registration]) -> None:
+        """There is no way to a node here that could be a wrong one."""
+
+    async def observe(self, registration: Registration, tables: TableStore) -> Observation:
+        """Asks for the digest, and for the text only where it is new, as the SSH source does."""
+        node = self._fleet.nodes[registration.node.name]
+        if not node.reachable:
+            raise ProbeError(GapReason.CONNECT_REFUSED, f"{node.name}.example:22: refused")
+        answer = await self._ask("digest", node)
+
+        async def fetch() -> RouteTable:
+            nonlocal answer
+            answer = await self._ask("text", node)
+            if answer.table is None:
+                raise ProbeError(GapReason.UNREADABLE_OUTPUT, "asked for the table, got none")
+            return answer.table
+
+        digest = await tables.obtain(answer.digest or "", fetch)
+        return Observation(
+            registration.node, answer.device, digest, host_key=f"SHA256:{registration.node.name}"
+        )
+
+    async def _ask(self, mode: Mode, node: DemoNode) -> Answer:
+        request = self._requests[mode]
+        self.sent += len(request.command.encode()) + len(request.stdin)
+        await asyncio.sleep(0)  # others run meanwhile, as they do while a node is waited for
+        data = self.printed(mode, node)
+        self.received += len(data)
+        return parse_answer(data, DEVICE)
+
+    def printed(self, mode: Mode, node: DemoNode) -> bytes:
+        """What the node prints. By default no region command is sent along, so no region comes back."""
+        device = Device(DEVICE, node.public_key, (node.device_address,))
+        if mode == "digest":
+            digest, _ = self._fleet.digest_and_size(node)
+            return format_answer(Answer(device, digest=digest))
+        self.texts += 1
+        return format_answer(Answer(device, table=RouteTable(self._fleet.text(node))))
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one whole sweep cost: registry, nodes, verdict, both reports."""
+
+    nodes: int
+    cpu: float
+    """Seconds of this process, imports and the making of the fleet left out."""
+    sent: int
+    received: int
+    naive_bytes: int
+    texts: int
+    """Tables that were fetched as text."""
+    tables: int
+    """Distinct tables that observers hold."""
+    lines: int
+    """Lines of tables that are held at the end."""
+    findings: int
+    start_memory: int
+    """Peak memory before the sweep, in bytes: Python, its modules, and the made fleet."""
+    peak_memory: int
+    """Peak memory of the whole process."""
+
+    @property
+    def bytes_moved(self) -> int:
+        """Both directions."""
+        return self.sent + self.received
+
+
+def look(fleet: SimulatedFleet, folder: Path, *, keep: bool = False) -> Cost:
+    """One whole sweep; `keep` also records it in `folder`."""
+    export = folder / "registry.json"
+    export.write_text(fleet.export())
+    registry = FileRegistry(export, ConsulSettings())
+    nodes = SimulatedNodes(fleet)
+    clear_the_ground()
+    start_memory, start = peak_memory(), time.process_time()
+    snapshot = threads.run(sweep(registry, nodes, POLICY, SweepOptions(confirm_after=0.0)))
+    if keep:
+        record(snapshot, folder / "kept.json.gz")
+    report = judge(snapshot)
+    (folder / "report.json").write_text(json_v1.render(report))
+    (folder / "report.txt").write_text(table.render(report, Layout()))
+    cpu = time.process_time() - start
+    gc.unfreeze()
+    return Cost(
+        nodes=len(fleet.nodes),
+        cpu=cpu,
+        sent=nodes.sent,
+        received=nodes.received,
+        naive_bytes=fleet.naive_bytes(),
+        texts=nodes.texts,
+        tables=report.coverage.distinct_tables,
+        lines=_lines_held(snapshot),
+        findings=len(report.findings),
+        start_memory=start_memory,
+        peak_memory=peak_memory(),
+    )
+
+
+def in_a_fresh_process(nodes: int, kind: str, *, keep: bool = False) -> Cost:
+    """`look` in a process of its own, so that its memory is its own too."""
+    command = [sys.executable, "-m", "benchmarks.simulated", str(nodes), kind, *(["--keep"] if keep else [])]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parent.parent, check=True, capture_output=True, text=True
+    )
+    return Cost(**json.loads(done.stdout))
+
+
+def clear_the_ground() -> None:
+    """What the benchmark itself holds is not to be paid for in Python's collections of garbage."""
+    gc.collect()
+    gc.freeze()
+
+
+def peak_memory() -> int:
+    """Bytes that this process held at most. Not `ru_maxrss`: that one starts at what the parent held."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("/proc/self/status tells no VmHWM")
+
+
+def _lines_held(snapshot: Snapshot) -> int:
+    return sum(table.text.count(b"\n") for table in snapshot.tables.values())
+
+
+def _contested(fleet: DemoFleet, pairs: int) -> tuple[DemoFleet, tuple[Contest, ...]]:
+    """The fleet with contested pairs, none of which shares a node with another."""
+    nodes = {node.name: node for node in fleet.nodes}
+    contests = []
+    for number in range(pairs):
+        first, second = fleet.nodes[2 * number : 2 * number + 2]
+        nodes[second.name] = replace(
+            second, registered_address=first.registered_address, device_address=first.registered_address
+        )
+        contests.append(Contest(first.registered_address, (first.name, second.name)))
+    ordered = tuple(nodes[name] for name in sorted(nodes))
+    return DemoFleet(fleet.seed, ordered, None, nodes), tuple(contests)
+
+
+def _any_keeper(observer: DemoNode, contest: Contest) -> str:
+    """The claimant that won on this observer; on each and for each address by a throw of its own."""
+    others = [name for name in contest.claimants if name != observer.name]
+    return others[hashlib.sha256(f"{observer.name} {contest.address}".encode()).digest()[0] % len(others)]
+
+
+def _line(key: PublicKey, prefix: str) -> bytes:
+    return f"{key}\t{prefix}\n".encode()
+
+
+def main() -> None:
+    """Makes one sweep and prints its cost as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("nodes", type=int)
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("--keep", action="store_true", help="also record the sweep")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        cost = look(SimulatedFleet(asked.nodes, asked.kind), Path(folder), keep=asked.keep)
+    sys.stdout.write(json.dumps(asdict(cost)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""What a whole sweep over real SSH connections costs its own machine, beside what people would use instead."""
+
+from __future__ import annotations
+
+import compileall
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.figures import Figure, Results, ratios
+from benchmarks.isolation import loopback_bytes
+from benchmarks.meter import Cost
+from benchmarks.peers import (
+    ANSIBLE_COMMAND,
+    ANSIBLE_RAW,
+    CLUSH,
+    COMMAND,
+    FORKS,
+    PARALLEL_SSH,
+    WGAUDIT,
+    Client,
+    require_peers,
+)
+from benchmarks.sshd import KEX, Fleet
+
+HOSTS = 500
+RUNS = 5
+QUICK_HOSTS = 40
+CLIENTS = (WGAUDIT, PARALLEL_SSH, CLUSH, ANSIBLE_RAW, ANSIBLE_COMMAND)
+TARGETS: Mapping[Client, tuple[str, float]] = {
+    CLUSH: ("client CPU a host, against clush", 1 / 5),
+    ANSIBLE_RAW: ("client CPU a host, against ansible -m raw", 1 / 20),
+    ANSIBLE_COMMAND: ("client CPU a host, against ansible -m command", 1 / 35),
+    PARALLEL_SSH: ("client CPU a host, against parallel-ssh", 1.0),
+}
+REPOSITORY = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One client asked every node once."""
+
+    cost: Cost
+    transferred: int
+    """Bytes over loopback."""
+
+
+def measure(quick: bool) -> Results:
+    """The whole client process, start-up and children included; real connections, healthy nodes."""
+    with tempfile.TemporaryDirectory(prefix="wgaudit-bench-") as name:
+        folder = Path(name)
+        counted = _counted(_new(folder / "counted"))
+        if quick:
+            return Results(counted)
+        compared = _against_peers(_new(folder / "compared"))
+        return Results((*compared, *counted), notes=_how())
+
+
+def _new(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _counted(folder: Path) -> tuple[Figure, ...]:
+    with Fleet(folder, QUICK_HOSTS, counting=True) as fleet:
+        WGAUDIT.run(fleet, folder / "run")
+        logins, readings = fleet.logins, fleet.calls("allowed-ips")
+    note = f"one sweep of {QUICK_HOSTS} nodes behind a real sshd, counted there"
+    return (
+        _count("SSH connections a node", logins / QUICK_HOSTS, note),
+        _count("tables read on nodes, beyond one each", readings - QUICK_HOSTS, note),
+    )
+
+
+def _count(name: str, value: float, note: str) -> Figure:
+    return Figure(name, "", (value,), target=1, exact=True, note=note)
+
+
+def _against_peers(folder: Path) -> tuple[Figure, ...]:
+    require_peers()
+    for package in ("auditor", "alerts"):
+        compileall.compile_dir(REPOSITORY / package, quiet=1)  # as an installation does, once
+    with Fleet(folder, HOSTS) as fleet:
+        runs = _interleaved(CLIENTS, fleet, folder)
+    cpu = {client: [run.cost.cpu for run in runs[client]] for client in CLIENTS}
+    compared = [
+        Figure(name, "×", ratios(cpu[WGAUDIT], cpu[peer]), target=target, note=_note(peer))
+        for peer, (name, target) in TARGETS.items()
+    ]
+    return (*compared, *_costs(runs))
+
+
+def _interleaved(clients: Sequence[Client], fleet: Fleet, folder: Path) -> Mapping[Client, list[_Run]]:
+    """Each client in turn, and that `RUNS` times: what changes on the machine meanwhile meets all alike."""
+    runs: dict[Client, list[_Run]] = {client: [] for client in clients}
+    for number in range(RUNS):
+        for place, client in enumerate(clients):
+            before = loopback_bytes()
+            cost = client.run(fleet, folder / f"run-{number}-{place}")
+            runs[client].append(_Run(cost, loopback_bytes() - before))
+    return runs
+
+
+def _costs(runs: Mapping[Client, Sequence[_Run]]) -> list[Figure]:
+    """What each client costs a host, for what it is."""
+
+    def samples(client: Client, value: Callable[[_Run], float]) -> tuple[float, ...]:
+        return tuple(value(run) / HOSTS for run in runs[client])
+
+    figures = []
+    for client, done in runs.items():
+        user = statistics.median(run.cost.user for run in done) / HOSTS * 1000
+        system = statistics.median(run.cost.system for run in done) / HOSTS * 1000
+        peak = statistics.median(run.cost.peak for run in done) / 1024
+        note = f"{user:.2f} ms in the program, {system:.2f} ms in the kernel; largest process {peak:.0f} MB"
+        milliseconds = samples(client, lambda run: run.cost.cpu * 1000)
+        figures.append(Figure(f"client CPU a host, {client.name}", "ms", milliseconds, note=note))
+    for client in runs:
+        transferred = samples(client, lambda run: run.transferred)
+        note = "both directions, TCP and SSH handshakes included, counted by the loopback interface"
+        figures.append(Figure(f"bytes a host on the wire, {client.name}", "bytes", transferred, note=note))
+    return figures
+
+
+def _note(peer: Client) -> str:
+    checked = "does not check host keys" if peer is PARALLEL_SSH else "checks host keys"
+    return f"{HOSTS} real connections; the peer {checked}, wgaudit does"
+
+
+def _how() -> tuple[str, ...]:
+    return (
+        (
+            f"{HOSTS} nodes, each an address of 127.0.0.0/8 behind one sshd in a network namespace, with stubs in "
+            "place of `wg` and `ip`. CPU is that of the whole client process from its start, with all that it "
+            "starts and leaves behind, user and system time; sshd and the nodes are not in it."
+        ),
+        (
+            f"All clients use {KEX} (the only key exchange that the server offers), ed25519 keys, and else their "
+            "own defaults: clush asks 64 hosts at a time, parallel-ssh 100, ansible "
+            f"{FORKS} (`-f {FORKS}`). ansible is given its interpreter, checks host keys, and has its ControlMaster."
+        ),
+        (
+            f"The peers run `{COMMAND}`, which prints 1,024 bytes, and do nothing with the answers. wgaudit reads "
+            "the registry (a file in the form of `consul kv export`), has each node make a digest of its table of "
+            f"{HOSTS} lines, audits the fleet and reports."
+        ),
+        (
+            "Bytes on loopback: packets are larger than on a real network, so there are fewer headers. wgaudit "
+            'sends its probe along to each node (`probe = "inline"`); `probe = "installed"` saves that.'
+        ),
+    )
