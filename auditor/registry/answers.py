@@ -130,6 +130,23 @@ def quick_kv_items(body: bytes, prefix: str) -> Iterator[KvItem] | None:
     return _drained(rows)
 
 
+def transaction_refusals(body: bytes) -> tuple[str, ...] | None:
+    """Consul's words on each operation that a transaction failed by; () where it was done. None: no such answer."""
+    try:
+        document = from_json(body)
+    except ValueError:
+        return None
+    if not isinstance(document, dict) or not {"Results", "Errors"} <= document.keys():
+        return None
+    errors = document["Errors"]
+    if errors is None:
+        return () if isinstance(document["Results"], list) else None
+    if not isinstance(errors, list):
+        return None
+    words = [error.get("What") if isinstance(error, dict) else None for error in errors]
+    return tuple(word for word in words if isinstance(word, str)) if all(words) else None
+
+
 def _drained(rows: list[dict[str, Any]]) -> Iterator[KvItem]:
     rows.reverse()
     while rows:

@@ -46,6 +46,10 @@ def scripted_server() -> Iterator[Scripted]:
             self.end_headers()
             self.wfile.write(script.body)
 
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            self.do_GET()
+
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class's name)
             """Keeps the test's output clean."""
 

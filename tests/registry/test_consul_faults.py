@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from auditor.config import ConsulSettings
 from auditor.errors import GapReason
 from auditor.models import Gap, RegistryReading
-from auditor.registry import consul as consul_module
+from auditor.registry import client as client_module
 from auditor.registry.consul import ConsulRegistry
 from tests.registry.records_of import PREFIX, record
 from tests.registry.scripted_server import HEALTHY, Scripted, scripted_server
@@ -295,7 +295,7 @@ async def test_an_endless_answer_is_a_gap_and_stays_out_of_memory(
     server: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = 4 * 1024 * 1024
-    monkeypatch.setattr(consul_module, "MAX_ANSWER", limit)
+    monkeypatch.setattr(client_module, "MAX_ANSWER", limit)
 
     def endless(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)

@@ -1,0 +1,311 @@
+"""HTTP to one Consul agent: bounded in size and time, and led by nothing but the configuration.
+
+The only file that imports `consul` (python-consul2). Four of that library's habits are not wanted here:
+
+- Its `Consul` lets `CONSUL_HTTP_ADDR`, `_TOKEN`, `_SSL` and `_SSL_VERIFY` override what it is given, and
+  raises if the first is odd. `Client` leaves that constructor out and uses the library's endpoints.
+- `requests` takes proxies, `~/.netrc` (an Authorization header!) and CA bundles from the environment.
+- Its callbacks drop the headers, in which Consul says that an answer is stale, filtered or leaderless.
+- It follows redirects with the token, has no timeout unless told so, and no bound on an answer's size.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+import consul.base
+import consul.std
+import urllib3.exceptions
+
+from auditor.errors import ConfigError, GapReason, RegistryError
+from auditor.registry.answers import filtered, kv_items, objection, quick_kv_items
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import requests
+    from pydantic import SecretStr
+
+    from auditor.config import ConsulSettings
+    from auditor.registry.records import KvItem
+
+T = TypeVar("T")
+
+MAX_ANSWER = 256 * 1024 * 1024
+"""Bytes of one answer: some 500,000 registrations. More is a gap."""
+_MAX_ERROR_BODY = 64 * 1024  # a refused transaction names each of its 64 operations
+_CHUNK = 256 * 1024
+
+
+def connect(settings: ConsulSettings, token: SecretStr | None, datacenter: str = "") -> Client:
+    """A client for one datacenter and one thread, to be entered. Raises `ConfigError` for a bad URL."""
+    return Client(Http(settings, _base_url(settings), token), datacenter)
+
+
+def check_settings(settings: ConsulSettings, token: SecretStr | None) -> None:
+    """Checks URL, token and TLS files; asks nothing. Raises `ConfigError`, never with the token in it."""
+    _base_url(settings)
+    _check_token(token)
+    _check_tls(settings)
+
+
+class Client(consul.base.Consul):  # type: ignore[misc]  # the library has no types
+    """python-consul2's endpoints over our own HTTP client, for one datacenter and one thread."""
+
+    def __init__(self, http: Http, datacenter: str) -> None:  # not the library's: see the file's top
+        self.http = http
+        self.token = None  # `Http` adds it, so that no plain text of it lies about here
+        self.consistency = "consistent"
+        self.dc = datacenter or None
+        self.kv = consul.base.Consul.KV(self)
+        self.catalog = consul.base.Consul.Catalog(self)
+        self.status = consul.base.Consul.Status(self)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.session.close()
+
+    def kv_items(self, key: str, *, recurse: bool = True) -> Iterable[KvItem]:
+        """All keys that begin with `key`, or that one alone. Raises `RegistryError`.
+
+        Asks as the library's `kv.get(key, recurse=True)` does. Its decoder is asked only where ours, which
+        takes less CPU, finds anything odd.
+        """
+        in_the_librarys_way = consul.base.CB.json(decode="Value", map=lambda found: found or None)
+
+        def items(response: Response) -> Iterable[KvItem]:
+            found = quick_kv_items(response.content, key)
+            return kv_items(in_the_librarys_way(response), key, self.asked) if found is None else found
+
+        params = [("recurse", "1" if recurse else ""), ("dc", self.dc), (self.consistency, "1")]
+        return self.http.get(items, f"/v1/kv/{key}", [pair for pair in params if pair[1]])
+
+    @property
+    def asked(self) -> str:
+        """What was asked last, for a person."""
+        return f"{self.http.asked} in {self.dc}" if self.dc else self.http.asked
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer as the library's callbacks know it."""
+
+    code: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def body(self) -> str:
+        """The content as text, made for those who ask: it may be large. Raises `UnicodeDecodeError`."""
+        return self.content.decode()
+
+
+class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no types
+    """Bounded calls that nothing but the configuration has a say in; keeps what the headers said."""
+
+    def __init__(self, settings: ConsulSettings, base: str, token: SecretStr | None) -> None:
+        cert = (str(settings.cert_file), str(settings.key_file)) if settings.cert_file else None
+        verify = str(settings.ca_file) if settings.ca_file else True
+        super().__init__(verify=verify, cert=cert, timeout=settings.timeout)
+        self.base_uri = base  # host and port alone could not say a path
+        self.session.trust_env = False  # no proxy, netrc or CA bundle from the environment
+        self.asked = base
+        self.filtered = False
+        self._token = token
+
+    def get(
+        self,
+        callback: Callable[[Response], T],
+        path: str,
+        params: Sequence[tuple[str, object]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> T:
+        """Called by the library's endpoints too. Raises `RegistryError`."""
+        answer = self._asked("GET", path, params, headers)
+        indexed = path.startswith(("/v1/kv/", "/v1/catalog/nodes"))
+        problem = objection(self.asked, answer.code, answer.headers, answer.content, indexed=indexed)
+        if problem is not None:
+            raise problem
+        self.filtered = filtered(answer.headers)
+        try:
+            return callback(answer)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            # What the library's decoding raises for a body that is not what the endpoint promises.
+            detail = f"{self.asked}: the answer is not the JSON that it should be ({type(error).__name__})"
+            raise RegistryError(GapReason.CONSUL_UNREADABLE, detail) from None
+
+    def put(
+        self,
+        callback: Callable[[Response], T],
+        path: str,
+        params: Sequence[tuple[str, object]] | None = None,
+        data: bytes | str = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> T:
+        """Sends it once. The callback gets whatever answer came, refusals too. Raises `RegistryError`.
+
+        After an error it is not known whether it was done.
+        """
+        return callback(self._asked("PUT", path, params, headers, data))
+
+    def _asked(
+        self,
+        method: str,
+        path: str,
+        params: Sequence[tuple[str, object]] | None,
+        headers: Mapping[str, str] | None,
+        data: bytes | str | None = None,
+    ) -> Response:
+        """One question and its whole answer, whatever its status."""
+        self.asked = f"{self.base_uri}{path}"
+        sent = {**(headers or {}), "Accept-Encoding": "identity"}
+        if self._token is not None:
+            sent["X-Consul-Token"] = self._token.get_secret_value()
+        deadline = time.monotonic() + self.timeout
+        try:
+            with self.session.request(
+                method,
+                self.uri(path, params),
+                data=data,
+                headers=sent,
+                verify=self.verify,
+                cert=self.cert,
+                timeout=self.timeout,
+                stream=True,
+                allow_redirects=False,  # the token is for this server alone
+            ) as response:
+                body = self._body(response, deadline)
+        except (OSError, urllib3.exceptions.HTTPError) as error:  # requests' errors are OSErrors
+            raise _unanswered(self.asked, error, self.timeout) from None
+        return Response(response.status_code, response.headers, body)
+
+    def _body(self, response: requests.Response, deadline: float) -> bytes:
+        """The whole body, within bounds of size and time; of a refusal, its beginning."""
+        refused = response.status_code != 200
+        body = bytearray()
+        # read1 returns what has come: a server that drips can then not hold us beyond the deadline.
+        while chunk := response.raw.read1(_CHUNK, decode_content=True):
+            body += chunk
+            if refused and len(body) >= _MAX_ERROR_BODY:
+                break
+            if len(body) > MAX_ANSWER:
+                detail = (
+                    f"{self.asked}: an answer larger than {MAX_ANSWER} bytes; is consul.prefix too short?"
+                )
+                raise RegistryError(GapReason.CONSUL_UNREADABLE, detail)
+            if time.monotonic() > deadline:
+                raise TimeoutError
+        return without(self._token, body.decode(errors="replace")).encode() if refused else bytes(body)
+
+
+def without(token: SecretStr | None, text: str) -> str:
+    """The text without the token: an answer may echo what it was asked with."""
+    return text.replace(token.get_secret_value(), "[token]") if token is not None else text
+
+
+def _unanswered(asked: str, error: BaseException, timeout: float) -> RegistryError:
+    """Why no whole answer came. Never the library's own text: that may quote a header."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError):
+            return RegistryError(GapReason.CONSUL_TLS, f"{asked}: {_tls_reason(cause)}")
+    # Not urllib3's own TimeoutError: a refused connection is one of these too. What it wraps tells.
+    if any(isinstance(cause, TimeoutError) for cause in causes):
+        detail = f"{asked}: no whole answer within {timeout:g} s; is it reachable? else raise consul.timeout"
+        return RegistryError(GapReason.CONSUL_TIMEOUT, detail)
+    said = type(error).__name__
+    for cause in causes:
+        if isinstance(cause, socket.gaierror):
+            said = "the host's name does not resolve"
+        elif isinstance(cause, OSError) and cause.strerror:
+            said = cause.strerror
+        elif isinstance(
+            cause, http.client.HTTPException | ConnectionError | urllib3.exceptions.ProtocolError
+        ):
+            said = "the connection ended before the answer did"
+    return RegistryError(GapReason.CONSUL_UNREACHABLE, f"{asked}: {said}; is Consul running there?")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that it wraps: requests and urllib3 keep the first cause in different places."""
+    waiting, seen = [error], set()
+    while waiting:
+        one = waiting.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        inner = (*one.args, getattr(one, "reason", None), one.__cause__, one.__context__)
+        waiting += [cause for cause in inner if isinstance(cause, BaseException)]
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}; check consul.ca_file and consul.url"
+    reason = error.reason or "TLS failed"
+    if "WRONG_VERSION_NUMBER" in reason:
+        return "no TLS there; is consul.url to begin with http://?"
+    if "CERTIFICATE" in reason and "ALERT" in reason:
+        return f"it refused our client certificate ({reason}); check consul.cert_file and consul.key_file"
+    return f"TLS: {reason}"
+
+
+def _base_url(settings: ConsulSettings) -> str:
+    url = settings.url
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if (
+        not usable
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+        or not url.isprintable()
+        or " " in url
+    ):
+        raise ConfigError("consul.url: not a usable URL; write it as http://HOST:PORT or https://HOST:PORT")
+    if settings.layout != "catalog" and settings.prefix.startswith("/"):
+        raise ConfigError("consul.prefix: a key does not begin with /; leave it out")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def _check_token(token: SecretStr | None) -> None:
+    text = token.get_secret_value() if token is not None else "none"
+    if not text or not text.isascii() or not text.isprintable() or text != text.strip():
+        raise ConfigError(
+            "the Consul token is empty or has characters that no HTTP header can carry (a line end, a blank "
+            "around it); check consul.token, consul.token_file or CONSUL_HTTP_TOKEN"
+        )
+
+
+def _check_tls(settings: ConsulSettings) -> None:
+    """Reads the files once, so that a wrong path is a clear line now and no gap later."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    place = "consul.ca_file"
+    try:
+        if settings.ca_file is not None:
+            context.load_verify_locations(str(settings.ca_file))
+        place = "consul.cert_file, consul.key_file"
+        if settings.cert_file is not None and settings.key_file is not None:
+            context.load_cert_chain(settings.cert_file, settings.key_file, password=_no_password)
+    except ssl.SSLError as error:
+        raise ConfigError(f"{place}: not usable PEM files, or they do not fit: {error.reason}") from None
+    except OSError as error:
+        raise ConfigError(f"{place}: cannot read: {error.strerror}") from None
+
+
+def _no_password() -> str:
+    # Without this, OpenSSL would ask the terminal, and a cron job would hang.
+    raise ConfigError(
+        "consul.key_file: is encrypted; give a key without a passphrase, readable by wgaudit alone"
+    )
