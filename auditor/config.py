@@ -35,6 +35,7 @@ from auditor.alert_settings import (
 )
 from auditor.errors import ConfigError
 from auditor.models import AuditPolicy
+from auditor.repair_settings import RepairSettings
 from auditor.ssh_settings import SshSettings as SshSettings
 
 APP = "wgaudit"
@@ -175,6 +176,7 @@ class Config(Settings):
     sweep: SweepSettings = SweepSettings()
     state: StateSettings = Field(default_factory=StateSettings)
     alerts: AlertSettings = AlertSettings()
+    repair: RepairSettings = RepairSettings()
     notifiers: tuple[AnyNotifier, ...] = ()
     shared: tuple[SharedSettings, ...] = ()
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from auditor.address_claims import AddressClaim
 from auditor.addresses import Prefix, PublicKey
 from auditor.errors import GapReason
 
@@ -211,6 +212,10 @@ class Snapshot:
     """None: nobody was looked at twice."""
     cut_short: str | None = None
     """Why the sweep stopped early (`interrupted`, `deadline`); None if it ran to its end."""
+    address_claims: tuple[AddressClaim, ...] | None = None
+    """What the store says of addresses that were handed out. None: it was not read."""
+    workloads: frozenset[NodeId] | None = None
+    """Nodes of `repair.workload_service`. None: it was not read."""
 
 
 class Witness(StrEnum):
@@ -336,7 +341,7 @@ class Report:
     in_flight: tuple[NodeId, ...] = ()
     cut_short: str | None = None
     node_regions: Mapping[NodeId, str] = field(default_factory=dict)
-    """Regions of the nodes that findings name, for display."""
+    """Regions of the nodes that findings and gaps name, for display."""
     node_keys: Mapping[NodeId, PublicKey] = field(default_factory=dict)
     """Registered keys of the nodes that findings name, for display."""
     ambiguous_names: frozenset[str] = frozenset()

@@ -16,6 +16,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from auditor.address_claims import AddressClaim, ClaimState
 from auditor.addresses import InvalidValue, Prefix, parse_prefix, parse_public_key
 from auditor.errors import GapReason, SnapshotError
 from auditor.files import write_whole
@@ -109,6 +110,16 @@ class _SecondLook(_Record):
     gaps: list[_Gap]
 
 
+class _AddressClaim(_Record):
+    prefix: str
+    state: ClaimState
+    node: str
+    public_key: str | None
+    at: AwareDatetime
+    until: AwareDatetime | None
+    by: str
+
+
 class _Document(_Record):
     schema_: Literal["wgaudit.snapshot/1"] = Field(alias="schema")
     started_at: AwareDatetime
@@ -121,6 +132,9 @@ class _Document(_Record):
     gaps: list[_Gap]
     second_look: _SecondLook | None
     cut_short: str | None
+    address_claims: list[_AddressClaim] | None = None
+    """Not in recordings of sweeps that did not read them; so with the workloads."""
+    workloads: list[_Node] | None = None
     tables: dict[str, str]
 
 
@@ -209,6 +223,7 @@ def _json_parts(snapshot: Snapshot) -> Iterator[str]:
             "gaps": [_gap(item) for item in second.gaps],
         },
         "cut_short": snapshot.cut_short,
+        **_repair_parts(snapshot),
     }
     yield json.dumps(document, indent=1).removesuffix("\n}") + ',\n "tables": {'
     for number, digest in enumerate(sorted(snapshot.tables)):
@@ -227,11 +242,21 @@ def from_json(text: bytes, origin: str) -> Snapshot:
         place = ".".join(str(part) for part in first["loc"])
         if place == "schema":
             raise SnapshotError(f"{origin}: not a {SCHEMA} recording; recorded by another version?") from None
-        raise SnapshotError(
-            f"{origin}: not a recorded snapshot: {place or 'document'}: {first['msg']}"
-        ) from None
+        where = place or "document"
+        raise SnapshotError(f"{origin}: not a recorded snapshot: {where}: {first['msg']}") from None
     except InvalidValue as error:
         raise SnapshotError(f"{origin}: not a recorded snapshot: {error}") from None
+
+
+def _repair_parts(snapshot: Snapshot) -> dict[str, object]:
+    """What only a plan reads. Left out where it was not read: then older versions can read the file too."""
+    parts: dict[str, object] = {}
+    if (claims := snapshot.address_claims) is not None:
+        forms = [_AddressClaim.model_validate(claim, from_attributes=True) for claim in claims]
+        parts["address_claims"] = [form.model_dump(mode="json") for form in forms]
+    if snapshot.workloads is not None:
+        parts["workloads"] = [_node(node) for node in sorted(snapshot.workloads)]
+    return parts
 
 
 def _node(node: NodeId) -> dict[str, object]:
@@ -269,13 +294,7 @@ def _observation(item: Observation) -> dict[str, object]:
 
 
 def _gap(item: Gap) -> dict[str, object]:
-    return {
-        "source": item.source,
-        "reason": item.reason.value,
-        "detail": item.detail,
-        "node": item.node,
-        "datacenter": item.datacenter,
-    }
+    return _Gap.model_validate(item, from_attributes=True).model_dump(mode="json")
 
 
 def _snapshot(document: _Document) -> Snapshot:
@@ -286,6 +305,7 @@ def _snapshot(document: _Document) -> Snapshot:
     second = document.second_look
     observations = tuple(_read_observation(item, tables) for item in document.observations)
     policy = document.policy
+    claims, workloads = document.address_claims, document.workloads
     return Snapshot(
         started_at=document.started_at,
         finished_at=document.finished_at,
@@ -304,7 +324,7 @@ def _snapshot(document: _Document) -> Snapshot:
         registrations=tuple(map(_read_registration, document.registrations)),
         invalid=tuple(
             InvalidRegistration(
-                NodeId(item.datacenter, item.name),
+                _read_node(item),
                 item.where,
                 item.reason,
                 item.excerpt,
@@ -319,17 +339,28 @@ def _snapshot(document: _Document) -> Snapshot:
         second_look=None
         if second is None
         else SecondLook(
-            asked=tuple(NodeId(node.datacenter, node.name) for node in second.asked),
+            asked=tuple(map(_read_node, second.asked)),
             observations=tuple(_read_observation(item, tables) for item in second.observations),
             gaps=tuple(map(_read_gap, second.gaps)),
         ),
         cut_short=document.cut_short,
+        address_claims=tuple(map(_read_claim, claims)) if claims is not None else None,
+        workloads=frozenset(map(_read_node, workloads)) if workloads is not None else None,
     )
+
+
+def _read_claim(item: _AddressClaim) -> AddressClaim:
+    key = parse_public_key(item.public_key) if item.public_key is not None else None
+    return AddressClaim(parse_prefix(item.prefix), item.state, item.node, key, item.at, item.until, item.by)
+
+
+def _read_node(item: _Node) -> NodeId:
+    return NodeId(item.datacenter, item.name)
 
 
 def _read_registration(item: _Registration) -> Registration:
     return Registration(
-        node=NodeId(item.datacenter, item.name),
+        node=_read_node(item),
         public_key=parse_public_key(item.public_key),
         addresses=_prefixes(item.addresses),
         region=item.region,
@@ -347,7 +378,7 @@ def _read_observation(item: _Observation, tables: Mapping[str, RouteTable]) -> O
         raise InvalidValue(f"the route table {item.table[:12]}… of {item.name} is not in the file")
     endpoints = item.endpoints
     return Observation(
-        node=NodeId(item.datacenter, item.name),
+        node=_read_node(item),
         device=Device(item.device, parse_public_key(item.public_key), _prefixes(item.addresses)),
         table=item.table,
         region=item.region,

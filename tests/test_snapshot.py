@@ -7,6 +7,7 @@ import gzip
 import json
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditor.address_claims import AddressClaim, ClaimState
 from auditor.addresses import Prefix, PublicKey
 from auditor.errors import GapReason, SnapshotError
 from auditor.judge import judge
@@ -228,3 +230,50 @@ def test_a_damaged_recording_is_refused_with_file_and_reason(
         replay(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+# What only a plan reads
+
+CLAIMS = (
+    AddressClaim(
+        Prefix("10.0.0.7/32"),
+        ClaimState.HELD,
+        "edge-sin-1",
+        PublicKey(base64.b64encode(bytes(32)).decode()),
+        MOMENT,
+        None,
+        "adopt",
+    ),
+    AddressClaim(
+        Prefix("fd00::8/128"),
+        ClaimState.RELEASED,
+        "gone",
+        None,
+        MOMENT,
+        MOMENT + timedelta(days=30),
+        "release",
+    ),
+)
+
+
+@pytest.mark.parametrize("claims", [None, (), CLAIMS])
+@pytest.mark.parametrize("workloads", [None, frozenset(), frozenset({NodeId("dc1", "b"), NodeId("", "a")})])
+def test_claims_and_workloads_come_back_and_not_read_is_not_none_there(
+    tmp_path: Path, claims: tuple[AddressClaim, ...] | None, workloads: frozenset[NodeId] | None
+) -> None:
+    snapshot = replace(_small(), address_claims=claims, workloads=workloads)
+    record(snapshot, tmp_path / "sweep.json.gz")
+    again = replay(tmp_path / "sweep.json.gz")
+    assert (again.address_claims, again.workloads) == (claims, workloads)
+
+
+def test_a_sweep_that_read_no_claims_is_recorded_as_older_versions_know_it() -> None:
+    assert {"address_claims", "workloads"}.isdisjoint(json.loads(to_json(_small())))
+
+
+def test_a_claim_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.json"
+    text = to_json(replace(_small(), address_claims=CLAIMS))
+    path.write_text(text.replace("10.0.0.7/32", "10.0.0.7/8", 1).replace('"held"', '"kept"'))
+    with pytest.raises(SnapshotError, match=r"address_claims\.0\.state"):
+        replay(path)

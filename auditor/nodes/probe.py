@@ -254,12 +254,12 @@ class _Fields:
             word, _, value = line.partition(" ")
             if word not in ("address", "endpoint"):
                 if word in self._seen:
-                    _unreadable(f"a second line {word}", line)
+                    _unreadable(f"a second line {cleaned(word)}", line)
                 self._seen.add(word)
             try:
                 self._take(word, value)
             except InvalidValue as error:
-                _unreadable(f"{word}: {error}", line)
+                _unreadable(f"{cleaned(word)}: {error}", line)
         return self
 
     def _take(self, word: str, value: str) -> None:

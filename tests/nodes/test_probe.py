@@ -380,3 +380,15 @@ def test_the_script_never_asks_for_what_prints_private_keys() -> None:
     script = probe_script("wg0", True, "")
     assert "dump" not in script
     assert "showconf" not in script
+
+
+@pytest.mark.parametrize("word", ["\x1b[2J", "a\rb", "\u202eevil", "x" * 5000])
+def test_a_line_that_the_probe_never_prints_reaches_no_terminal_as_it_came(word: str) -> None:
+    """Its first word too is cleaned and cut before it stands in a gap's detail."""
+    data = f"\nwgaudit-probe/1 begin\n{word} 1\nwgaudit-probe/1 end\n".encode()
+
+    with pytest.raises(ProbeError) as caught:
+        parse_answer(data, "wg0")
+
+    assert caught.value.detail.isprintable()
+    assert len(caught.value.detail) < 1000

@@ -66,7 +66,13 @@ class _Session(asyncssh.SSHClientSession[bytes]):
 
 
 async def execute(
-    connection: asyncssh.SSHClientConnection, request: Request, *, seconds: float, limit: int, where: str
+    connection: asyncssh.SSHClientConnection,
+    request: Request,
+    *,
+    seconds: float,
+    limit: int,
+    where: str,
+    what: str = "the probe",
 ) -> Output:
     """Runs one request. Raises `ProbeError`: command-timeout, output-too-large, connection-lost, ssh-protocol."""
     session = _Session(limit, request.stdin)
@@ -83,7 +89,7 @@ async def execute(
             # hung command stays on the node until it ends by itself or writes into the closed channel.
             channel.kill()
         raise ProbeError(
-            GapReason.COMMAND_TIMEOUT, f"{where}: the probe did not end within {seconds:g} s"
+            GapReason.COMMAND_TIMEOUT, f"{where}: {what} did not end within {seconds:g} s"
         ) from None
     except asyncssh.ChannelOpenError as error:
         raise ProbeError(
@@ -91,7 +97,7 @@ async def execute(
         ) from None
     except (asyncssh.Error, OSError) as error:
         raise ProbeError(
-            GapReason.CONNECTION_LOST, f"{where}: while the probe ran: {cleaned(str(error))}"
+            GapReason.CONNECTION_LOST, f"{where}: while {what} ran: {cleaned(str(error))}"
         ) from None
     if session.too_large:
         channel.kill()

@@ -1,0 +1,53 @@
+"""Address claims as values: what the store says of each address that was handed out, and the policy of repair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from auditor.addresses import Prefix, PublicKey
+
+
+class ClaimState(StrEnum):
+    """What an address claim in the store says of its address."""
+
+    HELD = "held"
+    """A registered node has it."""
+    RESERVED = "reserved"
+    """A move that is under way will give it to the node."""
+    RELEASED = "released"
+    """Nobody has it, and nobody gets it before `until`."""
+    SEEN = "seen"
+    """It was seen live without a registration when the registry was adopted."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressClaim:
+    """What Consul holds under `<claims prefix><address>`: one key an address, so it exists once or not at all."""
+
+    prefix: Prefix
+    state: ClaimState
+    node: str
+    """Whose it is, or was; "" where only a key is known."""
+    public_key: PublicKey | None
+    at: datetime
+    until: datetime | None = None
+    """Of a released one: the end of its quarantine."""
+    by: str = ""
+    """What wrote it: `allocate`, `adopt`, `apply 1a2b3c4d5e`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepairPolicy:
+    """The part of `[repair]` that decides plans."""
+
+    claims_prefix: str = "wireguard/claims/"
+    quarantine_days: int = 30
+    """Days in which a released address is given to nobody."""
+    fallback_keeper: str = "oldest"
+    """`oldest` or `nobody`: who keeps an address that came from the allocator's fallback."""
+    workload_field: str = ""
+    """Name of the registration's value that says that a node carries workload; empty: not used."""
+    workload_service: str = ""
+    """Consul service whose nodes carry workload; empty: not used."""
