@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from auditor.addresses import Prefix, shown
@@ -15,17 +16,24 @@ from auditor.models import Claim, Evidence, Finding, NodeId, Severity, Witness, 
 
 IDENT = "duplicate-address"
 
-PARALLEL_WINDOW = 16
-"""Raft indexes that lie no further apart count as close. Consul's index grows with every write of the
-whole cluster, so two writers that raced through one lock stand a handful of writes apart."""
+PARALLEL_WRITERS = 16
+"""Registrations that lie no further apart, in the order in which they were written, may have been written by
+parallel writers: one that raced another is overtaken by few."""
+PARALLEL_WRITES = 512
+"""Raft indexes that lie no further apart count as close. Consul's index grows with every write of the whole
+cluster, and around one registration there are many: sessions, tries for the lock, its release. 32 writers
+with 16 writes each."""
 
 
 def run(fleet: Fleet) -> Iterable[Finding]:
     """One finding a contested prefix, with its claims and who is routed where."""
+    if not fleet.contested:
+        return
+    written = _Written(fleet)
     for prefix, nodes in fleet.contested.items():
         claims = fleet.claims(prefix)
         picks = fleet.routes.picks(prefix)
-        cause, guess = _probable_cause(fleet, prefix, claims)
+        cause, guess = _probable_cause(fleet, written, prefix, claims)
         regions = fleet.regions(nodes)
         where = f" in {count(len(regions), 'region')}" if len(regions) > 1 else ""
         sentences = [
@@ -65,7 +73,21 @@ def _seen(claims: Sequence[Claim], nodes: Sequence[NodeId]) -> str:
     return f"; {len(registered)} registered, {len(live)} seen holding it"
 
 
-def _probable_cause(fleet: Fleet, prefix: Prefix, claims: Sequence[Claim]) -> tuple[str | None, str]:
+class _Written:
+    """The order in which the registry was written: by datacenter (each counts its own) all indexes of a kind."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.created: Mapping[str, list[int]] = _indexes(
+            (item.node.datacenter, item.create_index) for item in fleet.registrations
+        )
+        self.modified: Mapping[str, list[int]] = _indexes(
+            (item.node.datacenter, item.modify_index) for item in fleet.registrations
+        )
+
+
+def _probable_cause(
+    fleet: Fleet, written: _Written, prefix: Prefix, claims: Sequence[Claim]
+) -> tuple[str | None, str]:
     registered = [claim for claim in claims if claim.witness is Witness.REGISTERED]
     if len({claim.node for claim in registered}) < 2:
         return None, ""
@@ -78,11 +100,13 @@ def _probable_cause(fleet: Fleet, prefix: Prefix, claims: Sequence[Claim]) -> tu
                 "handed out when the registry could not be read."
             ),
         )
-    for name, closest in (
-        ("CreateIndex", _closest((claim, claim.create_index) for claim in registered)),
-        ("ModifyIndex", _closest((claim, claim.modify_index) for claim in registered)),
+    nodes = [(claim.node.datacenter, claim) for claim in registered if claim.node is not None]
+    for name, of_these, of_all in (
+        ("CreateIndex", _indexes((dc, claim.create_index) for dc, claim in nodes), written.created),
+        ("ModifyIndex", _indexes((dc, claim.modify_index) for dc, claim in nodes), written.modified),
     ):
-        if closest is not None and closest <= PARALLEL_WINDOW:
+        closest = _closest(of_these, of_all)
+        if closest is not None:
             return (
                 "parallel-writers",
                 f"Probably written by parallel writers: {name} of the registrations only {closest} apart.",
@@ -90,20 +114,25 @@ def _probable_cause(fleet: Fleet, prefix: Prefix, claims: Sequence[Claim]) -> tu
     return None, ""
 
 
-def _closest(indexed: Iterable[tuple[Claim, int | None]]) -> int | None:
-    """The least distance between two registrations' indexes; each datacenter counts its own."""
+def _indexes(indexed: Iterable[tuple[str, int | None]]) -> dict[str, list[int]]:
+    """By datacenter its indexes, ascending."""
     by_datacenter: dict[str, list[int]] = defaultdict(list)
-    for claim, index in indexed:
-        if claim.node is not None and index is not None:
-            by_datacenter[claim.node.datacenter].append(index)
-    return min(
-        (
-            later - earlier
-            for indexes in by_datacenter.values()
-            for earlier, later in pairwise(sorted(indexes))
-        ),
-        default=None,
-    )
+    for datacenter, index in indexed:
+        if index is not None:
+            by_datacenter[datacenter].append(index)
+    return {datacenter: sorted(indexes) for datacenter, indexes in by_datacenter.items()}
+
+
+def _closest(of_these: Mapping[str, list[int]], of_all: Mapping[str, list[int]]) -> int | None:
+    """The least distance between two of these that parallel writers may have written; None: none may."""
+    close = []
+    for datacenter, indexes in of_these.items():
+        every = of_all[datacenter]
+        for earlier, later in pairwise(indexes):
+            places = bisect_left(every, later) - bisect_left(every, earlier)
+            if places <= PARALLEL_WRITERS and later - earlier <= PARALLEL_WRITES:
+                close.append(later - earlier)
+    return min(close, default=None)
 
 
 CHECK = Check(IDENT, Severity.CRITICAL, "One mesh address is claimed by two or more nodes.", run)

@@ -72,6 +72,19 @@ def read_config(explicit: Path | None, *, warn: bool = True) -> tuple[Config, Pa
     return config, path
 
 
+def visible(text: str) -> str:
+    """The text on one line, without what does not print: part of it may have come from elsewhere."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
+
+
+def refuse(error: object, code: int) -> int:
+    """One line on stderr, and the exit code."""
+    click.echo(f"wgaudit: {visible(str(error))}", err=True)
+    return code
+
+
 def build_registry(config: Config) -> Registry:
     """The registry that the settings name. Raises `ConfigError`."""
     if config.consul.file is not None:

@@ -105,11 +105,11 @@ def test_the_first_address_of_a_pool_points_to_the_allocators_fallback() -> None
     assert "Probably the allocator fell back" in finding.summary
 
 
-@pytest.mark.parametrize(("later", "cause"), [(116, "parallel-writers"), (117, None)])
+@pytest.mark.parametrize(("later", "cause"), [(612, "parallel-writers"), (613, None)])
 def test_registrations_written_close_together_point_to_parallel_writers(
     later: int, cause: str | None
 ) -> None:
-    """Sixteen Raft indexes apart are close, seventeen are not."""
+    """As far as 32 writers with 16 writes each, and no further."""
     mesh = (
         Mesh()
         .node("x", "10.0.0.5", index=100)
@@ -117,6 +117,23 @@ def test_registrations_written_close_together_point_to_parallel_writers(
         .node("z", "10.0.0.5", index=9000)
     )
     assert one(mesh).probable_cause == cause
+
+
+@pytest.mark.parametrize(("between", "cause"), [(15, "parallel-writers"), (16, None)])
+def test_registrations_with_many_others_between_them_were_not_written_in_parallel(
+    between: int, cause: str | None
+) -> None:
+    """As in a registry that was restored from a file: all its indexes lie close together."""
+    mesh = Mesh().node("x", "10.0.0.5", index=100).node("y", "10.0.0.5", index=101 + between)
+    for number in range(between):
+        mesh.node(f"other-{number}", f"10.0.1.{number + 1}", index=101 + number)
+    assert one(mesh).probable_cause == cause
+
+
+def test_each_datacenter_counts_indexes_of_its_own() -> None:
+    """Two of them that happen to be close say nothing."""
+    mesh = Mesh().node("x", "10.0.0.5", index=100).node("y", "10.0.0.5", index=101, dc="dc2")
+    assert one(mesh).probable_cause is None
 
 
 def test_without_indexes_no_cause_is_guessed() -> None:

@@ -1,0 +1,112 @@
+"""`wgaudit adopt`: claims for a registry that has none, and what disagrees with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from auditor.cli import settings
+
+if TYPE_CHECKING:
+    from auditor.addresses import Prefix
+    from auditor.config import Config
+    from auditor.models import Report
+    from auditor.repair.adopt import Adoption
+
+EXIT_REFUSED = 1
+_MOST_SHOWN = 20
+
+
+@click.command("adopt")
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path),
+    help="A recorded snapshot: what it saw live without a registration is kept off.",
+)
+@click.option("--check", is_flag=True, help="Write nothing: say where claims and registrations disagree.")
+@settings.config_option
+def command(replay: Path | None, check: bool, config_path: Path | None) -> int:
+    """Claim every registered address for its node, so that `wgaudit allocate` cannot give it twice.
+
+    Repeating it goes on where it was interrupted. A registry that holds duplicates is refused, with the
+    findings. Exit code: 0 adopted (--check: nothing disagrees); 1 not; 2 usage or configuration.
+    """
+    from auditor.errors import UsageError
+    from auditor.registry.interface import StoreError
+    from auditor.repair.adopt import AdoptionDisturbed, NotAdoptable
+
+    if check and replay is not None:
+        raise UsageError("adopt: --check compares what Consul holds; --replay has no meaning with it")
+    config, _ = settings.read_config(config_path)
+    try:
+        return _check(config) if check else _adopt(config, replay)
+    except NotAdoptable as error:
+        _show(error.report, config_path)
+        return settings.refuse(error, EXIT_REFUSED)
+    except (AdoptionDisturbed, StoreError) as error:
+        return settings.refuse(f"adopt: {error}", EXIT_REFUSED)
+
+
+def _adopt(config: Config, replay: Path | None) -> int:
+    from auditor.repair.adopt import adopt
+    from auditor.repair.provisioning import store_of
+    from auditor.repair.registration import allocator_settings
+
+    goes_by = allocator_settings(config)
+    live = None
+    if replay is not None:
+        from auditor.snapshot import replay as read
+
+        live = read(replay)
+    adoption = adopt(store_of(config), goes_by, config.policy(), live=live)
+    for line in _lines(adoption):
+        click.echo(line)
+    return 0
+
+
+def _lines(adoption: Adoption) -> Sequence[str]:
+    lines = [
+        f"{adoption.registered:,} registered addresses have a claim; {adoption.written:,} claims written"
+    ]
+    for what, prefixes in (
+        ("seen live without a registration, kept off", adoption.seen),
+        ("kept off as a whole", adoption.networks),
+        ("NOT kept off, for it holds a whole pool", adoption.too_wide),
+        ("claimed by a node that no longer has it, in quarantine now", adoption.orphans),
+    ):
+        if prefixes:
+            lines.append(f"{len(prefixes):,} {what}: {_some(prefixes)}")
+    return lines
+
+
+def _some(prefixes: Sequence[Prefix]) -> str:
+    from auditor.addresses import shown
+
+    more = len(prefixes) - _MOST_SHOWN
+    text = ", ".join(map(shown, prefixes[:_MOST_SHOWN]))
+    return f"{text} and {more:,} more" if more > 0 else text
+
+
+def _check(config: Config) -> int:
+    from auditor.repair.adopt import check
+    from auditor.repair.provisioning import store_of
+    from auditor.repair.registration import allocator_settings
+
+    differences = check(store_of(config), allocator_settings(config))
+    faults = [item for item in differences if not item.under_way]
+    for item in differences:
+        mark = "under way" if item.under_way else "differs"
+        click.echo(settings.visible(f"{mark}: {item.what}"))
+    if not differences:
+        click.echo("claims and registrations agree")
+    return EXIT_REFUSED if faults else 0
+
+
+def _show(report: Report, config_path: Path | None) -> None:
+    from auditor.cli import screen
+    from auditor.reports.table import render
+
+    click.echo(render(report, screen.layout(None, "auto", 50, config=config_path)), nl=False)

@@ -1,0 +1,345 @@
+"""`wgaudit apply`: carry out a plan, one move at a time, with a journal to go on from or back by."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from auditor.addresses import shown
+from auditor.cli import running, settings, threads
+from auditor.cli.apply_screen import Screen, until_signalled
+from auditor.errors import ConfigError, UsageError
+from auditor.nodes.targets import uses_mesh_address
+from auditor.repair.apply import Executor, in_words
+from auditor.repair.journal import Journal, JournalError
+from auditor.repair.ledger import Ledger
+from auditor.repair.models import Move, Plan
+from auditor.repair.plan_file import read_plan
+from auditor.repair.registration import AllocatorSettings, allocator_settings
+from auditor.repair.steps import ApplyOptions, Stopped, Surprise
+
+if TYPE_CHECKING:
+    from auditor.config import Config
+
+EXIT_STOPPED = 1
+
+
+@click.command("apply")
+@click.argument("plan_path", metavar="PLAN.json", type=click.Path(path_type=Path))
+@settings.config_option
+@click.option("--yes", is_flag=True, help="Make every move without asking.")
+@click.option("--dry-run", is_flag=True, help="Print what would be run, and touch nothing.")
+@click.option("--resume", is_flag=True, help="Go on where the journal ends.")
+@click.option("--rollback", is_flag=True, help="Take back the move that is unfinished.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="With --rollback: every move of the journal, the last one first.",
+)
+@click.option(
+    "--wait",
+    type=settings.Seconds(min=0),
+    help="Seconds that observers may take to route a new address. Default: repair.wait.",
+)
+@click.option(
+    "--push-peers", is_flag=True, help="Set the peers' allowed-ips over SSH, in place of the fleet's agent."
+)
+@click.option(
+    "--sample", type=click.IntRange(1, 10_000), help="Observers that are asked. Default: repair.sample."
+)
+@click.option(
+    "--journal",
+    "journal_path",
+    type=click.Path(path_type=Path),
+    help="Where it is kept what was done. Default: PLAN.json.journal.",
+)
+def command(
+    plan_path: Path,
+    config_path: Path | None,
+    yes: bool,
+    dry_run: bool,
+    resume: bool,
+    rollback: bool,
+    everything: bool,
+    wait: float | None,
+    push_peers: bool,
+    sample: int | None,
+    journal_path: Path | None,
+) -> int:
+    """Carry out a plan, one move at a time.
+
+    The first surprise stops it. Exit codes: 0 all is done and verified (or taken back); 1 stopped: stderr says
+    how each node stands, and how to go on or back; 2 usage, configuration, or a journal that stands in the way.
+    """
+    call = _Call(
+        plan_path, config_path, yes, resume, rollback, everything, wait, push_peers, sample, journal_path
+    )
+    call.check()
+    plan = read_plan(plan_path)
+    config, _ = settings.read_config(config_path)
+    options = ApplyOptions(
+        push_peers,
+        config.repair.wait if wait is None else wait,
+        config.repair.sample if sample is None else sample,
+    )
+    screen_ = Screen(plan, options)
+    if dry_run:
+        if resume or rollback:
+            raise UsageError("apply: --dry-run prints the whole plan; leave --resume and --rollback away")
+        for number, move in enumerate(plan.moves, 1):
+            screen_.show(number, move)
+        screen_.say(
+            f"{len(plan.moves)} moves; nothing was changed" if plan.moves else "the plan moves nobody"
+        )
+        return 0
+    allocation = _allocation(config, plan)
+    if not plan.moves:
+        screen_.say("the plan moves nobody")
+        return 0
+    if not yes and not (sys.stdin is not None and sys.stdin.isatty()):
+        raise UsageError("apply: there is no terminal to ask at; --yes makes every move without asking")
+    call.check_journal_file()
+    with Journal(call.journal, plan.ident) as journal:
+        call.check_journal(plan, journal)
+        return _Session(call, plan, journal, screen_).run(config, allocation, options)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What was asked for."""
+
+    plan: Path
+    config: Path | None
+    yes: bool
+    resume: bool
+    rollback: bool
+    everything: bool
+    wait: float | None
+    push_peers: bool
+    sample: int | None
+    journal_path: Path | None
+
+    @property
+    def journal(self) -> Path:
+        return self.journal_path or self.plan.with_name(f"{self.plan.name}.journal")
+
+    def check(self) -> None:
+        if self.resume and self.rollback:
+            raise UsageError("apply: --resume goes on and --rollback goes back; give one of them")
+        if self.everything and not self.rollback:
+            raise UsageError("apply: --all goes with --rollback")
+
+    def check_journal_file(self) -> None:
+        running.check_folders(journal=self.journal)
+        if (self.resume or self.rollback) and not self.journal.exists():
+            raise UsageError(f"apply: there is no journal {self.journal}, so nothing to go on or back from")
+
+    def check_journal(self, plan: Plan, journal: Journal) -> None:
+        """Refuses to begin over a journal that shows something."""
+        states = {move.ident: journal.progress(move.ident) for move in plan.moves}
+        known = {entry.move for entry in journal.entries}
+        if unknown := sorted(known - states.keys()):
+            raise JournalError(
+                f"{self.journal}: speaks of a move that the plan does not have: {unknown[0][:100]}"
+            )
+        if self.resume or self.rollback or not known:
+            return
+        done = sum(state.complete for state in states.values())
+        unfinished = [
+            in_words(move, states[move.ident]) for move in plan.moves if states[move.ident].unfinished
+        ]
+        shows = "; ".join([f"{done} of {len(plan.moves)} moves done", *unfinished])
+        raise UsageError(
+            f"apply: {self.journal} shows an apply of this plan: {shows}. "
+            f"Go on with `{self.line('--resume')}`, or back with `{self.line('--rollback')}`"
+        )
+
+    def line(self, how: str) -> str:
+        """The command line that goes on from here, with the options of this one."""
+        words: list[str] = ["wgaudit", "apply", str(self.plan), how]
+        for option, value in (
+            ("--config", self.config),
+            ("--journal", self.journal_path),
+            ("--wait", self.wait),
+            ("--sample", self.sample),
+        ):
+            if value is not None:
+                words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+        if self.push_peers:
+            words.append("--push-peers")
+        return shlex.join(words)
+
+
+def _allocation(config: Config, plan: Plan) -> AllocatorSettings:
+    """What the registry's side goes by. Raises `UsageError` where this configuration cannot carry out the plan."""
+    # Claims of several datacenters stand in a store each, and a move touches its own alone.
+    consul = config.consul.model_copy(update={"datacenters": ()})
+    try:
+        found = allocator_settings(config.model_copy(update={"consul": consul}))
+    except ConfigError as error:
+        raise UsageError(f"apply: {error}") from None
+    for key, here, there in (
+        ("mesh.device", config.mesh.device, plan.device),
+        ("repair.claims_prefix", config.repair.claims_prefix, plan.claims_prefix),
+    ):
+        if here != there:
+            raise UsageError(
+                f"apply: the plan was made with {key} = {there[:100]}, and this configuration has {here}"
+            )
+    if uses_mesh_address(config.ssh.host):
+        raise UsageError(
+            "apply: ssh.host leads to nodes by their mesh address, which is what changes; make it the underlay's"
+        )
+    if config.ssh.probe == "installed":
+        raise UsageError(
+            'apply: ssh.probe = "installed" lets nothing be changed; use one with ssh.probe = "inline"'
+        )
+    return found
+
+
+class _Session:
+    """One apply, from its first question to its last word."""
+
+    def __init__(self, call: _Call, plan: Plan, journal: Journal, screen_: Screen) -> None:
+        self._call = call
+        self._plan = plan
+        self._journal = journal
+        self._screen = screen_
+        self._executor: Executor | None = None
+        self._skipped = False
+
+    def run(self, config: Config, allocation: AllocatorSettings, options: ApplyOptions) -> int:
+        """Makes the moves, or takes them back; the exit code."""
+        with asyncio.Runner() as runner:
+            runner.get_loop().set_default_executor(threads.DaemonThreads())
+            try:
+                moves = self._moves()
+                self._executor = self._built(runner, config, allocation, options)
+                for move in moves:
+                    if not self._one(runner, self._executor, move):
+                        return self._stopped("stopped as asked")
+            except (Surprise, Stopped, JournalError) as error:
+                return self._stopped(str(error))
+            except (KeyboardInterrupt, click.Abort, asyncio.CancelledError):
+                return self._stopped("interrupted")
+        return self._finished()
+
+    def _moves(self) -> Sequence[Move]:
+        """What there is to do, in order. Raises `UsageError`."""
+        states = {move.ident: self._journal.progress(move.ident) for move in self._plan.moves}
+        if not self._call.rollback:
+            # One that is unfinished comes first, whatever was left out before it.
+            left = (move for move in self._plan.moves if not states[move.ident].complete)
+            return sorted(left, key=lambda move: not states[move.ident].begun)
+        begun = [move for move in reversed(self._plan.moves) if states[move.ident].begun]
+        unfinished = [move for move in begun if states[move.ident].unfinished]
+        if self._call.everything:
+            # The unfinished one was the last to be begun.
+            return sorted(begun, key=lambda move: not states[move.ident].unfinished)
+        if not unfinished and begun:
+            raise UsageError(
+                f"apply: no move is unfinished; `{self._call.line('--rollback')} --all` takes back all"
+            )
+        return unfinished
+
+    def _built(
+        self, runner: asyncio.Runner, config: Config, allocation: AllocatorSettings, options: ApplyOptions
+    ) -> Executor:
+        from auditor.nodes.ssh import SshNodes
+        from auditor.nodes.ssh.hands import SshHands
+        from auditor.registry.store import ConsulStore
+
+        token = config.consul.resolved_token(os.environ)
+        nodes, hands = SshNodes(config.ssh, self._plan.device), SshHands(config.ssh, self._plan.device)
+        reading = runner.run(settings.build_registry(config).read())
+        if reading.gaps:
+            gap = reading.gaps[0]
+            raise Surprise(
+                f"the registry cannot be read whole: {gap.reason.value}: {gap.detail}; nothing was changed"
+            )
+        for part in (nodes, hands):
+            part.expect(reading.registrations)
+        datacenters = {move.node.datacenter for move in self._plan.moves}
+        stores = {name: ConsulStore(config.consul, token, name) for name in datacenters}
+        return Executor(
+            self._plan,
+            self._journal,
+            Ledger(stores, allocation, self._plan.ident),
+            hands,
+            nodes,
+            {registration.node: registration for registration in reading.registrations},
+            options,
+            self._say,
+        )
+
+    def _say(self, text: str) -> None:
+        self._screen.say(text)
+        if self._screen.gone and self._executor is not None:
+            self._executor.stop()
+
+    def _one(self, runner: asyncio.Runner, executor: Executor, move: Move) -> bool:
+        """Asks, and makes one move or takes it back. False: no more after it."""
+        back = self._call.rollback
+        self._screen.show(self._plan.moves.index(move) + 1, move, back=back)
+        if not self._call.yes:
+            with running.ended_by_signals():
+                answer = self._screen.ask(back)
+            if answer == "q":
+                return False
+            if answer != "y":
+                self._skipped = True
+                # Nothing is begun beside a move that is half made, nor taken back from under one that came later.
+                return not (back or executor.progress(move).unfinished)
+        runner.run(
+            until_signalled(executor, executor.back(move) if back else executor.forward(move), self._screen)
+        )
+        return True
+
+    def _finished(self) -> int:
+        if self._call.rollback:
+            for move in self._plan.moves:
+                self._screen.say(in_words(move, self._journal.progress(move.ident)))
+            return 0
+        states = {move.ident: self._journal.progress(move.ident) for move in self._plan.moves}
+        for move in self._plan.moves:
+            facts = states[move.ident].facts
+            shows = [
+                f"{address}: {facts[address]}"
+                for address in (shown(move.new), shown(move.old))
+                if address in facts
+            ]
+            if states[move.ident].complete:
+                self._screen.say(f"{move.node}: {'; '.join(shows)}")
+        done = sum(state.complete for state in states.values())
+        if done < len(states):
+            return self._stopped(f"{len(states) - done} of {len(states)} moves were left out")
+        self._screen.say(
+            f"all {done} moves are done and verified" if done > 1 else "the move is done and verified"
+        )
+        return 0
+
+    def _stopped(self, why: str) -> int:
+        """Says why, how each node stands by the journal, and how to go on or back."""
+        tell = self._screen.tell
+        tell(why)
+        states = {move.ident: self._journal.progress(move.ident) for move in self._plan.moves}
+        for move in self._plan.moves:
+            tell(in_words(move, states[move.ident]))
+        if not self._journal.entries:
+            tell("nothing was changed")
+            return EXIT_STOPPED
+        tell(f"go on: {self._call.line('--resume')}")
+        if any(state.unfinished for state in states.values()):
+            tell(f"back, the unfinished move alone: {self._call.line('--rollback')}")
+        if any(state.complete for state in states.values()):
+            tell(f"back, every move: {self._call.line('--rollback')} --all")
+        return EXIT_STOPPED

@@ -1,0 +1,223 @@
+"""`wgaudit plan`: who keeps each contested address, who moves where, and in which steps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from auditor.addresses import InvalidValue, Prefix, parse_prefix
+from auditor.cli import running, screen, settings
+from auditor.cli.look import look
+from auditor.errors import RegistryError, UsageError, WgauditError
+from auditor.judge import judge
+from auditor.models import NodeId, Snapshot, Verdict
+from auditor.repair.plan import plan as make_plan
+from auditor.repair.wording import incomplete
+from auditor.sweep import SweepOptions
+
+if TYPE_CHECKING:  # `--help` needs no pydantic
+    from auditor.address_claims import AddressClaim, RepairPolicy
+    from auditor.config import Config
+    from auditor.repair.models import Plan
+
+EXIT_WHOLE = 0
+EXIT_LEFT_OUT = 1
+MOVES_TOLD = 50
+"""Moves that the table tells step by step."""
+
+
+@click.command("plan")
+@settings.config_option
+@settings.replay_option
+@click.option("--address", help="Plan for this contested address alone.")
+@click.option(
+    "--keep",
+    "keepers",
+    multiple=True,
+    metavar="NODE",
+    help="This node keeps its address, whatever the rules say. May stand several times.",
+)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(("table", "json", "shell")),
+    default="table",
+    show_default=True,
+    help="json is what `wgaudit apply` takes; shell is a script to read and run by hand.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write the plan as JSON to this file (0600); with --format shell, the script.",
+)
+@click.option(
+    "--record", type=click.Path(path_type=Path), help="Keep what was seen in this .json.gz file (0600)."
+)
+@settings.processes_option
+@click.option("--no-progress", is_flag=True, help="No progress on stderr.")
+def command(
+    config_path: Path | None,
+    replay: Path | None,
+    address: str | None,
+    keepers: tuple[str, ...],
+    format_name: str,
+    output: Path | None,
+    record: Path | None,
+    processes: int | None,
+    no_progress: bool,
+) -> int:
+    """Say who keeps each contested address, who moves where, and how. Changes nothing.
+
+    Looks at the fleet as `sweep` does, or at a recording with --replay. Exit codes: 0 a plan for all, or
+    nothing to do; 1 the plan leaves out a contested address, in whole or part; 2 usage or configuration;
+    3 inconclusive: no contested address was seen, but not enough was seen.
+    """
+    only = _address(address)
+    running.check_folders(record=record, output=output)
+    if replay is not None:
+        for name, value in (("record", record), ("processes", processes)):
+            if value is not None:
+                raise click.UsageError(f"--{name} has no meaning with --replay: nothing is looked at")
+    config, _ = settings.read_config(config_path)
+    policy = config.repair.policy()
+    notes: list[str] = []
+    if replay is not None:
+        from auditor.snapshot import replay as read
+
+        snapshot = read(replay)
+    else:
+        options = SweepOptions(config.ssh.concurrency, config.sweep.deadline, config.sweep.confirm_after)
+        snapshot = look(config, options, processes=processes, progress=not no_progress)
+        snapshot, notes = with_repair_parts(snapshot, config, policy)
+        if record is not None:
+            from auditor.snapshot import record as keep_recording
+
+            keep_recording(snapshot, record)
+    report = judge(snapshot)
+    made = make_plan(snapshot, report, policy, only=only, keep=_kept(snapshot, keepers))
+    made = replace(made, notes=(*notes, *made.notes))
+    _deliver(made, format_name, output, config_path)
+    return _finish(made, only)
+
+
+def with_repair_parts(snapshot: Snapshot, config: Config, policy: RepairPolicy) -> tuple[Snapshot, list[str]]:
+    """The snapshot with address claims and workload as Consul has them now, and a note for each failed read."""
+    notes: list[str] = []
+    if config.consul.file is not None:
+        return snapshot, notes
+    if config.consul.layout != "kv-json":
+        notes.append(
+            f"consul.layout is {config.consul.layout}: apply and allocate write kv-json alone, so the registry "
+            "is to be changed by hand."
+        )
+    token = config.consul.resolved_token(os.environ)
+    datacenters = sorted({item.node.datacenter for item in snapshot.registrations}) or [""]
+    try:
+        claims, unread = _claims(config, policy, datacenters)
+        snapshot = replace(snapshot, address_claims=claims)
+        notes += unread
+    except WgauditError as error:
+        notes.append(f"Reading address claims failed: {error}")
+    if policy.workload_service:
+        from auditor.registry.workloads import read_workloads
+
+        try:
+            nodes = [
+                read_workloads(config.consul, token, datacenter, policy.workload_service)
+                for datacenter in datacenters
+            ]
+            snapshot = replace(snapshot, workloads=frozenset[NodeId]().union(*nodes))
+        except RegistryError as error:
+            notes.append(f"Reading who carries workload failed: {error}")
+    return snapshot, notes
+
+
+def _claims(
+    config: Config, policy: RepairPolicy, datacenters: Iterable[str]
+) -> tuple[tuple[AddressClaim, ...], list[str]]:
+    from auditor.address_claims import AddressClaim, ClaimState
+    from auditor.registry.store import ConsulStore
+    from auditor.repair.claim import ADOPTED, claimed_prefix, read_claim
+
+    token = config.consul.resolved_token(os.environ)
+    claims: list[AddressClaim] = []
+    notes: list[str] = []
+    for datacenter in datacenters:
+        for stored in ConsulStore(config.consul, token, datacenter).list(policy.claims_prefix):
+            if stored.key == f"{policy.claims_prefix}{ADOPTED}":
+                continue
+            try:
+                claims.append(read_claim(policy.claims_prefix, stored.key, stored.value))
+            except InvalidValue as error:
+                notes.append(f"The claim {stored.key} cannot be read: {error}.")
+                try:
+                    prefix = claimed_prefix(policy.claims_prefix, stored.key)
+                except InvalidValue:
+                    continue  # it names no address that could be handed out
+                # Whatever it says, somebody claimed the address: it is handed out to nobody.
+                at = datetime.fromtimestamp(0, UTC)
+                claims.append(AddressClaim(prefix, ClaimState.SEEN, "", None, at, by="unreadable"))
+    return tuple(claims), notes
+
+
+def _address(text: str | None) -> Prefix | None:
+    try:
+        return parse_prefix(text) if text is not None else None
+    except InvalidValue as error:
+        raise UsageError(f"--address: {error}") from None
+
+
+def _kept(snapshot: Snapshot, names: Collection[str]) -> frozenset[NodeId]:
+    found = set()
+    for name in names:
+        nodes = {item.node for item in snapshot.registrations if name in (item.node.name, str(item.node))}
+        if not nodes:
+            raise UsageError(f"--keep: no registered node is called {name!r}; wgaudit explain finds names")
+        if len(nodes) > 1:
+            listed = ", ".join(sorted(map(str, nodes)))
+            raise UsageError(f"--keep: {name!r} is a node in several datacenters; name one: {listed}")
+        found |= nodes
+    return frozenset(found)
+
+
+def _deliver(plan: Plan, format_name: str, output: Path | None, config_path: Path | None) -> None:
+    if format_name == "shell":
+        from auditor.repair.shell import script
+
+        running.deliver(script(plan), output)
+        return
+    if output is not None:
+        from auditor.repair.plan_file import write_plan
+
+        write_plan(plan, output)
+    if format_name == "json":
+        from auditor.repair.plan_file import document
+
+        if output is None:
+            running.deliver(document(plan), None)
+        return
+    from auditor.reports.plan import render_plan
+
+    layout = screen.layout(None, "auto", MOVES_TOLD, config=config_path)
+    running.deliver(render_plan(plan, layout, file=str(output) if output is not None else None), None)
+
+
+def _finish(plan: Plan, only: Prefix | None) -> int:
+    left = incomplete(plan)
+    code = EXIT_LEFT_OUT if left else EXIT_WHOLE
+    if not plan.contested and not plan.left_out and plan.verdict == Verdict.INCONCLUSIVE.value:
+        code = running.EXIT_INCONCLUSIVE
+    if not plan.contested and not plan.left_out:
+        of = f" at {only}" if only is not None else ""
+        words = f"nothing to do{of}"
+    else:
+        moves = f"{len(plan.moves):,} {'move' if len(plan.moves) == 1 else 'moves'}"
+        words = f"{moves}; contested addresses left out in whole or part: {left:,}"
+    running.say(f"wgaudit: plan {plan.ident}: {words}; sweep {plan.verdict}; exit code {code}")
+    return code

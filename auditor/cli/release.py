@@ -1,0 +1,35 @@
+"""`wgaudit release`: a node's addresses are free again, after their quarantine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from auditor.cli import settings
+
+
+@click.command("release")
+@click.option("--node", required=True, help="The node's name, as it was allocated.")
+@settings.config_option
+def command(node: str, config_path: Path | None) -> int:
+    """Remove a node's registration, and put its addresses into quarantine, in one transaction.
+
+    Repeating it is no error. Exit code: 0 the node has no registration; 1 that is not known to be so;
+    2 usage or configuration.
+    """
+    from auditor.addresses import shown
+    from auditor.repair.patience import AllocationError
+    from auditor.repair.provisioning import allocator_of
+
+    config, _ = settings.read_config(config_path)
+    try:
+        released = allocator_of(config).release(node)
+    except AllocationError as error:
+        return settings.refuse(error, 1)
+    for prefix in released.addresses:
+        until = f", for nobody before {released.until:%Y-%m-%d %H:%M} UTC" if released.until else ""
+        click.echo(f"{shown(prefix)}  released{until}")
+    if not released.addresses:
+        click.echo(f"{node}  holds no address")
+    return 0

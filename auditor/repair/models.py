@@ -1,0 +1,185 @@
+"""PURE: the values of repair: who keeps a contested address, who moves where, and in which steps."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from auditor.addresses import Prefix, PublicKey
+from auditor.models import NodeId
+
+
+class Rule(StrEnum):
+    """Why a claimant keeps the address, or why one moves. Named in every form of a plan."""
+
+    OLDEST = "oldest-registration"
+    """It has the lowest CreateIndex of those who claim the address."""
+    CARRIES_WORKLOAD = "carries-workload"
+    """It carries workload and others do not; among several, the oldest."""
+    FALLBACK_NOBODY = "fallback-kept-by-nobody"
+    """The address came from the allocator's fallback, and the configuration says that nobody keeps it."""
+    CHOSEN = "chosen-by-hand"
+    """`--keep` names it."""
+    ONLY_REGISTERED = "only-registered-holder"
+    """The others hold it on their devices alone, against their own registrations."""
+
+
+class Kind(StrEnum):
+    """What a move changes."""
+
+    RENUMBER = "renumber"
+    """The node gets a new address, in the registry and on its device."""
+    RESTORE = "restore"
+    """The device goes back to the address that is registered for it; the registry stays as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """Who keeps a contested address; `node` None: nobody."""
+
+    node: NodeId | None
+    public_key: PublicKey | None
+    rule: Rule
+    why: str
+    """One sentence with the numbers that decided."""
+    addresses: tuple[Prefix, ...] = ()
+    """All that is registered for it: what its peers must see once the others are gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One node that leaves a contested address."""
+
+    kind: Kind
+    node: NodeId
+    public_key: PublicKey
+    """Registered and on its device, both seen."""
+    old: Prefix
+    new: Prefix
+    region: str
+    """"" where it is not known."""
+    source: Prefix
+    """The region's prefix, or the pool, that the new address is taken from."""
+    rule: Rule
+    why: str
+    where: str
+    """The registration's key in Consul."""
+    modify_index: int | None
+    """Of the registration as the plan saw it: the write happens only if it still has this one."""
+    addresses: tuple[Prefix, ...]
+    """All that is registered for the node, in its order, before the move."""
+    idle: bool | None = None
+    """Whether it carries no workload; None: that is not known."""
+    sample: tuple[NodeId, ...] = ()
+    """Observers that the plan saw routing the old address to this node: they show what the move changes."""
+    host: str = ""
+    """Where SSH reaches it, by its registration; "" where that does not say."""
+
+    @property
+    def ident(self) -> str:
+        """`edge-sin-1 10.0.0.1`: names the move in a plan, a journal and on the screen."""
+        address = self.old.rpartition("/")[0]
+        return f"{self.node} {address}"
+
+    @property
+    def addresses_after(self) -> tuple[Prefix, ...]:
+        """What is registered for the node once it has moved."""
+        if self.kind is Kind.RESTORE:
+            return self.addresses
+        return tuple(self.new if prefix == self.old else prefix for prefix in self.addresses)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Somebody, or a whole address, that the plan does not move, and why."""
+
+    address: Prefix
+    node: NodeId | None
+    """None: nobody of those who claim the address is moved."""
+    why: str
+    """One sentence: what was not seen, or what a person must do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contested:
+    """One contested address, with what becomes of each claimant."""
+
+    address: Prefix
+    claimants: tuple[NodeId, ...]
+    keeper: Keeper
+    moves: tuple[Move, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to get from one snapshot to a mesh without contested addresses. The same snapshot gives the same one."""
+
+    snapshot_at: datetime
+    """When the sweep ended that it is made from."""
+    verdict: str
+    device: str
+    contested: tuple[Contested, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    """Whole addresses that no move can be vouched for."""
+    notes: tuple[str, ...] = ()
+    """What could not be taken into account: workload or quarantine that was not read."""
+    peers: Mapping[NodeId, PublicKey] = field(default_factory=dict)
+    """Keepers and movers with their registered keys."""
+    claims_prefix: str = "wireguard/claims/"
+    """Where the new addresses are claimed."""
+
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        """In the order in which they are made: nodes without workload first, then by address and name."""
+        every = (move for contested in self.contested for move in contested.moves)
+        return tuple(sorted(every, key=lambda move: move.idle is not True))
+
+    @property
+    def ident(self) -> str:
+        """Ten hex digits over all that the plan would change, and where."""
+        lines = [f"{self.device} {self.claims_prefix}"]
+        for contested in self.contested:
+            keeper = contested.keeper
+            lines.append(
+                f"{contested.address} {_words(keeper.node)} {keeper.public_key} {' '.join(keeper.addresses)}"
+            )
+            lines += [
+                f"{move.kind} {_words(move.node)} {move.public_key} {move.old} {move.new} {move.where!r} "
+                f"{move.modify_index} {' '.join(move.addresses)} {move.host!r}"
+                for move in contested.moves
+            ]
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:10]
+
+
+def _words(node: NodeId | None) -> str:
+    return repr(tuple(node)) if node is not None else "nobody"
+
+
+class Step(StrEnum):
+    """One step of a move, in the order in which they are made. The way back is the other way round."""
+
+    RESERVE = "reserve"
+    """The new address is claimed in Consul for the node: nobody else gets it."""
+    ADD = "add"
+    """The device holds the new address beside the old one."""
+    REGISTER = "register"
+    """The registration has the new address; in one transaction with the claim, which is then held."""
+    PEERS = "peers"
+    """The observers route the new address to the node's key."""
+    PERSIST = "persist"
+    """The device's file has the new address in place of the old one, so that it outlives a restart."""
+    REMOVE = "remove"
+    """The device no longer holds the old address."""
+    VERIFY = "verify"
+    """The node and a sample of observers were looked at afterwards."""
+
+
+def steps_of(move: Move) -> tuple[Step, ...]:
+    """The steps of a move, in order. A restored device changes nothing in the registry."""
+    if move.kind is Kind.RESTORE:
+        return (Step.ADD, Step.PEERS, Step.PERSIST, Step.REMOVE, Step.VERIFY)
+    return tuple(Step)

@@ -1,0 +1,282 @@
+"""`wgaudit apply` as its users call it: what it refuses, asks, prints and tells where it stops."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from auditor.cli.main import main
+from auditor.repair.journal import Journal
+from auditor.repair.models import Plan, Step
+from auditor.repair.plan_file import write_plan
+from auditor.repair.progress import Event
+from tests.cli.command import WGAUDIT, clean_environment, one_line
+from tests.parts import require
+from tests.parts.consul import HOW, ConsulServer, consul_binary
+from tests.repair.fleet import KEEPER, MOVER, NEW, NODES, OLD, OTHER_NEW, SECOND, Bench, record
+
+pytestmark = pytest.mark.xdist_group("consul")
+NOBODY = "127.0.0.1:1"  # refuses at once
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
+    require("consul", consul_binary() is not None, HOW)
+    with ConsulServer(tmp_path_factory.mktemp("apply")) as running:
+        yield running
+
+
+class Desk:
+    """A folder with a configuration and a plan for two moves; nobody's SSH answers."""
+
+    def __init__(self, folder: Path, server: ConsulServer) -> None:
+        self.folder = folder
+        self.bench = Bench(folder, server)
+        self.bench.reset()
+        for node in (KEEPER, MOVER, SECOND):
+            server.put(NODES + node.name, record(node, OLD, ssh_host=NOBODY))
+        self.plan: Plan = self.bench.plan(self.bench.move(), self.bench.move(SECOND, OTHER_NEW))
+        self.file = folder / "plan.json"
+        write_plan(self.plan, self.file)
+        self.journal = folder / "plan.json.journal"
+        self.configure(server.url)
+
+    def configure(self, url: str, more: str = "", ssh: str = "") -> None:
+        for name in ("known_hosts", "ssh_config"):
+            (self.folder / name).touch(mode=0o600)
+        (self.folder / "wgaudit.toml").write_text(
+            f'[consul]\nurl = "{url}"\ntimeout = 2.0\n[ssh]\nuser = "root"\nagent = false\n'
+            f'config_file = "{self.folder}/ssh_config"\nknown_hosts = "{self.folder}/known_hosts"\n'
+            f"{ssh}\n[repair]\ntimeout = 1.0\n{more}\n"
+        )
+
+    def apply(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """One run in this process, which has no terminal: a start of Python each would cost most of the time."""
+        arguments = ["apply", str(self.file), *options]
+        stdout, stderr = io.StringIO(), io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.chdir(self.folder),
+            contextlib.redirect_stdout(stdout),
+            contextlib.redirect_stderr(stderr),
+        ):
+            patch.setenv("HOME", str(self.folder))
+            patch.delenv("WGAUDIT_CONFIG", raising=False)
+            patch.setattr(sys, "stdin", io.StringIO())
+            code = main(arguments)
+        return subprocess.CompletedProcess(arguments, code, stdout.getvalue(), stderr.getvalue())
+
+    def asked(self, answers: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """The same at a terminal, where somebody types."""
+        terminal, stdin = pty.openpty()
+        os.write(terminal, answers.encode())
+        try:
+            return subprocess.run(
+                [WGAUDIT, "apply", self.file, *options],
+                cwd=self.folder,
+                env=clean_environment(self.folder),
+                stdin=stdin,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+        finally:
+            os.close(terminal)
+            os.close(stdin)
+
+    def write(self, *steps: Step, done: bool = True) -> None:
+        with Journal(self.journal, self.plan.ident) as journal:
+            for number, step in enumerate(steps, 1):
+                journal.write(self.plan.moves[0].ident, step, Event.BEGIN)
+                if done or number < len(steps):
+                    journal.write(self.plan.moves[0].ident, step, Event.DONE)
+
+
+@pytest.fixture
+def desk(server: ConsulServer, tmp_path: Path) -> Desk:
+    return Desk(tmp_path, server)
+
+
+def refused(run: subprocess.CompletedProcess[str]) -> str:
+    assert run.returncode == 2, run.stderr
+    return one_line(run.stderr)
+
+
+def test_a_dry_run_prints_every_step_and_touches_nothing(desk: Desk) -> None:
+    """Not even Consul is asked."""
+    desk.configure("http://127.0.0.1:1")
+    before = sorted(desk.folder.iterdir())
+    run = desk.apply("--dry-run", "--push-peers")
+    assert run.returncode == 0, run.stderr
+    text = re.sub(r"\s+", " ", run.stdout)
+    index = desk.plan.moves[0].modify_index
+    for words in (
+        "1 of 2: renumber edge-sin-1: 10.0.0.1 to 10.9.0.7",
+        "wireguard/claims/10.9.0.7, cas 0",
+        f"wireguard/nodes/edge-sin-1, cas {index}",
+        "`ip addr add 10.9.0.7/LEN dev wg0`",
+        "steps reserve, add, register, peers, persist, remove, verify",
+        "2 of 2: renumber edge-nrt-1: 10.0.0.1 to 10.9.0.8",
+        "nothing was changed",
+    ):
+        assert words in text
+    assert sorted(desk.folder.iterdir()) == before
+
+
+def test_without_a_terminal_it_wants_yes(desk: Desk) -> None:
+    assert "there is no terminal to ask at; --yes" in refused(desk.apply())
+    assert not desk.journal.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--resume", "--rollback"], "give one of them"),
+        (["--all"], "--all goes with --rollback"),
+        (["--dry-run", "--resume"], "--dry-run prints the whole plan"),
+        (["--yes", "--resume"], "there is no journal"),
+        (["--yes", "--rollback"], "there is no journal"),
+        (["--yes", "--journal", "nowhere/j"], "there is no folder nowhere"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(desk: Desk, options: list[str], words: str) -> None:
+    assert words in refused(desk.apply(*options))
+    assert not desk.journal.exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "ssh", "words"),
+    [
+        ("", 'host = "{address}"', "by their mesh address"),
+        ("", 'probe = "installed"', "lets nothing be changed"),
+        (
+            'claims_prefix = "other/claims/"',
+            "",
+            "the plan was made with repair.claims_prefix = wireguard/claims/",
+        ),
+        ('[mesh]\ndevice = "wg1"', "", "the plan was made with mesh.device = wg0"),
+    ],
+)
+def test_a_configuration_that_cannot_carry_it_out_is_refused(
+    desk: Desk, more: str, ssh: str, words: str
+) -> None:
+    desk.configure(desk.bench.server.url, more, ssh)
+    assert words in refused(desk.apply("--yes"))
+
+
+def test_a_registry_of_another_layout_is_refused(desk: Desk) -> None:
+    text = (desk.folder / "wgaudit.toml").read_text().replace("[ssh]", 'layout = "kv-fields"\n[ssh]')
+    (desk.folder / "wgaudit.toml").write_text(text)
+    assert 'layout = "kv-json"' in refused(desk.apply("--yes"))
+
+
+def test_a_plan_that_was_edited_is_refused(desk: Desk) -> None:
+    desk.file.write_text(desk.file.read_text().replace("10.9.0.8", "10.9.0.9"))
+    assert "changed since it was made" in refused(desk.apply("--yes"))
+
+
+def test_a_journal_that_shows_something_stands_in_the_way_of_a_new_start(desk: Desk) -> None:
+    desk.write(Step.RESERVE, Step.ADD, done=False)
+    line = refused(desk.apply("--yes"))
+    assert "0 of 2 moves done; edge-sin-1: on the way" in line
+    assert f"`wgaudit apply {desk.file} --resume`" in line
+    assert f"`wgaudit apply {desk.file} --rollback`" in line
+
+
+def test_a_second_apply_on_one_journal_is_refused(desk: Desk) -> None:
+    with Journal(desk.journal, desk.plan.ident):
+        assert "another wgaudit carries out this plan" in refused(desk.apply("--yes"))
+
+
+def test_a_journal_of_another_plan_is_refused(desk: Desk) -> None:
+    with Journal(desk.journal, "ffffffffff") as journal:
+        journal.write("x 10.0.0.1", Step.RESERVE, Event.BEGIN)
+    assert "belongs to plan ffffffffff" in refused(desk.apply("--yes", "--resume"))
+
+
+def test_the_first_surprise_stops_it_with_the_state_of_every_node(desk: Desk) -> None:
+    before = desk.bench.registry()
+    run = desk.apply("--yes")
+    assert run.returncode == 1
+    lines = run.stderr.splitlines()
+    assert lines[0].startswith("wgaudit: edge-sin-1: before the first step: connect-refused")
+    assert lines[1:] == [
+        "wgaudit: edge-sin-1: not begun; it is as the plan found it, at 10.0.0.1",
+        "wgaudit: edge-nrt-1: not begun; it is as the plan found it, at 10.0.0.1",
+        "wgaudit: nothing was changed",
+    ]
+    assert desk.bench.registry() == before
+
+
+def test_in_the_middle_it_says_how_to_go_on_and_back_with_the_same_options(desk: Desk) -> None:
+    desk.write(Step.RESERVE, Step.ADD, done=False)
+    run = desk.apply("--yes", "--resume", "--push-peers", "--wait", "5")
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[0].startswith("wgaudit: edge-sin-1: add: connect-refused")
+    assert "edge-sin-1: on the way: its device holds 10.0.0.1" in run.stderr
+    assert f"wgaudit: go on: wgaudit apply {desk.file} --resume --wait 5 --push-peers\n" in run.stderr
+    assert (
+        f"unfinished move alone: wgaudit apply {desk.file} --rollback --wait 5 --push-peers\n" in run.stderr
+    )
+
+
+def test_a_rollback_takes_back_what_was_begun(desk: Desk) -> None:
+    ledger, move = desk.bench.ledger(desk.plan), desk.plan.moves[0]
+    before = desk.bench.registry()
+    ledger.reserve(move)
+    desk.write(Step.RESERVE, done=False)
+    run = desk.apply("--yes", "--rollback")
+    assert run.returncode == 0, run.stderr
+    assert "edge-sin-1: not begun; it is as the plan found it" in run.stdout
+    assert desk.bench.registry() == before
+
+
+def test_a_rollback_names_what_takes_back_moves_that_are_done(desk: Desk) -> None:
+    desk.write(*Step)
+    assert "no move is unfinished; `wgaudit apply" in refused(desk.apply("--yes", "--rollback"))
+
+
+def test_a_consul_that_does_not_answer_stops_it_before_anything(desk: Desk) -> None:
+    desk.configure("http://127.0.0.1:1")
+    run = desk.apply("--yes")
+    assert run.returncode == 1
+    assert "the registry cannot be read whole: consul-unreachable" in run.stderr
+    assert run.stderr.endswith("nothing was changed\n")
+
+
+def test_at_a_terminal_each_move_is_asked_for(desk: Desk) -> None:
+    run = desk.asked("n\nq\n")
+    assert run.returncode == 1
+    assert run.stdout.count("Make this move?") == 2
+    assert "1 of 2: renumber edge-sin-1" in run.stdout
+    assert run.stderr.startswith("wgaudit: stopped as asked\n")
+    left_out = desk.asked("n\nn\n")
+    assert left_out.returncode == 1
+    assert left_out.stderr.startswith("wgaudit: 2 of 2 moves were left out\n")
+
+
+def test_the_end_of_the_input_at_the_question_stops_it_with_the_same_words(desk: Desk) -> None:
+    run = desk.asked("\x04")
+    assert run.returncode == 1
+    assert "nothing was changed" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_names_that_would_move_the_cursor_are_shown_and_not_obeyed(desk: Desk) -> None:
+    document = json.loads(desk.file.read_text())
+    document["contested"][0]["moves"][0]["why"] = "\x1b[2J\x1b]0;owned\x07"
+    desk.file.write_text(json.dumps(document))
+    run = desk.apply("--dry-run")
+    assert "\x1b" not in run.stdout + run.stderr
+    assert NEW.removesuffix("/32") in run.stdout
