@@ -77,8 +77,12 @@ test: $(DEV_STAMP) parts lint types ## Everything that must pass: lint, types, t
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: lab
-lab: $(DEV_STAMP) parts ## Bring up the incident as a real mesh, sweep it, show the report (root on Debian)
-	@$(BIN)/python -m tests.lab || test $$? -eq 1 # findings, which the incident is made of
+lab: $(DEV_STAMP) parts ## Bring up the incident as a real mesh, sweep it, open a shell to repair it in (root on Debian)
+	@$(BIN)/python -m tests.lab --shell || test $$? -eq 1 # findings, which the incident is made of
+
+.PHONY: storm
+storm: $(DEV_STAMP) parts ## Allocate 2,000 addresses while writers, network and Consul fail; some minutes
+	@$(BIN)/python -m tests.repair.storm
 
 .PHONY: bench
 bench: $(BENCH_STAMP) parts ## Measure against peers, write benchmarks/results.md (root, half an hour); PARTS="ssh start" for some

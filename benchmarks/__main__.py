@@ -15,7 +15,7 @@ from benchmarks import plots, results
 from benchmarks.isolation import isolate
 from benchmarks.run import Outcome, run_apart
 
-PARTS = ("ssh", "known_hosts", "analysis", "growth", "registry", "node_cpu", "reports", "start")
+PARTS = ("ssh", "known_hosts", "analysis", "growth", "registry", "node_cpu", "reports", "allocate", "start")
 """Each is a file of this package with `measure(quick) -> Results`, in the order in which they run."""
 FOLDER = Path(__file__).parent
 

@@ -13,9 +13,12 @@ import sys
 import time
 from pathlib import Path
 
-from tests.lab.cases import CASES
-from tests.lab.mesh import Lab, LabError, missing_parts
+from tests.lab.cases import CASES, managed
+from tests.lab.mesh import Lab, LabError
+from tests.lab.needs import missing_parts
 from tests.lab.record import FIXTURES, record
+from tests.lab.room import shell_room
+from tests.lab.topology import Topology
 
 
 def _arguments() -> argparse.Namespace:
@@ -23,6 +26,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("case", nargs="?", default="incident", choices=CASES, help="default: %(default)s")
     parser.add_argument("--list", action="store_true", help="list the cases")
     parser.add_argument("--keep", action="store_true", help="leave it up until Enter or Ctrl-C")
+    parser.add_argument(
+        "--shell",
+        action="store_true",
+        help="run the fleet's agents too, and open a shell where wgaudit sees it",
+    )
     parser.add_argument("--no-sweep", action="store_true", help="only bring it up")
     parser.add_argument(
         "--record", metavar="FOLDER", type=Path, help=f"record every case there (the repository: {FIXTURES})"
@@ -49,7 +57,10 @@ def main() -> int:
         if arguments.record:
             record(arguments.record)
             return 0
-        return _show(arguments.case, keep=arguments.keep, sweep=not arguments.no_sweep)
+        topology = CASES[arguments.case]()
+        if arguments.shell:
+            topology = managed(topology)
+        return _show(topology, keep=arguments.keep, shell=arguments.shell, sweep=not arguments.no_sweep)
     except LabError as error:
         print(f"the lab failed: {error}", file=sys.stderr)
         return 2
@@ -58,15 +69,16 @@ def main() -> int:
         return 130
 
 
-def _show(case: str, *, keep: bool, sweep: bool) -> int:
-    topology = CASES[case]()
+def _show(topology: Topology, *, keep: bool, shell: bool, sweep: bool) -> int:
     started = time.monotonic()
-    print(f"bringing up {case}: {len(topology.nodes)} servers …", file=sys.stderr)
+    print(f"bringing up {topology.name}: {len(topology.nodes)} servers …", file=sys.stderr)
     with Lab(topology) as lab:
         print(f"up in {time.monotonic() - started:.1f} s", file=sys.stderr)
         code = 0
         if sweep:
             code = _sweep(lab)
+        if shell:
+            _shell(lab)
         if keep:
             _keep(lab)
     return code
@@ -83,6 +95,32 @@ def _sweep(lab: Lab) -> int:
             except KeyboardInterrupt:
                 # The sweep got it too: it reports what it has seen and ends by itself.
                 continue
+
+
+def _shell(lab: Lab) -> None:
+    """A shell of the terminal's own, or what stands on stdin is done; both end with it."""
+    room = shell_room(lab)
+    contested = " or ".join(contest.address for contest in lab.topology.contests)
+    print(
+        f"\nThe mesh is up, and this shell is where wgaudit sees it ({lab.config}):\n"
+        "  wgaudit sweep                                     what is wrong\n"
+        f"  who-answers ADDRESS                               {contested or 'any'}, asked from every node\n"
+        "  wgaudit plan                                      who keeps an address, who moves where\n"
+        "  wgaudit plan --format json --output plan.json     the same for apply\n"
+        "  wgaudit apply plan.json --dry-run                 what it would do\n"
+        "  wgaudit apply plan.json                           do it, one move at a time\n"
+        f"A shell on a node: {lab.shell(lab.topology.nodes[0].label)}\n"
+        "`exit` takes it all down.",
+        file=sys.stderr,
+        flush=True,
+    )
+    lab.answer()
+    words = ["bash", "--norc", "--noprofile"]
+    with subprocess.Popen([*lab.prefix, *words], env=lab.environment() | room, cwd=lab.folder) as process:
+        while process.poll() is None:
+            # It got the Ctrl-C too, and knows what is to be ended by it.
+            with contextlib.suppress(KeyboardInterrupt):
+                process.wait()
 
 
 def _keep(lab: Lab) -> None:

@@ -45,6 +45,13 @@ def repaired() -> Topology:
     return replace(before, nodes=nodes, contests=())
 
 
+def managed(topology: Topology) -> Topology:
+    """The same fleet as it is run: with its agents, and with its devices in the files of some nodes."""
+    kept = {"edge-sin-1": "wg-quick", "edge-fra-1": "wg-quick", "worker-iad-1": "networkd"}
+    nodes = tuple(replace(node, file=kept.get(node.label, node.file)) for node in topology.nodes)
+    return replace(topology, nodes=nodes, agents=True)
+
+
 def clean() -> Topology:
     """Six nodes in three regions, nothing wrong with them."""
     return Topology(

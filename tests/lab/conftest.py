@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.cases import CASES
-from tests.lab.mesh import Lab, missing_parts
+from tests.lab.mesh import Lab
+from tests.lab.needs import missing_parts
 from tests.lab.sweeps import Sweep
 from tests.parts import require
 

@@ -11,7 +11,9 @@ from tests.lab.topology import (
     NAME_PATTERN,
     PREFIX,
     Node,
+    Peer,
     Topology,
+    host,
     openssh_private,
     openssh_public,
 )
@@ -19,6 +21,7 @@ from tests.lab.topology import (
 TOKEN_FILE = "token"
 AUTHORIZED = "authorized_keys"
 KEEPALIVE = "keepalive"
+WG_QUICK, NETWORKD = "etc-wireguard", "etc-networkd"
 HOLD, ARMED, REACHED, GO_ON = "hold-wg", "armed", "wg-reached", "wg-go-on"
 
 _HOLD = f"""#!/bin/sh
@@ -72,6 +75,9 @@ name_pattern = '{name_pattern}'
 
 [sweep]
 confirm_after = 0.2
+
+[repair]
+fallback_keeper = "nobody"
 
 [state]
 path = "{state}"
@@ -127,7 +133,32 @@ def server(topology: Topology, node: Node, folder: Path) -> dict[str, str]:
         "passwd": _ACCOUNTS.format(folder=folder),
         "shadow": _SHADOW,
         HOLD: _HOLD.format(folder=folder),
+        **_device_files(topology, node),
     }
+
+
+def _device_files(topology: Topology, node: Node) -> dict[str, str]:
+    """The device's own configuration, by its path in the node's folder: what its next start would read."""
+    peers = topology.peers(node)
+    if node.file == "wg-quick":
+        interface = (
+            f"[Interface]\n# {node.name}\nAddress = {host(node.address)}\nListenPort = {LISTEN_PORT}\n"
+            f"PrivateKey = {topology.private_key(node)}\nTable = off\n"
+        )
+        # A double is a peer too: its allowed-ips are the address that this device holds.
+        return {f"{WG_QUICK}/wg0.conf": interface + "".join(map(_wg_quick_peer, peers))}
+    if node.file == "networkd":
+        routes = "".join(f"\n[Route]\nDestination={pool}\n" for pool in topology.pools)
+        network = f"[Match]\nName=wg0\n\n[Network]\nAddress={host(node.address)}\n{routes}"
+        return {f"{NETWORKD}/50-wg0.network": network}
+    return {}
+
+
+def _wg_quick_peer(peer: Peer) -> str:
+    return (
+        f"\n[Peer]\n# {peer.node}\nPublicKey = {peer.public_key}\nEndpoint = {peer.endpoint}\n"
+        f"AllowedIPs = {', '.join(peer.allowed_ips)}\n"
+    )
 
 
 def configuration(topology: Topology, folder: Path, consul_url: str, state: Path | None = None) -> str:

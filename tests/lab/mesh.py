@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import shlex
@@ -15,39 +16,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from tests.lab import files
+from tests.lab import answers, files
+from tests.lab.needs import WGAUDIT
+from tests.lab.processes import end, opened, reap
 from tests.lab.sweeps import Sweep, finish
-from tests.lab.topology import PREFIX, Node, Topology
-from tests.parts.consul import HOW as CONSUL_HOW
-from tests.parts.consul import ConsulServer, consul_binary
+from tests.lab.topology import PREFIX, Node, Topology, host
+from tests.parts.consul import ConsulServer
 
 _HERE = Path(__file__).resolve().parent
-_WGAUDIT = Path(sys.executable).parent / "wgaudit"
 _STEP = 60.0  # seconds that one step of the way up may take before it counts as stuck
 
 
 class LabError(Exception):
     """The lab could not be brought up, or something in it did not answer; the text says what."""
-
-
-def missing_parts() -> dict[str, str]:
-    """What this machine lacks for a lab, and how to get it. Empty: a lab can run here."""
-    how = "tests/parts/install as root on Debian"
-    lacks: dict[str, str] = {}
-    if os.geteuid() != 0:
-        lacks["root"] = "run as root: the lab makes network namespaces"
-    for program in ("wireguard-go", "wg", "ip", "nsenter", "unshare", "xargs"):
-        if shutil.which(program) is None:
-            lacks[program] = how
-    if not Path("/usr/sbin/sshd").exists():
-        lacks["sshd"] = how
-    if not _WGAUDIT.exists():
-        lacks["wgaudit"] = f"none beside {sys.executable}; `make venv` installs it, then use .venv/bin/python"
-    if not Path("/dev/net/tun").exists():
-        lacks["/dev/net/tun"] = "load the kernel's tun module; in a container pass the device through"
-    if consul_binary() is None:
-        lacks["consul"] = CONSUL_HOW
-    return lacks
 
 
 class Lab:
@@ -92,6 +73,8 @@ class Lab:
         self._connect_peers()
         self._register()
         self._write_config()
+        if self.topology.agents:
+            self._start_agents()
 
     def _write_files(self) -> None:
         for name, text in files.client(self.topology).items():
@@ -99,6 +82,8 @@ class Lab:
         for node in self.topology.nodes:
             folder = self.node_folder(node.label)
             folder.mkdir(mode=0o700)
+            for name in (files.WG_QUICK, files.NETWORKD):
+                (folder / name).mkdir(mode=0o755)
             for name, text in files.server(self.topology, node, folder).items():
                 self.write(f"{folder.name}/{name}", text)
             (folder / files.HOLD).chmod(0o755)
@@ -118,7 +103,7 @@ class Lab:
             stderr=log,
             start_new_session=True,  # Ctrl-C is for us; we then take the lab down in order
         )
-        self._stack.callback(_end, process)
+        self._stack.callback(end, process)
         assert process.stdout is not None
         line = process.stdout.readline()
         process.stdout.close()
@@ -138,7 +123,7 @@ class Lab:
                 stdout=log,
                 stderr=log,
             )
-        self._stack.callback(_reap, process)
+        self._stack.callback(reap, process)
         return process
 
     def _start_consuls(self) -> None:
@@ -169,7 +154,7 @@ class Lab:
                 if not node.wg:
                     command[command.index("wg")] = "/run/bin/wg"
                 process = subprocess.Popen(self._at(node.label, command), stdin=subprocess.DEVNULL)
-                self._stack.callback(_reap, process)
+                self._stack.callback(reap, process)
                 waiting.append((node.label, process))
         for label, process in waiting:
             if process.wait(_STEP):
@@ -180,6 +165,17 @@ class Lab:
             for key, value in self.topology.registrations(datacenter).items():
                 # One write a server, as a provisioning tool does it: each has an index of its own.
                 server.put(key, value)
+
+    def _start_agents(self) -> None:
+        for node in self.topology.nodes:
+            folder = self.node_folder(node.label)
+            agent = [sys.executable, "-I", str(_HERE / "agent.py")]
+            command = [*agent, self.consuls["dc1"].url, PREFIX, str(folder / "peers")]
+            with (folder / "agent.log").open("wb") as log:
+                process = subprocess.Popen(
+                    self._at(node.label, command), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                )
+            self._stack.callback(reap, process)
 
     def _write_config(self) -> None:
         consul = self.consuls["dc1"]
@@ -239,6 +235,35 @@ class Lab:
         rows = (line.split("\t") for line in self.on(label, "wg", "show", "wg0", "allowed-ips").splitlines())
         return {key: set() if prefixes == "(none)" else set(prefixes.split()) for key, prefixes in rows}
 
+    def addresses(self, label: str) -> set[str]:
+        """The host prefixes that the node's device holds; none without a device."""
+        links = json.loads(self.on(label, "ip", "-j", "addr", "show"))
+        (device,) = [link for link in links if link["ifname"] == "wg0"] or [{"addr_info": []}]
+        return {host(each["local"]) for each in device["addr_info"] if each["scope"] == "global"}
+
+    def device_files(self) -> dict[str, str]:
+        """The text of each file that configures a node's device, by its path in the lab's folder."""
+        found = (
+            path
+            for node in self.topology.nodes
+            for name in (files.WG_QUICK, files.NETWORKD)
+            for path in (self.node_folder(node.label) / name).iterdir()
+        )
+        return {str(path.relative_to(self.folder)): path.read_text() for path in found}
+
+    def networks(self) -> dict[str, Path]:
+        """By node: its network namespace."""
+        labels = [node.label for node in self.topology.nodes]
+        return {label: answers.network(self.node_folder(label), self.control_pid) for label in labels}
+
+    def answer(self) -> None:
+        """From now on each node says its name to whoever asks `who_answers`."""
+        self._stack.enter_context(answers.answering(self.networks()))
+
+    def who_answers(self, observer: str, address: str) -> str | None:
+        """Which node a packet to that address comes to when the observer sends it; None: to nobody."""
+        return answers.ask(self.networks()[observer], address)
+
     def shook_hands(self, label: str, public_key: str) -> bool:
         """Whether the node has ever shaken hands with that peer."""
         shown = self.on(label, "wg", "show", "wg0", "latest-handshakes")
@@ -263,7 +288,7 @@ class Lab:
     def held(self, label: str, sweep: subprocess.Popen[str]) -> Iterator[None]:
         """Entered when the sweep's `wg` on an armed node waits; leaving it lets that `wg` go on."""
         folder = self.node_folder(label)
-        with _opened(folder / files.REACHED) as reached, _opened(folder / files.GO_ON) as go_on:
+        with opened(folder / files.REACHED) as reached, opened(folder / files.GO_ON) as go_on:
             while not select.select([reached], [], [], 0.2)[0]:
                 if sweep.poll() is not None:
                     (folder / files.ARMED).unlink(missing_ok=True)
@@ -293,7 +318,7 @@ class Lab:
 
     def command(self, *arguments: str) -> list[str]:
         """`wgaudit ARGUMENTS` as it runs in the control namespace."""
-        return [*self.prefix, str(_WGAUDIT), *arguments]
+        return [*self.prefix, str(WGAUDIT), *arguments]
 
     def environment(self) -> dict[str, str]:
         """The environment for it: nothing of the caller's configuration, but the terminal's."""
@@ -360,16 +385,6 @@ class Lab:
         return log.read_text(errors="replace")[-2000:]
 
 
-@contextlib.contextmanager
-def _opened(fifo: Path) -> Iterator[int]:
-    """A pipe opened for both directions: that never waits for somebody at the other end."""
-    descriptor = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 def wait_until(so: Callable[[], bool], what: str) -> None:
     """Asks until it is so; `LabError` if it takes too long. For what announces itself in no other way."""
     deadline = time.monotonic() + _STEP
@@ -377,21 +392,3 @@ def wait_until(so: Callable[[], bool], what: str) -> None:
         if time.monotonic() > deadline:
             raise LabError(f"waited {_STEP:.0f} s for {what}")
         time.sleep(0.05)
-
-
-def _reap(process: subprocess.Popen[bytes]) -> None:
-    """Waits for one that was started; one that has not ended by now is no longer wanted."""
-    if process.poll() is None:
-        process.kill()
-        process.wait()
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends the control namespace: its first process reads to the end, and the kernel ends all others."""
-    assert process.stdin is not None
-    process.stdin.close()
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(5)

@@ -14,14 +14,21 @@ _libc = ctypes.CDLL(None, use_errno=True)  # os.setns came with Python 3.12
 
 @contextlib.contextmanager
 def network_of(pid: int) -> Iterator[None]:
-    """Inside of it the calling thread is in the network of that process; raises `OSError` if it cannot be.
+    """Inside of it the calling thread is in the network of that process; raises `OSError` if it cannot be."""
+    with network_at(Path(f"/proc/{pid}/ns/net")):
+        yield
+
+
+@contextlib.contextmanager
+def network_at(path: Path) -> Iterator[None]:
+    """The same by the namespace's file.
 
     A socket stays for good in the network in which it was made, and a process in that of the thread which
     started it. So a server that was started here listens there, and what it took can be read in this process.
     """
     with (
         _namespace(Path("/proc/thread-self/ns/net")) as here,
-        _namespace(Path(f"/proc/{pid}/ns/net")) as there,
+        _namespace(path) as there,
     ):
         _enter(there)
         try:

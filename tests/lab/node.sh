@@ -23,6 +23,15 @@ mount -t tmpfs -o mode=0755 run /run
 mkdir -m 0755 /run/wireguard /run/sshd
 mount --bind "$folder/passwd" /etc/passwd
 mount --bind "$folder/shadow" /etc/shadow
+# Nobody who changes a node's files may change this machine's.
+for files in etc-wireguard:/etc/wireguard etc-networkd:/etc/systemd/network; do
+    if [ -d "${files#*:}" ]; then
+        mount --bind "$folder/${files%%:*}" "${files#*:}"
+    elif [ "$(ls -A "$folder/${files%%:*}")" ]; then
+        echo "this machine has no ${files#*:} to put the node's files over" >&2
+        exit 1
+    fi
+done
 
 if [ "$device" = yes ]; then
     LOG_LEVEL=error wireguard-go wg0 >>"$folder/wireguard.log" 2>&1

@@ -55,6 +55,9 @@ class Node:
     """Peers that it holds without any allowed-ip."""
     extra_allowed_ips: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By peer: allowed-ips that it holds beside the registered ones."""
+    # what outlives its restart
+    file: str = ""
+    """Where its device is configured: `wg-quick`, `networkd`, or nowhere."""
     # the way to it
     sshd: bool = True
     host_key_known: bool = True
@@ -102,6 +105,9 @@ class Topology:
     """Not empty: Consul has ACLs, and the audit's token reads registrations that begin with one of these."""
     consul_stops_at: str | None = None
     """Consul stops while a sweep looks at this node (it must be `holdable`), see `Lab.planned_sweep`."""
+
+    agents: bool = False
+    """On each node runs the fleet's own agent, which sets its peers as the registry says, see `agent.py`."""
 
     def __post_init__(self) -> None:
         labels = [node.label for node in self.nodes]

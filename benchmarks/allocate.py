@@ -1,0 +1,127 @@
+"""What it costs to hand out one address, when few are taken and when many are: it should cost the same.
+
+A real Consul on loopback; addresses are taken by claims and registrations in bulk, and the pool is the whole
+10.0.0.0/8, as it is where no regions are planned.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from auditor.address_claims import AddressClaim, ClaimState
+from auditor.addresses import Prefix, shown
+from auditor.config import ConsulSettings
+from auditor.registry.store import ConsulStore
+from auditor.repair.adopted import adopted_bytes, adopted_key
+from auditor.repair.allocator import Allocator
+from auditor.repair.claim import claim_bytes, claim_key
+from auditor.repair.registration import AllocatorSettings
+from benchmarks.figures import CannotRun, Figure, Results, ratios
+from tests.fleets import key_of
+from tests.parts.chaos import ChaosProxy
+from tests.parts.consul import HOW, ConsulServer, consul_binary
+
+TAKEN = (100, 10_000, 50_000)
+FEW_AND_MANY = TAKEN[:2]
+WRITERS = (1, 8, 32)
+ALLOCATIONS = 192
+"""In one run: a multiple of every number of writers."""
+RUNS = 5
+COUNTED = 24
+MOST_REQUESTS = 3.0
+"""The marker, the registration, the transaction."""
+FLAT = 1.3
+
+
+def measure(quick: bool) -> Results:
+    """Requests an allocation; and, unless in quick form, allocations a second. Raises `CannotRun`."""
+    if consul_binary() is None:
+        raise CannotRun(HOW)
+    counts = [requests_an_allocation(taken) for taken in FEW_AND_MANY]
+    figures = [
+        Figure(
+            f"requests an allocation, {taken:,} addresses taken",
+            "requests",
+            (count,),
+            target=MOST_REQUESTS,
+            exact=True,
+            note="counted by a proxy before a real Consul",
+        )
+        for taken, count in zip(FEW_AND_MANY, counts, strict=True)
+    ]
+    return Results((*figures, *([] if quick else _speeds())))
+
+
+def requests_an_allocation(taken: int) -> float:
+    """HTTP requests of one allocation, no other writer being there."""
+    with _registry(taken) as server, ChaosProxy(server.url) as proxy:
+        allocator = _allocator(proxy.url)
+        for number in range(COUNTED):
+            name = f"counted-{number}"
+            allocator.allocate(name, key_of(name), "")
+        return sum(proxy.requests.values()) / COUNTED
+
+
+def _speeds() -> Iterator[Figure]:
+    """By number of writers: allocations a second, and the time of one against the time with few taken."""
+    seconds: dict[tuple[int, int], list[float]] = {(w, taken): [] for w in WRITERS for taken in TAKEN}
+    with _registry(TAKEN[0]) as few, _registry(TAKEN[1]) as more, _registry(TAKEN[2]) as many:
+        names = (f"new-{number}" for number in itertools.count())
+        for writers, _ in itertools.product(WRITERS, range(RUNS)):
+            for taken, server in zip(TAKEN, (few, more, many), strict=True):
+                took = _time(server.url, writers, list(itertools.islice(names, ALLOCATIONS)))
+                seconds[writers, taken].append(took)
+    for writers in WRITERS:
+        by = "1 writer" if writers == 1 else f"{writers} writers"
+        yield Figure(
+            f"time of an allocation by {by}, {TAKEN[-1]:,} addresses taken against {TAKEN[0]:,}",
+            "×",
+            ratios(seconds[writers, TAKEN[-1]], seconds[writers, TAKEN[0]]),
+            target=FLAT,
+            note="wall-clock time on one machine, Consul included",
+        )
+        for taken in TAKEN:
+            rates = tuple(ALLOCATIONS / took for took in seconds[writers, taken])
+            yield Figure(f"allocations by {by}, {taken:,} addresses taken", "a second", rates)
+
+
+def _time(url: str, writers: int, names: list[str]) -> float:
+    """Seconds for one allocation a name, so many at once."""
+    allocator = _allocator(url)
+    with ThreadPoolExecutor(writers) as pool:
+        started = time.perf_counter()
+        given = list(pool.map(lambda name: allocator.allocate(name, key_of(name), ""), names))
+        took = time.perf_counter() - started
+    if len({one.address for one in given}) != len(names):
+        raise RuntimeError("an address was handed out twice")
+    return took
+
+
+def _allocator(url: str) -> Allocator:
+    return Allocator(ConsulStore(ConsulSettings(url=url), None), AllocatorSettings())
+
+
+@contextmanager
+def _registry(taken: int) -> Iterator[ConsulServer]:
+    """A Consul with so many registered nodes, each with its claim."""
+    settings = AllocatorSettings()
+    with tempfile.TemporaryDirectory() as folder, ConsulServer(Path(folder) / "consul") as server:
+        now = datetime.now(UTC)
+        records = {adopted_key(settings.claims_prefix): adopted_bytes((), now)}
+        for number in range(taken):
+            name, address = f"node-{number:05d}", Prefix(f"{IPv4Address((10 << 24) + 2 + number)}/32")
+            claim = AddressClaim(address, ClaimState.HELD, name, key_of(name), now, None, "adopt")
+            records[claim_key(settings.claims_prefix, address)] = claim_bytes(claim)
+            record = {"public_key": key_of(name), "ip": shown(address), "region": "fra"}
+            records[settings.registry_prefix + name] = json.dumps(record).encode()
+        server.put_many(records)
+        yield server
