@@ -285,6 +285,7 @@ _FORMS = {
     "device": "must be a device's name: 1 to 15 letters, digits and any of _ = + . -",
     "docs_url": "must be an http or https URL without a #",
     "name": "must begin with a letter or digit, and have at most 63 letters, digits and any of _ . -",
+    "workload_field": "must be the name of a value: a letter or _, then letters, digits, _ and -, 64 at most",
 }
 """By key: what its pattern asks for."""
 
