@@ -143,14 +143,15 @@ def _claims(
 ) -> tuple[tuple[AddressClaim, ...], list[str]]:
     from auditor.address_claims import AddressClaim, ClaimState
     from auditor.registry.store import ConsulStore
-    from auditor.repair.claim import ADOPTED, claimed_prefix, read_claim
+    from auditor.repair.adopted import adopted_key
+    from auditor.repair.claim import claimed_prefix, read_claim
 
     token = config.consul.resolved_token(os.environ)
     claims: list[AddressClaim] = []
     notes: list[str] = []
     for datacenter in datacenters:
         for stored in ConsulStore(config.consul, token, datacenter).list(policy.claims_prefix):
-            if stored.key == f"{policy.claims_prefix}{ADOPTED}":
+            if stored.key == adopted_key(policy.claims_prefix):
                 continue
             try:
                 claims.append(read_claim(policy.claims_prefix, stored.key, stored.value))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from auditor.addresses import InvalidValue, Prefix, network, parse_prefix
 from auditor.errors import UsageError
-from auditor.repair.claim import ADOPTED
+from auditor.repair.claim import ADOPTED, time_text
 from auditor.repair.store import Store, Stored, StoreError
 from auditor.routes import covers
 
@@ -39,8 +39,7 @@ def adopted_key(claims_prefix: str) -> str:
 
 def adopted_bytes(networks: Iterable[Prefix], at: datetime) -> bytes:
     """The marker as the store holds it."""
-    text = at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return json.dumps({"at": text, "networks": sorted(networks)}).encode()
+    return json.dumps({"at": time_text(at), "networks": sorted(networks)}).encode()
 
 
 def read_adopted(store: Store, claims_prefix: str) -> Adopted:

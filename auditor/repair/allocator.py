@@ -230,7 +230,7 @@ class Allocator:
             yield candidate
             given += 1
             if given == CROWDED:
-                taken = patience.until_read(lambda: self._taken())
+                taken = patience.until_read(self._taken)
 
     def _taken(self) -> frozenset[Prefix]:
         """Addresses that have a claim which stands."""
@@ -256,8 +256,7 @@ class Allocator:
             claim = read_claim(self._settings.claims_prefix, stored.key, stored.value)
         except InvalidValue:
             return False  # whatever it is, it is not known to be over
-        over = claim.until is not None and claim.until <= self._now()
-        return claim.state is ClaimState.RELEASED and over
+        return claim.is_over(self._now())
 
     def _read_claim(self, prefix: Prefix, patience: Patience) -> Stored | None:
         key = claim_key(self._settings.claims_prefix, prefix)

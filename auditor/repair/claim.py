@@ -37,8 +37,8 @@ def claim_bytes(claim: AddressClaim) -> bytes:
         "state": claim.state.value,
         "node": claim.node,
         "public_key": claim.public_key,
-        "at": _text(claim.at),
-        "until": _text(claim.until) if claim.until is not None else None,
+        "at": time_text(claim.at),
+        "until": time_text(claim.until) if claim.until is not None else None,
         "by": claim.by,
     }
     return json.dumps(document, ensure_ascii=False, separators=(", ", ": ")).encode("utf-8", "replace")
@@ -75,7 +75,8 @@ def read_claim(claims_prefix: str, key: str, value: bytes) -> AddressClaim:
     )
 
 
-def _text(time: datetime) -> str:
+def time_text(time: datetime) -> str:
+    """A moment as the store holds it: UTC, whole seconds, `2026-01-01T12:00:00Z`."""
     return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 

@@ -319,12 +319,7 @@ class Ledger:
 
     def _over(self, stored: Stored) -> bool:
         claim = self._read(stored)
-        return (
-            claim is not None
-            and claim.state is ClaimState.RELEASED
-            and claim.until is not None
-            and claim.until <= self._now()
-        )
+        return claim is not None and claim.is_over(self._now())
 
     def _says(self, stored: Stored | None) -> str:
         if stored is None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from itertools import islice
 
-from auditor.address_claims import ClaimState, RepairPolicy
+from auditor.address_claims import RepairPolicy
 from auditor.addresses import Network, Prefix, PublicKey, is_host, network, order, parse_prefix, shown
 from auditor.claims import Fleet
 from auditor.models import Finding, NodeId, Observation, Registration, Report, Snapshot
@@ -281,9 +281,7 @@ class _Planner:
         return {
             claim.prefix
             for claim in self._snapshot.address_claims or ()
-            if claim.state is not ClaimState.RELEASED
-            or claim.until is None
-            or claim.until > self._snapshot.finished_at
+            if not claim.is_over(self._snapshot.finished_at)
         }
 
     def _notes(self, contested: Iterable[Contested]) -> Iterable[str]:
