@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from alerts.models import Incident
-from auditor.addresses import InvalidValue, parse_prefix
-from auditor.models import Finding, Report
+from auditor.values.addresses import InvalidValue, parse_prefix
+from auditor.values.models import Finding, Report
 
 Group = tuple[Finding, Sequence[Finding]]
 """A finding that leads an incident, and its followers."""

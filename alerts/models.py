@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from auditor.models import NodeId, Severity
+from auditor.values.models import NodeId, Severity
 
 BLIND_CHECK = "audit-blind"
 """The ident of the one incident that no finding leads: the audit itself cannot see enough."""

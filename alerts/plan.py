@@ -25,7 +25,7 @@ from alerts.models import (
 )
 from alerts.sight import Sight
 from alerts.silences import muting
-from auditor.models import Finding, NodeId, Report, Severity, fingerprint
+from auditor.values.models import Finding, NodeId, Report, Severity, fingerprint
 
 BLIND = fingerprint(BLIND_CHECK, "sweep")
 """The fingerprint of blindness: there is only one."""

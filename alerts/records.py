@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alerts.models import Incident, Silence, Standing
 from auditor.errors import StateError
-from auditor.models import NodeId, Severity
+from auditor.values.models import NodeId, Severity
 
 INCIDENT = "wgaudit.incident/1"
 STANDING = "wgaudit.standing/1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from alerts.models import Baseline, Log, Policy
-from auditor.models import Gap, NodeId, Report
+from auditor.values.models import Gap, NodeId, Report
 
 SHRINK_MEMORY = timedelta(hours=24)
 """So long, and until blindness was told, a registry is measured against the size that it had before it

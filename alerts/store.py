@@ -38,7 +38,7 @@ from alerts.schema import MIGRATIONS as MIGRATIONS
 from alerts.schema import PART as PART
 from alerts.silences import expired
 from auditor.errors import StateError, UsageError
-from auditor.models import NodeId
+from auditor.values.models import NodeId
 
 
 class Store:

@@ -21,9 +21,9 @@ from pydantic import (
     model_validator,
 )
 
-from auditor.addresses import InvalidValue, Prefix, parse_prefix
 from auditor.errors import ConfigError
-from auditor.models import Severity, SharedAddress
+from auditor.values.addresses import InvalidValue, Prefix, parse_prefix
+from auditor.values.models import Severity, SharedAddress
 
 
 def prefix_value(value: object) -> Prefix:

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
-from auditor.addresses import Network, Prefix, PublicKey, is_host, network, order
-from auditor.models import AuditPolicy, Claim, NodeId, Observation, Registration, Snapshot, Witness
 from auditor.registered import Claims, RegionWitness, Registered
 from auditor.routes import Routes, covers
+from auditor.values.addresses import Network, Prefix, PublicKey, is_host, network, order
+from auditor.values.models import AuditPolicy, Claim, NodeId, Observation, Registration, Snapshot, Witness
 
 
 class WrongHost(NamedTuple):

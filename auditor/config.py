@@ -23,7 +23,6 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from auditor.addresses import Prefix
 from auditor.alert_settings import (
     AlertSettings,
     AnyNotifier,
@@ -34,9 +33,10 @@ from auditor.alert_settings import (
     UserPath,
 )
 from auditor.errors import ConfigError
-from auditor.models import AuditPolicy
 from auditor.repair_settings import RepairSettings
 from auditor.ssh_settings import SshSettings as SshSettings
+from auditor.values.addresses import Prefix
+from auditor.values.models import AuditPolicy
 
 APP = "wgaudit"
 FILE_NAME = "wgaudit.toml"

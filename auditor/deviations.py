@@ -10,8 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from auditor.addresses import Prefix, PublicKey
-from auditor.models import Observation, RouteTable
+from auditor.values.addresses import Prefix, PublicKey
+from auditor.values.models import Observation, RouteTable
 
 NO_PREFIX = "(none)"
 

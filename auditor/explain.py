@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
-from auditor.addresses import Prefix, PublicKey, is_host, network, order, shown
 from auditor.claims import Fleet
 from auditor.deviations import Deviation
-from auditor.models import Claim, Finding, InvalidRegistration, NodeId, Pick, Report, Snapshot
 from auditor.routes import Observers, covers
 from auditor.story import Routing, Story
 from auditor.targets import (
@@ -22,6 +20,8 @@ from auditor.targets import (
     unknown_address,
     unreadable_with,
 )
+from auditor.values.addresses import Prefix, PublicKey, is_host, network, order, shown
+from auditor.values.models import Claim, Finding, InvalidRegistration, NodeId, Pick, Report, Snapshot
 
 _MOST_PREFIXES = 12
 """Addresses of one node or key whose routing is told; the others are counted."""

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from auditor.errors import GapReason, ProbeError
-from auditor.models import NodeId, Observation, Registration
 from auditor.nodes.interface import surprise
 from auditor.pace import Pace, Turn
+from auditor.values.models import NodeId, Observation, Registration
 
 log = logging.getLogger(__name__)
 

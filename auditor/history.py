@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from auditor.errors import UsageError
-from auditor.models import Finding, Report, Severity, Verdict
+from auditor.values.models import Finding, Report, Severity, Verdict
 
 PART = "history"
 MIGRATIONS: tuple[str, ...] = (

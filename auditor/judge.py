@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from auditor.addresses import shown
 from auditor.checks import unregistered_peer
 from auditor.checks.registry import CHECKS
 from auditor.claims import Fleet
 from auditor.errors import GapReason
-from auditor.models import (
+from auditor.values.addresses import shown
+from auditor.values.models import (
     Coverage,
     Finding,
     Gap,

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
-from auditor.addresses import Prefix, PublicKey, network
 from auditor.deviations import Expected
-from auditor.models import Claim, InvalidRegistration, NodeId, Registration, Snapshot, Witness
 from auditor.routes import covers
+from auditor.values.addresses import Prefix, PublicKey, network
+from auditor.values.models import Claim, InvalidRegistration, NodeId, Registration, Snapshot, Witness
 
 T = TypeVar("T")
 

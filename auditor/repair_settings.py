@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, StrictInt, field_validator
 
-from auditor.address_claims import RepairPolicy
 from auditor.alert_settings import Seconds, Settings
+from auditor.values.address_claims import RepairPolicy
 
 
 class RepairSettings(Settings):

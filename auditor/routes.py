@@ -9,9 +9,9 @@ from ipaddress import IPv4Network, IPv6Network
 from itertools import chain, islice
 from operator import attrgetter
 
-from auditor.addresses import Network, Prefix, PublicKey, is_host, network, order
 from auditor.deviations import Deviation, Expected
-from auditor.models import NodeId, Observation, Pick, RouteTable
+from auditor.values.addresses import Network, Prefix, PublicKey, is_host, network, order
+from auditor.values.models import NodeId, Observation, Pick, RouteTable
 
 SAMPLE = 3
 """How many observers are named as a sample of those that show something."""

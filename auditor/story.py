@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from auditor.addresses import Prefix
-from auditor.models import (
+from auditor.values.addresses import Prefix
+from auditor.values.models import (
     Claim,
     Coverage,
     Finding,

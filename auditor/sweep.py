@@ -13,7 +13,10 @@ from auditor.claims import Fleet
 from auditor.errors import GapReason, ProbeError
 from auditor.fanout import Fanout
 from auditor.judge import find, suspects
-from auditor.models import (
+from auditor.nodes.interface import NodeSource, TableStore
+from auditor.pace import Pace
+from auditor.registry.interface import Registry
+from auditor.values.models import (
     AuditPolicy,
     Gap,
     NodeId,
@@ -24,9 +27,6 @@ from auditor.models import (
     SecondLook,
     Snapshot,
 )
-from auditor.nodes.interface import NodeSource, TableStore
-from auditor.pace import Pace
-from auditor.registry.interface import Registry
 
 T = TypeVar("T")
 

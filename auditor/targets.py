@@ -7,11 +7,11 @@ import re
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from auditor.addresses import InvalidValue, Prefix, PublicKey, network, parse_prefix, shown
 from auditor.claims import Fleet
 from auditor.errors import UsageError
-from auditor.models import Finding, Gap, InvalidRegistration, NodeId, Report, Snapshot
 from auditor.routes import covers
+from auditor.values.addresses import InvalidValue, Prefix, PublicKey, network, parse_prefix, shown
+from auditor.values.models import Finding, Gap, InvalidRegistration, NodeId, Report, Snapshot
 
 SHORTEST_KEY = 6
 """Characters of a key that must at least be given."""

@@ -18,9 +18,9 @@ from auditor.claims import Fleet
 from auditor.config import ConsulFields
 from auditor.demo.fleet import DEVICE, REGISTRY_PREFIX
 from auditor.judge import find, judge, suspects
-from auditor.models import Observation, Registration, Report, RouteTable, SecondLook, Snapshot
 from auditor.nodes.probe import parse_answer
 from auditor.registry.records import KvItem, read_kv
+from auditor.values.models import Observation, Registration, Report, RouteTable, SecondLook, Snapshot
 from benchmarks.figures import Figure, Results, ratios
 from benchmarks.simulated import POLICY, SimulatedFleet, SimulatedNodes, clear_the_ground
 

@@ -11,11 +11,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from auditor.addresses import Prefix, parse_public_key
 from auditor.config import SshSettings
-from auditor.models import NodeId, Registration
 from auditor.nodes.interface import TableStore
 from auditor.nodes.ssh import SshNodes
+from auditor.values.addresses import Prefix, parse_public_key
+from auditor.values.models import NodeId, Registration
 from benchmarks.figures import Figure, Results, ratios
 from benchmarks.sshd import Fleet
 

@@ -24,8 +24,8 @@ import consul
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from auditor.config import ConsulSettings
-from auditor.models import RegistryReading
 from auditor.registry.consul import ConsulRegistry
+from auditor.values.models import RegistryReading
 from benchmarks.figures import CannotRun, Figure, Results, ratios
 from tests.parts.consul import HOW, ConsulServer, consul_binary
 

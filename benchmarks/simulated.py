@@ -21,14 +21,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from auditor.addresses import Prefix, PublicKey
 from auditor.cli import threads
 from auditor.config import ConsulSettings
 from auditor.demo.fleet import DEVICE, NAME_PATTERN, Contest, DemoFleet, DemoNode, build_fleet
 from auditor.deviations import NO_PREFIX
 from auditor.errors import GapReason, ProbeError
 from auditor.judge import judge
-from auditor.models import AuditPolicy, Device, Observation, Registration, RouteTable, Snapshot
 from auditor.nodes.interface import TableStore
 from auditor.nodes.probe import Answer, Mode, Request, format_answer, inline_request, parse_answer
 from auditor.registry.file import FileRegistry, export_text
@@ -36,6 +34,8 @@ from auditor.reports import json_v1, table
 from auditor.reports.interface import Layout
 from auditor.snapshot import record
 from auditor.sweep import SweepOptions, sweep
+from auditor.values.addresses import Prefix, PublicKey
+from auditor.values.models import AuditPolicy, Device, Observation, Registration, RouteTable, Snapshot
 
 KINDS = ("peace", "incident", "one percent", "bad day")
 """A healthy mesh; the demo's pair and triple; one observer in a hundred without one peer, each without

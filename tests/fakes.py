@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from auditor.errors import ProbeError
-from auditor.models import NodeId, Observation, Registration, RegistryReading, RouteTable, Snapshot
 from auditor.nodes.interface import TableStore
 from auditor.sweep import SweepOptions, sweep
+from auditor.values.models import NodeId, Observation, Registration, RegistryReading, RouteTable, Snapshot
 from tests.fleets import Mesh, trio
 
 

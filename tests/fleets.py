@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from auditor.addresses import Prefix, PublicKey, is_host, parse_prefix
 from auditor.errors import GapReason
-from auditor.models import (
+from auditor.values.addresses import Prefix, PublicKey, is_host, parse_prefix
+from auditor.values.models import (
     AuditPolicy,
     Device,
     Finding,

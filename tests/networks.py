@@ -7,11 +7,19 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from auditor.addresses import PublicKey
 from auditor.errors import GapReason, ProbeError
-from auditor.models import Device, NodeId, Observation, Registration, RegistryReading, RouteTable, Snapshot
 from auditor.nodes.interface import TableStore
 from auditor.sweep import SweepOptions, sweep
+from auditor.values.addresses import PublicKey
+from auditor.values.models import (
+    Device,
+    NodeId,
+    Observation,
+    Registration,
+    RegistryReading,
+    RouteTable,
+    Snapshot,
+)
 from tests import virtual_time
 from tests.fakes import MemoryRegistry
 from tests.fleets import prefixes, trio

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from auditor.addresses import parse_prefix
 from auditor.judge import judge
-from auditor.models import Report, SharedAddress, Verdict
+from auditor.values.addresses import parse_prefix
+from auditor.values.models import Report, SharedAddress, Verdict
 from tests.fleets import STARTED, Mesh, contested, of
 
 LATER = STARTED + timedelta(days=30)

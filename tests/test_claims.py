@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.addresses import Prefix
 from auditor.claims import Fleet
-from auditor.models import NodeId, Witness
+from auditor.values.addresses import Prefix
+from auditor.values.models import NodeId, Witness
 from tests.fleets import Mesh, contested, healthy, key_of, names, prefixes, trio
 
 P = Prefix

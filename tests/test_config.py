@@ -16,7 +16,7 @@ from pydantic import BaseModel, SecretStr
 from auditor.alert_settings import PagerDutySettings, SlackSettings, WebhookSettings
 from auditor.config import _FORMS, Config, _tables_in, find_config, load_config, parse_config
 from auditor.errors import ConfigError
-from auditor.models import Severity
+from auditor.values.models import Severity
 
 KEY = "0123456789abcdef0123456789ABCDEF"
 URL = "https://hooks.example.net/services/T0/B0/s3cr3t"

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from auditor.addresses import Prefix, PublicKey
 from auditor.errors import GapReason, UsageError
 from auditor.explain import explain
 from auditor.judge import judge
-from auditor.models import Gap, InvalidRegistration, NodeId, Pick, Registration, Snapshot, Witness
 from auditor.story import Story
+from auditor.values.addresses import Prefix, PublicKey
+from auditor.values.models import Gap, InvalidRegistration, NodeId, Pick, Registration, Snapshot, Witness
 from tests.fleets import Mesh, contested, healthy
 from tests.reports import fleet
 from tests.reports.sample import key

@@ -10,8 +10,8 @@ import pytest
 
 from auditor.errors import GapReason, ProbeError
 from auditor.fanout import LOST_PAUSE, SILENT_PAUSE, TRANSIENT
-from auditor.models import Registration
 from auditor.sweep import SweepOptions
+from auditor.values.models import Registration
 from tests import virtual_time
 from tests.fakes import NO_SECOND, MemoryNodes, MemoryRegistry, Watcher, look, reading
 from tests.fleets import names, trio

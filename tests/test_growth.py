@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from auditor.addresses import Prefix, PublicKey
 from auditor.checks.registry import CHECKS
 from auditor.claims import Fleet
 from auditor.demo.fleet import build_fleet
 from auditor.judge import judge
-from auditor.models import NodeId, Observation, RouteTable, Snapshot
 from auditor.nodes.probe import Mode, parse_answer
+from auditor.values.addresses import Prefix, PublicKey
+from auditor.values.models import NodeId, Observation, RouteTable, Snapshot
 from benchmarks.analysis import PlainScript, analyse, hear
 from benchmarks.growth import KINDS, WIRE, exact_figures, exponent
 from benchmarks.simulated import KINDS as FLEETS

@@ -14,8 +14,8 @@ import pytest
 from auditor import history
 from auditor.errors import GapReason, UsageError
 from auditor.history import PastFinding, PastSweep
-from auditor.models import Coverage, Finding, Gap, NodeId, Report, Severity, Verdict
 from auditor.state import open_state
+from auditor.values.models import Coverage, Finding, Gap, NodeId, Report, Severity, Verdict
 
 START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 NODES = (NodeId("dc1", "b"), NodeId("dc1", "a"))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from auditor.claims import Fleet
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.models import Gap, NodeId, RouteTable, Severity, Snapshot, Verdict
+from auditor.values.models import Gap, NodeId, RouteTable, Severity, Snapshot, Verdict
 from tests.fleets import (
     Mesh,
     check_causes,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from auditor.claims import Fleet
 from auditor.errors import GapReason
 from auditor.judge import find, judge, suspects
-from auditor.models import NodeId, SecondLook, Snapshot, Verdict
+from auditor.values.models import NodeId, SecondLook, Snapshot, Verdict
 from tests.fleets import (
     Mesh,
     check_causes,

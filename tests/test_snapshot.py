@@ -15,11 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.address_claims import AddressClaim, ClaimState
-from auditor.addresses import Prefix, PublicKey
 from auditor.errors import GapReason, SnapshotError
 from auditor.judge import judge
-from auditor.models import (
+from auditor.reports import json_v1
+from auditor.snapshot import from_json, record, replay, to_json
+from auditor.values.address_claims import AddressClaim, ClaimState
+from auditor.values.addresses import Prefix, PublicKey
+from auditor.values.models import (
     AuditPolicy,
     Device,
     Gap,
@@ -31,8 +33,6 @@ from auditor.models import (
     SecondLook,
     Snapshot,
 )
-from auditor.reports import json_v1
-from auditor.snapshot import from_json, record, replay, to_json
 
 MOMENT = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 

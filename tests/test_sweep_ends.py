@@ -9,8 +9,8 @@ import pytest
 
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.models import Registration, Verdict
 from auditor.sweep import SweepOptions, sweep
+from auditor.values.models import Registration, Verdict
 from tests.fakes import NO_SECOND, MemoryNodes, MemoryRegistry, Watcher, look, reading
 from tests.fleets import contested, names, trio
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from alerts.models import Incident, Notification, Status
 from alerts.notifiers import http, wording
-from auditor.models import Severity
+from auditor.values.models import Severity
 
 # Slack's reference for Block Kit and for incoming webhooks.
 BLOCKS = 50

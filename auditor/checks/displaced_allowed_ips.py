@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from auditor.addresses import Prefix, PublicKey, order, shown
 from auditor.checks.interface import Check
 from auditor.checks.wording import count, identity, listed, peer
 from auditor.claims import Fleet
 from auditor.deviations import Deviation
-from auditor.models import Evidence, Finding, Severity, fingerprint
+from auditor.values.addresses import Prefix, PublicKey, order, shown
+from auditor.values.models import Evidence, Finding, Severity, fingerprint
 
 IDENT = "displaced-allowed-ips"
 

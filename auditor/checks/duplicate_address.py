@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from auditor.addresses import Prefix, shown
 from auditor.checks import fallback_address
 from auditor.checks.interface import Check
 from auditor.checks.wording import count, placed, routed
 from auditor.claims import Fleet
-from auditor.models import Claim, Evidence, Finding, NodeId, Severity, Witness, fingerprint
+from auditor.values.addresses import Prefix, shown
+from auditor.values.models import Claim, Evidence, Finding, NodeId, Severity, Witness, fingerprint
 
 IDENT = "duplicate-address"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from auditor.addresses import PublicKey
 from auditor.checks.interface import Check
 from auditor.checks.wording import count, placed
 from auditor.claims import Fleet
-from auditor.models import Claim, Evidence, Finding, NodeId, Severity, Witness
+from auditor.values.addresses import PublicKey
+from auditor.values.models import Claim, Evidence, Finding, NodeId, Severity, Witness
 
 IDENT = "duplicate-public-key"
 

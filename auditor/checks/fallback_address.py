@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from auditor.addresses import Prefix, network, shown
 from auditor.checks.interface import Check
 from auditor.checks.wording import placed
 from auditor.claims import Fleet
-from auditor.models import Evidence, Finding, Severity, fingerprint
+from auditor.values.addresses import Prefix, network, shown
+from auditor.values.models import Evidence, Finding, Severity, fingerprint
 
 IDENT = "fallback-address"
 

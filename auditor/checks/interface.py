@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from auditor.claims import Fleet
-from auditor.models import Finding, Severity
+from auditor.values.models import Finding, Severity
 
 
 @dataclass(frozen=True, slots=True)

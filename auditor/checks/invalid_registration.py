@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from auditor.checks.interface import Check
 from auditor.claims import Fleet
-from auditor.models import Evidence, Finding, Severity
+from auditor.values.models import Evidence, Finding, Severity
 
 IDENT = "invalid-registration"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditor.addresses import shown
 from auditor.checks.interface import Check
 from auditor.claims import Fleet
-from auditor.models import Evidence, Finding, Severity, fingerprint
+from auditor.values.addresses import shown
+from auditor.values.models import Evidence, Finding, Severity, fingerprint
 
 IDENT = "key-drift"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from auditor.addresses import PublicKey
 from auditor.checks.interface import Check
 from auditor.checks.wording import NAMED, count, listed
 from auditor.claims import Fleet
 from auditor.deviations import Deviation
-from auditor.models import Evidence, Finding, NodeId, Observation, Severity, fingerprint
 from auditor.routes import Observers
+from auditor.values.addresses import PublicKey
+from auditor.values.models import Evidence, Finding, NodeId, Observation, Severity, fingerprint
 
 IDENT = "missing-peer"
 

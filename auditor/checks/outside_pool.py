@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditor.addresses import Prefix, network, order, shown
 from auditor.checks.interface import Check
 from auditor.checks.wording import listed, placed
 from auditor.claims import Fleet
-from auditor.models import Evidence, Finding, Severity, fingerprint
+from auditor.values.addresses import Prefix, network, order, shown
+from auditor.values.models import Evidence, Finding, Severity, fingerprint
 
 IDENT = "outside-pool"
 

@@ -6,12 +6,12 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 
-from auditor.addresses import Prefix, PublicKey, is_host, network, order, shown
 from auditor.checks.interface import Check
 from auditor.checks.wording import count, identity, listed
 from auditor.claims import Fleet
 from auditor.deviations import Deviation
-from auditor.models import Evidence, Finding, Severity, fingerprint
+from auditor.values.addresses import Prefix, PublicKey, is_host, network, order, shown
+from auditor.values.models import Evidence, Finding, Severity, fingerprint
 
 IDENT = "overlapping-allowed-ips"
 

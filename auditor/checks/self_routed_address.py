@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditor.addresses import shown
 from auditor.checks.interface import Check
 from auditor.checks.wording import identity, listed, peer
 from auditor.claims import Fleet
-from auditor.models import Claim, Evidence, Finding, Severity, Witness, fingerprint
+from auditor.values.addresses import shown
+from auditor.values.models import Claim, Evidence, Finding, Severity, Witness, fingerprint
 
 IDENT = "self-routed-address"
 

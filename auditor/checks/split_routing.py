@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditor.addresses import order, shown
 from auditor.checks.interface import Check
 from auditor.checks.wording import count, routed
 from auditor.claims import Fleet
-from auditor.models import Evidence, Finding, Severity, Witness, fingerprint
+from auditor.values.addresses import order, shown
+from auditor.values.models import Evidence, Finding, Severity, Witness, fingerprint
 
 IDENT = "split-routing"
 

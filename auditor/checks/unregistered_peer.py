@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 
-from auditor.addresses import Prefix, PublicKey, order, shown
 from auditor.checks.interface import Check
 from auditor.checks.wording import count, identity, listed
 from auditor.claims import Fleet
-from auditor.models import Claim, Evidence, Finding, Severity, Witness, fingerprint
 from auditor.routes import SAMPLE
+from auditor.values.addresses import Prefix, PublicKey, order, shown
+from auditor.values.models import Claim, Evidence, Finding, Severity, Witness, fingerprint
 
 IDENT = "unregistered-peer"
 

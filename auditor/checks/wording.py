@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from auditor.addresses import PublicKey
 from auditor.claims import Fleet
-from auditor.models import NodeId, Pick
+from auditor.values.addresses import PublicKey
+from auditor.values.models import NodeId, Pick
 
 NAMED = 5
 """How many nodes a summary names before it counts the rest."""

@@ -11,10 +11,10 @@ import click
 from auditor.cli import settings
 
 if TYPE_CHECKING:
-    from auditor.addresses import Prefix
     from auditor.config import Config
-    from auditor.models import Report
     from auditor.repair.adopt import Adoption
+    from auditor.values.addresses import Prefix
+    from auditor.values.models import Report
 
 EXIT_REFUSED = 1
 _MOST_SHOWN = 20
@@ -83,7 +83,7 @@ def _lines(adoption: Adoption) -> Sequence[str]:
 
 
 def _some(prefixes: Sequence[Prefix]) -> str:
-    from auditor.addresses import shown
+    from auditor.values.addresses import shown
 
     more = len(prefixes) - _MOST_SHOWN
     text = ", ".join(map(shown, prefixes[:_MOST_SHOWN]))

@@ -26,8 +26,8 @@ from auditor.checks.registry import BY_IDENT
 from auditor.cli import running, threads
 from auditor.config import Config
 from auditor.errors import ConfigError, StateError
-from auditor.models import Finding, Report
 from auditor.state import exclusive, open_state, transaction
+from auditor.values.models import Finding, Report
 
 EXIT_NOT_HANDED_OVER = 4
 

@@ -20,9 +20,9 @@ from auditor.cli.alerting import EXIT_NOT_HANDED_OVER, build_notifiers, build_po
 from auditor.config import Config
 from auditor.errors import UsageError
 from auditor.judge import judge
-from auditor.models import Severity, fingerprint
 from auditor.reports.terminal import Page
 from auditor.state import exclusive
+from auditor.values.models import Severity, fingerprint
 
 
 @click.group("alerts")

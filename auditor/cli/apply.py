@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from auditor.addresses import shown
 from auditor.cli import running, settings, threads
 from auditor.cli.apply_screen import Screen, until_signalled
 from auditor.errors import ConfigError, UsageError
@@ -25,6 +24,7 @@ from auditor.repair.models import Move, Plan
 from auditor.repair.plan_file import read_plan
 from auditor.repair.registration import AllocatorSettings, allocator_settings
 from auditor.repair.steps import ApplyOptions, Stopped, Surprise
+from auditor.values.addresses import shown
 
 if TYPE_CHECKING:
     from auditor.config import Config

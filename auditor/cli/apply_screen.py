@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 import click
 
-from auditor.addresses import shown
 from auditor.cli import screen
 from auditor.repair.apply import Executor
 from auditor.repair.models import Kind, Move, Plan, steps_of
 from auditor.repair.steps import ApplyOptions
 from auditor.repair.wording import Wording
 from auditor.reports.terminal import Page, visible
+from auditor.values.addresses import shown
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import click
 
-from auditor.addresses import shown
 from auditor.cli import running, screen, settings
 from auditor.cli.progress import watching
 from auditor.cli.sweep import FORMATS, renderer
@@ -27,6 +26,7 @@ from auditor.errors import UsageError
 from auditor.judge import judge
 from auditor.snapshot import record as write_snapshot
 from auditor.sweep import SweepOptions, sweep
+from auditor.values.addresses import shown
 
 EXIT_FOUND = 0
 EXIT_NOT_FOUND = 1

@@ -15,9 +15,9 @@ from auditor.cli.advice import ADVICE, advice
 from auditor.cli.exposure import exposed
 from auditor.config import Config
 from auditor.errors import ConfigError, GapReason, ProbeError, UsageError
-from auditor.models import Gap, Registration, RegistryReading
 from auditor.nodes.interface import TableStore
 from auditor.reports.terminal import visible
+from auditor.values.models import Gap, Registration, RegistryReading
 
 _ON_NODE = {
     GapReason.SUDO,

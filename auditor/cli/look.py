@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from auditor.cli import running, settings
 from auditor.cli.progress import watching
-from auditor.models import Snapshot
 from auditor.sweep import SweepOptions
+from auditor.values.models import Snapshot
 
 if TYPE_CHECKING:  # `--help` needs no pydantic
     from auditor.config import Config

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from auditor.addresses import InvalidValue, Prefix, parse_prefix
 from auditor.cli import running, screen, settings
 from auditor.cli.look import look
 from auditor.errors import RegistryError, UsageError, WgauditError
 from auditor.judge import judge
-from auditor.models import NodeId, Snapshot, Verdict
 from auditor.repair.plan import plan as make_plan
 from auditor.repair.wording import incomplete
 from auditor.sweep import SweepOptions
+from auditor.values.addresses import InvalidValue, Prefix, parse_prefix
+from auditor.values.models import NodeId, Snapshot, Verdict
 
 if TYPE_CHECKING:  # `--help` needs no pydantic
-    from auditor.address_claims import AddressClaim, RepairPolicy
     from auditor.config import Config
     from auditor.repair.models import Plan
+    from auditor.values.address_claims import AddressClaim, RepairPolicy
 
 EXIT_WHOLE = 0
 EXIT_LEFT_OUT = 1
@@ -141,10 +141,10 @@ def with_repair_parts(snapshot: Snapshot, config: Config, policy: RepairPolicy) 
 def _claims(
     config: Config, policy: RepairPolicy, datacenters: Iterable[str]
 ) -> tuple[tuple[AddressClaim, ...], list[str]]:
-    from auditor.address_claims import AddressClaim, ClaimState
     from auditor.registry.store import ConsulStore
     from auditor.repair.adopted import adopted_key
     from auditor.repair.claim import claimed_prefix, read_claim
+    from auditor.values.address_claims import AddressClaim, ClaimState
 
     token = config.consul.resolved_token(os.environ)
     claims: list[AddressClaim] = []

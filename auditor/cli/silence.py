@@ -13,12 +13,12 @@ import click
 
 from alerts.models import BLIND_CHECK, Silence
 from alerts.silences import active
-from auditor.addresses import InvalidValue, parse_prefix, shown
 from auditor.checks.registry import BY_IDENT
 from auditor.cli import running, screen, settings
 from auditor.cli.alerting import opened_store
 from auditor.errors import UsageError
 from auditor.reports.terminal import Page
+from auditor.values.addresses import InvalidValue, parse_prefix, shown
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LONGEST = timedelta(days=365)

@@ -10,9 +10,9 @@ import click
 from auditor.cli import running, screen, settings
 from auditor.cli.look import look
 from auditor.judge import judge
-from auditor.models import Report, Severity, Snapshot
 from auditor.reports.interface import Format
 from auditor.sweep import SweepOptions
+from auditor.values.models import Report, Severity, Snapshot
 
 FORMATS = ("table", "json")
 

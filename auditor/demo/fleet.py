@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from auditor.addresses import Prefix, PublicKey, parse_prefix, shown
+from auditor.values.addresses import Prefix, PublicKey, parse_prefix, shown
 
 DEVICE = "wg0"
 REGISTRY_PREFIX = "wireguard/nodes/"

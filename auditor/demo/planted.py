@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from auditor.addresses import shown
 from auditor.demo.fleet import Contest, DemoFleet, Incident
 from auditor.errors import GapReason
-from auditor.models import Finding, Report, Verdict
+from auditor.values.addresses import shown
+from auditor.values.models import Finding, Report, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import asyncssh
 
-from auditor.addresses import shown
 from auditor.demo.fleet import DEVICE, DemoFleet, DemoNode
+from auditor.values.addresses import shown
 
 LOOPBACK = "127.0.0.1"
 KEY_TYPE = "ssh-ed25519"

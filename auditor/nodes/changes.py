@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from auditor.addresses import Prefix, PublicKey
 from auditor.errors import GapReason, ProbeError
-from auditor.models import Registration
+from auditor.values.addresses import Prefix, PublicKey
+from auditor.values.models import Registration
 
 
 @dataclass(frozen=True, slots=True)

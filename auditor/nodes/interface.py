@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 from auditor.errors import GapReason, ProbeError
-from auditor.models import Observation, Registration, RouteTable
+from auditor.values.models import Observation, Registration, RouteTable
 
 
 class TableStore:

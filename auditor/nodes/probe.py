@@ -16,10 +16,10 @@ from functools import lru_cache
 from importlib import resources
 from typing import Literal, NoReturn
 
-from auditor.addresses import InvalidValue, Prefix, PublicKey, parse_prefix, parse_public_key, shown
 from auditor.errors import ConfigError, GapReason, ProbeError
-from auditor.masking import masked
-from auditor.models import Device, RouteTable
+from auditor.values.addresses import InvalidValue, Prefix, PublicKey, parse_prefix, parse_public_key, shown
+from auditor.values.models import Device, RouteTable
+from auditor.values.text import masked
 
 VERSION = "wgaudit-probe/1"
 Mode = Literal["digest", "text"]

@@ -14,7 +14,6 @@ from functools import lru_cache
 from importlib import resources
 from typing import Final
 
-from auditor.addresses import InvalidValue, Prefix, PublicKey, is_host, parse_prefix, parse_public_key, shown
 from auditor.errors import GapReason, ProbeError
 from auditor.nodes.changes import (
     AddAddress,
@@ -26,6 +25,15 @@ from auditor.nodes.changes import (
     SetPeer,
 )
 from auditor.nodes.probe import MAX_NOISE, Request, cleaned
+from auditor.values.addresses import (
+    InvalidValue,
+    Prefix,
+    PublicKey,
+    is_host,
+    parse_prefix,
+    parse_public_key,
+    shown,
+)
 
 VERSION: Final = "wgaudit-repair/1"
 MAX_LINES = 1500

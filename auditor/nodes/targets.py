@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from string import Formatter
 
-from auditor.addresses import shown
 from auditor.config import SshSettings
 from auditor.errors import ConfigError, GapReason, ProbeError
-from auditor.models import Registration
 from auditor.nodes.probe import cleaned
+from auditor.values.addresses import shown
+from auditor.values.models import Registration
 
 KNOWN_NAMES = ("node", "ssh_host", "endpoint_host", "region", "address", "datacenter")
 """Names that a `[ssh] host` template may hold, beside any other field of the registration."""

@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from auditor.errors import GapReason, RegistryError
-from auditor.models import Gap, RegistryReading
 from auditor.registry.answers import catalog_nodes, excerpt, rows
 from auditor.registry.client import Client, check_settings, connect, without
 from auditor.registry.records import MAX_TEXT, read_catalog, read_kv
+from auditor.values.models import Gap, RegistryReading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ import json
 from typing import TYPE_CHECKING, Literal
 
 from auditor.errors import ConfigError, GapReason, RegistryError
-from auditor.models import Gap, InvalidRegistration, NodeId, RegistryReading
 from auditor.registry.records import KvItem, invalid, read_kv
+from auditor.values.models import Gap, InvalidRegistration, NodeId, RegistryReading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

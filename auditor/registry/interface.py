@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from auditor.errors import WgauditError
-from auditor.models import RegistryReading
+from auditor.values.models import RegistryReading
 
 
 class Registry(Protocol):

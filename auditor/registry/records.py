@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from auditor.addresses import InvalidValue, Prefix, parse_prefix, parse_public_key
-from auditor.masking import masked
-from auditor.models import InvalidRegistration, NodeId, Registration, RegistryReading
+from auditor.values.addresses import InvalidValue, Prefix, parse_prefix, parse_public_key
+from auditor.values.models import InvalidRegistration, NodeId, Registration, RegistryReading
+from auditor.values.text import masked
 
 if TYPE_CHECKING:
     from auditor.config import ConsulFields

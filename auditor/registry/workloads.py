@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from auditor.errors import GapReason, RegistryError
-from auditor.models import NodeId
 from auditor.registry.answers import rows
 from auditor.registry.client import check_settings, connect, without
+from auditor.values.models import NodeId
 
 if TYPE_CHECKING:
     from pydantic import SecretStr

@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from auditor.address_claims import AddressClaim, ClaimState
-from auditor.addresses import InvalidValue, Prefix, is_host, network, order, shown
 from auditor.claims import Fleet
 from auditor.errors import WgauditError
 from auditor.judge import judge
-from auditor.models import AuditPolicy, Registration, RegistryReading, Report, Snapshot
 from auditor.registry.records import KvItem, read_kv
 from auditor.repair.adopted import adopted_bytes, adopted_key, adopted_networks, read_adopted
 from auditor.repair.claim import claim_bytes, claim_key, read_claim
 from auditor.repair.registration import AllocatorSettings
 from auditor.repair.store import Create, Operation, Replace, Require, Store, StoreConflict, Stored
 from auditor.routes import covers
+from auditor.values.address_claims import AddressClaim, ClaimState
+from auditor.values.addresses import InvalidValue, Prefix, is_host, network, order, shown
+from auditor.values.models import AuditPolicy, Registration, RegistryReading, Report, Snapshot
 
 AT_ONCE = 64
 """Operations of one transaction: what every Consul takes."""

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from auditor.addresses import InvalidValue, Prefix, network, parse_prefix
 from auditor.errors import UsageError
 from auditor.repair.claim import ADOPTED, time_text
 from auditor.repair.store import Store, Stored, StoreError
 from auditor.routes import covers
+from auditor.values.addresses import InvalidValue, Prefix, network, parse_prefix
 
 
 class NotAdopted(UsageError):

@@ -7,9 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from auditor.address_claims import AddressClaim, ClaimState
-from auditor.addresses import InvalidValue, Prefix, PublicKey, is_host, shown
-from auditor.models import Registration
 from auditor.repair.adopted import read_adopted
 from auditor.repair.candidates import candidates
 from auditor.repair.claim import claim_bytes, claim_key, claimed_prefix, read_claim
@@ -32,6 +29,9 @@ from auditor.repair.store import (
     Stored,
     StoreError,
 )
+from auditor.values.address_claims import AddressClaim, ClaimState
+from auditor.values.addresses import InvalidValue, Prefix, PublicKey, is_host, shown
+from auditor.values.models import Registration
 
 CROWDED = 24
 """Taken candidates in a row after which the claims are listed: until then nothing depends on their number."""

@@ -7,9 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from auditor.addresses import shown
 from auditor.errors import ProbeError
-from auditor.models import NodeId, Registration
 from auditor.nodes.interface import NodeSource
 from auditor.repair.hands import Hands
 from auditor.repair.journal import Journal, JournalError
@@ -19,6 +17,8 @@ from auditor.repair.observers import Observers
 from auditor.repair.progress import INDEX, Event, Progress
 from auditor.repair.steps import ApplyOptions, Facts, Steps, Stopped, Surprise, Task
 from auditor.repair.store import StoreError
+from auditor.values.addresses import shown
+from auditor.values.models import NodeId, Registration
 
 
 class Executor:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator
 from ipaddress import ip_address
 
-from auditor.addresses import Network, Prefix, network
+from auditor.values.addresses import Network, Prefix, network
 
 
 def candidates(source: Prefix, pools: Iterable[Prefix], seed: str) -> Iterator[Prefix]:

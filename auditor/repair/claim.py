@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from auditor.address_claims import AddressClaim, ClaimState
-from auditor.addresses import InvalidValue, Prefix, is_host, parse_prefix, parse_public_key, shown
+from auditor.values.address_claims import AddressClaim, ClaimState
+from auditor.values.addresses import InvalidValue, Prefix, is_host, parse_prefix, parse_public_key, shown
 
 ADOPTED = "adopted"
 """Last part of the key that says that every registered address has a claim; no address looks like it."""

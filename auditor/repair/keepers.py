@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from auditor.address_claims import RepairPolicy
-from auditor.addresses import Prefix
 from auditor.checks.fallback_address import pool_whose_first_is
 from auditor.claims import Fleet
-from auditor.models import NodeId, Registration, Snapshot
 from auditor.repair.models import Keeper, Rule
+from auditor.values.address_claims import RepairPolicy
+from auditor.values.addresses import Prefix
+from auditor.values.models import NodeId, Registration, Snapshot
 
 _IDLE_WORDS = frozenset({"", "0", "no", "none", "false", "off", "idle"})
 

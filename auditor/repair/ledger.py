@@ -6,10 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from auditor.address_claims import AddressClaim, ClaimState
-from auditor.addresses import InvalidValue, Prefix, network, shown
 from auditor.errors import WgauditError
-from auditor.models import Registration
 from auditor.registry.records import parse_json_record
 from auditor.repair.claim import claim_bytes, claim_key, read_claim
 from auditor.repair.models import Keeper, Kind, Move
@@ -28,6 +25,9 @@ from auditor.repair.store import (
     StoreError,
 )
 from auditor.routes import covers
+from auditor.values.address_claims import AddressClaim, ClaimState
+from auditor.values.addresses import InvalidValue, Prefix, network, shown
+from auditor.values.models import Registration
 
 PAUSE = 0.2
 

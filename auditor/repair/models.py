@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from auditor.addresses import Prefix, PublicKey
-from auditor.models import NodeId
+from auditor.values.addresses import Prefix, PublicKey
+from auditor.values.models import NodeId
 
 
 class Rule(StrEnum):

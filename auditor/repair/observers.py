@@ -8,12 +8,12 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from auditor.addresses import InvalidValue, Prefix, PublicKey, parse_prefix
 from auditor.errors import GapReason, ProbeError
-from auditor.models import NodeId, Observation, Registration, RouteTable
 from auditor.nodes.interface import NodeSource, TableStore
 from auditor.repair.hands import Hands, SetPeer
 from auditor.repair.models import Keeper, Move
+from auditor.values.addresses import InvalidValue, Prefix, PublicKey, parse_prefix
+from auditor.values.models import NodeId, Observation, Registration, RouteTable
 
 AT_ONCE = 16
 ROUTED = "routed"

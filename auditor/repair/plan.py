@@ -6,15 +6,15 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from itertools import islice
 
-from auditor.address_claims import RepairPolicy
-from auditor.addresses import Network, Prefix, PublicKey, is_host, network, order, parse_prefix, shown
 from auditor.claims import Fleet
-from auditor.models import Finding, NodeId, Observation, Registration, Report, Snapshot
 from auditor.repair.candidates import candidates
 from auditor.repair.keepers import Decision, Undecided, Workload, decide
 from auditor.repair.models import Contested, Keeper, Kind, LeftOut, Move, Plan, Rule
 from auditor.routes import covers
 from auditor.targets import unreadable_with
+from auditor.values.address_claims import RepairPolicy
+from auditor.values.addresses import Network, Prefix, PublicKey, is_host, network, order, parse_prefix, shown
+from auditor.values.models import Finding, NodeId, Observation, Registration, Report, Snapshot
 
 IDENT = "duplicate-address"
 TRIES = 100_000

@@ -12,7 +12,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from auditor.addresses import (
+from auditor.errors import WgauditError
+from auditor.files import write_whole
+from auditor.repair.models import Contested, Keeper, Kind, LeftOut, Move, Plan, Rule
+from auditor.repair.wording import Wording
+from auditor.values.addresses import (
     InvalidValue,
     Prefix,
     PublicKey,
@@ -21,11 +25,7 @@ from auditor.addresses import (
     parse_prefix,
     parse_public_key,
 )
-from auditor.errors import WgauditError
-from auditor.files import write_whole
-from auditor.models import NodeId
-from auditor.repair.models import Contested, Keeper, Kind, LeftOut, Move, Plan, Rule
-from auditor.repair.wording import Wording
+from auditor.values.models import NodeId
 
 SCHEMA: Literal["wgaudit.plan/1"] = "wgaudit.plan/1"
 MAX_PLAN = 64 * 1024 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from auditor.addresses import InvalidValue, Prefix, parse_prefix, shown
+from auditor.values.addresses import InvalidValue, Prefix, parse_prefix, shown
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()

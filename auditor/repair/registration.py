@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditor.addresses import InvalidValue, Prefix, PublicKey, parse_public_key, shown
 from auditor.config import Config, ConsulFields
 from auditor.errors import ConfigError, UsageError
-from auditor.models import NodeId, Registration
 from auditor.registry.records import parse_json_record
 from auditor.repair.store import Stored
+from auditor.values.addresses import InvalidValue, Prefix, PublicKey, parse_public_key, shown
+from auditor.values.models import NodeId, Registration
 
 # What Consul takes as part of a key's name, and what every other tool takes for a host's name.
 _NODE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._\-]{0,251}[A-Za-z0-9])?")

@@ -10,12 +10,12 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from auditor.address_claims import AddressClaim, ClaimState
-from auditor.addresses import network, parse_prefix, parse_public_key, shown
 from auditor.errors import UsageError
 from auditor.repair.claim import claim_bytes, claim_key
 from auditor.repair.models import Contested, Kind, Move, Plan
 from auditor.repair.wording import NETWORKD, WG_QUICK, Wording
+from auditor.values.address_claims import AddressClaim, ClaimState
+from auditor.values.addresses import network, parse_prefix, parse_public_key, shown
 
 _DEVICE = re.compile(r"[A-Za-z0-9_=+.\-]{1,15}")
 _PREFIX = re.compile(r"[A-Za-z0-9._\-/]{1,512}")

@@ -7,13 +7,13 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from auditor.addresses import Prefix, shown
 from auditor.errors import WgauditError
-from auditor.models import NodeId, Registration
 from auditor.repair.hands import AddAddress, Change, DeviceState, DropAddress, Hands, RewriteFiles
 from auditor.repair.ledger import Ledger
 from auditor.repair.models import Keeper, Move, Step
 from auditor.repair.observers import ROUTED, Observers, Seen, Sight
+from auditor.values.addresses import Prefix, shown
+from auditor.values.models import NodeId, Registration
 
 Facts = Mapping[str, str]
 

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from auditor.addresses import shown
-from auditor.models import NodeId
 from auditor.repair.claim import claim_key
 from auditor.repair.models import Contested, Kind, Move, Plan, Rule
+from auditor.values.addresses import shown
+from auditor.values.models import NodeId
 
 WG_QUICK = "/etc/wireguard/{device}.conf"
 NETWORKD = "/etc/systemd/network/*.network"

@@ -10,9 +10,7 @@ from itertools import islice
 from rich.cells import cell_len
 from rich.text import Text
 
-from auditor.addresses import InvalidValue, parse_public_key
 from auditor.errors import GapReason
-from auditor.models import Claim, Coverage, Finding, Gap, NodeId, Pick, Report, Severity, Witness
 from auditor.reports.rest import by_region
 from auditor.reports.terminal import (
     PALETTE,
@@ -23,6 +21,8 @@ from auditor.reports.terminal import (
     plural,
     regions_line,
 )
+from auditor.values.addresses import InvalidValue, parse_public_key
+from auditor.values.models import Claim, Coverage, Finding, Gap, NodeId, Pick, Report, Severity, Witness
 
 _WIDEST_NAME = 40
 _MOST_DETAILS = 3

@@ -7,8 +7,6 @@ from typing import TypeVar
 
 from rich.text import Text
 
-from auditor.addresses import shown
-from auditor.models import Finding, Observation, Registration
 from auditor.reports.blocks import (
     claim_colours,
     claims_block,
@@ -23,6 +21,8 @@ from auditor.reports.blocks import (
 from auditor.reports.interface import Layout
 from auditor.reports.terminal import Page, plural
 from auditor.story import Story
+from auditor.values.addresses import shown
+from auditor.values.models import Finding, Observation, Registration
 
 _MOST_FINDINGS = 20
 _MOST_ADDRESSES = 12

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Protocol
 
-from auditor.models import Report
+from auditor.values.models import Report
 
 NEW_RECORDING = "sweep.json.gz"
 """What a recording is called in a command that is proposed."""

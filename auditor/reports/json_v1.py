@@ -16,8 +16,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerialize
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from auditor.models import Claim, Coverage, Evidence, Finding, Gap, NodeId, Pick, Report
 from auditor.reports.interface import Layout
+from auditor.values.models import Claim, Coverage, Evidence, Finding, Gap, NodeId, Pick, Report
 
 SCHEMA: Literal["wgaudit.report/1"] = "wgaudit.report/1"
 UNKNOWN_REGION = "unknown"

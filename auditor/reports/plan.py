@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from auditor.addresses import shown
 from auditor.repair.models import Contested, LeftOut, Move, Plan
 from auditor.repair.wording import RULES, Wording, incomplete, rules_of
 from auditor.reports.interface import Layout
 from auditor.reports.terminal import Page, column, pasteable, plural
+from auditor.values.addresses import shown
 
 _WIDEST_NAME = 32
 _LABEL = 8

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rich.text import Text
 
-from auditor.models import Finding, Severity
 from auditor.reports.terminal import STYLES, Page, column, plural
+from auditor.values.models import Finding, Severity
 
 _WIDEST_CHECK = 24
 _WIDEST_REGION = 12

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
-from auditor.models import Finding, NodeId, Report, Severity, Verdict
 from auditor.reports.blocks import (
     claim_colours,
     claims_block,
@@ -26,6 +25,7 @@ from auditor.reports.blocks import (
 from auditor.reports.interface import Layout
 from auditor.reports.rest import rest_block
 from auditor.reports.terminal import Page, pasteable, percent, plural
+from auditor.values.models import Finding, NodeId, Report, Severity, Verdict
 
 CONTESTED = "duplicate-address"
 """The check whose findings come first, whatever else is as bad."""

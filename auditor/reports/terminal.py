@@ -12,8 +12,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from auditor.models import NodeId, Severity
 from auditor.reports.interface import Layout
+from auditor.values.models import NodeId, Severity
 
 LONGEST_NAME = 80
 """Characters of a node's name, region or key path; longer ones are cut with an ellipsis."""

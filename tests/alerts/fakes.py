@@ -15,8 +15,8 @@ from alerts import store
 from alerts.models import Incident, Notification, NotifyReason, Plan, Standing, Status
 from alerts.notifiers.interface import DeliveryError
 from auditor import history
-from auditor.models import NodeId, Severity, fingerprint
 from auditor.state import open_state
+from auditor.values.models import NodeId, Severity, fingerprint
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MIGRATIONS = {history.PART: history.MIGRATIONS, store.PART: store.MIGRATIONS}

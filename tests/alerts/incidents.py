@@ -13,9 +13,9 @@ from typing import Literal
 
 from alerts.models import Log, LogEntry, NotifyReason, Plan, Policy, Route, Silence, Status
 from alerts.plan import plan
-from auditor.addresses import Prefix
 from auditor.errors import GapReason
-from auditor.models import (
+from auditor.values.addresses import Prefix
+from auditor.values.models import (
     Claim,
     Coverage,
     Evidence,

@@ -12,7 +12,7 @@ from alerts.plan import BLIND
 from alerts.sight import SHRINK_MEMORY
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.models import NodeId, Report, Severity
+from auditor.values.models import NodeId, Report, Severity
 from tests.alerts.incidents import MINUTE, PAGED, PAIR, Watch, gap, nodes, report, silence
 from tests.fleets import healthy
 

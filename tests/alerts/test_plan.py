@@ -12,7 +12,7 @@ from alerts.incidents import incidents
 from alerts.models import BLIND_CHECK, Log, NotifyReason, Policy, Route, Status
 from alerts.plan import plan
 from auditor.judge import judge
-from auditor.models import Severity
+from auditor.values.models import Severity
 from tests.alerts.incidents import (
     MINUTE,
     NOW,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from alerts.models import NotifyReason
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.models import Gap, Report
+from auditor.values.models import Gap, Report
 from tests.alerts.incidents import Watch
 from tests.fleets import Mesh, contested, healthy
 

@@ -13,7 +13,7 @@ from alerts.incidents import groups
 from alerts.models import BLIND_CHECK, NotifyReason, Plan, Policy, Route, Silence, Status
 from alerts.plan import BLIND, plan
 from auditor.errors import GapReason
-from auditor.models import Finding, NodeId, Report, Severity
+from auditor.values.models import Finding, NodeId, Report, Severity
 from tests.alerts.incidents import FLEET, Watch, finding, gap, report, silence
 
 PAIR = finding("10.0.0.9", "ab")

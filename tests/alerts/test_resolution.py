@@ -10,7 +10,7 @@ from alerts.models import Log, NotifyReason
 from alerts.plan import plan
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.models import Finding, Gap, Report, Severity
+from auditor.values.models import Finding, Gap, Report, Severity
 from tests.alerts.incidents import (
     MINUTE,
     NOW,

@@ -25,7 +25,7 @@ from alerts.records import (
 )
 from alerts.store import Store
 from auditor.errors import StateError, UsageError
-from auditor.models import NodeId, Severity
+from auditor.values.models import NodeId, Severity
 from tests.alerts.fakes import (
     NOON,
     firing,

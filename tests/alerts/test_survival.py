@@ -25,7 +25,7 @@ from alerts.notifiers.interface import DeliveryError
 from alerts.plan import plan
 from alerts.store import Store
 from auditor import history
-from auditor.models import Coverage, Finding, NodeId, Report, Severity, Verdict
+from auditor.values.models import Coverage, Finding, NodeId, Report, Severity, Verdict
 from tests.alerts.fakes import NOON, Answer, Clock, Killed, ScriptedNotifier, Told, opened
 
 ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from auditor.judge import judge
-from auditor.models import Finding, Severity, Witness
+from auditor.values.models import Finding, Severity, Witness
 from tests.fleets import Mesh, contested, healthy, key_of, names, of
 
 IDENT = "duplicate-address"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from auditor.judge import judge
-from auditor.models import Severity, Verdict
 from auditor.reports.interface import Layout
 from auditor.reports.table import render
+from auditor.values.models import Severity, Verdict
 from tests.fleets import of, trio
 
 IDENT = "invalid-registration"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.addresses import Prefix
 from auditor.judge import judge
-from auditor.models import Finding, Severity
+from auditor.values.addresses import Prefix
+from auditor.values.models import Finding, Severity
 from tests.fleets import Mesh, contested, names, of, roots, trio
 
 IDENT = "region-mismatch"

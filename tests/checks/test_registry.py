@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.addresses import Prefix
 from auditor.checks.registry import BY_IDENT, CHECKS
 from auditor.claims import Fleet
 from auditor.judge import judge
-from auditor.models import Severity
+from auditor.values.addresses import Prefix
+from auditor.values.models import Severity
 from tests.fleets import Mesh, contested, healthy, prefixes
 
 CONTRACT = {

@@ -17,8 +17,8 @@ from typing import Any
 
 from auditor.demo.fleet import REGISTRY_PREFIX, build_fleet
 from auditor.demo.servers import ServedFleet, serve
-from auditor.models import fingerprint
 from auditor.registry.file import export_text
+from auditor.values.models import fingerprint
 from tests.cli.command import wgaudit
 from tests.fleets import key_of
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from auditor.models import NodeId
 from auditor.repair.plan_file import read_plan
 from auditor.snapshot import record, replay
+from auditor.values.models import NodeId
 from tests.cli.command import one_line, wgaudit
 from tests.cli.fleet import NOBODY
 from tests.fleets import Mesh, key_of

@@ -13,7 +13,7 @@ import pytest
 from auditor.cli import running
 from auditor.cli.screen import wants_colour
 from auditor.errors import GapReason, ReportError
-from auditor.models import Coverage, Finding, Gap, Report, Severity, Verdict
+from auditor.values.models import Coverage, Finding, Gap, Report, Severity, Verdict
 
 MOMENT = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 CLEAN = Report(Verdict.CLEAN, MOMENT, MOMENT + timedelta(seconds=3.21), Coverage(9, 9, 1), (), ())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from auditor.addresses import Prefix, PublicKey
 from auditor.demo.fleet import DEVICE, NAME_PATTERN, DemoFleet, DemoNode
 from auditor.errors import GapReason
-from auditor.models import (
+from auditor.values.addresses import Prefix, PublicKey
+from auditor.values.models import (
     AuditPolicy,
     Device,
     Gap,

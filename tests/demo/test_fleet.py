@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.addresses import PublicKey, parse_prefix, parse_public_key
 from auditor.demo.fleet import (
     FALLBACK_ADDRESS,
     FEWEST_NODES,
@@ -20,6 +19,7 @@ from auditor.demo.fleet import (
     PeerTable,
     build_fleet,
 )
+from auditor.values.addresses import PublicKey, parse_prefix, parse_public_key
 
 KEYS = [PublicKey(base64.b64encode(bytes([number]) * 32).decode()) for number in range(4)]
 PREFIXES = [parse_prefix(f"10.0.0.{number}") for number in range(1, 5)]

@@ -13,7 +13,7 @@ from auditor.demo.fleet import FEWEST_NODES, DemoFleet, Incident, build_fleet
 from auditor.demo.planted import compare
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.models import Evidence, Finding, Gap, Report, Severity, Verdict
+from auditor.values.models import Evidence, Finding, Gap, Report, Severity, Verdict
 from tests.demo.snapshots import snapshot_of
 
 FLEET: DemoFleet = build_fleet(20)

@@ -15,8 +15,8 @@ import pytest
 
 from auditor.demo.fleet import DEVICE, FEWEST_NODES, DemoFleet, build_fleet
 from auditor.demo.servers import ServedFleet, serve
-from auditor.models import Device
 from auditor.nodes.probe import Mode, canonical_table, inline_request, parse_answer
+from auditor.values.models import Device
 from tests.parts import require
 
 FLEET: DemoFleet = build_fleet(FEWEST_NODES)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from auditor.addresses import Prefix
 from auditor.config import SshSettings
 from auditor.errors import ProbeError
-from auditor.models import NodeId, Observation, Registration
 from auditor.nodes.interface import TableStore
 from auditor.nodes.ssh import SshNodes
+from auditor.values.addresses import Prefix
+from auditor.values.models import NodeId, Observation, Registration
 from tests.nodes.stubs import StubNode
 from tests.parts.sshd import Sshd, make_key, public
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from auditor.addresses import Prefix
 from auditor.errors import ConfigError, GapReason, ProbeError
-from auditor.models import Device, NodeId, Observation, Registration, RouteTable
 from auditor.nodes.interface import TableStore
+from auditor.values.addresses import Prefix
+from auditor.values.models import Device, NodeId, Observation, Registration, RouteTable
 from tests.nodes.stubs import key
 
 log = logging.getLogger("tests.obedient")

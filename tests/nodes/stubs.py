@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from auditor.addresses import Prefix, PublicKey, parse_public_key
-from auditor.models import Device
+from auditor.values.addresses import Prefix, PublicKey, parse_public_key
+from auditor.values.models import Device
 
 _WG = """#!/bin/sh
 echo "wg $*" >>"{folder}/calls"

@@ -13,9 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.addresses import Prefix, PublicKey, parse_prefix
 from auditor.errors import ConfigError, GapReason, ProbeError
-from auditor.models import Device, RouteTable
 from auditor.nodes.probe import (
     Answer,
     Mode,
@@ -28,6 +26,8 @@ from auditor.nodes.probe import (
     probe_script,
     read_request,
 )
+from auditor.values.addresses import Prefix, PublicKey, parse_prefix
+from auditor.values.models import Device, RouteTable
 from tests.nodes.stubs import key
 
 OWN, PEER = key(1), key(2)

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from auditor.addresses import Prefix, PublicKey
 from auditor.errors import GapReason, ProbeError
 from auditor.nodes.changes import ChangeFailed, DeviceState, RewriteFiles
 from auditor.nodes.repair_script import change_request, parse_repair
+from auditor.values.addresses import Prefix, PublicKey
 from tests.nodes.namespaces import Network
 from tests.nodes.stubs import key
 

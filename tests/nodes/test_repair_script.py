@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from auditor.addresses import Prefix, PublicKey
 from auditor.errors import GapReason, ProbeError
 from auditor.nodes.changes import (
     AddAddress,
@@ -24,6 +23,7 @@ from auditor.nodes.changes import (
     SetPeer,
 )
 from auditor.nodes.repair_script import Asked, change_request, look_request, parse_repair
+from auditor.values.addresses import Prefix, PublicKey
 from tests.nodes.namespaces import Network
 from tests.nodes.stubs import StubNode, key
 

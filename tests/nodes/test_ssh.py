@@ -10,9 +10,9 @@ from typing import IO
 import pytest
 
 from auditor.errors import GapReason
-from auditor.models import NodeId, Observation
 from auditor.nodes.interface import TableStore
 from auditor.nodes.probe import canonical_table, probe_script
+from auditor.values.models import NodeId, Observation
 from tests.nodes.bench import Bench, script_of
 from tests.parts.sshd import Sshd, public
 

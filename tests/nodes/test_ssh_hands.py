@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from auditor.addresses import Prefix, PublicKey
 from auditor.config import SshSettings
 from auditor.errors import ConfigError, GapReason, ProbeError
-from auditor.models import NodeId, Registration
 from auditor.nodes.changes import AddAddress, ChangeFailed, DeviceState, DropAddress, SetPeer
 from auditor.nodes.ssh.hands import SshHands
+from auditor.values.addresses import Prefix, PublicKey
+from auditor.values.models import NodeId, Registration
 from tests.nodes.bench import Bench
 from tests.nodes.namespaces import Network
 from tests.nodes.stubs import key

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from auditor.errors import GapReason, ProbeError
-from auditor.models import RouteTable
 from auditor.nodes.interface import TableStore
+from auditor.values.models import RouteTable
 
 
 async def test_a_fetch_that_fails_is_made_up_for_by_the_next_node() -> None:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.addresses import Prefix
 from auditor.config import SshSettings
 from auditor.errors import ConfigError, GapReason, ProbeError
-from auditor.models import NodeId, Registration
 from auditor.nodes.targets import Target, check_host_template, target_for
+from auditor.values.addresses import Prefix
+from auditor.values.models import NodeId, Registration
 from tests.nodes.stubs import key
 
 

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 
-from auditor.addresses import PublicKey
+from auditor.values.addresses import PublicKey
 
 PREFIX = "wireguard/nodes/"
 

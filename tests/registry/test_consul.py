@@ -19,8 +19,8 @@ from pydantic import SecretStr
 
 from auditor.config import ConsulFields, ConsulSettings
 from auditor.errors import ConfigError, GapReason
-from auditor.models import Gap, NodeId, RegistryReading
 from auditor.registry.consul import ConsulRegistry
+from auditor.values.models import Gap, NodeId, RegistryReading
 from tests.parts import require
 from tests.parts.consul import HOW, ConsulServer, consul_binary, make_tls
 from tests.registry.records_of import PREFIX, key_of, record

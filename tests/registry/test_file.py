@@ -12,10 +12,10 @@ import pytest
 
 from auditor.config import ConsulSettings
 from auditor.errors import ConfigError, GapReason
-from auditor.models import Gap, RegistryReading
 from auditor.registry import file as file_module
 from auditor.registry.consul import ConsulRegistry
 from auditor.registry.file import FileRegistry, export_text
+from auditor.values.models import Gap, RegistryReading
 from tests.parts import require
 from tests.parts.consul import HOW, ConsulServer, consul_binary
 from tests.registry.records_of import PREFIX, key_of, record

@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.addresses import Prefix, parse_prefix
 from auditor.config import ConsulFields
-from auditor.models import InvalidRegistration, NodeId, Registration
 from auditor.registry.records import (
     CatalogNode,
     KvItem,
@@ -20,6 +18,8 @@ from auditor.registry.records import (
     read_catalog,
     read_kv,
 )
+from auditor.values.addresses import Prefix, parse_prefix
+from auditor.values.models import InvalidRegistration, NodeId, Registration
 from tests.registry.records_of import PREFIX, key_of, record
 
 NODE = NodeId("dc1", "edge-sin-1")

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from auditor.address_claims import RepairPolicy
-from auditor.addresses import Prefix, is_host
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.models import NodeId, Snapshot
 from auditor.repair.models import Kind, Plan
 from auditor.repair.plan import plan
+from auditor.values.address_claims import RepairPolicy
+from auditor.values.addresses import Prefix, is_host
+from auditor.values.models import NodeId, Snapshot
 from tests.fleets import Mesh, prefixes
 
 PAIR = "10.7.0.9"

@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from auditor.address_claims import AddressClaim, ClaimState
-from auditor.addresses import Prefix
-from auditor.models import Device, NodeId, Observation, RouteTable, Snapshot
 from auditor.repair.adopt import AdoptionDisturbed, NotAdoptable, adopt
 from auditor.repair.adopted import NotAdopted, adopted_key, read_adopted
 from auditor.repair.patience import AllocationError
 from auditor.repair.store import Operation, Stored, StoreError
+from auditor.values.address_claims import AddressClaim, ClaimState
+from auditor.values.addresses import Prefix
+from auditor.values.models import Device, NodeId, Observation, RouteTable, Snapshot
 from tests.parts import require
 from tests.parts.consul import HOW, ConsulServer, consul_binary
 from tests.registry.records_of import PREFIX, key_of, record

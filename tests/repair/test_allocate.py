@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from auditor.address_claims import AddressClaim, ClaimState
-from auditor.addresses import Prefix, PublicKey
 from auditor.errors import ConfigError, UsageError
 from auditor.repair import allocate, release
 from auditor.repair.adopted import NotAdopted, adopted_bytes, adopted_key
 from auditor.repair.allocator import Allocator
 from auditor.repair.patience import AllocationError
 from auditor.repair.store import Operation, Store, StoreConflict, Stored, StoreError
+from auditor.values.address_claims import AddressClaim, ClaimState
+from auditor.values.addresses import Prefix, PublicKey
 from tests.parts import require
 from tests.parts.consul import HOW, ConsulServer, consul_binary
 from tests.registry.records_of import PREFIX, key_of, record

@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-from auditor.addresses import Prefix
-from auditor.models import NodeId, Observation
 from auditor.nodes.interface import TableStore
 from auditor.registry.consul import ConsulRegistry
 from auditor.repair.apply import in_words
@@ -23,6 +21,8 @@ from auditor.repair.journal import Journal
 from auditor.repair.models import Kind, Plan, Step
 from auditor.repair.progress import Event, Progress
 from auditor.repair.steps import Stopped, Surprise
+from auditor.values.addresses import Prefix
+from auditor.values.models import NodeId, Observation
 from tests.fleets import key_of
 from tests.parts import require
 from tests.parts.consul import HOW, ConsulServer, consul_binary

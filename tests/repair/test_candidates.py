@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.addresses import Prefix, network
 from auditor.repair.candidates import candidates, kept_off
+from auditor.values.addresses import Prefix, network
 
 POOL = (Prefix("10.0.0.0/8"),)
 

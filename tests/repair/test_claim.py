@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.address_claims import AddressClaim, ClaimState
-from auditor.addresses import InvalidValue, parse_prefix
 from auditor.repair.claim import claim_bytes, claim_key, claimed_prefix, read_claim
+from auditor.values.address_claims import AddressClaim, ClaimState
+from auditor.values.addresses import InvalidValue, parse_prefix
 from tests.registry.records_of import key_of
 
 CLAIMS = "wireguard/claims/"

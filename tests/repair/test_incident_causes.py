@@ -13,8 +13,8 @@ import pytest
 
 from auditor.config import ConsulSettings
 from auditor.judge import judge
-from auditor.models import AuditPolicy, Finding, Snapshot
 from auditor.registry.consul import ConsulRegistry
+from auditor.values.models import AuditPolicy, Finding, Snapshot
 from tests.fleets import key_of
 from tests.lab.faulty_allocator import PREFIX, Contested, FaultyAllocator, provision_many, truth
 from tests.parts import require

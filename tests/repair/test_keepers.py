@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from auditor.address_claims import RepairPolicy
 from auditor.claims import Fleet
-from auditor.models import NodeId
 from auditor.repair.keepers import Decision, Undecided, Workload, decide
 from auditor.repair.models import Rule
+from auditor.values.address_claims import RepairPolicy
+from auditor.values.models import NodeId
 from tests.fleets import Mesh, prefixes
 
 A, B, C = (NodeId("dc1", name) for name in "abc")

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.addresses import InvalidValue
-from auditor.models import NodeId
 from auditor.repair.ledger import Ledger, LedgerSurprise
 from auditor.repair.models import Keeper, Move, Rule
 from auditor.repair.record import replaced
 from auditor.repair.store import Operation, Store, Stored, StoreError
+from auditor.values.addresses import InvalidValue
+from auditor.values.models import NodeId
 from tests.fleets import key_of
 from tests.parts import require
 from tests.parts.consul import HOW, ConsulServer, consul_binary

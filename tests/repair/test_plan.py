@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.address_claims import AddressClaim, ClaimState, RepairPolicy
-from auditor.addresses import Prefix, network, parse_prefix
 from auditor.demo.fleet import build_fleet
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.models import NodeId, SharedAddress, Snapshot
 from auditor.repair.candidates import kept_off
 from auditor.repair.models import Kind, Plan, Rule
+from auditor.values.address_claims import AddressClaim, ClaimState, RepairPolicy
+from auditor.values.addresses import Prefix, network, parse_prefix
+from auditor.values.models import NodeId, SharedAddress, Snapshot
 from tests.demo.snapshots import snapshot_of
 from tests.fleets import FINISHED, Mesh, key_of, of, prefixes
 from tests.repair.plans import PAIR, carried_out, everything_known, meshes, node, pair, planned

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.addresses import shown
 from auditor.errors import UsageError
 from auditor.repair.models import Contested, LeftOut, Plan
 from auditor.repair.shell import script
+from auditor.values.addresses import shown
 from tests.fleets import Mesh
 from tests.repair.plans import PAIR, pair, planned
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from auditor.addresses import Prefix
 from auditor.errors import GapReason
-from auditor.models import (
+from auditor.values.addresses import Prefix
+from auditor.values.models import (
     AuditPolicy,
     Device,
     Gap,

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from auditor.addresses import Prefix, PublicKey
 from auditor.errors import GapReason
-from auditor.models import (
+from auditor.values.addresses import Prefix, PublicKey
+from auditor.values.models import (
     Claim,
     Coverage,
     Evidence,

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from auditor.addresses import Prefix
 from auditor.errors import GapReason
-from auditor.models import (
+from auditor.values.addresses import Prefix
+from auditor.values.models import (
     Claim,
     Coverage,
     Evidence,

@@ -11,10 +11,10 @@ from rich.cells import cell_len
 
 from auditor.explain import explain
 from auditor.judge import judge
-from auditor.models import Coverage, InvalidRegistration, NodeId
 from auditor.reports.explain import render_explain
 from auditor.reports.interface import Layout
 from auditor.story import Routing, Story
+from auditor.values.models import Coverage, InvalidRegistration, NodeId
 from tests.reports import fleet
 from tests.reports.strategies import claims, findings, gaps, nodes, picks, prefixes, words
 

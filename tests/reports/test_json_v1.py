@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator, FormatChecker
 
-from auditor.models import Coverage, Report, Verdict
 from auditor.reports.json_v1 import ReportV1, render, schema_text
+from auditor.values.models import Coverage, Report, Verdict
 from tests.reports import sample
 from tests.reports.strategies import reports
 

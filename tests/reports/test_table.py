@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from auditor.errors import GapReason
-from auditor.models import Coverage, Gap, Report, Severity, Verdict
 from auditor.reports.interface import Layout
 from auditor.reports.table import render
+from auditor.values.models import Coverage, Gap, Report, Severity, Verdict
 from tests.reports import sample
 from tests.reports.strategies import crowded, reports
 

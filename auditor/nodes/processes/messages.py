@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from auditor.errors import GapReason
-from auditor.models import Observation, Registration, RouteTable
+from auditor.values.models import Observation, Registration, RouteTable
 
 _LENGTH = struct.Struct("!Q")
 

@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from auditor.errors import GapReason, ProbeError
-from auditor.models import NodeId, Observation, Registration, RouteTable
 from auditor.nodes.interface import NodeSource, TableStore
 from auditor.nodes.processes.count import fitting, usable_cores
 from auditor.nodes.processes.messages import (
@@ -35,6 +34,7 @@ from auditor.nodes.processes.messages import (
     packed,
 )
 from auditor.nodes.processes.worker import SIGNALS, Job, work
+from auditor.values.models import NodeId, Observation, Registration, RouteTable
 
 _GRACE = 3.0
 """Seconds that a worker has to end by itself."""

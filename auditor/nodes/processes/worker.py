@@ -13,7 +13,6 @@ from types import FrameType
 from typing import Any
 
 from auditor.errors import ProbeError, WgauditError
-from auditor.models import RouteTable
 from auditor.nodes.interface import NodeSource, TableStore, surprise
 from auditor.nodes.processes.messages import (
     Ask,
@@ -29,6 +28,7 @@ from auditor.nodes.processes.messages import (
     Wanted,
     packed,
 )
+from auditor.values.models import RouteTable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What ends a sweep, and reaches its whole process group, or all of a service."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
-from auditor.addresses import is_host, shown
 from auditor.config import SshSettings
 from auditor.errors import GapReason, ProbeError
-from auditor.models import Registration
 from auditor.nodes.changes import Change, DeviceState, Hands
 from auditor.nodes.probe import cleaned
 from auditor.nodes.repair_script import Asked, answered, change_request, look_request, parse_repair
 from auditor.nodes.ssh.connect import Connections
 from auditor.nodes.ssh.execute import Output, execute
 from auditor.nodes.targets import check_host_template, check_not_mesh, target_for, uses_mesh_address
+from auditor.values.addresses import is_host, shown
+from auditor.values.models import Registration
 
 _FORCED = (
     "its key may run the installed probe and nothing else; for repair, use a configuration with another key "

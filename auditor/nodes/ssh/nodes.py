@@ -8,10 +8,8 @@ from contextlib import AsyncExitStack
 
 import asyncssh
 
-from auditor.addresses import is_host, shown
 from auditor.config import SshSettings
 from auditor.errors import GapReason, ProbeError
-from auditor.models import Observation, Registration, RouteTable
 from auditor.nodes.interface import TableStore
 from auditor.nodes.probe import (
     VERSION,
@@ -26,6 +24,8 @@ from auditor.nodes.probe import (
 from auditor.nodes.ssh.connect import Connections
 from auditor.nodes.ssh.execute import execute
 from auditor.nodes.targets import Target, check_host_template, check_not_mesh, target_for, uses_mesh_address
+from auditor.values.addresses import is_host, shown
+from auditor.values.models import Observation, Registration, RouteTable
 
 # The library tells each connection's story at INFO; whoever asks this program for more wants its own.
 asyncssh.set_log_level(logging.WARNING)

@@ -15,7 +15,7 @@ from alerts.notifiers.interface import Notifier
 from alerts.notifiers.pagerduty import PagerDuty
 from alerts.notifiers.slack import Slack
 from alerts.notifiers.webhook import Webhook
-from auditor.models import Severity, fingerprint
+from auditor.values.models import Severity, fingerprint
 from tests.doubles.pagerduty import ROUTING_KEY
 from tests.doubles.server import Double, Reply
 from tests.doubles.slack import SECRET_PATH

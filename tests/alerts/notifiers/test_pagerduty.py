@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from alerts.models import Notification, Status
 from alerts.notifiers.interface import DeliveryError
 from alerts.notifiers.pagerduty import EVENT_BYTES, PagerDuty
-from auditor.models import Severity
+from auditor.values.models import Severity
 from tests.alerts.notifiers.sample import PAIR, firing, resolved, trial
 from tests.doubles.pagerduty import ROUTING_KEY, PagerDutyDouble
 

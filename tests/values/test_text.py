@@ -7,7 +7,7 @@ import base64
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.masking import masked
+from auditor.values.text import masked
 
 words = st.text(st.characters(categories=["Ll"], max_codepoint=127), max_size=10)
 keys = st.binary(min_size=32, max_size=32).map(lambda raw: base64.b64encode(raw).decode())

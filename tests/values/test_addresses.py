@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.addresses import (
+from auditor.values.addresses import (
     InvalidValue,
     Network,
     Prefix,

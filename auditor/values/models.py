@@ -13,9 +13,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from auditor.address_claims import AddressClaim
-from auditor.addresses import Prefix, PublicKey
 from auditor.errors import GapReason
+from auditor.values.address_claims import AddressClaim
+from auditor.values.addresses import Prefix, PublicKey
 
 
 class Severity(StrEnum):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from auditor.addresses import Prefix, PublicKey
+from auditor.values.addresses import Prefix, PublicKey
 
 
 class ClaimState(StrEnum):

@@ -1,0 +1,1 @@
+"""PURE: the values that everything else speaks in: addresses, keys, registrations, observations, findings, text."""
