@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
-from auditor.claims import Fleet
-from auditor.deviations import Deviation
-from auditor.routes import Observers, covers
+from auditor.fleet.deviations import Deviation
+from auditor.fleet.fleet import Fleet
+from auditor.fleet.routes import Observers, covers
 from auditor.story import Routing, Story
 from auditor.targets import (
     Address,

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from auditor.checks import unregistered_peer
 from auditor.checks.registry import CHECKS
-from auditor.claims import Fleet
 from auditor.errors import GapReason
+from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import shown
 from auditor.values.models import (
     Coverage,

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
-from auditor.claims import Fleet
 from auditor.errors import GapReason, ProbeError
 from auditor.fanout import Fanout
+from auditor.fleet.fleet import Fleet
 from auditor.judge import find, suspects
 from auditor.nodes.interface import NodeSource, TableStore
 from auditor.pace import Pace

@@ -7,9 +7,9 @@ import re
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from auditor.claims import Fleet
 from auditor.errors import UsageError
-from auditor.routes import covers
+from auditor.fleet.fleet import Fleet
+from auditor.fleet.routes import covers
 from auditor.values.addresses import InvalidValue, Prefix, PublicKey, network, parse_prefix, shown
 from auditor.values.models import Finding, Gap, InvalidRegistration, NodeId, Report, Snapshot
 

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from auditor.claims import Fleet
 from auditor.config import ConsulFields
 from auditor.demo.fleet import DEVICE, REGISTRY_PREFIX
+from auditor.fleet.fleet import Fleet
 from auditor.judge import find, judge, suspects
 from auditor.nodes.probe import parse_answer
 from auditor.registry.records import KvItem, read_kv

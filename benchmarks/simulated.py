@@ -24,8 +24,8 @@ from pathlib import Path
 from auditor.cli import threads
 from auditor.config import ConsulSettings
 from auditor.demo.fleet import DEVICE, NAME_PATTERN, Contest, DemoFleet, DemoNode, build_fleet
-from auditor.deviations import NO_PREFIX
 from auditor.errors import GapReason, ProbeError
+from auditor.fleet.deviations import NO_PREFIX
 from auditor.judge import judge
 from auditor.nodes.interface import TableStore
 from auditor.nodes.probe import Answer, Mode, Request, format_answer, inline_request, parse_answer

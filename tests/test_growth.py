@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from auditor.checks.registry import CHECKS
-from auditor.claims import Fleet
 from auditor.demo.fleet import build_fleet
+from auditor.fleet.fleet import Fleet
 from auditor.judge import judge
 from auditor.nodes.probe import Mode, parse_answer
 from auditor.values.addresses import Prefix, PublicKey

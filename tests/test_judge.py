@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.claims import Fleet
 from auditor.errors import GapReason
+from auditor.fleet.fleet import Fleet
 from auditor.judge import judge
 from auditor.values.models import Gap, NodeId, RouteTable, Severity, Snapshot, Verdict
+from tests.fleet.test_routes import fleets
 from tests.fleets import (
     Mesh,
     check_causes,
@@ -25,7 +26,6 @@ from tests.fleets import (
     roots,
     trio,
 )
-from tests.test_routes import fleets
 
 T = TypeVar("T")
 

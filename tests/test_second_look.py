@@ -7,10 +7,11 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.claims import Fleet
 from auditor.errors import GapReason
+from auditor.fleet.fleet import Fleet
 from auditor.judge import find, judge, suspects
 from auditor.values.models import NodeId, SecondLook, Snapshot, Verdict
+from tests.fleet.test_routes import fleets
 from tests.fleets import (
     Mesh,
     check_causes,
@@ -22,7 +23,6 @@ from tests.fleets import (
     roots,
     trio,
 )
-from tests.test_routes import fleets
 
 
 def test_a_finding_that_was_not_looked_at_twice_is_not_confirmed() -> None:

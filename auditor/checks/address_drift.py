@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from auditor.checks.interface import Check
 from auditor.checks.wording import listed
-from auditor.claims import Fleet
-from auditor.routes import covers
+from auditor.fleet.fleet import Fleet
+from auditor.fleet.routes import covers
 from auditor.values.addresses import Prefix, network, order, shown
 from auditor.values.models import Evidence, Finding, Severity, fingerprint
 

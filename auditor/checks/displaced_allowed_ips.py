@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from auditor.checks.interface import Check
 from auditor.checks.wording import count, identity, listed, peer
-from auditor.claims import Fleet
-from auditor.deviations import Deviation
+from auditor.fleet.deviations import Deviation
+from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix, PublicKey, order, shown
 from auditor.values.models import Evidence, Finding, Severity, fingerprint
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from auditor.checks.interface import Check
 from auditor.checks.wording import listed
-from auditor.claims import Fleet
+from auditor.fleet.fleet import Fleet
 from auditor.values.models import Evidence, Finding, NodeId, Severity
 
 IDENT = "duplicate-node-name"

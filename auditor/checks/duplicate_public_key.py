@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from auditor.checks.interface import Check
 from auditor.checks.wording import count, placed
-from auditor.claims import Fleet
+from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import PublicKey
 from auditor.values.models import Claim, Evidence, Finding, NodeId, Severity, Witness
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from auditor.claims import Fleet
+from auditor.fleet.fleet import Fleet
 from auditor.values.models import Finding, Severity
 
 

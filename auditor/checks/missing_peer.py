@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from auditor.checks.interface import Check
 from auditor.checks.wording import NAMED, count, listed
-from auditor.claims import Fleet
-from auditor.deviations import Deviation
-from auditor.routes import Observers
+from auditor.fleet.deviations import Deviation
+from auditor.fleet.fleet import Fleet
+from auditor.fleet.routes import Observers
 from auditor.values.addresses import PublicKey
 from auditor.values.models import Evidence, Finding, NodeId, Observation, Severity, fingerprint
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from auditor.checks.interface import Check
 from auditor.checks.wording import count, listed
-from auditor.claims import Fleet
+from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import order, shown
 from auditor.values.models import Evidence, Finding, Severity, fingerprint
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from auditor.checks.interface import Check
 from auditor.checks.wording import identity, listed, peer
-from auditor.claims import Fleet
+from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import shown
 from auditor.values.models import Claim, Evidence, Finding, Severity, Witness, fingerprint
 

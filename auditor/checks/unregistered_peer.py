@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Set
 
 from auditor.checks.interface import Check
 from auditor.checks.wording import count, identity, listed
-from auditor.claims import Fleet
-from auditor.routes import SAMPLE
+from auditor.fleet.fleet import Fleet
+from auditor.fleet.routes import SAMPLE
 from auditor.values.addresses import Prefix, PublicKey, order, shown
 from auditor.values.models import Claim, Evidence, Finding, Severity, Witness, fingerprint
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from auditor.claims import Fleet
+from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import PublicKey
 from auditor.values.models import NodeId, Pick
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from auditor.checks.interface import Check
-from auditor.claims import Fleet
+from auditor.fleet.fleet import Fleet
 from auditor.values.models import Evidence, Finding, Severity
 
 IDENT = "wrong-host"

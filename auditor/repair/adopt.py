@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from auditor.claims import Fleet
 from auditor.errors import WgauditError
+from auditor.fleet.fleet import Fleet
+from auditor.fleet.routes import covers
 from auditor.judge import judge
 from auditor.registry.records import KvItem, read_kv
 from auditor.repair.adopted import adopted_bytes, adopted_key, adopted_networks, read_adopted
 from auditor.repair.claim import claim_bytes, claim_key, read_claim
 from auditor.repair.registration import AllocatorSettings
 from auditor.repair.store import Create, Operation, Replace, Require, Store, StoreConflict, Stored
-from auditor.routes import covers
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import InvalidValue, Prefix, is_host, network, order, shown
 from auditor.values.models import AuditPolicy, Registration, RegistryReading, Report, Snapshot

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from auditor.errors import UsageError
+from auditor.fleet.routes import covers
 from auditor.repair.claim import ADOPTED, time_text
 from auditor.repair.store import Store, Stored, StoreError
-from auditor.routes import covers
 from auditor.values.addresses import InvalidValue, Prefix, network, parse_prefix
 
 

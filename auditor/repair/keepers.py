@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from auditor.checks.fallback_address import pool_whose_first_is
-from auditor.claims import Fleet
+from auditor.fleet.fleet import Fleet
 from auditor.repair.models import Keeper, Rule
 from auditor.values.address_claims import RepairPolicy
 from auditor.values.addresses import Prefix

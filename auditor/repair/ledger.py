@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from auditor.errors import WgauditError
+from auditor.fleet.routes import covers
 from auditor.registry.records import parse_json_record
 from auditor.repair.claim import claim_bytes, claim_key, read_claim
 from auditor.repair.models import Keeper, Kind, Move
@@ -24,7 +25,6 @@ from auditor.repair.store import (
     Stored,
     StoreError,
 )
-from auditor.routes import covers
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import InvalidValue, Prefix, network, shown
 from auditor.values.models import Registration

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from itertools import islice
 
-from auditor.claims import Fleet
+from auditor.fleet.fleet import Fleet
+from auditor.fleet.routes import covers
 from auditor.repair.candidates import candidates
 from auditor.repair.keepers import Decision, Undecided, Workload, decide
 from auditor.repair.models import Contested, Keeper, Kind, LeftOut, Move, Plan, Rule
-from auditor.routes import covers
 from auditor.targets import unreadable_with
 from auditor.values.address_claims import RepairPolicy
 from auditor.values.addresses import Network, Prefix, PublicKey, is_host, network, order, parse_prefix, shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from auditor.checks.registry import BY_IDENT, CHECKS
-from auditor.claims import Fleet
+from auditor.fleet.fleet import Fleet
 from auditor.judge import judge
 from auditor.values.addresses import Prefix
 from auditor.values.models import Severity

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from auditor.claims import Fleet
+from auditor.fleet.fleet import Fleet
 from auditor.repair.keepers import Decision, Undecided, Workload, decide
 from auditor.repair.models import Rule
 from auditor.values.address_claims import RepairPolicy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.claims import Fleet
+from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix
 from auditor.values.models import NodeId, Witness
 from tests.fleets import Mesh, contested, healthy, key_of, names, prefixes, trio

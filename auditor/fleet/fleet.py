@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
-from auditor.registered import Claims, RegionWitness, Registered
-from auditor.routes import Routes, covers
+from auditor.fleet.registered import Claims, RegionWitness, Registered
+from auditor.fleet.routes import Routes, covers
 from auditor.values.addresses import Network, Prefix, PublicKey, is_host, network, order
 from auditor.values.models import AuditPolicy, Claim, NodeId, Observation, Registration, Snapshot, Witness
 

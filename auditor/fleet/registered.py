@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
-from auditor.deviations import Expected
-from auditor.routes import covers
+from auditor.fleet.deviations import Expected
+from auditor.fleet.routes import covers
 from auditor.values.addresses import Prefix, PublicKey, network
 from auditor.values.models import Claim, InvalidRegistration, NodeId, Registration, Snapshot, Witness
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.claims import Fleet
-from auditor.routes import Observers, Routes, covers
+from auditor.fleet.fleet import Fleet
+from auditor.fleet.routes import Observers, Routes, covers
 from auditor.values.addresses import Prefix, PublicKey, is_host, network
 from auditor.values.models import NodeId, Observation, RouteTable, Snapshot
 from tests.fleets import Mesh, contested, healthy, key_of, names, prefixes, trio

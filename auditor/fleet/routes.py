@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 from itertools import chain, islice
 from operator import attrgetter
 
-from auditor.deviations import Deviation, Expected
+from auditor.fleet.deviations import Deviation, Expected
 from auditor.values.addresses import Network, Prefix, PublicKey, is_host, network, order
 from auditor.values.models import NodeId, Observation, Pick, RouteTable
 
