@@ -26,6 +26,7 @@ from auditor.config import ConsulSettings
 from auditor.demo.fleet import DEVICE, NAME_PATTERN, Contest, DemoFleet, DemoNode, build_fleet
 from auditor.errors import GapReason, ProbeError
 from auditor.fleet.deviations import NO_PREFIX
+from auditor.gather.sweep import SweepOptions, sweep
 from auditor.judge import judge
 from auditor.nodes.interface import TableStore
 from auditor.nodes.probe import Answer, Mode, Request, format_answer, inline_request, parse_answer
@@ -33,7 +34,6 @@ from auditor.registry.file import FileRegistry, export_text
 from auditor.reports import json_v1, table
 from auditor.reports.interface import Layout
 from auditor.snapshot import record
-from auditor.sweep import SweepOptions, sweep
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import AuditPolicy, Device, Observation, Registration, RouteTable, Snapshot
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from auditor.errors import ProbeError
+from auditor.gather.sweep import SweepOptions, sweep
 from auditor.nodes.interface import TableStore
-from auditor.sweep import SweepOptions, sweep
 from auditor.values.models import NodeId, Observation, Registration, RegistryReading, RouteTable, Snapshot
 from tests.fleets import Mesh, trio
 

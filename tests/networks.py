@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from auditor.errors import GapReason, ProbeError
+from auditor.gather.sweep import SweepOptions, sweep
 from auditor.nodes.interface import TableStore
-from auditor.sweep import SweepOptions, sweep
 from auditor.values.addresses import PublicKey
 from auditor.values.models import (
     Device,

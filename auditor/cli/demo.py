@@ -23,9 +23,9 @@ from auditor.demo.folder import write_configuration
 from auditor.demo.planted import Comparison, compare
 from auditor.demo.servers import serve
 from auditor.errors import UsageError
+from auditor.gather.sweep import SweepOptions, sweep
 from auditor.judge import judge
 from auditor.snapshot import record as write_snapshot
-from auditor.sweep import SweepOptions, sweep
 from auditor.values.addresses import shown
 
 EXIT_FOUND = 0

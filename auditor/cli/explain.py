@@ -9,10 +9,10 @@ import click
 
 from auditor.cli import running, screen, settings
 from auditor.cli.look import look
-from auditor.explain import explain
+from auditor.explain.teller import explain
+from auditor.gather.sweep import SweepOptions
 from auditor.judge import judge
 from auditor.reports.explain import render_explain
-from auditor.sweep import SweepOptions
 
 
 @click.command("explain")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from auditor.cli import running, settings
 from auditor.cli.progress import watching
-from auditor.sweep import SweepOptions
+from auditor.gather.sweep import SweepOptions
 from auditor.values.models import Snapshot
 
 if TYPE_CHECKING:  # `--help` needs no pydantic

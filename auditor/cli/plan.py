@@ -14,10 +14,10 @@ import click
 from auditor.cli import running, screen, settings
 from auditor.cli.look import look
 from auditor.errors import RegistryError, UsageError, WgauditError
+from auditor.gather.sweep import SweepOptions
 from auditor.judge import judge
 from auditor.repair.plan import plan as make_plan
 from auditor.repair.wording import incomplete
-from auditor.sweep import SweepOptions
 from auditor.values.addresses import InvalidValue, Prefix, parse_prefix
 from auditor.values.models import NodeId, Snapshot, Verdict
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import NamedTuple, Self, TextIO
 
 from auditor.cli import screen
-from auditor.sweep import SweepObserver, Unwatched
+from auditor.gather.sweep import SweepObserver, Unwatched
 
 PLAIN_PAUSE = 10.0
 """Seconds between two plain lines: a log that is mailed by cron should stay short."""

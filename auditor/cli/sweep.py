@@ -9,9 +9,9 @@ import click
 
 from auditor.cli import running, screen, settings
 from auditor.cli.look import look
+from auditor.gather.sweep import SweepOptions
 from auditor.judge import judge
 from auditor.reports.interface import Format
-from auditor.sweep import SweepOptions
 from auditor.values.models import Report, Severity, Snapshot
 
 FORMATS = ("table", "json")

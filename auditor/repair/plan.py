@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from itertools import islice
 
+from auditor.explain.targets import unreadable_with
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import covers
 from auditor.repair.candidates import candidates
 from auditor.repair.keepers import Decision, Undecided, Workload, decide
 from auditor.repair.models import Contested, Keeper, Kind, LeftOut, Move, Plan, Rule
-from auditor.targets import unreadable_with
 from auditor.values.address_claims import RepairPolicy
 from auditor.values.addresses import Network, Prefix, PublicKey, is_host, network, order, parse_prefix, shown
 from auditor.values.models import Finding, NodeId, Observation, Registration, Report, Snapshot

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from rich.text import Text
 
+from auditor.explain.story import Story
 from auditor.reports.blocks import (
     claim_colours,
     claims_block,
@@ -20,7 +21,6 @@ from auditor.reports.blocks import (
 )
 from auditor.reports.interface import Layout
 from auditor.reports.terminal import Page, plural
-from auditor.story import Story
 from auditor.values.addresses import shown
 from auditor.values.models import Finding, Observation, Registration
 

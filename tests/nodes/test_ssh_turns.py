@@ -11,9 +11,9 @@ from time import monotonic
 import pytest
 
 from auditor.errors import GapReason, ProbeError
+from auditor.gather.sweep import SweepOptions, sweep
 from auditor.nodes.interface import TableStore
 from auditor.nodes.ssh.turns import Patience, Turns
-from auditor.sweep import SweepOptions, sweep
 from auditor.values.models import NodeId, RegistryReading, Snapshot
 from tests import virtual_time
 from tests.fakes import MemoryRegistry

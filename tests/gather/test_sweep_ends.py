@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from auditor.errors import GapReason
+from auditor.gather.sweep import SweepOptions, sweep
 from auditor.judge import judge
-from auditor.sweep import SweepOptions, sweep
 from auditor.values.models import Registration, Verdict
 from tests.fakes import NO_SECOND, MemoryNodes, MemoryRegistry, Watcher, look, reading
 from tests.fleets import contested, names, trio

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from auditor.errors import GapReason, ProbeError
+from auditor.gather.pace import Pace, Turn
 from auditor.nodes.interface import surprise
-from auditor.pace import Pace, Turn
 from auditor.values.models import NodeId, Observation, Registration
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.pace import FIRST_PATIENCE, LEAST_PATIENCE, START, Pace, Turn
+from auditor.gather.pace import FIRST_PATIENCE, LEAST_PATIENCE, START, Pace, Turn
 
 
 def rounds(pace: Pace, count: int, now: float = 0.0, *, seconds: float = 0.3, line: float = 0.0) -> float:

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from auditor.errors import GapReason, ProbeError
-from auditor.fanout import Fanout
 from auditor.fleet.fleet import Fleet
+from auditor.gather.fanout import Fanout
+from auditor.gather.pace import Pace
 from auditor.judge import find, suspects
 from auditor.nodes.interface import NodeSource, TableStore
-from auditor.pace import Pace
 from auditor.registry.interface import Registry
 from auditor.values.models import (
     AuditPolicy,

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from auditor.errors import GapReason, ProbeError
-from auditor.fanout import LOST_PAUSE, SILENT_PAUSE, TRANSIENT
-from auditor.sweep import SweepOptions
+from auditor.gather.fanout import LOST_PAUSE, SILENT_PAUSE, TRANSIENT
+from auditor.gather.sweep import SweepOptions
 from auditor.values.models import Registration
 from tests import virtual_time
 from tests.fakes import NO_SECOND, MemoryNodes, MemoryRegistry, Watcher, look, reading

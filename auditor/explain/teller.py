@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
-from auditor.fleet.deviations import Deviation
-from auditor.fleet.fleet import Fleet
-from auditor.fleet.routes import Observers, covers
-from auditor.story import Routing, Story
-from auditor.targets import (
+from auditor.explain.story import Routing, Story
+from auditor.explain.targets import (
     Address,
     about_address,
     about_key,
@@ -20,6 +17,9 @@ from auditor.targets import (
     unknown_address,
     unreadable_with,
 )
+from auditor.fleet.deviations import Deviation
+from auditor.fleet.fleet import Fleet
+from auditor.fleet.routes import Observers, covers
 from auditor.values.addresses import Prefix, PublicKey, is_host, network, order, shown
 from auditor.values.models import Claim, Finding, InvalidRegistration, NodeId, Pick, Report, Snapshot
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from auditor.errors import GapReason, UsageError
-from auditor.explain import explain
+from auditor.explain.story import Story
+from auditor.explain.teller import explain
 from auditor.judge import judge
-from auditor.story import Story
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import Gap, InvalidRegistration, NodeId, Pick, Registration, Snapshot, Witness
 from tests.fleets import Mesh, contested, healthy

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import replace
 
 from auditor.errors import GapReason
+from auditor.gather.sweep import SweepOptions
 from auditor.judge import judge
-from auditor.sweep import SweepOptions
 from auditor.values.models import Gap, Registration, RegistryReading, Verdict
 from tests.fakes import NO_SECOND, MemoryNodes, MemoryRegistry, Watcher, look, nodes_named, reading
 from tests.fleets import Mesh, contested, healthy, idents, key_of, names, of, prefixes, trio
