@@ -18,7 +18,7 @@ from auditor.config import ConsulFields
 from auditor.demo.fleet import DEVICE, REGISTRY_PREFIX
 from auditor.fleet.fleet import Fleet
 from auditor.judge import find, judge, suspects
-from auditor.nodes.probe import parse_answer
+from auditor.nodes.probe.probe import parse_answer
 from auditor.registry.records import KvItem, read_kv
 from auditor.values.models import Observation, Registration, Report, RouteTable, SecondLook, Snapshot
 from benchmarks.figures import Figure, Results, ratios

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from auditor.nodes.probe import Answer, canonical_table, format_answer, inline_request
+from auditor.nodes.probe.probe import Answer, canonical_table, format_answer, inline_request
 from auditor.values.addresses import Prefix, PublicKey, parse_public_key
 from auditor.values.models import Device
 from benchmarks.figures import CannotRun, Figure, Results, ratios

@@ -29,7 +29,7 @@ from auditor.fleet.deviations import NO_PREFIX
 from auditor.gather.sweep import SweepOptions, sweep
 from auditor.judge import judge
 from auditor.nodes.interface import TableStore
-from auditor.nodes.probe import Answer, Mode, Request, format_answer, inline_request, parse_answer
+from auditor.nodes.probe.probe import Answer, Mode, Request, format_answer, inline_request, parse_answer
 from auditor.registry.file import FileRegistry, export_text
 from auditor.reports import json_v1, table
 from auditor.reports.interface import Layout

@@ -406,7 +406,7 @@ def test_the_check_of_a_signature_in_the_document_refuses_an_old_call() -> None:
 
 def test_the_sudoers_lines_allow_what_the_probe_asks_for_and_nothing_else() -> None:
     """One line a field, spelled out: a wildcard would also allow what prints private keys."""
-    script = read(ROOT / "auditor" / "nodes" / "probe.sh")
+    script = read(ROOT / "auditor" / "nodes" / "probe" / "probe.sh")
     asked = set(
         re.findall(r"(?<!addr )\bshow(?:_or_tell)? ([a-z][a-z-]+)", re.sub(r"(?m)^ *#.*", "", script))
     )

@@ -15,7 +15,7 @@ from auditor.checks.registry import CHECKS
 from auditor.demo.fleet import build_fleet
 from auditor.fleet.fleet import Fleet
 from auditor.judge import judge
-from auditor.nodes.probe import Mode, parse_answer
+from auditor.nodes.probe.probe import Mode, parse_answer
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import NodeId, Observation, RouteTable, Snapshot
 from benchmarks.analysis import PlainScript, analyse, hear

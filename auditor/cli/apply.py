@@ -16,7 +16,7 @@ import click
 from auditor.cli import running, settings, threads
 from auditor.cli.apply_screen import Screen, until_signalled
 from auditor.errors import ConfigError, UsageError
-from auditor.nodes.targets import uses_mesh_address
+from auditor.nodes.underlay import uses_mesh_address
 from auditor.repair.apply import Executor, in_words
 from auditor.repair.journal import Journal, JournalError
 from auditor.repair.ledger import Ledger

@@ -1,6 +1,6 @@
-"""What repair may do on a node: the words of `auditor.nodes.changes`, under the name that repair knows."""
+"""What repair may do on a node: the words of `auditor.nodes.change.changes`, under the name that repair knows."""
 
-from auditor.nodes.changes import (
+from auditor.nodes.change.changes import (
     AddAddress,
     Change,
     ChangeFailed,

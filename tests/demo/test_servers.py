@@ -15,7 +15,7 @@ import pytest
 
 from auditor.demo.fleet import DEVICE, FEWEST_NODES, DemoFleet, build_fleet
 from auditor.demo.servers import ServedFleet, serve
-from auditor.nodes.probe import Mode, canonical_table, inline_request, parse_answer
+from auditor.nodes.probe.probe import Mode, canonical_table, inline_request, parse_answer
 from auditor.values.models import Device
 from tests.parts import require
 

@@ -11,7 +11,7 @@ import pytest
 
 from auditor.errors import GapReason
 from auditor.nodes.interface import TableStore
-from auditor.nodes.probe import canonical_table, probe_script
+from auditor.nodes.probe.probe import canonical_table, probe_script
 from auditor.values.models import NodeId, Observation
 from tests.nodes.bench import Bench, script_of
 from tests.parts.sshd import Sshd, public

@@ -11,7 +11,7 @@ import pytest
 
 from auditor.config import SshSettings
 from auditor.errors import ConfigError, GapReason, ProbeError
-from auditor.nodes.changes import AddAddress, ChangeFailed, DeviceState, DropAddress, SetPeer
+from auditor.nodes.change.changes import AddAddress, ChangeFailed, DeviceState, DropAddress, SetPeer
 from auditor.nodes.ssh.hands import SshHands
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import NodeId, Registration

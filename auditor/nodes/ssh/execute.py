@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import asyncssh
 
 from auditor.errors import GapReason, ProbeError
-from auditor.nodes.probe import Request, cleaned
+from auditor.nodes.probe.probe import Request, cleaned
 
 _ERRORS_KEPT = 4096
 

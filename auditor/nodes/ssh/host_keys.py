@@ -16,7 +16,7 @@ import asyncssh
 
 from auditor.errors import ConfigError
 from auditor.nodes.known_hosts import HashedHosts, HashedLine, lines_for, split_hashed
-from auditor.nodes.probe import cleaned
+from auditor.nodes.probe.probe import cleaned
 
 Keys = tuple[list[asyncssh.SSHKey], list[asyncssh.SSHKey], list[asyncssh.SSHKey]]
 """Trusted host keys, certificate authorities, revoked keys."""

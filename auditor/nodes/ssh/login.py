@@ -11,7 +11,7 @@ import asyncssh
 
 from auditor.config import SshSettings
 from auditor.errors import ConfigError
-from auditor.nodes.probe import cleaned
+from auditor.nodes.probe.probe import cleaned
 from auditor.nodes.ssh.host_keys import KnownHosts, Lookup
 
 _FIRST_CIPHER = "^aes128-gcm@openssh.com"

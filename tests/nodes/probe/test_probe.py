@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.errors import ConfigError, GapReason, ProbeError
-from auditor.nodes.probe import (
+from auditor.nodes.probe.probe import (
     Answer,
     Mode,
     canonical_table,
@@ -296,7 +296,7 @@ def test_the_command_line_holds_nothing_that_a_login_shell_would_change() -> Non
     assert request.command == "exec /bin/sh -s -- wgaudit-probe/1 digest endpoints"
 
 
-SCRIPT = (resources.files("auditor.nodes") / "probe.sh").read_text(encoding="utf-8")
+SCRIPT = (resources.files("auditor.nodes.probe") / "probe.sh").read_text(encoding="utf-8")
 PARTS = {
     "digest": "send_digest",
     "text": "send_text",

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditor.errors import GapReason, ProbeError
-from auditor.nodes.changes import ChangeFailed, DeviceState, RewriteFiles
-from auditor.nodes.repair_script import change_request, parse_repair
+from auditor.nodes.change.changes import ChangeFailed, DeviceState, RewriteFiles
+from auditor.nodes.change.repair_script import change_request, parse_repair
 from auditor.values.addresses import Prefix, PublicKey
 from tests.nodes.namespaces import Network
 from tests.nodes.stubs import key

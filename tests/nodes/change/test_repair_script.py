@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from auditor.errors import GapReason, ProbeError
-from auditor.nodes.changes import (
+from auditor.nodes.change.changes import (
     AddAddress,
     Change,
     ChangeFailed,
@@ -22,7 +22,7 @@ from auditor.nodes.changes import (
     RewriteFiles,
     SetPeer,
 )
-from auditor.nodes.repair_script import Asked, change_request, look_request, parse_repair
+from auditor.nodes.change.repair_script import Asked, change_request, look_request, parse_repair
 from auditor.values.addresses import Prefix, PublicKey
 from tests.nodes.namespaces import Network
 from tests.nodes.stubs import StubNode, key

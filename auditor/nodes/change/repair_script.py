@@ -1,5 +1,4 @@
-"""What is asked of a node that is to be changed and how its answer is read: pure functions around `repair.sh`
-and `repair_files.sh`, which travel as one text.
+"""What is asked of a node that is to be changed and how its answer is read: pure functions around `repair.sh`.
 
 An answer is lines between `wgaudit-repair/1 begin` and `wgaudit-repair/1 end`. It counts whole or not at
 all, and only with a `done` line of the verb that was asked for. Everything in it is untrusted.
@@ -15,7 +14,7 @@ from importlib import resources
 from typing import Final
 
 from auditor.errors import GapReason, ProbeError
-from auditor.nodes.changes import (
+from auditor.nodes.change.changes import (
     AddAddress,
     Change,
     ChangeFailed,
@@ -24,7 +23,7 @@ from auditor.nodes.changes import (
     RewriteFiles,
     SetPeer,
 )
-from auditor.nodes.probe import MAX_NOISE, Request, cleaned
+from auditor.nodes.probe.probe import MAX_NOISE, Request, cleaned
 from auditor.values.addresses import (
     InvalidValue,
     Prefix,
@@ -130,8 +129,7 @@ def _refusal(detail: str) -> ChangeFailed:
 
 @lru_cache(maxsize=1)
 def _script() -> bytes:
-    here = resources.files(__package__)
-    return b"".join(here.joinpath(name).read_bytes() for name in ("repair.sh", "repair_files.sh"))
+    return resources.files(__package__).joinpath("repair.sh").read_bytes()
 
 
 # --- reading --------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from string import Formatter
 
 from auditor.config import SshSettings
 from auditor.errors import ConfigError, GapReason, ProbeError
-from auditor.nodes.probe import cleaned
+from auditor.nodes.probe.probe import cleaned
 from auditor.values.addresses import shown
 from auditor.values.models import Registration
 

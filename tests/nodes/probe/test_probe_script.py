@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditor.errors import GapReason, ProbeError
-from auditor.nodes.probe import (
+from auditor.nodes.probe.probe import (
     Answer,
     Mode,
     canonical_table,
