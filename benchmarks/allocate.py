@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from auditor.config import ConsulSettings
 from auditor.registry.store import ConsulStore
 from auditor.repair.adopted import adopted_bytes, adopted_key
 from auditor.repair.allocator import Allocator
 from auditor.repair.claim import claim_bytes, claim_key
 from auditor.repair.registration import AllocatorSettings
+from auditor.settings.file import ConsulSettings
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix, shown
 from benchmarks.figures import CannotRun, Figure, Results, ratios

@@ -23,8 +23,8 @@ from typing import Annotated
 import consul
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from auditor.config import ConsulSettings
 from auditor.registry.consul import ConsulRegistry
+from auditor.settings.file import ConsulSettings
 from auditor.values.models import RegistryReading
 from benchmarks.figures import CannotRun, Figure, Results, ratios
 from tests.parts.consul import HOW, ConsulServer, consul_binary

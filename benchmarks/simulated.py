@@ -22,7 +22,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from auditor.cli import threads
-from auditor.config import ConsulSettings
 from auditor.demo.fleet import DEVICE, NAME_PATTERN, Contest, DemoFleet, DemoNode, build_fleet
 from auditor.errors import GapReason, ProbeError
 from auditor.fleet.deviations import NO_PREFIX
@@ -33,6 +32,7 @@ from auditor.nodes.probe.probe import Answer, Mode, Request, format_answer, inli
 from auditor.registry.file import FileRegistry, export_text
 from auditor.reports import json_v1, table
 from auditor.reports.interface import Layout
+from auditor.settings.file import ConsulSettings
 from auditor.snapshot import record
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import AuditPolicy, Device, Observation, Registration, RouteTable, Snapshot

@@ -19,7 +19,7 @@ import yaml
 
 from auditor.cli import alerting, running
 from auditor.cli.main import EXIT_USAGE, cli
-from auditor.config import Config, parse_config
+from auditor.settings.file import Config, parse_config
 from tests.parts import require
 
 DEPLOY = Path(__file__).parent.parent / "deploy"

@@ -22,7 +22,15 @@ from pydantic.fields import FieldInfo
 from alerts.models import NotifyReason
 from alerts.notifiers.webhook import signature
 from alerts.plan import BLIND_CHECK
-from auditor.alert_settings import (
+from auditor.checks.interface import Check
+from auditor.checks.registry import CHECKS
+from auditor.cli import alerting, running
+from auditor.cli.main import EXIT_USAGE, cli
+from auditor.errors import GapReason
+from auditor.judge import judge
+from auditor.reports.interface import Layout
+from auditor.reports.table import render
+from auditor.settings.alerts import (
     AlertmanagerSettings,
     NotifierSettings,
     PagerDutySettings,
@@ -30,15 +38,7 @@ from auditor.alert_settings import (
     SlackSettings,
     WebhookSettings,
 )
-from auditor.checks.interface import Check
-from auditor.checks.registry import CHECKS
-from auditor.cli import alerting, running
-from auditor.cli.main import EXIT_USAGE, cli
-from auditor.config import Config, config_keys, parse_config
-from auditor.errors import GapReason
-from auditor.judge import judge
-from auditor.reports.interface import Layout
-from auditor.reports.table import render
+from auditor.settings.file import Config, config_keys, parse_config
 from auditor.snapshot import replay
 
 ROOT = Path(__file__).parent.parent

@@ -11,8 +11,8 @@ import click
 from auditor.cli import settings
 
 if TYPE_CHECKING:
-    from auditor.config import Config
     from auditor.repair.adopt import Adoption
+    from auditor.settings.file import Config
     from auditor.values.addresses import Prefix
     from auditor.values.models import Report
 

@@ -21,11 +21,11 @@ from alerts.plan import BLIND, plan
 from alerts.store import MIGRATIONS as ALERT_MIGRATIONS
 from alerts.store import Store
 from auditor import history
-from auditor.alert_settings import AlertmanagerSettings, AnyNotifier, PagerDutySettings, SlackSettings
 from auditor.checks.registry import BY_IDENT
 from auditor.cli import running, threads
-from auditor.config import Config
 from auditor.errors import ConfigError, StateError
+from auditor.settings.alerts import AlertmanagerSettings, AnyNotifier, PagerDutySettings, SlackSettings
+from auditor.settings.file import Config
 from auditor.state import exclusive, open_state, transaction
 from auditor.values.models import Finding, Report
 

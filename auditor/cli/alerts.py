@@ -17,10 +17,10 @@ from alerts.notifiers.interface import DeliveryError, Notifier
 from alerts.plan import plan
 from auditor.cli import running, screen, settings, threads
 from auditor.cli.alerting import EXIT_NOT_HANDED_OVER, build_notifiers, build_policy, opened_store
-from auditor.config import Config
 from auditor.errors import UsageError
 from auditor.judge import judge
 from auditor.reports.terminal import Page
+from auditor.settings.file import Config
 from auditor.state import exclusive
 from auditor.values.models import Severity, fingerprint
 

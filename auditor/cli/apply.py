@@ -27,7 +27,7 @@ from auditor.repair.steps import ApplyOptions, Stopped, Surprise
 from auditor.values.addresses import shown
 
 if TYPE_CHECKING:
-    from auditor.config import Config
+    from auditor.settings.file import Config
 
 EXIT_STOPPED = 1
 

@@ -17,7 +17,6 @@ import click
 from auditor.cli import running, screen, settings
 from auditor.cli.progress import watching
 from auditor.cli.sweep import FORMATS, renderer
-from auditor.config import load_config
 from auditor.demo.fleet import DEFAULT_SEED, FEWEST_NODES, REGIONS, DemoFleet, build_fleet
 from auditor.demo.folder import write_configuration
 from auditor.demo.planted import Comparison, compare
@@ -25,6 +24,7 @@ from auditor.demo.servers import serve
 from auditor.errors import UsageError
 from auditor.gather.sweep import SweepOptions, sweep
 from auditor.judge import judge
+from auditor.settings.file import load_config
 from auditor.snapshot import record as write_snapshot
 from auditor.values.addresses import shown
 

@@ -13,10 +13,10 @@ import click
 from auditor.cli import open_files, settings, threads
 from auditor.cli.advice import ADVICE, advice
 from auditor.cli.exposure import exposed
-from auditor.config import Config
 from auditor.errors import ConfigError, GapReason, ProbeError, UsageError
 from auditor.nodes.interface import TableStore
 from auditor.reports.terminal import visible
+from auditor.settings.file import Config
 from auditor.values.models import Gap, Registration, RegistryReading
 
 _ON_NODE = {

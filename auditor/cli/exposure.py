@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, SecretStr
 
-from auditor.config import Config
+from auditor.settings.file import Config
 
 
 def exposed(config: Config, path: Path | None) -> tuple[str, ...]:

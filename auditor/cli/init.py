@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 
 from auditor.cli import running
-from auditor.config import FILE_NAME, parse_config
 from auditor.errors import UsageError
 from auditor.files import write_whole
+from auditor.settings.file import FILE_NAME, parse_config
 
 _TEMPLATE = string.Template(
     """\

@@ -10,7 +10,7 @@ from auditor.gather.sweep import SweepOptions
 from auditor.values.models import Snapshot
 
 if TYPE_CHECKING:  # `--help` needs no pydantic
-    from auditor.config import Config
+    from auditor.settings.file import Config
 
 
 def look(

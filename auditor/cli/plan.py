@@ -22,8 +22,8 @@ from auditor.values.addresses import InvalidValue, Prefix, parse_prefix
 from auditor.values.models import NodeId, Snapshot, Verdict
 
 if TYPE_CHECKING:  # `--help` needs no pydantic
-    from auditor.config import Config
     from auditor.repair.models import Plan
+    from auditor.settings.file import Config
     from auditor.values.address_claims import AddressClaim, RepairPolicy
 
 EXIT_WHOLE = 0

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:  # `--help` needs none of these, and pydantic takes as long as all the rest
-    from auditor.config import Config
     from auditor.nodes.interface import NodeSource
     from auditor.nodes.processes import Processes
     from auditor.registry.interface import Registry
-    from auditor.ssh_settings import SshSettings
+    from auditor.settings.file import Config
+    from auditor.settings.ssh import SshSettings
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def read_config(explicit: Path | None, *, warn: bool = True) -> tuple[Config, Pa
     `warn`: one line on stderr for each file with a secret in it that others may read.
     """
     from auditor.cli.exposure import exposed
-    from auditor.config import Config, find_config, load_config
+    from auditor.settings.file import Config, find_config, load_config
 
     path = find_config(explicit, os.environ, Path.cwd())
     if path is None:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from string import Formatter
 
-from auditor.config import SshSettings
 from auditor.errors import ConfigError, GapReason, ProbeError
 from auditor.nodes.probe.probe import cleaned
+from auditor.settings.file import SshSettings
 from auditor.values.addresses import shown
 from auditor.values.models import Registration
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     import requests
     from pydantic import SecretStr
 
-    from auditor.config import ConsulSettings
     from auditor.registry.records import KvItem
+    from auditor.settings.file import ConsulSettings
 
 T = TypeVar("T")
 

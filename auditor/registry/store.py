@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from auditor.config import ConsulSettings
     from auditor.registry.client import Client, Response
     from auditor.registry.records import KvItem
+    from auditor.settings.file import ConsulSettings
 
 DENIED = "Permission denied"
 """How Consul's words begin where the token may not do one operation of a transaction; the status is 409."""

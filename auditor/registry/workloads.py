@@ -14,8 +14,8 @@ from auditor.values.models import NodeId
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from auditor.config import ConsulSettings
     from auditor.registry.client import Response
+    from auditor.settings.file import ConsulSettings
 
 
 def read_workloads(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from auditor.config import Config
     from auditor.repair.allocator import Allocation, Release
+    from auditor.settings.file import Config
 
 
 def allocate(

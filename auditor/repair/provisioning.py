@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from auditor.config import Config, find_config, load_config
 from auditor.registry.store import ConsulStore
 from auditor.repair.allocator import Allocation, Allocator, Release
 from auditor.repair.registration import allocator_settings, checked_key, claims_datacenter
+from auditor.settings.file import Config, find_config, load_config
 
 
 def allocator_of(config: Config) -> Allocator:

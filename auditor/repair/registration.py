@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditor.config import Config, ConsulFields
 from auditor.errors import ConfigError, UsageError
 from auditor.registry.records import parse_json_record
 from auditor.repair.store import Stored
+from auditor.settings.file import Config, ConsulFields
 from auditor.values.addresses import InvalidValue, Prefix, PublicKey, parse_public_key, shown
 from auditor.values.models import NodeId, Registration
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from auditor.cli.exposure import exposed
-from auditor.config import Config, parse_config
+from auditor.settings.file import Config, parse_config
 from tests.cli.command import wgaudit
 from tests.parts import require
 

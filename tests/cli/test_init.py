@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from auditor.config import Config, load_config
+from auditor.settings.file import Config, load_config
 from tests.cli.command import one_line, wgaudit
 
 

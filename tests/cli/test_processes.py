@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from auditor.cli.settings import _ssh_nodes
-from auditor.config import Config
 from auditor.demo.fleet import DEFAULT_SEED, FEWEST_NODES, build_fleet
 from auditor.demo.folder import write_configuration
 from auditor.demo.servers import serve
 from auditor.registry.file import export_text
+from auditor.settings.file import Config
 from tests.cli.command import WGAUDIT, clean_environment, one_line, wgaudit
 from tests.fleets import key_of
 

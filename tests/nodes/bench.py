@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from auditor.config import SshSettings
 from auditor.errors import ProbeError
 from auditor.nodes.interface import TableStore
 from auditor.nodes.ssh import SshNodes
+from auditor.settings.file import SshSettings
 from auditor.values.addresses import Prefix
 from auditor.values.models import NodeId, Observation, Registration
 from tests.nodes.stubs import StubNode

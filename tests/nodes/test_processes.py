@@ -21,13 +21,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.config import SshSettings
 from auditor.errors import ConfigError, GapReason, ProbeError
 from auditor.gather.sweep import SweepOptions, sweep
 from auditor.nodes.interface import TableStore
 from auditor.nodes.processes import Processes, fitting, usable_cores
 from auditor.nodes.processes.count import MOST, NODES_EACH
 from auditor.nodes.ssh import SshNodes
+from auditor.settings.file import SshSettings
 from auditor.values.models import Observation, RegistryReading, RouteTable, Snapshot
 from tests.fakes import MemoryRegistry
 from tests.fleets import trio

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.config import SshSettings
 from auditor.errors import ConfigError, GapReason, ProbeError
 from auditor.nodes.underlay import Target, check_host_template, target_for
+from auditor.settings.file import SshSettings
 from auditor.values.addresses import Prefix
 from auditor.values.models import NodeId, Registration
 from tests.nodes.stubs import key

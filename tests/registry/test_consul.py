@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import SecretStr
 
-from auditor.config import ConsulFields, ConsulSettings
 from auditor.errors import ConfigError, GapReason
 from auditor.registry.consul import ConsulRegistry
+from auditor.settings.file import ConsulFields, ConsulSettings
 from auditor.values.models import Gap, NodeId, RegistryReading
 from tests.parts import require
 from tests.parts.consul import HOW, ConsulServer, consul_binary, make_tls

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from auditor.config import ConsulSettings
 from auditor.errors import GapReason, ProbeError
 from auditor.nodes.interface import TableStore
 from auditor.registry.consul import ConsulRegistry
@@ -21,6 +20,7 @@ from auditor.repair.ledger import Ledger
 from auditor.repair.models import Contested, Keeper, Kind, Move, Plan, Rule
 from auditor.repair.registration import AllocatorSettings
 from auditor.repair.steps import ApplyOptions
+from auditor.settings.file import ConsulSettings
 from auditor.values.addresses import Prefix, PublicKey, is_host
 from auditor.values.models import Device, NodeId, Observation, Registration, RouteTable
 from tests.fleets import key_of

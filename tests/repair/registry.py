@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from auditor.config import Config, parse_config
 from auditor.repair.adopt import Adoption, Difference, adopt, check
 from auditor.repair.allocator import Allocation, Allocator
 from auditor.repair.claim import claim_bytes, claim_key, read_claim
 from auditor.repair.provisioning import store_of
 from auditor.repair.registration import allocator_settings
+from auditor.settings.file import Config, parse_config
 from auditor.values.address_claims import AddressClaim
 from auditor.values.addresses import Prefix, parse_prefix
 from tests.parts.consul import ConsulServer

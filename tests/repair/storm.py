@@ -26,12 +26,12 @@ from pathlib import Path
 from queue import Queue
 from typing import Any, NamedTuple
 
-from auditor.config import ConsulSettings
 from auditor.registry.store import ConsulStore
 from auditor.repair.adopt import adopt, check
 from auditor.repair.allocator import Allocator
 from auditor.repair.patience import AllocationError
 from auditor.repair.registration import AllocatorSettings
+from auditor.settings.file import ConsulSettings
 from auditor.values.addresses import Prefix, PublicKey, shown
 from auditor.values.models import AuditPolicy
 from tests.fleets import key_of

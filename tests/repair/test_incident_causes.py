@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from auditor.config import ConsulSettings
 from auditor.judge import judge
 from auditor.registry.consul import ConsulRegistry
+from auditor.settings.file import ConsulSettings
 from auditor.values.models import AuditPolicy, Finding, Snapshot
 from tests.fleets import key_of
 from tests.lab.faulty_allocator import PREFIX, Contested, FaultyAllocator, provision_many, truth

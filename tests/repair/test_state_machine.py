@@ -20,13 +20,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from auditor.config import ConsulSettings
 from auditor.registry.store import ConsulStore
 from auditor.repair.adopt import adopt, check
 from auditor.repair.allocator import Allocator
 from auditor.repair.patience import AllocationError
 from auditor.repair.registration import AllocatorSettings
 from auditor.repair.store import Operation, StoreConflict, Stored, StoreError
+from auditor.settings.file import ConsulSettings
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import AuditPolicy
 from tests.fleets import key_of

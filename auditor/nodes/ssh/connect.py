@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 
 import asyncssh
 
-from auditor.config import SshSettings
 from auditor.errors import ConfigError, GapReason, ProbeError
 from auditor.nodes.ssh.failures import EXPECTED, Watch, from_connecting, host_key_detail
 from auditor.nodes.ssh.host_keys import Lookup
@@ -15,6 +14,7 @@ from auditor.nodes.ssh.jump import Jumps, check_jump
 from auditor.nodes.ssh.lean import connect
 from auditor.nodes.ssh.login import Login, Way
 from auditor.nodes.ssh.turns import Patience, Turns
+from auditor.settings.file import SshSettings
 
 
 class _NoCommonHostKeyError(Exception):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
-from auditor.config import SshSettings
 from auditor.errors import GapReason, ProbeError
 from auditor.nodes.change.changes import Change, DeviceState, Hands
 from auditor.nodes.change.repair_script import Asked, answered, change_request, look_request, parse_repair
@@ -13,6 +12,7 @@ from auditor.nodes.probe.probe import cleaned
 from auditor.nodes.ssh.connect import Connections
 from auditor.nodes.ssh.execute import Output, execute
 from auditor.nodes.underlay import check_host_template, check_not_mesh, target_for, uses_mesh_address
+from auditor.settings.file import SshSettings
 from auditor.values.addresses import is_host, shown
 from auditor.values.models import Registration
 

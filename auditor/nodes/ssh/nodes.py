@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 
 import asyncssh
 
-from auditor.config import SshSettings
 from auditor.errors import GapReason, ProbeError
 from auditor.nodes.interface import TableStore
 from auditor.nodes.probe.probe import (
@@ -24,6 +23,7 @@ from auditor.nodes.probe.probe import (
 from auditor.nodes.ssh.connect import Connections
 from auditor.nodes.ssh.execute import execute
 from auditor.nodes.underlay import Target, check_host_template, check_not_mesh, target_for, uses_mesh_address
+from auditor.settings.file import SshSettings
 from auditor.values.addresses import is_host, shown
 from auditor.values.models import Observation, Registration, RouteTable
 

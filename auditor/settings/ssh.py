@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
-from auditor.alert_settings import Seconds, Settings, UserPath
+from auditor.settings.alerts import Seconds, Settings, UserPath
 
 
 class SshSettings(Settings):

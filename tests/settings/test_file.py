@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
-from auditor.alert_settings import PagerDutySettings, SlackSettings, WebhookSettings
-from auditor.config import _FORMS, Config, _tables_in, find_config, load_config, parse_config
 from auditor.errors import ConfigError
+from auditor.settings.alerts import PagerDutySettings, SlackSettings, WebhookSettings
+from auditor.settings.file import _FORMS, Config, _tables_in, find_config, load_config, parse_config
 from auditor.values.models import Severity
 
 KEY = "0123456789abcdef0123456789ABCDEF"

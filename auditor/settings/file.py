@@ -23,7 +23,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from auditor.alert_settings import (
+from auditor.errors import ConfigError
+from auditor.settings.alerts import (
     AlertSettings,
     AnyNotifier,
     Pool,
@@ -32,9 +33,8 @@ from auditor.alert_settings import (
     SharedSettings,
     UserPath,
 )
-from auditor.errors import ConfigError
-from auditor.repair_settings import RepairSettings
-from auditor.ssh_settings import SshSettings as SshSettings
+from auditor.settings.repair import RepairSettings
+from auditor.settings.ssh import SshSettings as SshSettings
 from auditor.values.addresses import Prefix
 from auditor.values.models import AuditPolicy
 

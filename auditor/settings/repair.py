@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, StrictInt, field_validator
 
-from auditor.alert_settings import Seconds, Settings
+from auditor.settings.alerts import Seconds, Settings
 from auditor.values.address_claims import RepairPolicy
 
 
