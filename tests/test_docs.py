@@ -39,7 +39,7 @@ from auditor.settings.alerts import (
     WebhookSettings,
 )
 from auditor.settings.file import Config, config_keys, parse_config
-from auditor.snapshot import replay
+from auditor.state.recording import replay
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -58,7 +58,7 @@ def _adopt(config: Config, replay: Path | None) -> int:
     goes_by = allocator_settings(config)
     live = None
     if replay is not None:
-        from auditor.snapshot import replay as read
+        from auditor.state.recording import replay as read
 
         live = read(replay)
     adoption = adopt(store_of(config), goes_by, config.policy(), live=live)

@@ -20,13 +20,13 @@ from alerts.notifiers.webhook import Webhook
 from alerts.plan import BLIND, plan
 from alerts.store import MIGRATIONS as ALERT_MIGRATIONS
 from alerts.store import Store
-from auditor import history
 from auditor.checks.registry import BY_IDENT
 from auditor.cli import running, threads
 from auditor.errors import ConfigError, StateError
 from auditor.settings.alerts import AlertmanagerSettings, AnyNotifier, PagerDutySettings, SlackSettings
 from auditor.settings.file import Config
-from auditor.state import exclusive, open_state, transaction
+from auditor.state import history
+from auditor.state.database import exclusive, open_state, transaction
 from auditor.values.models import Finding, Report
 
 EXIT_NOT_HANDED_OVER = 4

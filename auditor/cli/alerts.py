@@ -21,7 +21,7 @@ from auditor.errors import UsageError
 from auditor.judge import judge
 from auditor.reports.terminal import Page
 from auditor.settings.file import Config
-from auditor.state import exclusive
+from auditor.state.database import exclusive
 from auditor.values.models import Severity, fingerprint
 
 
@@ -90,7 +90,7 @@ def preview(config_path: Path | None, replay: Path, name: str | None) -> int:
 
     Secrets are not in it: they are added on sending.
     """
-    from auditor.snapshot import replay as read
+    from auditor.state.recording import replay as read
 
     config, _ = settings.read_config(config_path)
     chosen = {notifier.name: notifier for notifier in _chosen(config, name)}

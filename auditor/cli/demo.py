@@ -25,7 +25,7 @@ from auditor.errors import UsageError
 from auditor.gather.sweep import SweepOptions, sweep
 from auditor.judge import judge
 from auditor.settings.file import load_config
-from auditor.snapshot import record as write_snapshot
+from auditor.state.recording import record as write_snapshot
 from auditor.values.addresses import shown
 
 EXIT_FOUND = 0

@@ -42,7 +42,7 @@ def command(
     first six characters do, where they are unique). Looks at the fleet, or at a recording with --replay.
     """
     if replay is not None:
-        from auditor.snapshot import replay as read
+        from auditor.state.recording import replay as read
 
         snapshot = read(replay)
     else:

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from auditor import history
 from auditor.cli import running, screen, settings
 from auditor.cli.alerting import opened_store
 from auditor.errors import UsageError
 from auditor.reports.terminal import Page, plural
+from auditor.state import history
 
 
 @click.group("history", invoke_without_command=True)

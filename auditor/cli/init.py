@@ -12,8 +12,8 @@ import click
 
 from auditor.cli import running
 from auditor.errors import UsageError
-from auditor.files import write_whole
 from auditor.settings.file import FILE_NAME, parse_config
+from auditor.state.files import write_whole
 
 _TEMPLATE = string.Template(
     """\

@@ -88,7 +88,7 @@ def command(
     policy = config.repair.policy()
     notes: list[str] = []
     if replay is not None:
-        from auditor.snapshot import replay as read
+        from auditor.state.recording import replay as read
 
         snapshot = read(replay)
     else:
@@ -96,7 +96,7 @@ def command(
         snapshot = look(config, options, processes=processes, progress=not no_progress)
         snapshot, notes = with_repair_parts(snapshot, config, policy)
         if record is not None:
-            from auditor.snapshot import record as keep_recording
+            from auditor.state.recording import record as keep_recording
 
             keep_recording(snapshot, record)
     report = judge(snapshot)

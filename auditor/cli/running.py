@@ -17,10 +17,10 @@ import click
 
 from auditor.cli import open_files, threads
 from auditor.errors import ReportError, UsageError
-from auditor.files import write_whole
 from auditor.gather.sweep import SweepObserver, SweepOptions, sweep
 from auditor.nodes.interface import NodeSource
 from auditor.registry.interface import Registry
+from auditor.state.files import write_whole
 from auditor.values.models import AuditPolicy, Report, Severity, Snapshot
 
 EXIT_CLEAN = 0

@@ -131,7 +131,7 @@ def command(
     def seen() -> Report:
         snapshot = look(config, options, endpoints=endpoints, processes=processes, progress=not no_progress)
         if record is not None:
-            from auditor.snapshot import record as keep
+            from auditor.state.recording import record as keep
 
             keep(snapshot, record)
         return judge(snapshot)
@@ -197,7 +197,7 @@ def renderer(format_name: str) -> Format:
 
 
 def _replayed(path: Path) -> Snapshot:
-    from auditor.snapshot import replay
+    from auditor.state.recording import replay
 
     return replay(path)
 

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from auditor.errors import WgauditError
-from auditor.files import write_whole
 from auditor.repair.models import Contested, Keeper, Kind, LeftOut, Move, Plan, Rule
 from auditor.repair.wording import Wording
+from auditor.state.files import write_whole
 from auditor.values.addresses import (
     InvalidValue,
     Prefix,

@@ -14,8 +14,8 @@ from pathlib import Path
 from alerts import store
 from alerts.models import Incident, Notification, NotifyReason, Plan, Standing, Status
 from alerts.notifiers.interface import DeliveryError
-from auditor import history
-from auditor.state import open_state
+from auditor.state import history
+from auditor.state.database import open_state
 from auditor.values.models import NodeId, Severity, fingerprint
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

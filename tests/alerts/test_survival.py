@@ -24,7 +24,7 @@ from alerts.notices import Row, State
 from alerts.notifiers.interface import DeliveryError
 from alerts.plan import plan
 from alerts.store import Store
-from auditor import history
+from auditor.state import history
 from auditor.values.models import Coverage, Finding, NodeId, Report, Severity, Verdict
 from tests.alerts.fakes import NOON, Answer, Clock, Killed, ScriptedNotifier, Told, opened
 

@@ -18,7 +18,7 @@ from itertools import groupby
 from pathlib import Path
 
 from auditor.demo.servers import ServedFleet
-from auditor.state import exclusive
+from auditor.state.database import exclusive
 from tests.cli.command import started
 from tests.cli.conftest import SIGNING_SECRET, to_pagerduty, to_receiver
 from tests.cli.fleet import HEALTHY, PAIR, TRIPLE, Fleet, alert_lines, contested, mark

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from auditor.repair.plan_file import read_plan
-from auditor.snapshot import record, replay
+from auditor.state.recording import record, replay
 from auditor.values.models import NodeId
 from tests.cli.command import one_line, wgaudit
 from tests.cli.fleet import NOBODY

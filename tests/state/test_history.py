@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from auditor import history
 from auditor.errors import GapReason, UsageError
-from auditor.history import PastFinding, PastSweep
-from auditor.state import open_state
+from auditor.state import history
+from auditor.state.database import open_state
+from auditor.state.history import PastFinding, PastSweep
 from auditor.values.models import Coverage, Finding, Gap, NodeId, Report, Severity, Verdict
 
 START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)

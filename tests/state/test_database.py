@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from auditor.errors import StateBusy, StateError, UsageError
-from auditor.state import exclusive, open_state, transaction
+from auditor.state.database import exclusive, open_state, transaction
 from tests.parts.mounts import run_on_own_disk
 
 FIRST = "CREATE TABLE words (word TEXT PRIMARY KEY) STRICT; CREATE TABLE other (n INTEGER) STRICT;"
@@ -175,7 +175,7 @@ def test_a_file_in_the_folders_place_is_told(path: Path) -> None:
 
 PROGRAM = """
 from auditor.errors import StateError
-from auditor.state import exclusive, open_state, transaction
+from auditor.state.database import exclusive, open_state, transaction
 PATH = DISK / "state" / "wgaudit.db"
 PARTS = {"words": ("CREATE TABLE words (word TEXT) STRICT",)}
 def attempt(act):
@@ -283,7 +283,7 @@ def process(program: str, *arguments: object) -> Iterator[subprocess.Popen[str]]
 HALFWAY = """
 import signal, sys
 from pathlib import Path
-from auditor.state import open_state, transaction
+from auditor.state.database import open_state, transaction
 connection = open_state(Path(sys.argv[1]), PARTS)
 with transaction(connection):
     connection.execute("INSERT INTO words VALUES ('committed')")
@@ -295,7 +295,7 @@ signal.pause()
 HOLDING = """
 import signal, sys
 from pathlib import Path
-from auditor.state import exclusive
+from auditor.state.database import exclusive
 with exclusive(Path(sys.argv[1]), 0):
     print("ready", flush=True)
     signal.pause()

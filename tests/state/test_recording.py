@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from auditor.errors import GapReason, SnapshotError
 from auditor.judge import judge
 from auditor.reports import json_v1
-from auditor.snapshot import from_json, record, replay, to_json
+from auditor.state.recording import from_json, record, replay, to_json
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import (

@@ -1,0 +1,1 @@
+"""What is kept between runs: the database, its history, recordings, and files written whole."""
