@@ -18,10 +18,10 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from auditor.registry.store import ConsulStore
-from auditor.repair.adopted import adopted_bytes, adopted_key
-from auditor.repair.allocator import Allocator
-from auditor.repair.claim import claim_bytes, claim_key
-from auditor.repair.registration import AllocatorSettings
+from auditor.repair.claims.adopted import adopted_bytes, adopted_key
+from auditor.repair.claims.allocator import Allocator
+from auditor.repair.claims.claim import claim_bytes, claim_key
+from auditor.repair.claims.registration import AllocatorSettings
 from auditor.settings.file import ConsulSettings
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix, shown

@@ -11,7 +11,7 @@ import click
 from auditor.cli import settings
 
 if TYPE_CHECKING:
-    from auditor.repair.adopt import Adoption
+    from auditor.repair.claims.adoption import Adoption
     from auditor.settings.file import Config
     from auditor.values.addresses import Prefix
     from auditor.values.models import Report
@@ -36,7 +36,7 @@ def command(replay: Path | None, check: bool, config_path: Path | None) -> int:
     """
     from auditor.errors import UsageError
     from auditor.registry.interface import StoreError
-    from auditor.repair.adopt import AdoptionDisturbed, NotAdoptable
+    from auditor.repair.claims.adoption import AdoptionDisturbed, NotAdoptable
 
     if check and replay is not None:
         raise UsageError("adopt: --check compares what Consul holds; --replay has no meaning with it")
@@ -51,9 +51,9 @@ def command(replay: Path | None, check: bool, config_path: Path | None) -> int:
 
 
 def _adopt(config: Config, replay: Path | None) -> int:
-    from auditor.repair.adopt import adopt
-    from auditor.repair.provisioning import store_of
-    from auditor.repair.registration import allocator_settings
+    from auditor.repair.claims.adoption import adopt
+    from auditor.repair.claims.provisioning import store_of
+    from auditor.repair.claims.registration import allocator_settings
 
     goes_by = allocator_settings(config)
     live = None
@@ -91,9 +91,9 @@ def _some(prefixes: Sequence[Prefix]) -> str:
 
 
 def _check(config: Config) -> int:
-    from auditor.repair.adopt import check
-    from auditor.repair.provisioning import store_of
-    from auditor.repair.registration import allocator_settings
+    from auditor.repair.claims.adoption import check
+    from auditor.repair.claims.provisioning import store_of
+    from auditor.repair.claims.registration import allocator_settings
 
     differences = check(store_of(config), allocator_settings(config))
     faults = [item for item in differences if not item.under_way]

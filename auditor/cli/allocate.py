@@ -39,9 +39,9 @@ def command(
     store holds the address for the node; 1 no address, stderr says why, and calling again is safe;
     2 usage or configuration.
     """
-    from auditor.repair.patience import AllocationError
-    from auditor.repair.provisioning import allocator_of
-    from auditor.repair.registration import checked_key
+    from auditor.repair.claims.patience import AllocationError
+    from auditor.repair.claims.provisioning import allocator_of
+    from auditor.repair.claims.registration import checked_key
 
     key = checked_key(public_key)
     config, _ = settings.read_config(config_path)

@@ -17,13 +17,13 @@ from auditor.cli import running, settings, threads
 from auditor.cli.apply_screen import Screen, until_signalled
 from auditor.errors import ConfigError, UsageError
 from auditor.nodes.underlay import uses_mesh_address
-from auditor.repair.apply import Executor, in_words
-from auditor.repair.journal import Journal, JournalError
-from auditor.repair.ledger import Ledger
-from auditor.repair.models import Move, Plan
-from auditor.repair.plan_file import read_plan
-from auditor.repair.registration import AllocatorSettings, allocator_settings
-from auditor.repair.steps import ApplyOptions, Stopped, Surprise
+from auditor.repair.apply.executor import Executor, in_words
+from auditor.repair.apply.journal import Journal, JournalError
+from auditor.repair.apply.ledger import Ledger
+from auditor.repair.apply.steps import ApplyOptions, Stopped, Surprise
+from auditor.repair.claims.registration import AllocatorSettings, allocator_settings
+from auditor.repair.moves import Move, Plan
+from auditor.repair.plan.plan_file import read_plan
 from auditor.values.addresses import shown
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import click
 
 from auditor.cli import screen
-from auditor.repair.apply import Executor
-from auditor.repair.models import Kind, Move, Plan, steps_of
-from auditor.repair.steps import ApplyOptions
-from auditor.repair.wording import Wording
+from auditor.repair.apply.executor import Executor
+from auditor.repair.apply.steps import ApplyOptions
+from auditor.repair.moves import Kind, Move, Plan, steps_of
+from auditor.repair.plan.step_text import Wording
 from auditor.reports.terminal import Page, visible
 from auditor.values.addresses import shown
 

@@ -16,13 +16,13 @@ from auditor.cli.look import look
 from auditor.errors import RegistryError, UsageError, WgauditError
 from auditor.gather.sweep import SweepOptions
 from auditor.judge import judge
-from auditor.repair.plan import plan as make_plan
-from auditor.repair.wording import incomplete
+from auditor.repair.plan.planner import plan as make_plan
+from auditor.repair.plan.step_text import incomplete
 from auditor.values.addresses import InvalidValue, Prefix, parse_prefix
 from auditor.values.models import NodeId, Snapshot, Verdict
 
 if TYPE_CHECKING:  # `--help` needs no pydantic
-    from auditor.repair.models import Plan
+    from auditor.repair.moves import Plan
     from auditor.settings.file import Config
     from auditor.values.address_claims import AddressClaim, RepairPolicy
 
@@ -142,8 +142,8 @@ def _claims(
     config: Config, policy: RepairPolicy, datacenters: Iterable[str]
 ) -> tuple[tuple[AddressClaim, ...], list[str]]:
     from auditor.registry.store import ConsulStore
-    from auditor.repair.adopted import adopted_key
-    from auditor.repair.claim import claimed_prefix, read_claim
+    from auditor.repair.claims.adopted import adopted_key
+    from auditor.repair.claims.claim import claimed_prefix, read_claim
     from auditor.values.address_claims import AddressClaim, ClaimState
 
     token = config.consul.resolved_token(os.environ)
@@ -189,16 +189,16 @@ def _kept(snapshot: Snapshot, names: Collection[str]) -> frozenset[NodeId]:
 
 def _deliver(plan: Plan, format_name: str, output: Path | None, config_path: Path | None) -> None:
     if format_name == "shell":
-        from auditor.repair.shell import script
+        from auditor.repair.plan.shell_plan import script
 
         running.deliver(script(plan), output)
         return
     if output is not None:
-        from auditor.repair.plan_file import write_plan
+        from auditor.repair.plan.plan_file import write_plan
 
         write_plan(plan, output)
     if format_name == "json":
-        from auditor.repair.plan_file import document
+        from auditor.repair.plan.plan_file import document
 
         if output is None:
             running.deliver(document(plan), None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from auditor.repair.allocator import Allocation, Release
+    from auditor.repair.claims.allocator import Allocation, Release
     from auditor.settings.file import Config
 
 
@@ -26,7 +26,7 @@ def allocate(
     are for a new registration. Raises `auditor.errors.WgauditError`: then there is no address, and calling
     again with the same node and key is safe.
     """
-    from auditor.repair import provisioning
+    from auditor.repair.claims import provisioning
 
     values = {"endpoint": endpoint, "ssh_host": ssh_host}
     return provisioning.allocate(node, public_key, region, config, values)
@@ -37,6 +37,6 @@ def release(node: str, *, config: Config | Path | str | None = None) -> Release:
 
     Raises `auditor.errors.WgauditError`: then it is not known to be free, and calling again is safe.
     """
-    from auditor.repair import provisioning
+    from auditor.repair.claims import provisioning
 
     return provisioning.release(node, config)

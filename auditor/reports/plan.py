@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from auditor.repair.models import Contested, LeftOut, Move, Plan
-from auditor.repair.wording import RULES, Wording, incomplete, rules_of
+from auditor.repair.moves import Contested, LeftOut, Move, Plan
+from auditor.repair.plan.step_text import RULES, Wording, incomplete, rules_of
 from auditor.reports.interface import Layout
 from auditor.reports.terminal import Page, column, pasteable, plural
 from auditor.values.addresses import shown

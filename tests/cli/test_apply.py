@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from auditor.cli.main import main
-from auditor.repair.journal import Journal
-from auditor.repair.models import Plan, Step
-from auditor.repair.plan_file import write_plan
-from auditor.repair.progress import Event
+from auditor.repair.apply.journal import Journal
+from auditor.repair.apply.stages import Event
+from auditor.repair.moves import Plan, Step
+from auditor.repair.plan.plan_file import write_plan
 from tests.cli.command import WGAUDIT, clean_environment, one_line
 from tests.parts import require
 from tests.parts.consul import HOW, ConsulServer, consul_binary

@@ -10,16 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from auditor.errors import GapReason, ProbeError
+from auditor.nodes.change.changes import (
+    AddAddress,
+    Change,
+    DeviceState,
+    DropAddress,
+    Hands,
+    RewriteFiles,
+    SetPeer,
+)
 from auditor.nodes.interface import TableStore
 from auditor.registry.consul import ConsulRegistry
 from auditor.registry.store import ConsulStore
-from auditor.repair.apply import Executor
-from auditor.repair.hands import AddAddress, Change, DeviceState, DropAddress, Hands, RewriteFiles, SetPeer
-from auditor.repair.journal import Journal
-from auditor.repair.ledger import Ledger
-from auditor.repair.models import Contested, Keeper, Kind, Move, Plan, Rule
-from auditor.repair.registration import AllocatorSettings
-from auditor.repair.steps import ApplyOptions
+from auditor.repair.apply.executor import Executor
+from auditor.repair.apply.journal import Journal
+from auditor.repair.apply.ledger import Ledger
+from auditor.repair.apply.steps import ApplyOptions
+from auditor.repair.claims.registration import AllocatorSettings
+from auditor.repair.moves import Contested, Keeper, Kind, Move, Plan, Rule
 from auditor.settings.file import ConsulSettings
 from auditor.values.addresses import Prefix, PublicKey, is_host
 from auditor.values.models import Device, NodeId, Observation, Registration, RouteTable

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.repair.models import Kind, Plan
-from auditor.repair.plan import plan
+from auditor.repair.moves import Kind, Plan
+from auditor.repair.plan.planner import plan
 from auditor.values.address_claims import RepairPolicy
 from auditor.values.addresses import Prefix, is_host
 from auditor.values.models import NodeId, Snapshot

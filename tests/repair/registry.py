@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from auditor.repair.adopt import Adoption, Difference, adopt, check
-from auditor.repair.allocator import Allocation, Allocator
-from auditor.repair.claim import claim_bytes, claim_key, read_claim
-from auditor.repair.provisioning import store_of
-from auditor.repair.registration import allocator_settings
+from auditor.repair.claims.adoption import Adoption, Difference, adopt, check
+from auditor.repair.claims.allocator import Allocation, Allocator
+from auditor.repair.claims.claim import claim_bytes, claim_key, read_claim
+from auditor.repair.claims.provisioning import store_of
+from auditor.repair.claims.registration import allocator_settings
 from auditor.settings.file import Config, parse_config
 from auditor.values.address_claims import AddressClaim
 from auditor.values.addresses import Prefix, parse_prefix

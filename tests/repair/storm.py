@@ -27,10 +27,10 @@ from queue import Queue
 from typing import Any, NamedTuple
 
 from auditor.registry.store import ConsulStore
-from auditor.repair.adopt import adopt, check
-from auditor.repair.allocator import Allocator
-from auditor.repair.patience import AllocationError
-from auditor.repair.registration import AllocatorSettings
+from auditor.repair.claims.adoption import adopt, check
+from auditor.repair.claims.allocator import Allocator
+from auditor.repair.claims.patience import AllocationError
+from auditor.repair.claims.registration import AllocatorSettings
 from auditor.settings.file import ConsulSettings
 from auditor.values.addresses import Prefix, PublicKey, shown
 from auditor.values.models import AuditPolicy

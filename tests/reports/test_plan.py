@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 
-from auditor.repair.models import Plan
+from auditor.repair.moves import Plan
 from auditor.reports.interface import Layout
 from auditor.reports.plan import render_plan
 from tests.fleets import Mesh

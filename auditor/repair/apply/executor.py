@@ -1,0 +1,138 @@
+"""Carries out a plan, one move and one step at a time: journaled before, checked after, with a way back from each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+from auditor.errors import ProbeError
+from auditor.nodes.change.changes import Hands
+from auditor.nodes.interface import NodeSource
+from auditor.registry.interface import StoreError
+from auditor.repair.apply.journal import Journal, JournalError
+from auditor.repair.apply.ledger import Ledger, LedgerSurprise
+from auditor.repair.apply.observers import Observers
+from auditor.repair.apply.stages import INDEX, Event, Progress
+from auditor.repair.apply.steps import ApplyOptions, Facts, Steps, Stopped, Surprise, Task
+from auditor.repair.moves import Kind, Move, Plan, Step, steps_of
+from auditor.values.addresses import shown
+from auditor.values.models import NodeId, Registration
+
+
+class Executor:
+    """Carries out the moves of one plan against one fleet."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        journal: Journal,
+        ledger: Ledger,
+        hands: Hands,
+        nodes: NodeSource,
+        registrations: Mapping[NodeId, Registration],
+        options: ApplyOptions,
+        say: Callable[[str], None],
+    ) -> None:
+        """`registrations`: the registry as it is now, for the way to each node and for the observers."""
+        self._plan = plan
+        self._journal = journal
+        self._say = say
+        self._stopping = asyncio.Event()
+        known = dict(registrations)
+        observers = Observers(nodes, hands, known, say)
+        self._steps = Steps(ledger, hands, observers, known, options, self._stopping)
+        self._keepers = {
+            move.ident: contested.keeper for contested in plan.contested for move in contested.moves
+        }
+
+    def stop(self) -> None:
+        """Ends before the next step, or in the middle of a wait, with `Stopped`. To be called in the event loop."""
+        self._stopping.set()
+
+    def progress(self, move: Move) -> Progress:
+        """How far the journal says that the move has come."""
+        return self._journal.progress(move.ident)
+
+    async def forward(self, move: Move) -> None:
+        """Makes the steps of a move that are not done yet. Raises `Surprise`, `Stopped` and `JournalError`."""
+        state = self.progress(move)
+        self._halt()
+        if not state.begun:
+            try:
+                await self._steps.check(self._current(move), self._keepers[move.ident])
+            except (ProbeError, StoreError, LedgerSurprise, Surprise) as error:
+                raise Surprise(f"{move.node}: before the first step: {error}") from None
+        for step in steps_of(move):
+            if step not in state.done:
+                await self._journaled(move, step, Event.BEGIN, Event.DONE, self._steps.do)
+
+    async def back(self, move: Move) -> None:
+        """Takes back the steps that were done or begun, the last one first. Raises as `forward` does."""
+        state = self.progress(move)
+        steps = [step for step in steps_of(move) if step in state.done or step is state.open]
+        for step in reversed(steps):
+            await self._journaled(move, step, Event.UNDOING, Event.UNDONE, self._steps.undo)
+
+    async def _journaled(
+        self,
+        move: Move,
+        step: Step,
+        before: Event,
+        after: Event,
+        act: Callable[[Step, Task], Awaitable[Facts]],
+    ) -> None:
+        self._halt()
+        current = self._current(move)
+        self._journal.write(move.ident, step, before)
+        note = partial(self._journal.write, move.ident, step, before)
+        task = Task(current, self._keepers[move.ident], self.progress(move).facts, note)
+        try:
+            facts = await act(step, task)
+        except (ProbeError, StoreError, LedgerSurprise, Surprise) as error:
+            text = f"{move.node}: {step.value}: {error}"
+            try:
+                self._journal.write(move.ident, step, Event.SURPRISE, {"what": str(error)})
+            except JournalError as unwritten:
+                text += f"; {unwritten}"
+            raise Surprise(text) from None
+        self._journal.write(move.ident, step, after, facts)
+        told = "; ".join(f"{name} {text}" for name, text in facts.items())
+        self._say(f"{move.node}: {step.value} {after.value}{f' ({told})' if told else ''}")
+
+    def _halt(self) -> None:
+        if self._stopping.is_set():
+            raise Stopped("stopped as asked")
+
+    def _current(self, move: Move) -> Move:
+        """The move over what its registration must be by now: the node may have made another one before."""
+        same = {other.ident: other for other in self._plan.moves if other.node == move.node}
+        index, addresses = move.modify_index, move.addresses
+        for entry in self._journal.entries:
+            if entry.move in same and INDEX in entry.facts:
+                text = entry.facts[INDEX]
+                if not (text.isascii() and text.isdigit()):
+                    raise JournalError(
+                        f"{self._journal.path}: {INDEX} of {move.node} is no number; was it edited?"
+                    )
+                index = int(text)
+        for other in same.values():
+            if other.ident != move.ident and Step.REGISTER in self.progress(other).done:
+                addresses = tuple(other.new if prefix == other.old else prefix for prefix in addresses)
+        return replace(move, modify_index=index, addresses=addresses)
+
+
+def in_words(move: Move, state: Progress) -> str:
+    """How the node stands, by the journal: for a person who must go on by hand. One line."""
+    old, new = shown(move.old), shown(move.new)
+    done = set(state.done)
+    if not state.begun:
+        return f"{move.node}: not begun; it is as the plan found it, at {old}"
+    if state.complete:
+        return f"{move.node}: done; it holds {new}"
+    holds = new if Step.REMOVE in done else f"{old} and {new}" if Step.ADD in done else old
+    says = f"its registration says {new if Step.REGISTER in done or move.kind is Kind.RESTORE else old}"
+    unsure = f"; `{state.open.value}` was begun and may have happened, or not" if state.open else ""
+    way = "going back" if state.going_back else "on the way"
+    return f"{move.node}: {way}: its device holds {holds}, {says}{unsure}"

@@ -1,0 +1,207 @@
+"""What an apply has begun and done, on disk before it happens, so that a kill can be told and continued."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from filelock import FileLock, Timeout
+
+from auditor.errors import StateBusy, WgauditError
+from auditor.repair.apply.stages import Entry, Event, Progress, after
+from auditor.repair.moves import Step
+
+SCHEMA = "wgaudit.journal/1"
+MAX_JOURNAL = 64 * 1024 * 1024
+
+
+class JournalError(WgauditError):
+    """The journal cannot be read or written; nothing is changed without one."""
+
+
+class Journal:
+    """A file of one JSON document a line, each flushed to the disk before the call returns.
+
+    Holds the lock beside the file while it is open: two processes never carry out one plan at once.
+    """
+
+    def __init__(self, path: Path, plan: str) -> None:
+        """Opens or creates the file (0600) and reads what it holds. Raises `JournalError` and `StateBusy`."""
+        self.path = path
+        self._plan = plan
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_locked(path))
+            try:
+                self._file = _opened(path)
+                stack.callback(os.close, self._file)
+                data = _content(self._file, path)
+                self._entries, self._states = _read(data, path, plan)
+                self._end = self._without_torn_line(data)
+                _sync_folder(path.parent)
+            except OSError as error:
+                raise JournalError(f"cannot use the journal {path}: {error.strerror}") from None
+            self._held = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """All of it, oldest first."""
+        return self._entries
+
+    def progress(self, move: str) -> Progress:
+        """How far the move with this ident has come."""
+        return self._states.get(move, Progress())
+
+    def write(self, move: str, step: Step, event: Event, facts: Mapping[str, str] | None = None) -> None:
+        """Adds a line, and returns once it is on the disk. Raises `JournalError`; then the line is not there."""
+        entry = Entry(self._plan, move, step, event, datetime.now(UTC), dict(facts or {}))
+        state = after(self.progress(move), entry)
+        line = _line(entry)
+        try:
+            try:
+                written = os.write(self._file, line)
+                os.fsync(self._file)
+            except OSError:
+                os.ftruncate(self._file, self._end)
+                raise
+            if written != len(line):
+                os.ftruncate(self._file, self._end)
+                raise JournalError(f"cannot write the journal {self.path}: the disk is full")
+        except OSError as error:
+            raise JournalError(f"cannot write the journal {self.path}: {error.strerror}") from None
+        self._end += len(line)
+        self._entries.append(entry)
+        self._states[move] = state
+
+    def _without_torn_line(self, data: bytes) -> int:
+        """Cuts off half a line that a kill left behind: what it announced has not happened. Returns the size."""
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.ftruncate(self._file, whole)
+            os.fsync(self._file)
+        return whole
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=0, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise StateBusy(f"{path}: another wgaudit carries out this plan; wait until it has ended") from None
+    except OSError as error:
+        raise JournalError(f"cannot lock the journal {path}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _opened(path: Path) -> int:
+    """The file, for reading and appending. It is made 0600; a link or what is no plain file is refused."""
+    handle = os.open(
+        path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600
+    )
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise JournalError(f"{path}: not a plain file")
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _content(handle: int, path: Path) -> bytes:
+    size = os.fstat(handle).st_size
+    if size > MAX_JOURNAL:
+        raise JournalError(f"{path}: larger than {MAX_JOURNAL} bytes; is that a journal?")
+    data = b""
+    while len(data) < size:
+        part = os.pread(handle, size - len(data), len(data))
+        if not part:
+            break
+        data += part
+    return data
+
+
+def _read(data: bytes, path: Path, plan: str) -> tuple[list[Entry], dict[str, Progress]]:
+    """The entries, and how far they say that each move has come. Raises `JournalError`."""
+    *lines, torn = data.split(b"\n")
+    opening = _opening(plan)
+    if not torn.startswith(opening) and not opening.startswith(torn):
+        raise JournalError(
+            f"{path}: its end is no entry of this plan's journal; nothing is changed on its word"
+        )
+    entries: list[Entry] = []
+    states: dict[str, Progress] = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = _entry(json.loads(line))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise JournalError(
+                f"{path}: line {number} is no entry of a journal; nothing is changed on its word"
+            ) from None
+        if entry.plan != plan:
+            raise JournalError(
+                f"{path}: belongs to plan {entry.plan[:40]}, not to {plan}; give each plan its own"
+            )
+        try:
+            states[entry.move] = after(states.get(entry.move, Progress()), entry)
+        except ValueError as error:
+            raise JournalError(
+                f"{path}: line {number} cannot follow those before it ({error}); was it edited?"
+            ) from None
+        entries.append(entry)
+    return entries, states
+
+
+def _opening(plan: str) -> bytes:
+    """How each line of this plan's journal begins."""
+    return json.dumps({"schema": SCHEMA, "plan": plan})[:-1].encode()
+
+
+def _line(entry: Entry) -> bytes:
+    document = {
+        "schema": SCHEMA,
+        "plan": entry.plan,
+        "move": entry.move,
+        "step": entry.step.value,
+        "event": entry.event.value,
+        "at": entry.at.isoformat(),
+        "facts": dict(entry.facts),
+    }
+    return json.dumps(document).encode() + b"\n"
+
+
+def _entry(document: Mapping[str, object]) -> Entry:
+    facts = document["facts"]
+    at = document["at"]
+    if document["schema"] != SCHEMA or not isinstance(facts, dict) or not isinstance(at, str):
+        raise ValueError("another schema")
+    return Entry(
+        plan=str(document["plan"]),
+        move=str(document["move"]),
+        step=Step(str(document["step"])),
+        event=Event(str(document["event"])),
+        at=datetime.fromisoformat(at),
+        facts={str(name): str(value) for name, value in facts.items()},
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,112 @@
+"""PURE: what a journal says of each move: its entries as values, and how they fold into how far a move has come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from auditor.repair.moves import Step
+
+INDEX = "ModifyIndex"
+"""Fact: the registration's ModifyIndex after the step."""
+
+_ORDER = {step: number for number, step in enumerate(Step)}
+
+
+class Event(StrEnum):
+    """What an entry says of a step."""
+
+    BEGIN = "begin"
+    """It is about to be made: from here on it may have happened. Said again where facts are added to it."""
+    DONE = "done"
+    UNDOING = "undoing"
+    """It is about to be taken back."""
+    UNDONE = "undone"
+    SURPRISE = "surprise"
+    """Something was not as planned; `facts["what"]` says it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the journal."""
+
+    plan: str
+    """The plan's ident."""
+    move: str
+    """`Move.ident`."""
+    step: Step
+    event: Event
+    at: datetime
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What the way back needs and nobody could find out again, and what a step has shown. Never a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one move has come, by its journal."""
+
+    done: tuple[Step, ...] = ()
+    """Done, in order, and not taken back."""
+    open: Step | None = None
+    """Begun, and not known to have ended, forwards or backwards."""
+    going_back: bool = False
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """All facts of the move since it was last begun, the later ones over the earlier."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of it may have happened."""
+        return bool(self.done) or self.open is not None
+
+    @property
+    def complete(self) -> bool:
+        """Whether its last step is done, which is the same one for every kind of move."""
+        return Step.VERIFY in self.done
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it was begun, and neither completed nor taken back whole."""
+        return self.begun and not self.complete
+
+
+def progress(entries: Iterable[Entry], move: str) -> Progress:
+    """Folds a journal into the state of one move. Raises `ValueError` for an entry that cannot follow."""
+    state = Progress()
+    for entry in entries:
+        if entry.move == move:
+            state = after(state, entry)
+    return state
+
+
+def after(state: Progress, entry: Entry) -> Progress:
+    """The state once this entry is written. Raises `ValueError` if it cannot follow: then somebody edited it."""
+    step, done = entry.step, state.done
+    if entry.event is Event.SURPRISE:
+        return state
+    facts = {**state.facts, **entry.facts}
+    match entry.event:
+        case Event.BEGIN:
+            if (
+                state.open not in (None, step)
+                or step in done
+                or any(_ORDER[step] < _ORDER[made] for made in done)
+            ):
+                raise ValueError(f"{step.value} cannot begin here")
+            if not state.begun:
+                facts = dict(entry.facts)  # those of an earlier go that was taken back say nothing any more
+            return Progress(done, step, False, facts)
+        case Event.DONE:
+            if state.open is not step or state.going_back:
+                raise ValueError(f"{step.value} was not begun")
+            return Progress((*done, step), None, False, facts)
+        case Event.UNDOING:
+            last = state.open or (done[-1] if done else None)
+            if step is not last:
+                raise ValueError(f"{step.value} is not the last step, so it cannot be taken back")
+            return Progress(tuple(made for made in done if made is not step), step, True, facts)
+        case _:
+            if state.open is not step or not state.going_back:
+                raise ValueError(f"{step.value} was not being taken back")
+            return Progress(done, None, bool(done), facts if done else {})

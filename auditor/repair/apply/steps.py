@@ -1,0 +1,338 @@
+"""What each step of a move does and how it is taken back: on the mover's device, in the registry, at its peers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+
+from auditor.errors import WgauditError
+from auditor.nodes.change.changes import AddAddress, Change, DeviceState, DropAddress, Hands, RewriteFiles
+from auditor.repair.apply.ledger import Ledger
+from auditor.repair.apply.observers import ROUTED, Observers, Seen, Sight
+from auditor.repair.moves import Keeper, Move, Step
+from auditor.values.addresses import Prefix, shown
+from auditor.values.models import NodeId, Registration
+
+Facts = Mapping[str, str]
+
+HELD = "held"
+"""Fact: whether the device held the new address before it was added; then the way back leaves it there."""
+
+
+NOT_SET = "not set on"
+"""Fact: observers that could not be reached when peers were set, with the reason."""
+
+
+class Surprise(WgauditError):
+    """Something was not as planned; nothing more is done. The text says what, and where."""
+
+
+class Stopped(WgauditError):
+    """Somebody asked to stop; nothing more is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyOptions:
+    """How a plan is carried out."""
+
+    push_peers: bool = False
+    """Set the observers' allowed-ips ourselves; else wait for the fleet's own agent."""
+    wait: float = 300.0
+    """Seconds that observers may take to route the new address."""
+    sample: int = 20
+    """Observers that are asked."""
+    poll: float = 2.0
+    """Seconds between two looks at observers that do not route the new address yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One step of one move, at the moment when it is made or taken back."""
+
+    move: Move
+    """Over what its registration must be by now."""
+    keeper: Keeper
+    facts: Facts
+    """What the journal holds of the move so far."""
+    note: Callable[[Facts], None]
+    """Puts on the disk what the way back needs, before that is changed which it tells of."""
+
+
+class Steps:
+    """Makes steps and takes them back. Each may be repeated. All raise `Surprise` and the errors of the parts."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        hands: Hands,
+        observers: Observers,
+        registrations: dict[NodeId, Registration],
+        options: ApplyOptions,
+        stopping: asyncio.Event,
+    ) -> None:
+        """`registrations`: the registry as it is now; kept so here. `stopping`: ends a wait with `Stopped`."""
+        self._ledger = ledger
+        self._hands = hands
+        self._observers = observers
+        self._registrations = registrations
+        self._options = options
+        self._stopping = stopping
+        self._do: Mapping[Step, Callable[[Task], Awaitable[Facts]]] = {
+            Step.RESERVE: self._reserve,
+            Step.ADD: self._add,
+            Step.REGISTER: self._register,
+            Step.PEERS: self._set_peers,
+            Step.PERSIST: self._persist,
+            Step.REMOVE: self._remove,
+            Step.VERIFY: self._verify,
+        }
+        self._undo: Mapping[Step, Callable[[Task], Awaitable[Facts]]] = {
+            Step.RESERVE: self._unreserve,
+            Step.ADD: self._take_off,
+            Step.REGISTER: self._unregister,
+            Step.PEERS: self._unset_peers,
+            Step.PERSIST: self._unpersist,
+            Step.REMOVE: self._bring_back,
+            Step.VERIFY: self._nothing,
+        }
+
+    async def do(self, step: Step, task: Task) -> Facts:
+        """Makes one step; what it has shown, for the journal and the screen."""
+        return await self._do[step](task)
+
+    async def undo(self, step: Step, task: Task) -> Facts:
+        """Takes one step back, whether it was made, made in part, or not."""
+        return await self._undo[step](task)
+
+    async def check(self, move: Move, keeper: Keeper) -> None:
+        """The preconditions, at the moment of the change; nothing is changed."""
+        self._check_registry(move, keeper)
+        await asyncio.to_thread(self._ledger.check, move)
+        device = await self._device(move)
+        if move.old not in device.addresses:
+            raise Surprise(f"{_held(device)}, not {shown(move.old)}; make a new plan")
+        sights = await self._observers.look(self._observers.sample(move, self._options.sample))
+        for node, sight in sights.items():
+            if isinstance(sight, Sight) and (others := sight.others_with(move.new, move.public_key)):
+                raise Surprise(
+                    f"{node} routes {shown(move.new)} to another key ({others[0][:8]}…), so it is in use; "
+                    "make a new plan"
+                )
+
+    def _check_registry(self, move: Move, keeper: Keeper) -> None:
+        """By the registry as it was read at the start, all datacenters of it."""
+        if keeper.node is not None:
+            kept = self._registrations.get(keeper.node)
+            if kept is None or kept.public_key != keeper.public_key or move.old not in kept.addresses:
+                raise Surprise(
+                    f"{keeper.node} was to keep {shown(move.old)}, and is no longer registered so; make a new plan"
+                )
+        for node, registration in self._registrations.items():
+            if node != move.node and move.new in registration.addresses:
+                raise Surprise(f"{shown(move.new)} is registered meanwhile, for {node}; make a new plan")
+
+    # -- reserve
+
+    async def _reserve(self, task: Task) -> Facts:
+        return await asyncio.to_thread(self._ledger.reserve, task.move)
+
+    async def _unreserve(self, task: Task) -> Facts:
+        return await asyncio.to_thread(self._ledger.unreserve, task.move)
+
+    # -- add
+
+    async def _add(self, task: Task) -> Facts:
+        move = task.move
+        device = await self._device(move)
+        if HELD not in task.facts:
+            task.note({HELD: "yes" if move.new in device.addresses else "no"})
+        if move.new in device.addresses:
+            return {}
+        if move.old not in device.addresses:
+            raise Surprise(f"{_held(device)}, not {shown(move.old)}")
+        device = await self._changed(move, AddAddress(move.new, like=move.old))
+        if not {move.old, move.new} <= set(device.addresses):
+            raise Surprise(f"{_held(device)}, not both {shown(move.old)} and {shown(move.new)}")
+        return {}
+
+    async def _take_off(self, task: Task) -> Facts:
+        move = task.move
+        if task.facts.get(HELD) != "no":
+            return {}  # it was there before, or nothing was added yet
+        device = await self._device(move)
+        if move.new not in device.addresses:
+            return {}
+        if move.old not in device.addresses:
+            raise Surprise(f"{_held(device)}, not {shown(move.old)}; {shown(move.new)} is left where it is")
+        device = await self._changed(move, DropAddress(move.new, keep=move.old))
+        if move.new in device.addresses or move.old not in device.addresses:
+            raise Surprise(
+                f"{_held(device)}, where it should hold {shown(move.old)} and not {shown(move.new)}"
+            )
+        return {}
+
+    # -- register
+
+    async def _register(self, task: Task) -> Facts:
+        facts = await asyncio.to_thread(self._ledger.register, task.move, task.keeper)
+        self._registered(task.move, task.move.addresses_after)
+        return facts
+
+    async def _unregister(self, task: Task) -> Facts:
+        facts = await asyncio.to_thread(self._ledger.unregister, task.move)
+        self._registered(task.move, task.move.addresses)
+        return facts
+
+    # -- peers
+
+    async def _set_peers(self, task: Task) -> Facts:
+        facts: dict[str, str] = {}
+        if self._options.push_peers:
+            if ROUTED not in task.facts:
+                task.note(await self._observers.before_push(task.move, task.keeper))
+            if failed := await self._observers.push(task.move, task.keeper):
+                facts[NOT_SET] = ", ".join(failed)
+        seen = await self._until_routed(task)
+        return {"observers": f"{seen.new_right} of {seen.asked}", **facts}
+
+    async def _unset_peers(self, task: Task) -> Facts:
+        if ROUTED not in task.facts:
+            return {}  # they were the agent's business
+        failed = await self._observers.push_back(task.move, task.facts)
+        # Who was not there when peers were set has nothing to be set back.
+        spared = {_name(item) for item in task.facts.get(NOT_SET, "").split(", ")}
+        if left := [item for item in failed if _name(item) not in spared]:
+            # Going on would free the address while somebody may still route it: stop, so that it can be repeated.
+            raise Surprise(f"peers are not set back on {', '.join(left)}; repeat it when they answer")
+        return {}
+
+    # -- persist
+
+    async def _persist(self, task: Task) -> Facts:
+        device = await self._changed(task.move, RewriteFiles(task.move.old, task.move.new))
+        return {"files": ", ".join(device.files) or "none found", **_notes(device)}
+
+    async def _unpersist(self, task: Task) -> Facts:
+        device = await self._changed(task.move, RewriteFiles(task.move.new, task.move.old))
+        return {"files": ", ".join(device.files) or "none found", **_notes(device)}
+
+    # -- remove
+
+    async def _remove(self, task: Task) -> Facts:
+        move = task.move
+        facts: Facts = {}
+        device = await self._device(move)
+        if move.new not in device.addresses:
+            raise Surprise(f"{_held(device)}, not {shown(move.new)}; {shown(move.old)} is left where it is")
+        if move.old in device.addresses:
+            device = await self._changed(move, DropAddress(move.old, keep=move.new))
+            self._check_moved(move, device)
+            facts = _notes(device)
+        if self._options.push_peers:
+            # Not before: a device that still holds the address would route it to itself.
+            await self._observers.push_on_mover(move, task.keeper)
+        return facts
+
+    async def _bring_back(self, task: Task) -> Facts:
+        move = task.move
+        device = await self._device(move)
+        if move.old not in device.addresses:
+            device = await self._changed(move, AddAddress(move.old, like=move.new))
+            if move.old not in device.addresses:
+                raise Surprise(f"{_held(device)}, not {shown(move.old)}")
+        if ROUTED in task.facts:
+            await self._observers.push_back_on_mover(move, task.keeper, task.facts)
+        return {}
+
+    # -- verify
+
+    async def _verify(self, task: Task) -> Facts:
+        """Device, registry and observers agree, and the mover itself routes the old address to its keeper."""
+        move, keeper = task.move, task.keeper
+        await asyncio.to_thread(self._ledger.verify, move)
+        self._check_moved(move, await self._device(move))
+        await self._until_routed(task, only=(move.node,))
+        seen = await self._until_routed(task)
+        whom = f"to {keeper.node}" if keeper.node is not None else f"no longer to {move.node}"
+        facts = {
+            shown(move.new): f"{seen.new_right} of {seen.asked} observers route it to {move.node}",
+            shown(move.old): f"{seen.old_right} of {seen.asked} route it {whom}",
+        }
+        if seen.unseen:
+            facts["not seen"] = ", ".join(seen.unseen)
+        return facts
+
+    async def _nothing(self, task: Task) -> Facts:  # noqa: ARG002  (a check changed nothing)
+        return {}
+
+    # -- the mover
+
+    async def _device(self, move: Move) -> DeviceState:
+        """A fresh look at the mover's device, which must have its key."""
+        return self._its_own(move, await self._hands.look(self._way(move.node)))
+
+    async def _changed(self, move: Move, change: Change) -> DeviceState:
+        return self._its_own(move, await self._hands.change(self._way(move.node), change))
+
+    def _its_own(self, move: Move, device: DeviceState) -> DeviceState:
+        if device.public_key != move.public_key:
+            raise Surprise("its device has another key than the plan; make a new plan")
+        return device
+
+    def _check_moved(self, move: Move, device: DeviceState) -> None:
+        if move.new not in device.addresses or move.old in device.addresses:
+            raise Surprise(
+                f"{_held(device)}, where it should hold {shown(move.new)} and not {shown(move.old)}"
+            )
+
+    def _way(self, node: NodeId) -> Registration:
+        registration = self._registrations.get(node)
+        if registration is None:
+            raise Surprise(f"{node} is no longer registered; make a new plan")
+        return registration
+
+    def _registered(self, move: Move, addresses: tuple[Prefix, ...]) -> None:
+        self._registrations[move.node] = replace(self._way(move.node), addresses=addresses)
+
+    # -- waiting
+
+    async def _until_routed(self, task: Task, only: tuple[NodeId, ...] = ()) -> Seen:
+        """Waits until every observer of the sample, or of `only`, routes both addresses right."""
+        move = task.move
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._options.wait
+        nodes = only or self._observers.sample(move, self._options.sample)
+        while True:
+            if self._stopping.is_set():
+                raise Stopped("stopped as asked")
+            seen = self._observers.count(await self._observers.look(nodes), move, task.keeper)
+            if seen.asked and not seen.wrong:
+                return seen
+            left = deadline - loop.time()
+            if left <= 0:
+                raise Surprise(self._still(seen, move))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), min(left, self._options.poll))
+
+    def _still(self, seen: Seen, move: Move) -> str:
+        names = ", ".join((*seen.wrong, *seen.unseen)[:5]) or "there is nobody else to ask"
+        return (
+            f"after {self._options.wait:g} s {seen.new_right} of {seen.asked} observers route {shown(move.new)} to "
+            f"it, and {seen.old_right} of {seen.asked} route {shown(move.old)} as they should; not yet: {names}"
+        )
+
+
+def _held(device: DeviceState) -> str:
+    return f"its device holds {', '.join(map(shown, device.addresses)) or 'no address'}"
+
+
+def _name(told: str) -> str:
+    """The node of `node (reason)`."""
+    return told.partition(" (")[0]
+
+
+def _notes(device: DeviceState) -> Facts:
+    """What the node says besides."""
+    return {"note": "; ".join(device.notes)} if device.notes else {}

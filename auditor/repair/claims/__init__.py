@@ -1,0 +1,1 @@
+"""Addresses that nobody can be given twice: claims in Consul, the allocator, adoption."""

@@ -1,0 +1,69 @@
+"""The marker that a registry has claims: without it nothing is allocated, and it names what claims cannot say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from auditor.errors import UsageError
+from auditor.fleet.routes import covers
+from auditor.registry.interface import Store, Stored, StoreError
+from auditor.repair.claims.claim import ADOPTED, time_text
+from auditor.values.addresses import InvalidValue, Prefix, network, parse_prefix
+
+
+class NotAdopted(UsageError):
+    """The registry has no claims yet, so nothing would keep an address from being given twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """The marker as it stood when it was read."""
+
+    key: str
+    modify_index: int
+    networks: tuple[Prefix, ...] = ()
+    """Prefixes of more than one address that are registered or seen: nothing is handed out of them."""
+
+    def covers(self, prefix: Prefix) -> bool:
+        """Whether one of the networks holds this address."""
+        return any(covers(network(wide), network(prefix)) for wide in self.networks)
+
+
+def adopted_key(claims_prefix: str) -> str:
+    """The marker's key."""
+    return f"{claims_prefix}{ADOPTED}"
+
+
+def adopted_bytes(networks: Iterable[Prefix], at: datetime) -> bytes:
+    """The marker as the store holds it."""
+    return json.dumps({"at": time_text(at), "networks": sorted(networks)}).encode()
+
+
+def read_adopted(store: Store, claims_prefix: str) -> Adopted:
+    """Reads the marker. Raises `NotAdopted` where there is none, `StoreError` where it cannot be read."""
+    key = adopted_key(claims_prefix)
+    stored = store.read(key)
+    if stored is None:
+        raise NotAdopted(
+            f"{key} is not there: run `wgaudit adopt` once, so that every registered address has a claim"
+        )
+    try:
+        networks = adopted_networks(stored)
+    except InvalidValue:
+        raise StoreError(
+            f"{key}: the marker cannot be read; run `wgaudit adopt` again", permanent=True
+        ) from None
+    return Adopted(key, stored.modify_index, networks)
+
+
+def adopted_networks(stored: Stored) -> tuple[Prefix, ...]:
+    """The networks that the marker names. Raises `InvalidValue`."""
+    try:
+        return tuple(map(parse_prefix, json.loads(stored.value)["networks"]))
+    except InvalidValue:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise InvalidValue("not a marker") from None

@@ -1,0 +1,343 @@
+"""Gives a registry claims that has none, and says where claims and registrations disagree."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from auditor.errors import WgauditError
+from auditor.fleet.fleet import Fleet
+from auditor.fleet.routes import covers
+from auditor.judge import judge
+from auditor.registry.interface import Create, Operation, Replace, Require, Store, StoreConflict, Stored
+from auditor.registry.records import KvItem, read_kv
+from auditor.repair.claims.adopted import adopted_bytes, adopted_key, adopted_networks, read_adopted
+from auditor.repair.claims.claim import claim_bytes, claim_key, read_claim
+from auditor.repair.claims.registration import AllocatorSettings
+from auditor.values.address_claims import AddressClaim, ClaimState
+from auditor.values.addresses import InvalidValue, Prefix, is_host, network, order, shown
+from auditor.values.models import AuditPolicy, Registration, RegistryReading, Report, Snapshot
+
+AT_ONCE = 64
+"""Operations of one transaction: what every Consul takes."""
+
+REFUSED_FOR = ("duplicate-address", "duplicate-public-key", "duplicate-node-name", "invalid-registration")
+"""Findings about the registry alone under which no claims are built: they would make a fault lawful."""
+
+
+class NotAdoptable(WgauditError):
+    """The registry holds faults; `report` shows them as a sweep would."""
+
+    def __init__(self, report: Report) -> None:
+        count = len(report.findings)
+        stands = "1 finding stands" if count == 1 else f"{count:,} findings stand"
+        super().__init__(
+            f"nothing was adopted: {stands} against it; `wgaudit plan` says how to get rid of duplicates"
+        )
+        self.report = report
+
+
+class AdoptionDisturbed(WgauditError):
+    """A registration changed while claims were built; what was built stays, and repeating it goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """What was adopted."""
+
+    registered: int
+    """Addresses that have a claim now because they are registered."""
+    written: int
+    """Claims that this call created or corrected."""
+    seen: tuple[Prefix, ...]
+    """Live without a registration: kept off."""
+    networks: tuple[Prefix, ...]
+    """Prefixes of several addresses, and agreed shared ones: kept off as a whole."""
+    too_wide: tuple[Prefix, ...]
+    """Prefixes that hold a whole pool, such as a default route: not kept off, or nothing would be left."""
+    orphans: tuple[Prefix, ...]
+    """Claimed by a node that is no longer registered with them: in quarantine now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One place where claims and registrations disagree."""
+
+    address: Prefix | None
+    what: str
+    """One sentence: what stands where."""
+    under_way: bool = False
+    """It is a reservation of a move that is under way, and no fault."""
+
+
+def adopt(
+    store: Store,
+    settings: AllocatorSettings,
+    policy: AuditPolicy,
+    *,
+    live: Snapshot | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Adoption:
+    """Builds the claims of every registered address, then the marker. Repeating it adds what is missing.
+
+    `live`: what a sweep saw; addresses and networks in it that nobody registered are kept off. Raises
+    `NotAdoptable`, `AdoptionDisturbed`, `StoreError`.
+    """
+    at = now()
+    stored = {item.key: item for item in store.list(settings.registry_prefix)}
+    reading = _reading(stored.values(), settings)
+    report = _report(reading, policy, at)
+    if report.findings:
+        raise NotAdoptable(report)
+    # After the registrations: a claim that came in between is then seen, whoever made it.
+    claims = {item.key: item for item in store.list(settings.claims_prefix)}
+    owners = _owners(reading)
+    # What several nodes hold lawfully has no single owner whose claim it could be.
+    networks = {prefix for prefix, nodes in owners.items() if len(nodes) > 1 or not is_host(prefix)}
+    wanted = [
+        _Wanted(_held(nodes[0], prefix, at), nodes[0])
+        for prefix, nodes in owners.items()
+        if prefix not in networks
+    ]
+    unregistered = tuple(sorted(_unregistered(live, owners), key=order)) if live is not None else ()
+    networks |= {prefix for prefix in unregistered if not is_host(prefix)}
+    too_wide = {prefix for prefix in networks if _holds_a_source(prefix, settings)}
+    networks -= too_wide
+    seen = tuple(prefix for prefix in unregistered if is_host(prefix))
+    held = len(wanted)
+    wanted += [
+        _Wanted(AddressClaim(prefix, ClaimState.SEEN, "", None, at, None, "adopt"), None) for prefix in seen
+    ]
+    written = 0
+    operations: list[Operation] = []
+    for item in wanted:
+        needed = _operations(item, claims, stored, settings)
+        if len(operations) + len(needed) > AT_ONCE:
+            _commit(store, operations)
+            operations = []
+        operations += needed
+        written += bool(needed)
+    _commit(store, operations)
+    orphans = _orphans(store, settings, claims, owners, at)
+    _mark(store, settings, networks, at, stored)
+    return Adoption(
+        registered=held,
+        written=written,
+        seen=seen,
+        networks=tuple(sorted(networks, key=order)),
+        too_wide=tuple(sorted(too_wide, key=order)),
+        orphans=orphans,
+    )
+
+
+def check(store: Store, settings: AllocatorSettings) -> tuple[Difference, ...]:
+    """Where claims and registrations disagree, in address order. Raises `NotAdopted`, `StoreError`.
+
+    Claims and registrations are two reads, and others write in between: only what two comparisons both say
+    is told.
+    """
+    first = _compared(store, settings)
+    if not first:
+        return ()
+    again = frozenset(first)
+    return tuple(item for item in _compared(store, settings) if item in again)
+
+
+def _compared(store: Store, settings: AllocatorSettings) -> tuple[Difference, ...]:
+    adopted = read_adopted(store, settings.claims_prefix)
+    claims: dict[Prefix, AddressClaim] = {}
+    differences: list[Difference] = []
+    for item in store.list(settings.claims_prefix):
+        if item.key == adopted.key:
+            continue
+        try:
+            claim = read_claim(settings.claims_prefix, item.key, item.value)
+        except InvalidValue as error:
+            differences.append(Difference(None, f"{item.key}: not a claim that can be read: {error}"))
+        else:
+            claims[claim.prefix] = claim
+    reading = _reading(store.list(settings.registry_prefix), settings)
+    differences += [
+        Difference(None, f"{unreadable.where}: the registration cannot be read: {unreadable.reason}")
+        for unreadable in reading.invalid
+    ]
+    owners = _owners(reading)
+    for prefix in sorted(claims.keys() | owners.keys(), key=order):
+        if prefix not in adopted.networks and not _holds_a_source(prefix, settings):
+            differences += _differences(prefix, claims.get(prefix), owners.get(prefix, ()))
+    return tuple(differences)
+
+
+def _differences(
+    prefix: Prefix, claim: AddressClaim | None, owners: Sequence[Registration]
+) -> Iterable[Difference]:
+    address = shown(prefix)
+    names = ", ".join(item.node.name for item in owners)
+    if len(owners) > 1:
+        yield Difference(prefix, f"{address} is registered for {len(owners)} nodes: {names}")
+    if not is_host(prefix):
+        yield Difference(prefix, f"{prefix} of {names} is not in the marker: run `wgaudit adopt` again")
+        return
+    if claim is None:
+        yield Difference(prefix, f"{address} is registered for {names} and has no claim")
+        return
+    holder = f"{claim.node} ({claim.public_key[:8]}…)" if claim.public_key else claim.node or "nobody"
+    if claim.state is ClaimState.RESERVED:
+        yield Difference(prefix, f"{address} is reserved for {holder} by {claim.by}", under_way=True)
+    elif claim.state is ClaimState.HELD and not owners:
+        yield Difference(prefix, f"{address} is claimed by {holder}, and no registration has it")
+    elif claim.state is not ClaimState.HELD and owners:
+        yield Difference(
+            prefix, f"{address} is registered for {names}, and its claim says {claim.state.value}"
+        )
+    elif owners and not any(_owns(claim, item) for item in owners):
+        yield Difference(prefix, f"{address} is registered for {names}, and its claim belongs to {holder}")
+
+
+class _Wanted(NamedTuple):
+    """A claim that should be there, and the registration that it follows from."""
+
+    claim: AddressClaim
+    owner: Registration | None
+
+
+def _operations(
+    wanted: _Wanted, claims: Mapping[str, Stored], stored: Mapping[str, Stored], settings: AllocatorSettings
+) -> list[Operation]:
+    """What makes the claim so, while its registration is as it was read; nothing if it is so already."""
+    key = claim_key(settings.claims_prefix, wanted.claim.prefix)
+    there = claims.get(key)
+    if there is not None and not _to_be_replaced(there.value, key, settings, wanted.claim):
+        return []
+    content = claim_bytes(wanted.claim)
+    operations: list[Operation] = [
+        Create(key, content) if there is None else Replace(key, content, there.modify_index)
+    ]
+    if wanted.owner is not None:
+        where = wanted.owner.where
+        operations.append(Require(where, stored[where].modify_index))
+    return operations
+
+
+def _orphans(
+    store: Store,
+    settings: AllocatorSettings,
+    claims: Mapping[str, Stored],
+    owners: Mapping[Prefix, Sequence[Registration]],
+    at: datetime,
+) -> tuple[Prefix, ...]:
+    """Puts into quarantine what is claimed by a node that is no longer registered with it: no address is lost."""
+    found: list[Prefix] = []
+    until = at + timedelta(days=settings.quarantine_days)
+    for item in claims.values():
+        try:
+            claim = read_claim(settings.claims_prefix, item.key, item.value)
+        except InvalidValue:
+            continue  # the marker, or something that `check` reports
+        if claim.state is not ClaimState.HELD or claim.prefix in owners:
+            continue
+        # Who allocates or moves writes claim and registration at once. So if the registration is not there
+        # now, and the claim still has the index that it had before, then they do not belong together.
+        held = store.read(f"{settings.registry_prefix}{claim.node}") if claim.node else None
+        if held is not None and _names(held, claim.prefix, settings):
+            continue
+        gone = AddressClaim(
+            claim.prefix, ClaimState.RELEASED, claim.node, claim.public_key, at, until, "adopt"
+        )
+        _commit(store, [Replace(item.key, claim_bytes(gone), item.modify_index)])
+        found.append(claim.prefix)
+    return tuple(sorted(found, key=order))
+
+
+def _names(held: Stored, prefix: Prefix, settings: AllocatorSettings) -> bool:
+    """Whether the registration has the address, or cannot be read and so may have it."""
+    reading = _reading([held], settings)
+    return bool(reading.invalid) or any(prefix in item.addresses for item in reading.registrations)
+
+
+def _owns(claim: AddressClaim, registration: Registration) -> bool:
+    return (claim.node, claim.public_key) == (registration.node.name, registration.public_key)
+
+
+def _reading(stored: Iterable[Stored], settings: AllocatorSettings) -> RegistryReading:
+    items = [KvItem(item.key, item.value, item.create_index, item.modify_index) for item in stored]
+    return read_kv("kv-json", "", settings.registry_prefix, items, settings.fields)
+
+
+def _owners(reading: RegistryReading) -> Mapping[Prefix, Sequence[Registration]]:
+    owners: dict[Prefix, list[Registration]] = defaultdict(list)
+    for registration in reading.registrations:
+        for prefix in registration.addresses:
+            owners[prefix].append(registration)
+    return dict(owners)
+
+
+def _report(reading: RegistryReading, policy: AuditPolicy, at: datetime) -> Report:
+    """What stands against adoption: of a sweep's findings on the registry alone, those that `REFUSED_FOR` names."""
+    report = judge(Snapshot(at, at, policy, reading.registrations, reading.invalid))
+    return replace(report, findings=tuple(item for item in report.standing if item.check in REFUSED_FOR))
+
+
+def _unregistered(live: Snapshot, owners: Mapping[Prefix, Sequence[Registration]]) -> set[Prefix]:
+    return set(Fleet(live).known_prefixes) - owners.keys()
+
+
+def _holds_a_source(prefix: Prefix, settings: AllocatorSettings) -> bool:
+    sources = (*settings.pools, *settings.region_pools.values())
+    return any(covers(network(prefix), network(source)) for source in sources)
+
+
+def _held(registration: Registration, prefix: Prefix, at: datetime) -> AddressClaim:
+    name, key = registration.node.name, registration.public_key
+    return AddressClaim(prefix, ClaimState.HELD, name, key, at, None, "adopt")
+
+
+def _to_be_replaced(value: bytes, key: str, settings: AllocatorSettings, wanted: AddressClaim) -> bool:
+    """Whether a claim that is there says something else than what is registered. One that can't be read does."""
+    try:
+        there = read_claim(settings.claims_prefix, key, value)
+    except InvalidValue:
+        return True
+    if there.state is ClaimState.RESERVED:
+        return False  # a move is under way, and will settle it
+    if wanted.state is ClaimState.SEEN:
+        return False
+    return (there.state, there.node, there.public_key) != (wanted.state, wanted.node, wanted.public_key)
+
+
+def _commit(store: Store, operations: Sequence[Operation]) -> None:
+    if not operations:
+        return
+    try:
+        store.commit(operations)
+    except StoreConflict as error:
+        raise AdoptionDisturbed(
+            f"the registry changed while claims were built ({error}); run `wgaudit adopt` again"
+        ) from None
+
+
+def _mark(
+    store: Store, settings: AllocatorSettings, networks: set[Prefix], at: datetime, read: Mapping[str, Stored]
+) -> None:
+    key = adopted_key(settings.claims_prefix)
+    there = store.read(key)
+    if there is None:
+        # From here on addresses are handed out. Who registered one meanwhile has no claim for it yet.
+        now = {item.key: item.modify_index for item in store.list(settings.registry_prefix)}
+        if now != {item.key: item.modify_index for item in read.values()}:
+            raise AdoptionDisturbed(
+                "registrations were written while claims were built; run `wgaudit adopt` again"
+            )
+        _commit(store, [Create(key, adopted_bytes(networks, at))])
+        return
+    try:
+        known = set(adopted_networks(there))
+    except InvalidValue:
+        known = None
+    if known is None or networks - known:
+        # Networks only ever come to it here: one that is gone from the registry may still be in use.
+        content = adopted_bytes(networks | (known or set()), at)
+        _commit(store, [Replace(key, content, there.modify_index)])

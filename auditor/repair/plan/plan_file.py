@@ -1,0 +1,354 @@
+"""A plan as a file: `wgaudit.plan/1`, strict to read, so that what is applied is what was planned.
+
+`python -m auditor.repair.plan_file` prints its JSON Schema, which stands in docs/plan-v1.schema.json.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+
+from auditor.errors import WgauditError
+from auditor.repair.moves import Contested, Keeper, Kind, LeftOut, Move, Plan, Rule
+from auditor.repair.plan.step_text import Wording
+from auditor.state.files import write_whole
+from auditor.values.addresses import (
+    InvalidValue,
+    Prefix,
+    PublicKey,
+    is_host,
+    network,
+    parse_prefix,
+    parse_public_key,
+)
+from auditor.values.models import NodeId
+
+SCHEMA: Literal["wgaudit.plan/1"] = "wgaudit.plan/1"
+MAX_PLAN = 64 * 1024 * 1024
+"""Bytes beyond which a file is no plan of ours."""
+
+Text = Annotated[StrictStr, Field(max_length=4096)]
+
+
+class PlanError(WgauditError):
+    """A plan cannot be read or written; the text names the file and the place."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class _Node(_Part):
+    name: Text
+    datacenter: Text = Field(description="empty where none is known")
+
+
+class _Peer(_Node):
+    public_key: Text
+
+
+class _Keeper(_Part):
+    node: _Node | None = Field(description="null: nobody keeps the address")
+    public_key: Text | None
+    rule: Rule = Field(description="the rule that decided")
+    why: Text
+    addresses: list[Text] = Field(description="all that is registered for it; empty for nobody")
+
+
+class _Move(_Part):
+    kind: Kind = Field(
+        description="renumber: registry and device; restore: the device goes back to its registration"
+    )
+    node: _Node
+    public_key: Text
+    old: Text = Field(description="canonical prefix of the contested address")
+    new: Text = Field(description="canonical prefix of the address that it gets")
+    region: Text
+    source: Text = Field(description="the prefix that the new address is taken from")
+    rule: Rule
+    why: Text
+    where: Text = Field(description="the registration's key in Consul")
+    modify_index: StrictInt | None = Field(
+        description="the registration is written only if it still has this one"
+    )
+    addresses: list[Text] = Field(min_length=1, description="all that is registered for it before the move")
+    idle: bool | None = Field(description="whether it carries no workload; null: not known")
+    sample: list[_Node] = Field(description="some observers that route the old address to it")
+    host: Text = Field(description="where SSH reaches it, by its registration; empty: not said there")
+    in_words: list[Text] = Field(
+        description="what is done, checked and how it is taken back; for people only"
+    )
+
+
+class _LeftOut(_Part):
+    address: Text
+    node: _Node | None = Field(description="null: nobody who claims the address is moved")
+    why: Text
+
+
+class _Contested(_Part):
+    address: Text
+    claimants: list[_Node]
+    keeper: _Keeper
+    moves: list[_Move]
+    left_out: list[_LeftOut]
+
+
+class PlanV1(_Part):
+    """How to get from one sweep to a mesh without contested addresses."""
+
+    schema_: Literal["wgaudit.plan/1"] = Field(alias="schema")
+    ident: Text = Field(description="over all that the plan changes: an edited plan has another one")
+    snapshot_at: AwareDatetime = Field(description="when the sweep ended that it is made from")
+    verdict: Literal["clean", "findings", "inconclusive"]
+    device: Text
+    claims_prefix: Text
+    contested: list[_Contested]
+    left_out: list[_LeftOut] = Field(description="addresses that no move can be vouched for")
+    notes: list[Text] = Field(description="what could not be taken into account")
+    peers: list[_Peer] = Field(description="keepers and movers with their registered keys")
+
+
+def document(plan: Plan) -> str:
+    """The plan as JSON text in ASCII; the same text for the same plan."""
+    wording = Wording(plan)
+    content = {
+        "schema": SCHEMA,
+        "ident": plan.ident,
+        "snapshot_at": plan.snapshot_at.isoformat(),
+        "verdict": plan.verdict,
+        "device": plan.device,
+        "claims_prefix": plan.claims_prefix,
+        "contested": [
+            {
+                "address": item.address,
+                "claimants": [_node(node) for node in item.claimants],
+                "keeper": {
+                    "node": _optional_node(item.keeper.node),
+                    "public_key": item.keeper.public_key,
+                    "rule": item.keeper.rule.value,
+                    "why": _text(item.keeper.why),
+                    "addresses": list(item.keeper.addresses),
+                },
+                "moves": [_move(wording, item, move) for move in item.moves],
+                "left_out": [_left_out(left) for left in item.left_out],
+            }
+            for item in plan.contested
+        ],
+        "left_out": [_left_out(left) for left in plan.left_out],
+        "notes": [_text(note) for note in plan.notes],
+        "peers": [{**_node(node), "public_key": key} for node, key in sorted(plan.peers.items())],
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Writes the plan: mode 0600, whole or not at all. Raises `PlanError`."""
+    try:
+        write_whole(path, document(plan).encode("ascii"))
+    except OSError as error:
+        raise PlanError(f"cannot write the plan to {path}: {error.strerror}") from None
+
+
+def read_plan(path: Path) -> Plan:
+    """Reads what `write_plan` wrote. Raises `PlanError` with the file and the place of what is not as it must be."""
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_PLAN + 1)
+    except OSError as error:
+        raise PlanError(f"cannot read {path}: {error.strerror}") from None
+    if len(raw) > MAX_PLAN:
+        raise PlanError(f"{path}: more than {MAX_PLAN:,} bytes; not a plan of ours")
+    return from_json(raw, str(path))
+
+
+def from_json(raw: bytes, origin: str) -> Plan:
+    """Reads what `document` wrote. Raises `PlanError`."""
+    try:
+        content = PlanV1.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        if place == "schema" or not place:
+            raise PlanError(
+                f"{origin}: not a {SCHEMA} file; make one with `wgaudit plan --output FILE`"
+            ) from None
+        raise PlanError(f"{origin}: not a plan: {place}: {first['msg']}") from None
+    plan = _Reader(origin).plan(content)
+    if plan.ident != content.ident:
+        raise PlanError(
+            f"{origin}: changed since it was made (it says {content.ident[:10]!r}, its content is {plan.ident!r}); "
+            "make a new plan instead of editing one"
+        )
+    return plan
+
+
+# -- to JSON
+
+
+def _node(node: NodeId) -> dict[str, Any]:
+    return {"name": _text(node.name), "datacenter": _text(node.datacenter)}
+
+
+def _optional_node(node: NodeId | None) -> dict[str, Any] | None:
+    return _node(node) if node is not None else None
+
+
+def _move(wording: Wording, contested: Contested, move: Move) -> dict[str, Any]:
+    return {
+        "kind": move.kind.value,
+        "node": _node(move.node),
+        "public_key": move.public_key,
+        "old": move.old,
+        "new": move.new,
+        "region": _text(move.region),
+        "source": move.source,
+        "rule": move.rule.value,
+        "why": _text(move.why),
+        "where": _text(move.where),
+        "modify_index": move.modify_index,
+        "addresses": list(move.addresses),
+        "idle": move.idle,
+        "sample": [_node(node) for node in move.sample],
+        "host": _text(move.host),
+        "in_words": [_text(f"{label}: {text}") for label, text in wording.moves(contested, move)],
+    }
+
+
+def _left_out(left: LeftOut) -> dict[str, Any]:
+    return {"address": left.address, "node": _optional_node(left.node), "why": _text(left.why)}
+
+
+def _text(text: str) -> str:
+    """Text that every JSON reader takes: a lone surrogate, which is no character, as visible `\\udc80`."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+# -- from JSON
+
+
+class _Reader:
+    """From a plan's form in JSON to the plan, with the place of what cannot be read."""
+
+    def __init__(self, origin: str) -> None:
+        self._origin = origin
+
+    def plan(self, content: PlanV1) -> Plan:
+        contested = tuple(
+            self._contested(f"contested.{number}", item) for number, item in enumerate(content.contested)
+        )
+        gets = {(move.new, move.node) for item in contested for move in item.moves}
+        if len({new for new, _ in gets}) < len(gets):
+            raise self.fault("contested", "two nodes get one and the same address")
+        return Plan(
+            snapshot_at=content.snapshot_at,
+            verdict=content.verdict,
+            device=content.device,
+            contested=contested,
+            left_out=self._left_out("left_out", content.left_out),
+            notes=tuple(content.notes),
+            peers={
+                _read_node(item): self._key(f"peers.{number}.public_key", item.public_key)
+                for number, item in enumerate(content.peers)
+            },
+            claims_prefix=content.claims_prefix,
+        )
+
+    def fault(self, place: str, why: str) -> PlanError:
+        return PlanError(f"{self._origin}: not a plan: {place}: {why}")
+
+    def _contested(self, place: str, item: _Contested) -> Contested:
+        address = self._prefix(f"{place}.address", item.address)
+        keeper = self._keeper(f"{place}.keeper", item.keeper)
+        moves = tuple(self._move(f"{place}.moves.{number}", move) for number, move in enumerate(item.moves))
+        for number, move in enumerate(moves):
+            problem = _impossible(address, keeper, move)
+            if problem:
+                raise self.fault(f"{place}.moves.{number}", problem)
+        left_out = self._left_out(f"{place}.left_out", item.left_out)
+        return Contested(address, tuple(map(_read_node, item.claimants)), keeper, moves, left_out)
+
+    def _keeper(self, place: str, item: _Keeper) -> Keeper:
+        if (item.node is None) != (item.public_key is None):
+            raise self.fault(place, "a keeper has both a name and a key")
+        return Keeper(
+            _read_node(item.node) if item.node is not None else None,
+            self._key(f"{place}.public_key", item.public_key) if item.public_key is not None else None,
+            item.rule,
+            item.why,
+            tuple(self._prefix(f"{place}.addresses", text) for text in item.addresses),
+        )
+
+    def _move(self, place: str, item: _Move) -> Move:
+        return Move(
+            kind=item.kind,
+            node=_read_node(item.node),
+            public_key=self._key(f"{place}.public_key", item.public_key),
+            old=self._prefix(f"{place}.old", item.old),
+            new=self._prefix(f"{place}.new", item.new),
+            region=item.region,
+            source=self._prefix(f"{place}.source", item.source),
+            rule=item.rule,
+            why=item.why,
+            where=item.where,
+            modify_index=item.modify_index,
+            addresses=tuple(self._prefix(f"{place}.addresses", text) for text in item.addresses),
+            idle=item.idle,
+            sample=tuple(map(_read_node, item.sample)),
+            host=item.host,
+        )
+
+    def _left_out(self, place: str, items: list[_LeftOut]) -> tuple[LeftOut, ...]:
+        return tuple(
+            LeftOut(
+                self._prefix(f"{place}.{number}.address", item.address),
+                _read_node(item.node) if item.node is not None else None,
+                item.why,
+            )
+            for number, item in enumerate(items)
+        )
+
+    def _prefix(self, place: str, text: str) -> Prefix:
+        try:
+            return parse_prefix(text)
+        except InvalidValue as error:
+            raise self.fault(place, str(error)) from None
+
+    def _key(self, place: str, text: str) -> PublicKey:
+        try:
+            return parse_public_key(text)
+        except InvalidValue as error:
+            raise self.fault(place, str(error)) from None
+
+
+def _read_node(item: _Node) -> NodeId:
+    return NodeId(item.datacenter, item.name)
+
+
+def _impossible(address: Prefix, keeper: Keeper, move: Move) -> str:
+    """What no plan of ours says, whatever its ident; "" where all is well."""
+    if move.old != address or move.new == address:
+        return "it must go from the contested address to another one"
+    if not is_host(move.old) or not is_host(move.new):
+        return "it must go from one single address to another"
+    if network(move.old).version != network(move.new).version:
+        return "its new address is of another family than the old one"
+    if move.node == keeper.node:
+        return "it moves the node that keeps the address"
+    held = move.old if move.kind is Kind.RENUMBER else move.new
+    return "" if held in move.addresses else f"what is registered for it does not hold {held}"
+
+
+def schema_text() -> str:
+    """The JSON Schema of a plan, as docs/plan-v1.schema.json holds it."""
+    schema = PlanV1.model_json_schema(by_alias=True, mode="serialization")
+    document_ = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": SCHEMA}
+    return json.dumps(document_, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_text())

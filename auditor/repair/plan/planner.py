@@ -1,0 +1,344 @@
+"""PURE: from a snapshot to a plan: who moves where, what nobody can vouch for, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from itertools import islice
+
+from auditor.explain.targets import unreadable_with
+from auditor.fleet.fleet import Fleet
+from auditor.fleet.routes import covers
+from auditor.repair.claims.candidates import candidates
+from auditor.repair.moves import Contested, Keeper, Kind, LeftOut, Move, Plan, Rule
+from auditor.repair.plan.keepers import Decision, Undecided, Workload, decide
+from auditor.values.address_claims import RepairPolicy
+from auditor.values.addresses import Network, Prefix, PublicKey, is_host, network, order, parse_prefix, shown
+from auditor.values.models import Finding, NodeId, Observation, Registration, Report, Snapshot
+
+IDENT = "duplicate-address"
+TRIES = 100_000
+"""Candidates that are looked at before a source counts as full: more than a /16 holds."""
+
+
+def plan(
+    snapshot: Snapshot,
+    report: Report,
+    policy: RepairPolicy,
+    *,
+    only: Prefix | None = None,
+    keep: Collection[NodeId] = (),
+) -> Plan:
+    """The plan for every contested address of the snapshot, or for one. Equal arguments give an equal plan.
+
+    `report` is `judge(snapshot)`; `keep` are nodes that a person chose to keep their address.
+    """
+    return _Planner(snapshot, report, policy, keep).plan(only)
+
+
+def latest(snapshot: Snapshot) -> Snapshot:
+    """The snapshot with every node as it was last seen: what a plan must go by."""
+    second = snapshot.second_look
+    if second is None:
+        return snapshot
+    again = Fleet(replace(snapshot, observations=second.observations, second_look=None)).witnesses
+    renewed = {item.node: item for item in again}
+    newest = tuple(renewed.get(item.node, item) for item in snapshot.observations)
+    return replace(snapshot, observations=newest, second_look=None)
+
+
+def seed(node: NodeId, public_key: str) -> str:
+    """What decides where in a prefix a node begins to look: the same for a plan and for the allocator."""
+    return f"{node.name} {public_key}"
+
+
+class _NotVouched(Exception):
+    """Why a claimant cannot be moved on what was seen; becomes a `LeftOut`."""
+
+
+class _Planner:
+    def __init__(
+        self, snapshot: Snapshot, report: Report, policy: RepairPolicy, keep: Collection[NodeId]
+    ) -> None:
+        self._snapshot = snapshot
+        self._report = report
+        self._policy = policy
+        self._keep = keep
+        self._fleet = Fleet(latest(snapshot))
+        self._workload = Workload(self._fleet, snapshot, policy)
+        self._witnesses = frozenset(item.node for item in self._fleet.witnesses)
+        self._gaps = {(gap.datacenter or "", gap.node): gap for gap in report.gaps if gap.node is not None}
+        self._in_flight = {prefix for item in snapshot.in_flight for prefix in item.addresses}
+        known = self._fleet.known_prefixes | self._in_flight
+        if snapshot.second_look is not None:
+            known |= Fleet(snapshot).known_prefixes  # gone a moment ago is not free for good
+        self._taken: set[Prefix] = {prefix for prefix in known if is_host(prefix)} | self._claimed()
+        self._wide: tuple[Network, ...] = tuple(network(prefix) for prefix in known if not is_host(prefix))
+        self._moved: dict[NodeId, Prefix] = {}
+
+    def plan(self, only: Prefix | None) -> Plan:
+        contested: list[Contested] = []
+        left_out: list[LeftOut] = []
+        for finding in self._standing(only):
+            prefix = parse_prefix(finding.subject)
+            try:
+                contested.append(self._contested(prefix, finding))
+            except (_NotVouched, Undecided) as error:
+                left_out.append(LeftOut(prefix, None, str(error)))
+        peers = {
+            node: key
+            for item in contested
+            for node, key in (
+                (item.keeper.node, item.keeper.public_key),
+                *((move.node, move.public_key) for move in item.moves),
+            )
+            if node is not None and key is not None
+        }
+        return Plan(
+            snapshot_at=self._snapshot.finished_at,
+            verdict=self._report.verdict.value,
+            device=self._snapshot.policy.device,
+            contested=tuple(contested),
+            left_out=tuple(left_out),
+            notes=tuple(self._notes(contested)),
+            peers=dict(sorted(peers.items())),
+            claims_prefix=self._policy.claims_prefix,
+        )
+
+    def _standing(self, only: Prefix | None) -> list[Finding]:
+        """The contested addresses that count, in address order."""
+        found = [
+            finding
+            for finding in self._report.standing
+            if finding.check == IDENT and (only is None or parse_prefix(finding.subject) == only)
+        ]
+        return sorted(found, key=lambda finding: order(parse_prefix(finding.subject)))
+
+    def _contested(self, prefix: Prefix, finding: Finding) -> Contested:
+        self._check_registry()
+        claimants = self._fleet.contested.get(prefix, ())
+        if not claimants:
+            raise _NotVouched("it changed while the sweep looked; sweep again")
+        if not is_host(prefix):
+            raise _NotVouched(
+                "a network, not one address: which of its addresses are in use is not known here"
+            )
+        flying = self._fleet.in_flight_nodes
+        if prefix in self._in_flight or any(node in flying for node in (*claimants, *finding.nodes)):
+            raise _NotVouched("a claimant's registration changed during the sweep; sweep again")
+        keys = [self._fleet.by_node[node].public_key for node in claimants if node in self._fleet.by_node]
+        if len(set(keys)) < len(keys):
+            raise _NotVouched(
+                "two of its claimants carry one and the same key: give one of them a key of its own first"
+            )
+        decision = decide(self._fleet, self._policy, self._workload, prefix, claimants, self._keep)
+        moves: list[Move] = []
+        left_out: list[LeftOut] = []
+        for node in decision.movers:
+            try:
+                moves.append(self._move(prefix, node, decision))
+            except _NotVouched as error:
+                left_out.append(LeftOut(prefix, node, str(error)))
+            else:
+                self._moved[node] = prefix
+        return Contested(
+            prefix, claimants, self._seen_keeper(prefix, decision.keeper), tuple(moves), tuple(left_out)
+        )
+
+    def _seen_keeper(self, prefix: Prefix, keeper: Keeper) -> Keeper:
+        """The keeper, with what a person should know of it before others move in its favour."""
+        if keeper.node is None:
+            return keeper
+        observation = self._fleet.observed.get(keeper.node)
+        if observation is None:
+            return replace(keeper, why=f"{keeper.why}; it was not seen{self._gap(keeper.node)}")
+        if keeper.node not in self._witnesses or observation.device.public_key != keeper.public_key:
+            return replace(keeper, why=f"{keeper.why}; its device answered with another key")
+        if prefix not in observation.device.addresses:
+            return replace(keeper, why=f"{keeper.why}; its device does not hold it (address-drift)")
+        return keeper
+
+    def _check_registry(self) -> None:
+        blind = [gap for gap in self._report.gaps if gap.source in ("consul", "file")]
+        if blind:
+            raise _NotVouched(
+                f"the registry was not seen whole ({blind[0].reason.value}), so no address is known to be free"
+            )
+
+    def _gap(self, node: NodeId) -> str:
+        gap = self._gaps.get((node.datacenter, node.name))
+        return f" ({gap.reason.value})" if gap else ""
+
+    # -- one mover
+
+    def _move(self, prefix: Prefix, node: NodeId, decision: Decision) -> Move:
+        registration, observation = self._seen(node)
+        if node in self._moved:
+            raise _NotVouched(f"it moves from {shown(self._moved[node])} first; make a new plan afterwards")
+        if prefix not in observation.device.addresses:
+            held = ", ".join(map(shown, observation.device.addresses)) or "no address"
+            raise _NotVouched(f"its device holds {held}, not this address: settle that first (address-drift)")
+        region = self._fleet.region(node)
+        idle = self._workload.is_idle(node)
+        restore = prefix not in registration.addresses
+        if restore:
+            kind, rule, source = Kind.RESTORE, Rule.ONLY_REGISTERED, prefix
+            new = self._registered_address(prefix, registration)
+            why = f"its device holds the address against its registration, which says {shown(new)}"
+        else:
+            kind, rule = Kind.RENUMBER, decision.keeper.rule
+            source = self._source(prefix, region)
+            new = self._free(source, node, registration)
+            kept_by = self._fleet.name(decision.keeper.node) if decision.keeper.node else "nobody"
+            why = f"{kept_by} keeps it: {decision.keeper.why}"
+        picks = self._fleet.routes.picks(prefix)
+        return Move(
+            kind=kind,
+            node=node,
+            public_key=registration.public_key,
+            old=prefix,
+            new=new,
+            region=region,
+            source=source,
+            rule=rule,
+            why=why,
+            where=registration.where,
+            modify_index=registration.modify_index,
+            addresses=registration.addresses,
+            idle=idle,
+            sample=next((pick.sample for pick in picks if pick.public_key == registration.public_key), ()),
+            host=registration.ssh_host or "",
+        )
+
+    def _seen(self, node: NodeId) -> tuple[Registration, Observation]:
+        """Registration and device of one that can be moved: both seen, of one key, and of nobody else's."""
+        registration = self._fleet.by_node.get(node)
+        if registration is None:
+            raise _NotVouched("it is not registered, so it is not ours to move")
+        observation = self._fleet.observed.get(node)
+        if observation is None:
+            raise _NotVouched(f"it was not seen{self._gap(node)}: its device is not known")
+        if node not in self._witnesses:
+            raise _NotVouched("another server answered in its place (wrong-host)")
+        key = registration.public_key
+        if observation.device.public_key != key:
+            raise _NotVouched(
+                "its device has another key than its registration (key-drift): settle that first"
+            )
+        others = [item.node for item in self._fleet.by_key.get(key, ()) if item.node != node]
+        others += [other for other in self._fleet.device_holders.get(key, ()) if other != node]
+        if others:
+            raise _NotVouched(
+                f"{others[0]} has the same key: its peers cannot tell the two apart; settle that first"
+            )
+        return registration, observation
+
+    def _registered_address(self, prefix: Prefix, registration: Registration) -> Prefix:
+        """Where a device that drifted onto somebody's address belongs."""
+        family = [
+            address
+            for address in registration.addresses
+            if is_host(address) and network(address).version == network(prefix).version
+        ]
+        if not family:
+            raise _NotVouched("its registration has no single address of this family to go back to")
+        if family[0] in self._fleet.contested:
+            raise _NotVouched(f"the address of its registration, {shown(family[0])}, is contested itself")
+        return family[0]
+
+    # -- the new address
+
+    def _source(self, prefix: Prefix, region: str) -> Prefix:
+        old = network(prefix)
+        planned = self._snapshot.policy.region_pools.get(region)
+        if planned is not None and network(planned).version == old.version:
+            return planned
+        pools = [pool for pool in self._snapshot.policy.pools if network(pool).version == old.version]
+        if not pools:
+            raise _NotVouched("no pool of its family is configured (mesh.pools)")
+        return next((pool for pool in pools if covers(network(pool), old)), pools[0])
+
+    def _free(self, source: Prefix, node: NodeId, registration: Registration) -> Prefix:
+        whole = network(source)
+        regions = [network(prefix) for prefix in self._snapshot.policy.region_pools.values()]
+        # What covers the whole source, such as an exit's default route, says nothing of one address in it;
+        # and what another region is planned for is that region's.
+        avoided = [wide for wide in self._wide if not covers(wide, whole)]
+        avoided += [region for region in regions if region != whole and not covers(region, whole)]
+        pools = self._snapshot.policy.pools
+        for candidate in islice(candidates(source, pools, seed(node, registration.public_key)), TRIES):
+            address = network(candidate)
+            if candidate in self._taken or any(covers(wide, address) for wide in avoided):
+                continue
+            if unreadable_with(self._snapshot.invalid, candidate):
+                continue
+            self._taken.add(candidate)
+            return candidate
+        raise _NotVouched(f"no free address was found in {source}")
+
+    def _claimed(self) -> set[Prefix]:
+        """Addresses that the store holds a claim for; a quarantine that was over by then holds none."""
+        return {
+            claim.prefix
+            for claim in self._snapshot.address_claims or ()
+            if not claim.is_over(self._snapshot.finished_at)
+        }
+
+    def _notes(self, contested: Iterable[Contested]) -> Iterable[str]:
+        snapshot, policy = self._snapshot, self._policy
+        if snapshot.address_claims is None:
+            yield "Address claims were not read: whether a new address is in quarantine is known only to apply."
+        if policy.workload_field and not self._workload.field_is_used:
+            yield (
+                f"No registration here has the value {policy.workload_field} (repair.workload_field; a recording "
+                "holds no such values): it decided nothing."
+            )
+        yield from self._workload_notes(policy.workload_service)
+        if not self._report.seen_enough:
+            yield (
+                "Not enough was seen to say clean: there may be more contested addresses than stand here, and "
+                "what the devices hold that were not seen is not known."
+            )
+        if snapshot.invalid:
+            count = len(snapshot.invalid)
+            yield (
+                f"{count:,} registration{'s' if count > 1 else ''} cannot be read: which addresses they hold is "
+                "known only from their first characters and from the route tables."
+            )
+        moves = [move for item in contested for move in item.moves]
+        if any(move.kind is Kind.RENUMBER and move.modify_index is None for move in moves):
+            yield (
+                "The registry was read without indexes: apply cannot compare before it writes, and refuses. "
+                "Plan again from a sweep that reads Consul."
+            )
+        for item in contested:
+            known = {
+                self._fleet.by_node[node].public_key for node in item.claimants if node in self._fleet.by_node
+            }
+            if any(
+                key not in known and self._fleet.node_of_key(key) is None for key in self._keys(item.address)
+            ):
+                yield (
+                    f"{shown(item.address)} is routed to a key that no registration knows, too "
+                    "(unregistered-peer): find out whose it is, for it stays there."
+                )
+
+    def _workload_notes(self, service: str) -> Iterable[str]:
+        nodes = self._snapshot.workloads
+        if not service:
+            return
+        if nodes is None:
+            yield f"Who carries workload was not read (repair.workload_service = {service}): it decided nothing."
+        elif not nodes:
+            yield (
+                f"No node has the service {service} (repair.workload_service): is that its name, and may the "
+                "token read it? It decided nothing."
+            )
+        elif not nodes & self._fleet.by_node.keys():
+            yield (
+                f"No node of the service {service} has the name of a registered node: do the names differ? "
+                "It says now that nobody carries workload."
+            )
+
+    def _keys(self, prefix: Prefix) -> list[PublicKey]:
+        return [pick.public_key for pick in self._fleet.routes.picks(prefix) if pick.public_key is not None]

@@ -1,0 +1,157 @@
+"""PURE: a plan in words: what each move needs, changes and leaves a way back from; the same in every format."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from auditor.repair.claims.claim import claim_key
+from auditor.repair.moves import Contested, Kind, Move, Plan, Rule
+from auditor.values.addresses import shown
+from auditor.values.models import NodeId
+
+WG_QUICK = "/etc/wireguard/{device}.conf"
+NETWORKD = "/etc/systemd/network/*.network"
+
+RULES: Mapping[Rule, str] = {
+    Rule.CHOSEN: "--keep names who keeps it; this stands above every other rule",
+    Rule.FALLBACK_NOBODY: (
+        "a pool's first address comes from an allocator that could not read the registry; nobody keeps it, "
+        "for repair.fallback_keeper is nobody"
+    ),
+    Rule.ONLY_REGISTERED: "who holds it against its own registration goes back to what is registered",
+    Rule.CARRIES_WORKLOAD: "nodes that carry no workload move first, whoever is the oldest",
+    Rule.OLDEST: "the oldest registration (lowest CreateIndex) keeps it",
+}
+"""What each rule says, in the order in which they are asked."""
+
+
+class Words(NamedTuple):
+    """One thing to know of a move."""
+
+    label: str
+    text: str
+
+
+class Wording:
+    """The words for one plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        places: dict[str, set[str]] = defaultdict(set)
+        for contested in plan.contested:
+            for node in (*contested.claimants, *(item for move in contested.moves for item in move.sample)):
+                places[node.name].add(node.datacenter)
+        for left in plan.left_out:
+            if left.node is not None:
+                places[left.node.name].add(left.node.datacenter)
+        self._ambiguous = frozenset(name for name, datacenters in places.items() if len(datacenters) > 1)
+
+    def name(self, node: NodeId | None) -> str:
+        """The node as people call it; with its datacenter only where the name alone is not enough."""
+        if node is None:
+            return "nobody"
+        return str(node) if node.name in self._ambiguous else node.name
+
+    def moves(self, contested: Contested, move: Move) -> tuple[Words, ...]:
+        """Preconditions, the write, the change on the node, the peers, the check afterwards, and the way back."""
+        return (
+            Words("before", self.before(move)),
+            Words("consul", self.consul(move)),
+            Words("node", self.node(move)),
+            Words("file", self.file(move)),
+            Words("peers", self.peers(contested, move)),
+            Words("after", self.after(contested, move)),
+            Words("back", self.back(move)),
+        )
+
+    def before(self, move: Move) -> str:
+        """What must be so at the moment of the change."""
+        index = "its index is not known" if move.modify_index is None else f"ModifyIndex {move.modify_index}"
+        device = f"{self._plan.device} has its registered key and holds {shown(move.old)}"
+        if move.kind is Kind.RESTORE:
+            return f"{move.where} still says {_list(move)}; {device}"
+        return f"{move.where} is as it was ({index}, {_list(move)}); {device}; {shown(move.new)} is unclaimed"
+
+    def consul(self, move: Move) -> str:
+        """The write: exact keys, the index that is compared, and the address before and after."""
+        if move.kind is Kind.RESTORE:
+            return "nothing: the registration is right as it is"
+        index = "cas (index not known)" if move.modify_index is None else f"cas {move.modify_index}"
+        claim = claim_key(self._plan.claims_prefix, move.new)
+        change = f"{shown(move.old)} → {shown(move.new)}"
+        return f"{claim}, cas 0: claimed for it; {move.where}, {index}: {change}"
+
+    def node(self, move: Move) -> str:
+        """The change on the device."""
+        old, new = shown(move.old), shown(move.new)
+        device = self._plan.device
+        return (
+            f"first `ip addr add {new}/LEN dev {device}`; once the peers have it `ip addr del {old}/LEN "
+            f"dev {device}`; LEN is the length that stands at {old}"
+        )
+
+    def file(self, move: Move) -> str:
+        """The file that the device comes up from."""
+        wg_quick = WG_QUICK.format(device=self._plan.device)
+        return (
+            f"{wg_quick} (wg-quick) or what names it in {NETWORKD} (systemd-networkd), where one is found: "
+            f"Address {shown(move.old)} → {shown(move.new)}"
+        )
+
+    def peers(self, contested: Contested, move: Move) -> str:
+        """What the peers of the node must see."""
+        after = ", ".join(move.addresses_after)
+        keeper = contested.keeper
+        text = f"every peer has {after} at {move.public_key}"
+        if keeper.node is not None and keeper.public_key is not None:
+            theirs = ", ".join(keeper.addresses) or move.old
+            text += f"; then {theirs} at {keeper.public_key} ({self.name(keeper.node)}) again"
+        return text
+
+    def after(self, contested: Contested, move: Move) -> str:
+        """The check."""
+        old, new = shown(move.old), shown(move.new)
+        text = f"its device holds {new} and not {old}; all observers route {new} to it"
+        if contested.keeper.node is not None:
+            text += f" and {old} to {self.name(contested.keeper.node)}"
+        return text
+
+    def back(self, move: Move) -> str:
+        """The way back, the last change first."""
+        old, new = shown(move.old), shown(move.new)
+        steps = [f"add {old} to the device again", f"{old} in the file again"]
+        if move.kind is Kind.RENUMBER:
+            steps.append(f"{new} → {old} in {move.where}, by cas")
+        steps.append(f"peers as before: {', '.join(move.addresses)} at its key")
+        if move.kind is Kind.RENUMBER:
+            steps += [f"drop {new} from the device", "remove its claim"]
+        return "; ".join(steps) + f"; {old} is contested again then"
+
+    def origin(self, move: Move) -> str:
+        """Where the new address is taken from, and whether the node works."""
+        if move.kind is Kind.RESTORE:
+            text = "as registered"
+        elif move.region:
+            text = f"out of {move.source}, region {move.region}"
+        else:
+            text = f"out of {move.source}"
+        idle = {True: "no workload", False: "carries workload", None: ""}[move.idle]
+        return f"{text}, {idle}" if idle else text
+
+
+def rules_of(plan: Plan) -> tuple[Rule, ...]:
+    """The rules that decided something in the plan, in the order in which they are asked."""
+    used = {contested.keeper.rule for contested in plan.contested}
+    used |= {move.rule for contested in plan.contested for move in contested.moves}
+    return tuple(rule for rule in RULES if rule in used)
+
+
+def incomplete(plan: Plan) -> int:
+    """Contested addresses that the plan leaves out, in whole or in part."""
+    return len(plan.left_out) + sum(bool(contested.left_out) for contested in plan.contested)
+
+
+def _list(move: Move) -> str:
+    return ", ".join(map(shown, move.addresses))
