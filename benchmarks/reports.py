@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from auditor.errors import GapReason
-from auditor.reports import json_v1, table
+from auditor.reports import json_v1
 from auditor.reports.interface import Layout
+from auditor.reports.terminal import table
 from auditor.values.models import Gap, Report
 from benchmarks.figures import Figure, Results
 from tests.reports.sample import huge

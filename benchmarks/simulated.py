@@ -30,8 +30,9 @@ from auditor.judge import judge
 from auditor.nodes.interface import TableStore
 from auditor.nodes.probe.probe import Answer, Mode, Request, format_answer, inline_request, parse_answer
 from auditor.registry.file import FileRegistry, export_text
-from auditor.reports import json_v1, table
+from auditor.reports import json_v1
 from auditor.reports.interface import Layout
+from auditor.reports.terminal import table
 from auditor.settings.file import ConsulSettings
 from auditor.state.recording import record
 from auditor.values.addresses import Prefix, PublicKey

@@ -29,7 +29,7 @@ from auditor.cli.main import EXIT_USAGE, cli
 from auditor.errors import GapReason
 from auditor.judge import judge
 from auditor.reports.interface import Layout
-from auditor.reports.table import render
+from auditor.reports.terminal.table import render
 from auditor.settings.alerts import (
     AlertmanagerSettings,
     NotifierSettings,

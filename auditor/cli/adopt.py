@@ -107,6 +107,6 @@ def _check(config: Config) -> int:
 
 def _show(report: Report, config_path: Path | None) -> None:
     from auditor.cli import screen
-    from auditor.reports.table import render
+    from auditor.reports.terminal.table import render
 
     click.echo(render(report, screen.layout(None, "auto", 50, config=config_path)), nl=False)

@@ -19,7 +19,7 @@ from auditor.cli import running, screen, settings, threads
 from auditor.cli.alerting import EXIT_NOT_HANDED_OVER, build_notifiers, build_policy, opened_store
 from auditor.errors import UsageError
 from auditor.judge import judge
-from auditor.reports.terminal import Page
+from auditor.reports.terminal.page import Page
 from auditor.settings.file import Config
 from auditor.state.database import exclusive
 from auditor.values.models import Severity, fingerprint

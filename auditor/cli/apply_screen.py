@@ -17,7 +17,7 @@ from auditor.repair.apply.executor import Executor
 from auditor.repair.apply.steps import ApplyOptions
 from auditor.repair.moves import Kind, Move, Plan, steps_of
 from auditor.repair.plan.step_text import Wording
-from auditor.reports.terminal import Page, visible
+from auditor.reports.terminal.page import Page, visible
 from auditor.values.addresses import shown
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -15,7 +15,7 @@ from auditor.cli.advice import ADVICE, advice
 from auditor.cli.exposure import exposed
 from auditor.errors import ConfigError, GapReason, ProbeError, UsageError
 from auditor.nodes.interface import TableStore
-from auditor.reports.terminal import visible
+from auditor.reports.terminal.page import visible
 from auditor.settings.file import Config
 from auditor.values.models import Gap, Registration, RegistryReading
 

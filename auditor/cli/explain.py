@@ -12,7 +12,7 @@ from auditor.cli.look import look
 from auditor.explain.teller import explain
 from auditor.gather.sweep import SweepOptions
 from auditor.judge import judge
-from auditor.reports.explain import render_explain
+from auditor.reports.terminal.story_page import render_explain
 
 
 @click.command("explain")

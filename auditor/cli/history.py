@@ -11,7 +11,7 @@ from rich.text import Text
 from auditor.cli import running, screen, settings
 from auditor.cli.alerting import opened_store
 from auditor.errors import UsageError
-from auditor.reports.terminal import Page, plural
+from auditor.reports.terminal.page import Page, plural
 from auditor.state import history
 
 

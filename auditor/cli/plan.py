@@ -203,7 +203,7 @@ def _deliver(plan: Plan, format_name: str, output: Path | None, config_path: Pat
         if output is None:
             running.deliver(document(plan), None)
         return
-    from auditor.reports.plan import render_plan
+    from auditor.reports.terminal.plan_page import render_plan
 
     layout = screen.layout(None, "auto", MOVES_TOLD, config=config_path)
     running.deliver(render_plan(plan, layout, file=str(output) if output is not None else None), None)

@@ -17,7 +17,7 @@ from auditor.checks.registry import BY_IDENT
 from auditor.cli import running, screen, settings
 from auditor.cli.alerting import opened_store
 from auditor.errors import UsageError
-from auditor.reports.terminal import Page
+from auditor.reports.terminal.page import Page
 from auditor.values.addresses import InvalidValue, parse_prefix, shown
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}

@@ -191,7 +191,7 @@ def renderer(format_name: str) -> Format:
         from auditor.reports import json_v1
 
         return json_v1.render
-    from auditor.reports import table
+    from auditor.reports.terminal import table
 
     return table.render
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from auditor.judge import judge
 from auditor.reports.interface import Layout
-from auditor.reports.table import render
+from auditor.reports.terminal.table import render
 from auditor.values.models import Severity, Verdict
 from tests.fleets import of, trio
 

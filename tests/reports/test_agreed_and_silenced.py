@@ -12,13 +12,13 @@ from rich.cells import cell_len
 from auditor.explain.teller import explain
 from auditor.judge import judge
 from auditor.reports import json_v1
-from auditor.reports.explain import render_explain
 from auditor.reports.interface import Layout
-from auditor.reports.table import render
+from auditor.reports.terminal.story_page import render_explain
+from auditor.reports.terminal.table import render
 from auditor.values.models import Finding, Report, Verdict
 from tests.fleets import contested
 from tests.reports import sample
-from tests.reports.test_table import section
+from tests.reports.terminal.test_table import section
 from tests.test_agreed import agreement
 
 PLAIN = Layout(width=80)

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from auditor.repair.moves import Plan
 from auditor.reports.interface import Layout
-from auditor.reports.plan import render_plan
+from auditor.reports.terminal.plan_page import render_plan
 from tests.fleets import Mesh
 from tests.repair.plans import pair, planned
 

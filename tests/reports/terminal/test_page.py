@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from auditor.reports.interface import Layout
-from auditor.reports.terminal import Page, bar, pasteable, percent, short_keys, visible
+from auditor.reports.terminal.page import Page, bar, pasteable, percent, short_keys, visible
 from tests.reports.strategies import words
 
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
-from auditor.reports.blocks import (
+from auditor.reports.interface import Layout
+from auditor.reports.terminal.blocks import (
     claim_colours,
     claims_block,
     coverage_words,
@@ -22,9 +23,8 @@ from auditor.reports.blocks import (
     split_guess,
     witness_words,
 )
-from auditor.reports.interface import Layout
-from auditor.reports.rest import rest_block
-from auditor.reports.terminal import Page, pasteable, percent, plural
+from auditor.reports.terminal.page import Page, pasteable, percent, plural
+from auditor.reports.terminal.rest import rest_block
 from auditor.values.models import Finding, NodeId, Report, Severity, Verdict
 
 CONTESTED = "duplicate-address"

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 
 from auditor.errors import GapReason
 from auditor.reports.interface import Layout
-from auditor.reports.table import render
+from auditor.reports.terminal.table import render
 from auditor.values.models import Coverage, Gap, Report, Severity, Verdict
 from tests.reports import sample
 from tests.reports.strategies import crowded, reports

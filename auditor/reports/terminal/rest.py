@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rich.text import Text
 
-from auditor.reports.terminal import STYLES, Page, column, plural
+from auditor.reports.terminal.page import STYLES, Page, column, plural
 from auditor.values.models import Finding, Severity
 
 _WIDEST_CHECK = 24

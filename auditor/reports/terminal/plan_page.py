@@ -10,7 +10,7 @@ from rich.text import Text
 from auditor.repair.moves import Contested, LeftOut, Move, Plan
 from auditor.repair.plan.step_text import RULES, Wording, incomplete, rules_of
 from auditor.reports.interface import Layout
-from auditor.reports.terminal import Page, column, pasteable, plural
+from auditor.reports.terminal.page import Page, column, pasteable, plural
 from auditor.values.addresses import shown
 
 _WIDEST_NAME = 32

@@ -12,8 +12,8 @@ from rich.cells import cell_len
 from auditor.explain.story import Routing, Story
 from auditor.explain.teller import explain
 from auditor.judge import judge
-from auditor.reports.explain import render_explain
 from auditor.reports.interface import Layout
+from auditor.reports.terminal.story_page import render_explain
 from auditor.values.models import Coverage, InvalidRegistration, NodeId
 from tests.reports import fleet
 from tests.reports.strategies import claims, findings, gaps, nodes, picks, prefixes, words

@@ -11,8 +11,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from auditor.errors import GapReason
-from auditor.reports.rest import by_region
-from auditor.reports.terminal import (
+from auditor.reports.terminal.page import (
     PALETTE,
     STYLES,
     Page,
@@ -21,6 +20,7 @@ from auditor.reports.terminal import (
     plural,
     regions_line,
 )
+from auditor.reports.terminal.rest import by_region
 from auditor.values.addresses import InvalidValue, parse_public_key
 from auditor.values.models import Claim, Coverage, Finding, Gap, NodeId, Pick, Report, Severity, Witness
 

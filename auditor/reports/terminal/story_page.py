@@ -8,7 +8,8 @@ from typing import TypeVar
 from rich.text import Text
 
 from auditor.explain.story import Story
-from auditor.reports.blocks import (
+from auditor.reports.interface import Layout
+from auditor.reports.terminal.blocks import (
     claim_colours,
     claims_block,
     coverage_words,
@@ -19,8 +20,7 @@ from auditor.reports.blocks import (
     split_guess,
     witness_words,
 )
-from auditor.reports.interface import Layout
-from auditor.reports.terminal import Page, plural
+from auditor.reports.terminal.page import Page, plural
 from auditor.values.addresses import shown
 from auditor.values.models import Finding, Observation, Registration
 
