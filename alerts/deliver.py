@@ -15,10 +15,10 @@ from time import monotonic
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential_jitter
 
+from alerts.memory.notices import Row, one_line
+from alerts.memory.notification_log import Store
 from alerts.models import Receipt
-from alerts.notices import Row, one_line
 from alerts.notifiers.interface import DeliveryError, Notifier
-from alerts.store import Store
 from auditor.errors import StateError
 
 LONGEST_WAIT = 30.0

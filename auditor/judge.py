@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from auditor.checks import unregistered_peer
-from auditor.checks.registry import CHECKS
+from auditor.checks.catalogue import CHECKS
 from auditor.errors import GapReason
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import shown

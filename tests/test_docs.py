@@ -22,8 +22,8 @@ from pydantic.fields import FieldInfo
 from alerts.models import NotifyReason
 from alerts.notifiers.webhook import signature
 from alerts.plan import BLIND_CHECK
+from auditor.checks.catalogue import CHECKS
 from auditor.checks.interface import Check
-from auditor.checks.registry import CHECKS
 from auditor.cli import alerting, running
 from auditor.cli.main import EXIT_USAGE, cli
 from auditor.errors import GapReason

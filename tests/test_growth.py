@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.checks.registry import CHECKS
+from auditor.checks.catalogue import CHECKS
 from auditor.demo.fleet import build_fleet
 from auditor.fleet.fleet import Fleet
 from auditor.judge import judge

@@ -20,7 +20,8 @@ from datetime import UTC, datetime, timedelta
 from pydantic import SecretStr
 
 from alerts.models import Incident, Notification, Status
-from alerts.notifiers import http, wording
+from alerts.notifiers import http
+from alerts.notifiers import incident_text as wording
 
 ALERTNAME = "wgaudit"
 TEST_ALERTNAME = "wgaudit-test"

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
-from alerts.notifiers import http, wording
+from alerts.notifiers import http
+from alerts.notifiers import incident_text as wording
 from alerts.notifiers.interface import DeliveryError
 
 TIMEOUT = 5.0

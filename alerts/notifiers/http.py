@@ -28,8 +28,8 @@ from urllib.request import getproxies
 import httpx
 from pydantic import SecretStr
 
+from alerts.notifiers.incident_text import plain
 from alerts.notifiers.interface import DeliveryError
-from alerts.notifiers.wording import plain
 
 ANSWER_BYTES = 64 * 1024
 """No vendor's answer is longer; what comes after is not read."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from alerts.models import Incident, Notification, Status
-from alerts.notifiers import http, wording
+from alerts.notifiers import http
+from alerts.notifiers import incident_text as wording
 
 # PagerDuty's reference for the Events API v2.
 EVENT_BYTES = 512_000

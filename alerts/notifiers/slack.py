@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from alerts.models import Incident, Notification, Status
-from alerts.notifiers import http, wording
+from alerts.notifiers import http
+from alerts.notifiers import incident_text as wording
 from auditor.values.models import Severity
 
 # Slack's reference for Block Kit and for incoming webhooks.

@@ -29,7 +29,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from alerts.models import Incident, Notification, NotifyReason, Status
-from alerts.notifiers import http, wording
+from alerts.notifiers import http
+from alerts.notifiers import incident_text as wording
 
 SCHEMA: Literal["wgaudit.alert/1"] = "wgaudit.alert/1"
 LISTED = 1000

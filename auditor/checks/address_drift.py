@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from auditor.checks.interface import Check
-from auditor.checks.wording import listed
+from auditor.checks.sentences import listed
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import covers
 from auditor.values.addresses import Prefix, network, order, shown

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from auditor.checks import fallback_address
 from auditor.checks.interface import Check
-from auditor.checks.wording import count, placed, routed
+from auditor.checks.sentences import count, placed, routed
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix, shown
 from auditor.values.models import Claim, Evidence, Finding, NodeId, Severity, Witness, fingerprint

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from auditor.checks.interface import Check
-from auditor.checks.wording import listed
+from auditor.checks.sentences import listed
 from auditor.fleet.fleet import Fleet
 from auditor.values.models import Evidence, Finding, NodeId, Severity
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from auditor.checks.interface import Check
-from auditor.checks.wording import count, placed
+from auditor.checks.sentences import count, placed
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import PublicKey
 from auditor.values.models import Claim, Evidence, Finding, NodeId, Severity, Witness

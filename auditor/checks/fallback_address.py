@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from auditor.checks.interface import Check
-from auditor.checks.wording import placed
+from auditor.checks.sentences import placed
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix, network, shown
 from auditor.values.models import Evidence, Finding, Severity, fingerprint

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from auditor.checks.interface import Check
-from auditor.checks.wording import NAMED, count, listed
+from auditor.checks.sentences import NAMED, count, listed
 from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import Observers

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from auditor.checks.interface import Check
-from auditor.checks.wording import count, identity, listed
+from auditor.checks.sentences import count, identity, listed
 from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix, PublicKey, is_host, network, order, shown

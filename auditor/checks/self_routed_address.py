@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from auditor.checks.interface import Check
-from auditor.checks.wording import identity, listed, peer
+from auditor.checks.sentences import identity, listed, peer
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import shown
 from auditor.values.models import Claim, Evidence, Finding, Severity, Witness, fingerprint

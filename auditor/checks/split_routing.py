@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from auditor.checks.interface import Check
-from auditor.checks.wording import count, routed
+from auditor.checks.sentences import count, routed
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import order, shown
 from auditor.values.models import Evidence, Finding, Severity, Witness, fingerprint

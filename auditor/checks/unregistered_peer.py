@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 
 from auditor.checks.interface import Check
-from auditor.checks.wording import count, identity, listed
+from auditor.checks.sentences import count, identity, listed
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import SAMPLE
 from auditor.values.addresses import Prefix, PublicKey, order, shown

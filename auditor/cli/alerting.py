@@ -10,6 +10,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from alerts.deliver import deliver
+from alerts.memory.notification_log import MIGRATIONS as ALERT_MIGRATIONS
+from alerts.memory.notification_log import Store
 from alerts.models import BLIND_CHECK, Plan, Policy, Receipt, Route
 from alerts.notifiers.alertmanager import Alertmanager
 from alerts.notifiers.heartbeat import Beat, beat
@@ -18,9 +20,7 @@ from alerts.notifiers.pagerduty import PagerDuty
 from alerts.notifiers.slack import Slack
 from alerts.notifiers.webhook import Webhook
 from alerts.plan import BLIND, plan
-from alerts.store import MIGRATIONS as ALERT_MIGRATIONS
-from alerts.store import Store
-from auditor.checks.registry import BY_IDENT
+from auditor.checks.catalogue import BY_IDENT
 from auditor.cli import running, threads
 from auditor.errors import ConfigError, StateError
 from auditor.settings.alerts import AlertmanagerSettings, AnyNotifier, PagerDutySettings, SlackSettings

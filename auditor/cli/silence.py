@@ -13,7 +13,7 @@ import click
 
 from alerts.models import BLIND_CHECK, Silence
 from alerts.silences import active
-from auditor.checks.registry import BY_IDENT
+from auditor.checks.catalogue import BY_IDENT
 from auditor.cli import running, screen, settings
 from auditor.cli.alerting import opened_store
 from auditor.errors import UsageError

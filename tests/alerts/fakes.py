@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from alerts import store
+from alerts.memory import notification_log as store
 from alerts.models import Incident, Notification, NotifyReason, Plan, Standing, Status
 from alerts.notifiers.interface import DeliveryError
 from auditor.state import history

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from alerts.deliver import LONGEST_RETRY_AFTER, LONGEST_WAIT, deliver
+from alerts.memory.notices import State
+from alerts.memory.notification_log import Store
 from alerts.models import Notification, Receipt, Status
-from alerts.notices import State
 from alerts.notifiers.interface import DeliveryError, Notifier
-from alerts.store import Store
 from tests.alerts.fakes import (
     NOON,
     Clock,

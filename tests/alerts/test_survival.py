@@ -19,11 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.deliver import deliver
+from alerts.memory.notices import Row, State
+from alerts.memory.notification_log import Store
 from alerts.models import Notification, NotifyReason, Policy, Route, Status
-from alerts.notices import Row, State
 from alerts.notifiers.interface import DeliveryError
 from alerts.plan import plan
-from alerts.store import Store
 from auditor.state import history
 from auditor.values.models import Coverage, Finding, NodeId, Report, Severity, Verdict
 from tests.alerts.fakes import NOON, Answer, Clock, Killed, ScriptedNotifier, Told, opened

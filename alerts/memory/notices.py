@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from alerts.memory.forms import read_incident
 from alerts.models import LogEntry, Notification, NotifyReason, Status
-from alerts.records import read_incident
 
 MAX_DETAIL = 500
 """Characters of an answer that are kept."""

@@ -13,9 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.models import Baseline, Incident, NotifyReason, Plan, Silence, Standing, Status
-from alerts.notices import State
-from alerts.records import (
+from alerts.memory.forms import (
     read_incident,
     read_silence,
     read_standing,
@@ -23,7 +21,9 @@ from alerts.records import (
     write_silence,
     write_standing,
 )
-from alerts.store import Store
+from alerts.memory.notices import State
+from alerts.memory.notification_log import Store
+from alerts.models import Baseline, Incident, NotifyReason, Plan, Silence, Standing, Status
 from auditor.errors import StateError, UsageError
 from auditor.values.models import NodeId, Severity
 from tests.alerts.fakes import (

@@ -21,9 +21,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
-from alerts.models import Baseline, Log, Notification, NotifyReason, Plan, Silence, Status
-from alerts.notices import Row, State, entry, one_line, read_row
-from alerts.records import (
+from alerts.memory.forms import (
     moment,
     read_place,
     read_silence,
@@ -33,9 +31,11 @@ from alerts.records import (
     write_silence,
     write_standing,
 )
-from alerts.schema import LAST_BEFORE, PRUNE, STALE
-from alerts.schema import MIGRATIONS as MIGRATIONS
-from alerts.schema import PART as PART
+from alerts.memory.notices import Row, State, entry, one_line, read_row
+from alerts.memory.tables import LAST_BEFORE, PRUNE, STALE
+from alerts.memory.tables import MIGRATIONS as MIGRATIONS
+from alerts.memory.tables import PART as PART
+from alerts.models import Baseline, Log, Notification, NotifyReason, Plan, Silence, Status
 from alerts.silences import expired
 from auditor.errors import StateError, UsageError
 from auditor.values.models import NodeId

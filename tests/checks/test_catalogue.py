@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.checks.registry import BY_IDENT, CHECKS
+from auditor.checks.catalogue import BY_IDENT, CHECKS
 from auditor.fleet.fleet import Fleet
 from auditor.judge import judge
 from auditor.values.addresses import Prefix
