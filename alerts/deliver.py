@@ -16,7 +16,7 @@ from time import monotonic
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential_jitter
 
 from alerts.memory.notices import Row, one_line
-from alerts.memory.notification_log import Store
+from alerts.memory.notification_log import NotificationLog
 from alerts.models import Receipt
 from alerts.notifiers.interface import DeliveryError, Notifier
 from auditor.errors import StateError
@@ -29,7 +29,7 @@ OVER = "the time for delivery was over"
 
 
 async def deliver(
-    store: Store,
+    store: NotificationLog,
     notifiers: Sequence[Notifier],
     *,
     budget: float,
@@ -49,7 +49,7 @@ async def deliver(
         return tuple(
             Receipt(notifier.name, accepted=False, detail=str(waiting), attempts=0) for notifier in notifiers
         )
-    lines = [_Line(store, notifier, deadline, now, clock, sleep) for notifier in notifiers]
+    lines = [_Queue(store, notifier, deadline, now, clock, sleep) for notifier in notifiers]
     told = await asyncio.gather(*(line.run() for line in lines))
     receipts = [receipt for found in told for receipt in found]
     receipts += [
@@ -70,7 +70,7 @@ def _bounded(seconds: float) -> float:
     return 0.0 if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
 
 
-def _waiting(store: Store) -> dict[str, int] | StateError:
+def _waiting(store: NotificationLog) -> dict[str, int] | StateError:
     try:
         return store.waiting()
     except StateError as error:
@@ -82,10 +82,10 @@ class _Stopped(Exception):
 
 
 @dataclass
-class _Line:
+class _Queue:
     """The way to one notifier, during one delivery."""
 
-    store: Store
+    store: NotificationLog
     notifier: Notifier
     deadline: float
     now: Callable[[], datetime]

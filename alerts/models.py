@@ -184,7 +184,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class AlertPlan:
     """What to send, and what to remember."""
 
     notifications: tuple[Notification, ...]

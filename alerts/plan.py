@@ -11,12 +11,12 @@ from typing import TypedDict
 from alerts.incidents import Group, groups, incident
 from alerts.models import (
     BLIND_CHECK,
+    AlertPlan,
     Incident,
     Log,
     LogEntry,
     Notification,
     NotifyReason,
-    Plan,
     Policy,
     Route,
     Silence,
@@ -43,7 +43,7 @@ _UNREGISTERED = "unregistered-peer"
 _WRONG_HOST = "wrong-host"
 
 
-def plan(report: Report, log: Log, silences: Iterable[Silence], now: datetime, policy: Policy) -> Plan:
+def plan(report: Report, log: Log, silences: Iterable[Silence], now: datetime, policy: Policy) -> AlertPlan:
     """What to send after this sweep, each with its reason, and what to remember of it.
 
     The order of findings, silences and routes does not matter. Nothing resolves while a gap hides a
@@ -65,7 +65,7 @@ def plan(report: Report, log: Log, silences: Iterable[Silence], now: datetime, p
     told = [_tell(route, log, standing, muted, agreed, now) for route in policy.routes]
     notifications = [item for found, _ in told for item in found]
     closed = [item for _, found in told for item in found]
-    return Plan(
+    return AlertPlan(
         notifications=tuple(sorted(notifications, key=_order)),
         standing=standing,
         resolved=tuple(sorted(log.standing.keys() - standing.keys())),

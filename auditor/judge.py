@@ -9,7 +9,7 @@ from auditor.checks import unregistered_peer
 from auditor.checks.catalogue import CHECKS
 from auditor.errors import GapReason
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import shown
+from auditor.values.addresses import format_prefix
 from auditor.values.models import (
     Coverage,
     Finding,
@@ -204,7 +204,7 @@ def _agreed(findings: tuple[Finding, ...], fleet: Fleet, snapshot: Snapshot) -> 
         strangers = any(pick.node is None for pick in picks)
         names = {node.name for node in (*holders, *(pick.node for pick in picks)) if node is not None}
         if snapshot.started_at < shared.until and not strangers and names <= shared.nodes:
-            address = shown(shared.prefix)
+            address = format_prefix(shared.prefix)
             text = f"shared until {shared.until.date().isoformat()}: {shared.reason}"
             agreements[fingerprint("duplicate-address", address)] = (address, text)
 

@@ -24,7 +24,7 @@ from auditor.repair.claims.claim import claim_bytes, claim_key
 from auditor.repair.claims.registration import AllocatorSettings
 from auditor.settings.file import ConsulSettings
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import Prefix, shown
+from auditor.values.addresses import Prefix, format_prefix
 from benchmarks.figures import CannotRun, Figure, Results, ratios
 from tests.fleets import key_of
 from tests.parts.chaos import ChaosProxy
@@ -121,7 +121,7 @@ def _registry(taken: int) -> Iterator[ConsulServer]:
             name, address = f"node-{number:05d}", Prefix(f"{IPv4Address((10 << 24) + 2 + number)}/32")
             claim = AddressClaim(address, ClaimState.HELD, name, key_of(name), now, None, "adopt")
             records[claim_key(settings.claims_prefix, address)] = claim_bytes(claim)
-            record = {"public_key": key_of(name), "ip": shown(address), "region": "fra"}
+            record = {"public_key": key_of(name), "ip": format_prefix(address), "region": "fra"}
             records[settings.registry_prefix + name] = json.dumps(record).encode()
         server.put_many(records)
         yield server

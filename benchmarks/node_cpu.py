@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from auditor.nodes.probe.probe import Answer, canonical_table, format_answer, inline_request
+from auditor.nodes.probe.probe import ProbeAnswer, canonical_table, format_answer, inline_request
 from auditor.values.addresses import Prefix, PublicKey, parse_public_key
 from auditor.values.models import Device
 from benchmarks.figures import CannotRun, Figure, Results, ratios
@@ -56,7 +56,7 @@ def _bytes() -> Figure:
     device, allowed_ips = _fleet()
     table = canonical_table(device, allowed_ips)
     request = inline_request("digest", device=device.name)
-    answer = format_answer(Answer(device, digest=table.digest))
+    answer = format_answer(ProbeAnswer(device, digest=table.digest))
     there, back = len(request.command) + len(request.stdin), len(answer)
     return Figure(
         "bytes asked of and answered by a healthy node, at 5,000 peers",

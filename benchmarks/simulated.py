@@ -28,7 +28,7 @@ from auditor.fleet.deviations import NO_PREFIX
 from auditor.gather.sweep import SweepOptions, sweep
 from auditor.judge import judge
 from auditor.nodes.interface import TableStore
-from auditor.nodes.probe.probe import Answer, Mode, Request, format_answer, inline_request, parse_answer
+from auditor.nodes.probe.probe import Mode, ProbeAnswer, Request, format_answer, inline_request, parse_answer
 from auditor.registry.file import FileRegistry, export_text
 from auditor.reports import json_v1
 from auditor.reports.interface import Layout
@@ -166,7 +166,7 @@ class SimulatedNodes:
             registration.node, answer.device, digest, host_key=f"SHA256:{registration.node.name}"
         )
 
-    async def _ask(self, mode: Mode, node: DemoNode) -> Answer:
+    async def _ask(self, mode: Mode, node: DemoNode) -> ProbeAnswer:
         request = self._requests[mode]
         self.sent += len(request.command.encode()) + len(request.stdin)
         await asyncio.sleep(0)  # others run meanwhile, as they do while a node is waited for
@@ -179,9 +179,9 @@ class SimulatedNodes:
         device = Device(DEVICE, node.public_key, (node.device_address,))
         if mode == "digest":
             digest, _ = self._fleet.digest_and_size(node)
-            return format_answer(Answer(device, digest=digest))
+            return format_answer(ProbeAnswer(device, digest=digest))
         self.texts += 1
-        return format_answer(Answer(device, table=RouteTable(self._fleet.text(node))))
+        return format_answer(ProbeAnswer(device, table=RouteTable(self._fleet.text(node))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,13 +35,13 @@ from alerts.memory.notices import Row, State, entry, one_line, read_row
 from alerts.memory.tables import LAST_BEFORE, PRUNE, STALE
 from alerts.memory.tables import MIGRATIONS as MIGRATIONS
 from alerts.memory.tables import PART as PART
-from alerts.models import Baseline, Log, Notification, NotifyReason, Plan, Silence, Status
+from alerts.models import AlertPlan, Baseline, Log, Notification, NotifyReason, Silence, Status
 from alerts.silences import expired
 from auditor.errors import StateError, UsageError
 from auditor.values.models import NodeId
 
 
-class Store:
+class NotificationLog:
     """Reads and writes the alerts' part of the state database.
 
     `keep` and `prune` leave the transaction to the caller; each other method that writes is a whole one.
@@ -80,7 +80,7 @@ class Store:
             else Baseline(registered, datetime.fromisoformat(memory["registered_at"])),
         )
 
-    def keep(self, plan: Plan, sweep: int, now: datetime) -> None:
+    def keep(self, plan: AlertPlan, sweep: int, now: datetime) -> None:
         """Remembers a plan and puts its notifications into the outbox, in the caller's transaction."""
         baseline = plan.baseline
         places = {write_place(*node): number for node, number in plan.nodes.items()}

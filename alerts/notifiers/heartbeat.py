@@ -23,7 +23,7 @@ _REFUSALS = ("OK (not found)", "OK (rate limited)")
 """healthchecks.io's older ways to say no with a 200."""
 
 
-class Beat(StrEnum):
+class HeartbeatKind(StrEnum):
     """Which of the three."""
 
     START = "/start"
@@ -31,7 +31,13 @@ class Beat(StrEnum):
     FAILURE = "/fail"
 
 
-async def beat(url: SecretStr, kind: Beat, note: str = "", *, timeout: float = TIMEOUT) -> str | None:  # noqa: ASYNC109
+async def beat(
+    url: SecretStr,
+    kind: HeartbeatKind,
+    note: str = "",
+    *,
+    timeout: float = TIMEOUT,  # noqa: ASYNC109
+) -> str | None:
     """Calls once. None, or in one line without secrets why it did not arrive: never an exception."""
     body = wording.plain(note, NOTE).encode()
     try:
@@ -46,7 +52,7 @@ async def beat(url: SecretStr, kind: Beat, note: str = "", *, timeout: float = T
     return None
 
 
-def _called(url: str, kind: Beat) -> str:
+def _called(url: str, kind: HeartbeatKind) -> str:
     """The URL with the beat behind its path, in front of its query."""
     try:
         split = urlsplit(url)

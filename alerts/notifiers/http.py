@@ -46,7 +46,7 @@ for _name in ("httpx", "httpcore"):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What the other side said, with a 2xx status."""
 
     status: int
@@ -86,7 +86,7 @@ async def post(
     path: str = "",
     headers: Mapping[str, str] | None = None,
     secrets: Sequence[SecretStr] = (),
-) -> Answer:
+) -> HttpAnswer:
     """Posts the body to `url` + `path`; a 2xx answer. Else raises `DeliveryError`.
 
     Permanent: 3xx and 4xx, without 408 and 429. To be tried again: 408, 429, 5xx and everything that
@@ -116,7 +116,7 @@ async def post(
         raise target.failure("the proxy that the environment names cannot be used") from None
 
 
-async def _exchange(target: _Target, body: bytes, headers: Mapping[str, str]) -> Answer:
+async def _exchange(target: _Target, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
     async with (
         # One client a call: calls are seconds apart, and nothing is left open between sweeps. The limit
         # in time is the caller's; httpx's own are for single steps.
@@ -136,7 +136,7 @@ async def _exchange(target: _Target, body: bytes, headers: Mapping[str, str]) ->
             text = ""  # the status says it all
         detail = f"{_status(response.status_code)}: {text}" if text.strip() else _status(response.status_code)
         if response.is_success:
-            return Answer(response.status_code, text, target.clean(detail))
+            return HttpAnswer(response.status_code, text, target.clean(detail))
         raise target.failure(
             detail,
             permanent=not _recoverable(response.status_code),

@@ -8,7 +8,7 @@ from auditor.checks.interface import Check
 from auditor.checks.sentences import listed
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import covers
-from auditor.values.addresses import Prefix, network, order, shown
+from auditor.values.addresses import Prefix, format_prefix, network, prefix_sort_key
 from auditor.values.models import Evidence, Finding, Severity, fingerprint
 
 IDENT = "address-drift"
@@ -25,14 +25,14 @@ def run(fleet: Fleet) -> Iterable[Finding]:
             continue
         registered = fleet.host_addresses(node)
         held = frozenset(observation.device.addresses)
-        lacking = sorted(registered - held, key=order)
+        lacking = sorted(registered - held, key=prefix_sort_key)
         unexpected = sorted(
             (
                 item
                 for item in held - registered
                 if _within(item, fleet.policy.pools) and not _within(item, registration.addresses)
             ),
-            key=order,
+            key=prefix_sort_key,
         )
         if not lacking and not unexpected:
             continue
@@ -62,7 +62,10 @@ def run(fleet: Fleet) -> Iterable[Finding]:
             ),
             follows_from=(
                 fingerprint("duplicate-public-key", observation.device.public_key),
-                *(fingerprint("duplicate-address", shown(prefix)) for prefix in (*unexpected, *lacking)),
+                *(
+                    fingerprint("duplicate-address", format_prefix(prefix))
+                    for prefix in (*unexpected, *lacking)
+                ),
             ),
         )
 
@@ -73,7 +76,7 @@ def _within(prefix: Prefix, wider: Iterable[Prefix]) -> bool:
 
 
 def _addresses(prefixes: Iterable[Prefix]) -> str:
-    return listed(map(shown, prefixes))
+    return listed(map(format_prefix, prefixes))
 
 
 CHECK = Check(IDENT, Severity.ERROR, "The registered address is not the device's own.", run)

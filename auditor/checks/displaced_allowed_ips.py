@@ -9,7 +9,7 @@ from auditor.checks.interface import Check
 from auditor.checks.sentences import count, identity, listed, peer
 from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import Prefix, PublicKey, order, shown
+from auditor.values.addresses import Prefix, PublicKey, format_prefix, prefix_sort_key
 from auditor.values.models import Evidence, Finding, Severity, fingerprint
 
 IDENT = "displaced-allowed-ips"
@@ -26,7 +26,7 @@ def run(fleet: Fleet) -> Iterable[Finding]:
                     lacking[prefix, key].append(deviation)
                     winners[prefix, key] |= fleet.routes.keys_in(deviation, prefix)
     for (prefix, key), deviations in sorted(
-        lacking.items(), key=lambda entry: (order(entry[0][0]), entry[0][1])
+        lacking.items(), key=lambda entry: (prefix_sort_key(entry[0][0]), entry[0][1])
     ):
         observers = fleet.routes.holders(deviations, but_of=key)
         node = next(item.node for item in fleet.by_key[key] if prefix in item.addresses)
@@ -36,11 +36,11 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         yield Finding(
             check=IDENT,
             severity=Severity.ERROR,
-            subject=f"{shown(prefix)} of {fleet.name(node)}",
-            identity=identity(shown(prefix), node),
+            subject=f"{format_prefix(prefix)} of {fleet.name(node)}",
+            identity=identity(format_prefix(prefix), node),
             summary=(
                 f"{count(len(observers), 'observer has', 'observers have')} {fleet.name(node)} as a peer, but without "
-                f"{shown(prefix)}{taken}. What they send to it is lost or goes elsewhere."
+                f"{format_prefix(prefix)}{taken}. What they send to it is lost or goes elsewhere."
             ),
             nodes=(node,),
             regions=fleet.regions((node,)),
@@ -50,9 +50,9 @@ def run(fleet: Fleet) -> Iterable[Finding]:
                 sample=observers.first(),
             ),
             follows_from=(
-                fingerprint("duplicate-address", shown(prefix)),
+                fingerprint("duplicate-address", format_prefix(prefix)),
                 fingerprint("duplicate-public-key", key),
-                fingerprint("split-routing", shown(prefix)),
+                fingerprint("split-routing", format_prefix(prefix)),
                 fingerprint("key-drift", str(node)),
                 *(
                     fingerprint("address-drift", str(other))

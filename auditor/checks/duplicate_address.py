@@ -11,7 +11,7 @@ from auditor.checks import fallback_address
 from auditor.checks.interface import Check
 from auditor.checks.sentences import count, placed, routed
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import Prefix, shown
+from auditor.values.addresses import Prefix, format_prefix
 from auditor.values.models import Claim, Evidence, Finding, NodeId, Severity, Witness, fingerprint
 
 IDENT = "duplicate-address"
@@ -46,7 +46,7 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         yield Finding(
             check=IDENT,
             severity=Severity.CRITICAL,
-            subject=shown(prefix),
+            subject=format_prefix(prefix),
             summary=" ".join(sentences),
             nodes=nodes,
             regions=regions,

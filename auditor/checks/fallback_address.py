@@ -8,7 +8,7 @@ from functools import lru_cache
 from auditor.checks.interface import Check
 from auditor.checks.sentences import placed
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import Prefix, network, shown
+from auditor.values.addresses import Prefix, format_prefix, network
 from auditor.values.models import Evidence, Finding, Severity, fingerprint
 
 IDENT = "fallback-address"
@@ -31,13 +31,13 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         yield Finding(
             check=IDENT,
             severity=Severity.WARNING,
-            subject=shown(prefix),
+            subject=format_prefix(prefix),
             summary=summary,
             nodes=nodes,
             regions=fleet.regions(nodes),
             evidence=Evidence(claims=claims),
             probable_cause="allocator-fallback" if len(nodes) > 1 else None,
-            follows_from=(fingerprint("duplicate-address", shown(prefix)),),
+            follows_from=(fingerprint("duplicate-address", format_prefix(prefix)),),
         )
 
 

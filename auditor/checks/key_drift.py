@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from auditor.checks.interface import Check
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import shown
+from auditor.values.addresses import format_prefix
 from auditor.values.models import Evidence, Finding, Severity, fingerprint
 
 IDENT = "key-drift"
@@ -42,7 +42,7 @@ def run(fleet: Fleet) -> Iterable[Finding]:
             ),
             follows_from=(
                 fingerprint("duplicate-public-key", live),
-                *(fingerprint("split-routing", shown(prefix)) for prefix in prefixes),
+                *(fingerprint("split-routing", format_prefix(prefix)) for prefix in prefixes),
             ),
         )
 

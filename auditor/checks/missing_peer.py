@@ -9,7 +9,7 @@ from auditor.checks.interface import Check
 from auditor.checks.sentences import NAMED, count, listed
 from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
-from auditor.fleet.routes import Observers
+from auditor.fleet.routes import ObserverGroup
 from auditor.values.addresses import PublicKey
 from auditor.values.models import Evidence, Finding, NodeId, Observation, Severity, fingerprint
 
@@ -36,7 +36,7 @@ def run(fleet: Fleet) -> Iterable[Finding]:
             for key in deviation.absent_keys & _selves(fleet, observation):
                 themselves[key].add(observation.node)
     for key, groups in sorted(lacking.items()):
-        observers = Observers(groups, without=themselves.get(key, frozenset()))
+        observers = ObserverGroup(groups, without=themselves.get(key, frozenset()))
         if not observers:
             continue
         node = fleet.by_key[key][0].node

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from auditor.checks.interface import Check
 from auditor.checks.sentences import listed, placed
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import Prefix, network, order, shown
+from auditor.values.addresses import Prefix, format_prefix, network, prefix_sort_key
 from auditor.values.models import Evidence, Finding, Severity, fingerprint
 
 IDENT = "outside-pool"
@@ -19,18 +19,18 @@ def run(fleet: Fleet) -> Iterable[Finding]:
     wrong_ones = {
         prefix: wrong for prefix in fleet.registered_claims if (wrong := _wrong(prefix, pools)) is not None
     }
-    for prefix, wrong in sorted(wrong_ones.items(), key=lambda entry: order(entry[0])):
+    for prefix, wrong in sorted(wrong_ones.items(), key=lambda entry: prefix_sort_key(entry[0])):
         claims = fleet.registered_claims[prefix]
         nodes = tuple(sorted({claim.node for claim in claims if claim.node is not None}))
         yield Finding(
             check=IDENT,
             severity=Severity.WARNING,
-            subject=shown(prefix),
+            subject=format_prefix(prefix),
             summary=f"Registered for {placed(fleet, nodes)}, but {wrong}.",
             nodes=nodes,
             regions=fleet.regions(nodes),
             evidence=Evidence(claims=claims),
-            follows_from=(fingerprint("duplicate-address", shown(prefix)),),
+            follows_from=(fingerprint("duplicate-address", format_prefix(prefix)),),
         )
 
 
@@ -62,7 +62,7 @@ class _Pool:
 
 
 def _wrong(prefix: Prefix, pools: list[_Pool]) -> str | None:
-    size, address, length = order(prefix)
+    size, address, length = prefix_sort_key(prefix)
     containing = [pool for pool in pools if pool.holds(size, address, length)]
     if not containing:
         return f"in none of the pools ({listed(map(str, pools))}); add its prefix to mesh.pools if it belongs"

@@ -10,7 +10,7 @@ from auditor.checks.interface import Check
 from auditor.checks.sentences import count, identity, listed
 from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import Prefix, PublicKey, is_host, network, order, shown
+from auditor.values.addresses import Prefix, PublicKey, format_prefix, is_host, network, prefix_sort_key
 from auditor.values.models import Evidence, Finding, Severity, fingerprint
 
 IDENT = "overlapping-allowed-ips"
@@ -30,11 +30,11 @@ def run(fleet: Fleet) -> Iterable[Finding]:
                     holders[prefix, key].append(deviation)
     if not holders:
         return
-    present = sorted({*routes.expected, *routes.deviating_prefixes}, key=order)
+    present = sorted({*routes.expected, *routes.deviating_prefixes}, key=prefix_sort_key)
     keys_of = {prefix: routes.keys_anywhere(prefix) for prefix in present}
-    places = [order(prefix) for prefix in present]
+    places = [prefix_sort_key(prefix) for prefix in present]
     for (wide, key), deviations in sorted(
-        holders.items(), key=lambda entry: (order(entry[0][0]), entry[0][1])
+        holders.items(), key=lambda entry: (prefix_sort_key(entry[0][0]), entry[0][1])
     ):
         observers = routes.holders(deviations, but_of=key)
         whole = network(wide)
@@ -54,11 +54,11 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         yield Finding(
             check=IDENT,
             severity=Severity.ERROR,
-            subject=f"{shown(wide)} of {owner}",
+            subject=f"{format_prefix(wide)} of {owner}",
             identity=identity(f"{wide} {key}"),
             summary=(
                 f"{owner} has {wide} {seen}, which covers {count(len(covered), 'prefix', 'prefixes')} of other keys: "
-                f"{listed(shown(prefix) for prefix in covered)}. The longest prefix wins; where the longer "
+                f"{listed(format_prefix(prefix) for prefix in covered)}. The longest prefix wins; where the longer "
                 f"one is missing, traffic goes to {owner} instead."
             ),
             nodes=(node,) if node else (),
@@ -66,7 +66,7 @@ def run(fleet: Fleet) -> Iterable[Finding]:
             evidence=Evidence(
                 observers=len(observers),
                 sample=observers.first(),
-                facts=(("key", key), *(("covers", shown(prefix)) for prefix in covered[:20])),
+                facts=(("key", key), *(("covers", format_prefix(prefix)) for prefix in covered[:20])),
             ),
             follows_from=(fingerprint("key-drift", str(node)),) if node else (),
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from auditor.checks.interface import Check
 from auditor.checks.sentences import count, listed
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import order, shown
+from auditor.values.addresses import format_prefix, prefix_sort_key
 from auditor.values.models import Evidence, Finding, Severity, fingerprint
 
 IDENT = "region-mismatch"
@@ -38,7 +38,7 @@ def _nodes(fleet: Fleet) -> Iterable[Finding]:
 
 
 def _routes(fleet: Fleet) -> Iterable[Finding]:
-    for prefix in sorted({*fleet.contested, *fleet.routes.deviating_prefixes}, key=order):
+    for prefix in sorted({*fleet.contested, *fleet.routes.deviating_prefixes}, key=prefix_sort_key):
         claims = fleet.claims(prefix)
         claimants = {claim.node for claim in claims if claim.node is not None}
         home = set(fleet.regions(claimants))
@@ -61,9 +61,9 @@ def _routes(fleet: Fleet) -> Iterable[Finding]:
         yield Finding(
             check=IDENT,
             severity=Severity.ERROR,
-            subject=shown(prefix),
+            subject=format_prefix(prefix),
             summary=(
-                f"{shown(prefix)} belongs to {listed(sorted(home))}, and "
+                f"{format_prefix(prefix)} belongs to {listed(sorted(home))}, and "
                 f"{count(observers, 'observer routes', 'observers route')} it to {listed(sorted(reached))}: "
                 "peers appear from the wrong region."
             ),
@@ -71,8 +71,8 @@ def _routes(fleet: Fleet) -> Iterable[Finding]:
             regions=tuple(sorted(home | reached)),
             evidence=Evidence(claims=claims, routing=picks, observers=observers),
             follows_from=(
-                fingerprint("duplicate-address", shown(prefix)),
-                fingerprint("split-routing", shown(prefix)),
+                fingerprint("duplicate-address", format_prefix(prefix)),
+                fingerprint("split-routing", format_prefix(prefix)),
                 *(fingerprint("address-drift", str(node)) for node in nodes),
                 *(fingerprint("key-drift", str(node)) for node in nodes),
             ),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from auditor.checks.interface import Check
 from auditor.checks.sentences import identity, listed, peer
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import shown
+from auditor.values.addresses import format_prefix
 from auditor.values.models import Claim, Evidence, Finding, Severity, Witness, fingerprint
 
 IDENT = "self-routed-address"
@@ -32,10 +32,10 @@ def run(fleet: Fleet) -> Iterable[Finding]:
                 yield Finding(
                     check=IDENT,
                     severity=Severity.ERROR,
-                    subject=f"{shown(prefix)} on {fleet.name(node)}",
-                    identity=identity(shown(prefix), node),
+                    subject=f"{format_prefix(prefix)} on {fleet.name(node)}",
+                    identity=identity(format_prefix(prefix), node),
                     summary=(
-                        f"{fleet.name(node)} holds {shown(prefix)} itself and also routes it to its peer "
+                        f"{fleet.name(node)} holds {format_prefix(prefix)} itself and also routes it to its peer "
                         f"{listed(peers)}: packets from that peer are taken for its own address."
                     ),
                     nodes=(node,),
@@ -55,10 +55,10 @@ def run(fleet: Fleet) -> Iterable[Finding]:
                         sample=(node,),
                     ),
                     follows_from=(
-                        fingerprint("duplicate-address", shown(prefix)),
-                        fingerprint("split-routing", shown(prefix)),
+                        fingerprint("duplicate-address", format_prefix(prefix)),
+                        fingerprint("split-routing", format_prefix(prefix)),
                         fingerprint("address-drift", str(node)),
-                        fingerprint("displaced-allowed-ips", identity(shown(prefix), node)),
+                        fingerprint("displaced-allowed-ips", identity(format_prefix(prefix), node)),
                     ),
                 )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from auditor.checks.interface import Check
 from auditor.checks.sentences import count, routed
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import order, shown
+from auditor.values.addresses import format_prefix, prefix_sort_key
 from auditor.values.models import Evidence, Finding, Severity, Witness, fingerprint
 
 IDENT = "split-routing"
@@ -16,7 +16,7 @@ IDENT = "split-routing"
 def run(fleet: Fleet) -> Iterable[Finding]:
     """One finding a prefix that two or more keys receive, each from some observers."""
     routes = fleet.routes
-    for prefix in sorted({*fleet.contested, *routes.deviating_prefixes}, key=order):
+    for prefix in sorted({*fleet.contested, *routes.deviating_prefixes}, key=prefix_sort_key):
         # In a partial topology, what a wider prefix carries through another node is transit, no split.
         covered = fleet.policy.topology == "full" and routes.is_covered(prefix)
         if len(routes.keys_anywhere(prefix)) < 2 and not covered:
@@ -31,13 +31,13 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         yield Finding(
             check=IDENT,
             severity=Severity.CRITICAL,
-            subject=shown(prefix),
+            subject=format_prefix(prefix),
             summary=f"Observers send it to {count(len(keys), 'different key')}: {routed(fleet, picks)}.",
             nodes=nodes,
             regions=fleet.regions(nodes),
             evidence=Evidence(claims=claims, routing=picks, observers=observers),
             follows_from=(
-                fingerprint("duplicate-address", shown(prefix)),
+                fingerprint("duplicate-address", format_prefix(prefix)),
                 *(fingerprint("duplicate-public-key", key) for key in keys),
             ),
         )

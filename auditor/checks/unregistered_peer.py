@@ -9,7 +9,7 @@ from auditor.checks.interface import Check
 from auditor.checks.sentences import count, identity, listed
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import SAMPLE
-from auditor.values.addresses import Prefix, PublicKey, order, shown
+from auditor.values.addresses import Prefix, PublicKey, format_prefix, prefix_sort_key
 from auditor.values.models import Claim, Evidence, Finding, Severity, Witness, fingerprint
 
 IDENT = "unregistered-peer"
@@ -26,14 +26,14 @@ def run(fleet: Fleet) -> Iterable[Finding]:
                     routed_to[key].add(prefix)
     heard_at = _heard_at(fleet, found.keys())
     for key, observers in found.items():
-        prefixes = sorted(routed_to[key], key=order)
+        prefixes = sorted(routed_to[key], key=prefix_sort_key)
         owner = fleet.node_of_key(key)
         endpoints = sorted(heard_at[key])
-        routed = f" with {listed(map(shown, prefixes))}" if prefixes else " with no address"
+        routed = f" with {listed(map(format_prefix, prefixes))}" if prefixes else " with no address"
         held = f" {fleet.name(owner)}'s device holds this key." if owner else ""
         heard = f" Last heard from {listed(endpoints)}." if endpoints else ""
         displaced = [
-            fingerprint("displaced-allowed-ips", identity(shown(prefix), claim.node))
+            fingerprint("displaced-allowed-ips", identity(format_prefix(prefix), claim.node))
             for prefix in prefixes
             for claim in fleet.registered_claims.get(prefix, ())
             if claim.node is not None
@@ -59,7 +59,7 @@ def run(fleet: Fleet) -> Iterable[Finding]:
             ),
             follows_from=(
                 *((fingerprint("key-drift", str(owner)),) if owner else ()),
-                *(fingerprint("split-routing", shown(prefix)) for prefix in prefixes),
+                *(fingerprint("split-routing", format_prefix(prefix)) for prefix in prefixes),
                 *displaced,
                 *(fingerprint("overlapping-allowed-ips", f"{prefix} {key}") for prefix in prefixes),
             ),

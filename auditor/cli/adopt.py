@@ -83,10 +83,10 @@ def _lines(adoption: Adoption) -> Sequence[str]:
 
 
 def _some(prefixes: Sequence[Prefix]) -> str:
-    from auditor.values.addresses import shown
+    from auditor.values.addresses import format_prefix
 
     more = len(prefixes) - _MOST_SHOWN
-    text = ", ".join(map(shown, prefixes[:_MOST_SHOWN]))
+    text = ", ".join(map(format_prefix, prefixes[:_MOST_SHOWN]))
     return f"{text} and {more:,} more" if more > 0 else text
 
 

@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 
 from alerts.deliver import deliver
 from alerts.memory.notification_log import MIGRATIONS as ALERT_MIGRATIONS
-from alerts.memory.notification_log import Store
-from alerts.models import BLIND_CHECK, Plan, Policy, Receipt, Route
+from alerts.memory.notification_log import NotificationLog
+from alerts.models import BLIND_CHECK, AlertPlan, Policy, Receipt, Route
 from alerts.notifiers.alertmanager import Alertmanager
-from alerts.notifiers.heartbeat import Beat, beat
+from alerts.notifiers.heartbeat import HeartbeatKind, beat
 from alerts.notifiers.interface import Notifier
 from alerts.notifiers.pagerduty import PagerDuty
 from alerts.notifiers.slack import Slack
@@ -81,11 +81,11 @@ def _route(settings: AnyNotifier) -> Route:
 
 
 @contextmanager
-def opened_store(config: Config) -> Iterator[tuple[sqlite3.Connection, Store]]:
+def opened_store(config: Config) -> Iterator[tuple[sqlite3.Connection, NotificationLog]]:
     """The state, opened for one command. Raises `StateError`."""
     connection = open_state(config.state.path, {"history": history.MIGRATIONS, "alerts": ALERT_MIGRATIONS})
     try:
-        yield connection, Store(connection)
+        yield connection, NotificationLog(connection)
     finally:
         connection.close()
 
@@ -104,8 +104,8 @@ class Desk:
         self._notifiers = build_notifiers(config)
         self._heartbeat = config.alerts.resolved_heartbeat(os.environ)
         self._stack = ExitStack()
-        self._state: tuple[sqlite3.Connection, Store] | None = None
-        self._plan: Plan | None = None
+        self._state: tuple[sqlite3.Connection, NotificationLog] | None = None
+        self._plan: AlertPlan | None = None
         self._sweep = 0
         self._complaint: str | None = None
         self.handed_over = True
@@ -123,12 +123,14 @@ class Desk:
             raise
         if not self._notifiers:
             running.say("wgaudit: alerts: no [[notifiers]] in the configuration: nobody is told")
-        self._beat(Beat.START)
+        self._beat(HeartbeatKind.START)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._stack.close()
-        self._beat(Beat.FAILURE if kind is not None or not self.handed_over else Beat.SUCCESS)
+        self._beat(
+            HeartbeatKind.FAILURE if kind is not None or not self.handed_over else HeartbeatKind.SUCCESS
+        )
 
     def planned(self, report: Report) -> Report:
         """Plans what to tell, and marks what is silenced in the report."""
@@ -164,7 +166,9 @@ class Desk:
         except KeyboardInterrupt:
             self._failed("interrupted; what is left goes with the next sweep")
 
-    def _tell(self, report: Report, made: Plan, connection: sqlite3.Connection, store: Store) -> None:
+    def _tell(
+        self, report: Report, made: AlertPlan, connection: sqlite3.Connection, store: NotificationLog
+    ) -> None:
         now = _now()
         # One transaction, before anything is sent: what is told is remembered, whatever happens then.
         with transaction(connection):
@@ -183,7 +187,7 @@ class Desk:
             history.prune(connection, before)
             store.prune(before)
 
-    def _judge(self, receipts: Sequence[Receipt], store: Store) -> None:
+    def _judge(self, receipts: Sequence[Receipt], store: NotificationLog) -> None:
         for receipt in receipts:
             if not receipt.accepted:
                 self._failed(f"{receipt.notifier}: not handed over: {receipt.detail}")
@@ -199,7 +203,7 @@ class Desk:
         self.handed_over = False
         running.say(f"wgaudit: alerts: {line}")
 
-    def _beat(self, kind: Beat) -> None:
+    def _beat(self, kind: HeartbeatKind) -> None:
         if self._heartbeat is None:
             return
         complaint = threads.run(beat(self._heartbeat, kind))
@@ -208,7 +212,7 @@ class Desk:
         self._complaint = complaint
 
 
-def _blindness(made: Plan) -> tuple[Finding, ...]:
+def _blindness(made: AlertPlan) -> tuple[Finding, ...]:
     """The one incident that is no finding of a report, in the form that the history keeps."""
     if (standing := made.standing.get(BLIND)) is None:
         return ()

@@ -22,9 +22,9 @@ from auditor.repair.apply.journal import Journal, JournalError
 from auditor.repair.apply.ledger import Ledger
 from auditor.repair.apply.steps import ApplyOptions, Stopped, Surprise
 from auditor.repair.claims.registration import AllocatorSettings, allocator_settings
-from auditor.repair.moves import Move, Plan
+from auditor.repair.moves import Move, RepairPlan
 from auditor.repair.plan.plan_file import read_plan
-from auditor.values.addresses import shown
+from auditor.values.addresses import format_prefix
 
 if TYPE_CHECKING:
     from auditor.settings.file import Config
@@ -110,7 +110,7 @@ def command(
     call.check_journal_file()
     with Journal(call.journal, plan.ident) as journal:
         call.check_journal(plan, journal)
-        return _Session(call, plan, journal, screen_).run(config, allocation, options)
+        return _ApplyRun(call, plan, journal, screen_).run(config, allocation, options)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class _Call:
         if (self.resume or self.rollback) and not self.journal.exists():
             raise UsageError(f"apply: there is no journal {self.journal}, so nothing to go on or back from")
 
-    def check_journal(self, plan: Plan, journal: Journal) -> None:
+    def check_journal(self, plan: RepairPlan, journal: Journal) -> None:
         """Refuses to begin over a journal that shows something."""
         states = {move.ident: journal.progress(move.ident) for move in plan.moves}
         known = {entry.move for entry in journal.entries}
@@ -179,7 +179,7 @@ class _Call:
         return shlex.join(words)
 
 
-def _allocation(config: Config, plan: Plan) -> AllocatorSettings:
+def _allocation(config: Config, plan: RepairPlan) -> AllocatorSettings:
     """What the registry's side goes by. Raises `UsageError` where this configuration cannot carry out the plan."""
     # Claims of several datacenters stand in a store each, and a move touches its own alone.
     consul = config.consul.model_copy(update={"datacenters": ()})
@@ -206,10 +206,10 @@ def _allocation(config: Config, plan: Plan) -> AllocatorSettings:
     return found
 
 
-class _Session:
+class _ApplyRun:
     """One apply, from its first question to its last word."""
 
-    def __init__(self, call: _Call, plan: Plan, journal: Journal, screen_: Screen) -> None:
+    def __init__(self, call: _Call, plan: RepairPlan, journal: Journal, screen_: Screen) -> None:
         self._call = call
         self._plan = plan
         self._journal = journal
@@ -314,7 +314,7 @@ class _Session:
             facts = states[move.ident].facts
             shows = [
                 f"{address}: {facts[address]}"
-                for address in (shown(move.new), shown(move.old))
+                for address in (format_prefix(move.new), format_prefix(move.old))
                 if address in facts
             ]
             if states[move.ident].complete:

@@ -15,10 +15,10 @@ import click
 from auditor.cli import screen
 from auditor.repair.apply.executor import Executor
 from auditor.repair.apply.steps import ApplyOptions
-from auditor.repair.moves import Kind, Move, Plan, steps_of
+from auditor.repair.moves import Kind, Move, RepairPlan, steps_of
 from auditor.repair.plan.step_text import Wording
 from auditor.reports.terminal.page import Page, visible
-from auditor.values.addresses import shown
+from auditor.values.addresses import format_prefix
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -27,7 +27,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Screen:
     """What a person sees. Text of the plan and of nodes is not ours, so it is made visible."""
 
-    plan: Plan
+    plan: RepairPlan
     options: ApplyOptions
     gone: bool = field(default=False, init=False)
     """Nobody reads stdout any more."""
@@ -44,7 +44,7 @@ class Screen:
         page.line(
             page.clean(
                 f"{number} of {len(self.plan.moves)}: {what} {self._wording.name(move.node)}: "
-                f"{shown(move.old)} to {shown(move.new)}"
+                f"{format_prefix(move.old)} to {format_prefix(move.new)}"
             )
         )
         page.line(page.clean(move.why, 400), indent=2)

@@ -26,7 +26,7 @@ from auditor.gather.sweep import SweepOptions, sweep
 from auditor.judge import judge
 from auditor.settings.file import load_config
 from auditor.state.recording import record as write_snapshot
-from auditor.values.addresses import shown
+from auditor.values.addresses import format_prefix
 
 EXIT_FOUND = 0
 EXIT_NOT_FOUND = 1
@@ -192,7 +192,7 @@ def _tell_next(fleet: DemoFleet, record: Path | None) -> None:
     kept = record or Path("demo.json.gz")
     steps = [] if record else [(f"wgaudit demo --record {kept}", "keep what was seen")]
     if fleet.incident is not None:
-        target = shown(fleet.incident.pair.address)
+        target = format_prefix(fleet.incident.pair.address)
         steps.append(
             (f"wgaudit explain {target} --replay {shlex.quote(str(kept))}", "the story of one address")
         )

@@ -20,7 +20,6 @@ from auditor.reports.terminal.story_page import render_explain
 @settings.config_option
 @settings.replay_option
 @click.option("--endpoints", is_flag=True, help="Also ask for peers' endpoints: shows where a ghost lives.")
-@settings.processes_option
 @click.option("--width", type=click.IntRange(min=40), help="Columns. Default: the terminal's, else 80.")
 @click.option(
     "--colour", "--color", type=click.Choice(("auto", "always", "never")), default="auto", show_default=True
@@ -31,7 +30,6 @@ def command(
     config_path: Path | None,
     replay: Path | None,
     endpoints: bool,
-    processes: int | None,
     width: int | None,
     colour: str,
     no_progress: bool,
@@ -48,7 +46,7 @@ def command(
     else:
         config, _ = settings.read_config(config_path)
         options = SweepOptions(config.ssh.concurrency, config.sweep.deadline, config.sweep.confirm_after)
-        snapshot = look(config, options, endpoints=endpoints, processes=processes, progress=not no_progress)
+        snapshot = look(config, options, endpoints=endpoints, progress=not no_progress)
     story = explain(snapshot, judge(snapshot), target)
     layout = screen.layout(
         width, cast("screen.Colour", colour), limit=50, recording=replay, config=config_path

@@ -18,14 +18,10 @@ def look(
     options: SweepOptions,
     *,
     endpoints: bool = False,
-    processes: int | None = None,
     progress: bool = True,
 ) -> Snapshot:
-    """Sweeps the fleet that the configuration names. Raises `ConfigError` before anything is looked at.
-
-    `processes`: how many look at nodes. None: what the configuration says, else what fits their number.
-    """
+    """Sweeps the fleet that the configuration names. Raises `ConfigError` before anything is looked at."""
     registry = settings.build_registry(config)
-    nodes = settings.build_processes(config, endpoints=endpoints, processes=processes)
+    nodes = settings.build_nodes(config, endpoints=endpoints)
     with watching(enabled=progress) as observer:
         return running.run_sweep(registry, nodes, config.policy(), options, observer)

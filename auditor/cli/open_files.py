@@ -17,7 +17,7 @@ MOST = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FileLimit:
     """What becomes of the limit."""
 
     room: int
@@ -35,7 +35,7 @@ class Plan:
         return self.room < self.wanted
 
 
-def plan(nodes: int, in_use: int, soft: int, hard: int) -> Plan:
+def plan(nodes: int, in_use: int, soft: int, hard: int) -> FileLimit:
     """How to make room for `nodes`, with so many files open already; limits may be `resource.RLIM_INFINITY`."""
     wanted = max(1, min(nodes, MOST))
     needed = wanted * FILES_A_NODE + in_use + SPARE
@@ -43,7 +43,7 @@ def plan(nodes: int, in_use: int, soft: int, hard: int) -> Plan:
     now = needed if soft == resource.RLIM_INFINITY else soft
     reached = max(now, min(needed, highest))
     room = max(1, min(wanted, (reached - in_use - SPARE) // FILES_A_NODE))
-    return Plan(room, wanted, reached, needed)
+    return FileLimit(room, wanted, reached, needed)
 
 
 def room_for(nodes: int) -> int:
@@ -64,12 +64,12 @@ def room_for(nodes: int) -> int:
     return made.room
 
 
-def planned(nodes: int) -> Plan:
+def planned(nodes: int) -> FileLimit:
     """What `room_for` would do, without doing it."""
     return plan(nodes, _in_use(), *resource.getrlimit(resource.RLIMIT_NOFILE))
 
 
-def told(made: Plan) -> str:
+def told(made: FileLimit) -> str:
     """What the limit is, and what it lowers to what."""
     if not made.short:
         return f"room for {made.room:,} nodes at a time"
@@ -79,7 +79,7 @@ def told(made: Plan) -> str:
     )
 
 
-def todo(made: Plan) -> str:
+def todo(made: FileLimit) -> str:
     """What to raise."""
     return f"raise it: `ulimit -n {made.needed}`, or LimitNOFILE={made.needed} of the systemd unit"
 

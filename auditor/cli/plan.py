@@ -22,7 +22,7 @@ from auditor.values.addresses import InvalidValue, Prefix, parse_prefix
 from auditor.values.models import NodeId, Snapshot, Verdict
 
 if TYPE_CHECKING:  # `--help` needs no pydantic
-    from auditor.repair.moves import Plan
+    from auditor.repair.moves import RepairPlan
     from auditor.settings.file import Config
     from auditor.values.address_claims import AddressClaim, RepairPolicy
 
@@ -59,7 +59,6 @@ MOVES_TOLD = 50
 @click.option(
     "--record", type=click.Path(path_type=Path), help="Keep what was seen in this .json.gz file (0600)."
 )
-@settings.processes_option
 @click.option("--no-progress", is_flag=True, help="No progress on stderr.")
 def command(
     config_path: Path | None,
@@ -69,7 +68,6 @@ def command(
     format_name: str,
     output: Path | None,
     record: Path | None,
-    processes: int | None,
     no_progress: bool,
 ) -> int:
     """Say who keeps each contested address, who moves where, and how. Changes nothing.
@@ -80,10 +78,8 @@ def command(
     """
     only = _address(address)
     running.check_folders(record=record, output=output)
-    if replay is not None:
-        for name, value in (("record", record), ("processes", processes)):
-            if value is not None:
-                raise click.UsageError(f"--{name} has no meaning with --replay: nothing is looked at")
+    if replay is not None and record is not None:
+        raise click.UsageError("--record has no meaning with --replay: nothing is looked at")
     config, _ = settings.read_config(config_path)
     policy = config.repair.policy()
     notes: list[str] = []
@@ -93,7 +89,7 @@ def command(
         snapshot = read(replay)
     else:
         options = SweepOptions(config.ssh.concurrency, config.sweep.deadline, config.sweep.confirm_after)
-        snapshot = look(config, options, processes=processes, progress=not no_progress)
+        snapshot = look(config, options, progress=not no_progress)
         snapshot, notes = with_repair_parts(snapshot, config, policy)
         if record is not None:
             from auditor.state.recording import record as keep_recording
@@ -187,7 +183,7 @@ def _kept(snapshot: Snapshot, names: Collection[str]) -> frozenset[NodeId]:
     return frozenset(found)
 
 
-def _deliver(plan: Plan, format_name: str, output: Path | None, config_path: Path | None) -> None:
+def _deliver(plan: RepairPlan, format_name: str, output: Path | None, config_path: Path | None) -> None:
     if format_name == "shell":
         from auditor.repair.plan.shell_plan import script
 
@@ -209,7 +205,7 @@ def _deliver(plan: Plan, format_name: str, output: Path | None, config_path: Pat
     running.deliver(render_plan(plan, layout, file=str(output) if output is not None else None), None)
 
 
-def _finish(plan: Plan, only: Prefix | None) -> int:
+def _finish(plan: RepairPlan, only: Prefix | None) -> int:
     left = incomplete(plan)
     code = EXIT_LEFT_OUT if left else EXIT_WHOLE
     if not plan.contested and not plan.left_out and plan.verdict == Verdict.INCONCLUSIVE.value:

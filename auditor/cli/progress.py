@@ -48,7 +48,7 @@ class Reading(NamedTuple):
     """Seconds without an answer, where that is what matters."""
 
 
-class Pace:
+class RateMeter:
     """The rate of the last seconds, by looking at the counts now and then; nothing is done for each node.
 
     A fan-out starts slowly, and nodes that hang are given up together: an average since the start would be
@@ -95,7 +95,7 @@ class Pace:
         return (done - before) / (now - then) if now > then else 0.0
 
 
-class Beat:
+class Ticker:
     """Calls `act` every so many seconds while the block runs, from a thread that ends with it."""
 
     def __init__(self, seconds: float, act: Callable[[], None]) -> None:
@@ -136,7 +136,7 @@ def watching(*, enabled: bool = True, stream: TextIO | None = None) -> Iterator[
     else:
         pause, watcher = PLAIN_LOOK, PlainProgress(target)
     # The beat ends first: nothing is drawn after the last word.
-    with watcher, Beat(pause, watcher.refresh):
+    with watcher, Ticker(pause, watcher.refresh):
         yield watcher
 
 
@@ -152,7 +152,7 @@ class PlainProgress:
         self._lock = threading.Lock()
         """Held by whoever begins a phase or looks at it; counting a node needs none."""
         self._started = self._said = self._phase_began = clock()
-        self._pace = Pace(self._started)
+        self._pace = RateMeter(self._started)
         self._phase = "starting"
         self._total: int | None = None
         self._done = self._gaps = 0
@@ -167,7 +167,7 @@ class PlainProgress:
             self._keep_first()
             self._phase, self._phase_began = name, self._clock()
             self._total, self._done, self._gaps = None, 0, 0
-            self._pace = Pace(self._phase_began)
+            self._pace = RateMeter(self._phase_began)
 
     def registered(self, count: int) -> None:
         """So many nodes are going to be asked in this phase."""

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from auditor.cli.progress import Clock, Pace, Reading, duration_words, gap_words, pace_words
+from auditor.cli.progress import Clock, RateMeter, Reading, duration_words, gap_words, pace_words
 
 PAUSE = 0.125
 """Seconds between two looks at the count: the bar is drawn eight times a second at most."""
@@ -55,14 +55,14 @@ class TerminalProgress:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._drawn: tuple[_Line, int] | None = None
+        self._drawn: tuple[_ProgressColumn, int] | None = None
         self._gone = False
         """The terminal was closed: that is no reason to end a sweep."""
         self._began = self._clock()
         self._phase = "starting"
         self._total: int | None = None
         self._done = self._gaps = 0
-        self._pace = Pace(self._began)
+        self._pace = RateMeter(self._began)
         self._reading: Reading | None = None
         self._read_at = self._began
 
@@ -71,7 +71,7 @@ class TerminalProgress:
         with self._lock:
             self._phase, self._began = name, self._clock()
             self._total, self._done, self._gaps = None, 0, 0
-            self._pace, self._reading = Pace(self._began), None
+            self._pace, self._reading = RateMeter(self._began), None
 
     def registered(self, count: int) -> None:
         """So many nodes are going to be asked in this phase."""
@@ -96,14 +96,14 @@ class TerminalProgress:
         except OSError:
             self._gone = True
 
-    def _line(self) -> _Line:
+    def _line(self) -> _ProgressColumn:
         now, total, done, gaps = self._clock(), self._total, self._done, self._gaps
         if total is None:
-            return _Line(self._phase, None, 0, 0, _since(now - self._began))
+            return _ProgressColumn(self._phase, None, 0, 0, _since(now - self._began))
         reading = self._pace.look(done, gaps, total, now)
         if self._reading is None or now - self._read_at >= _SETTLED:
             self._reading, self._read_at = reading, now
-        return _Line(self._phase, total, done, gaps, _pace(self._reading, total - done))
+        return _ProgressColumn(self._phase, total, done, gaps, _pace(self._reading, total - done))
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -126,7 +126,7 @@ class _Word(NamedTuple):
     style: str = ""
 
 
-class _Line(NamedTuple):
+class _ProgressColumn(NamedTuple):
     """What is to be seen: drawn again only where it differs."""
 
     phase: str
@@ -148,7 +148,7 @@ def _pace(reading: Reading, left: int) -> tuple[_Word, ...]:
     return tuple(_Word(2 - index, word, style if index else "") for index, word in enumerate(words))
 
 
-def _grid(line: _Line, width: int) -> Table:
+def _grid(line: _ProgressColumn, width: int) -> Table:
     """`nodes ━━━━━━  10/40  2 gaps  41/s  3 s left`: one line, however narrow the terminal is.
 
     The bar is the first to go: a line that was folded would leave a torn one behind.

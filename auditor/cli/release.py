@@ -20,7 +20,7 @@ def command(node: str, config_path: Path | None) -> int:
     """
     from auditor.repair.claims.patience import AllocationError
     from auditor.repair.claims.provisioning import allocator_of
-    from auditor.values.addresses import shown
+    from auditor.values.addresses import format_prefix
 
     config, _ = settings.read_config(config_path)
     try:
@@ -29,7 +29,7 @@ def command(node: str, config_path: Path | None) -> int:
         return settings.refuse(error, 1)
     for prefix in released.addresses:
         until = f", for nobody before {released.until:%Y-%m-%d %H:%M} UTC" if released.until else ""
-        click.echo(f"{shown(prefix)}  released{until}")
+        click.echo(f"{format_prefix(prefix)}  released{until}")
     if not released.addresses:
         click.echo(f"{node}  holds no address")
     return 0

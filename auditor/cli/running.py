@@ -9,7 +9,6 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +29,7 @@ EXIT_INCONCLUSIVE = 3
 
 def run_sweep(
     registry: Registry,
-    nodes: AbstractAsyncContextManager[NodeSource],
+    nodes: NodeSource,
     policy: AuditPolicy,
     options: SweepOptions,
     observer: SweepObserver | None,
@@ -44,8 +43,7 @@ def run_sweep(
     async def whole() -> Snapshot:
         interrupt = asyncio.Event()
         with _interrupted_by_signals(interrupt):
-            async with nodes as source:
-                return await sweep(registry, source, policy, options, observer, interrupt)
+            return await sweep(registry, nodes, policy, options, observer, interrupt)
 
     try:
         return threads.run(whole())

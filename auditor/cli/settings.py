@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,8 @@ import click
 
 if TYPE_CHECKING:  # `--help` needs none of these, and pydantic takes as long as all the rest
     from auditor.nodes.interface import NodeSource
-    from auditor.nodes.processes import Processes
     from auditor.registry.interface import Registry
     from auditor.settings.file import Config
-    from auditor.settings.ssh import SshSettings
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +41,6 @@ replay_option = click.option(
     "--replay",
     type=click.Path(path_type=Path),
     help="Judge a recorded snapshot instead of looking at the fleet. It brings its own policy along.",
-)
-
-processes_option = click.option(
-    "--processes",
-    type=click.IntRange(1, 64),
-    help="Processes that look at nodes. Default: sweep.processes, else chosen by the number of nodes.",
 )
 
 
@@ -96,27 +87,9 @@ def build_registry(config: Config) -> Registry:
     return ConsulRegistry(config.consul, config.consul.resolved_token(os.environ))
 
 
-def build_nodes(config: Config) -> NodeSource:
+def build_nodes(config: Config, *, endpoints: bool = False) -> NodeSource:
     """The way to nodes that the settings name. Raises `ConfigError`."""
-    return _ssh_nodes(config.ssh, config.mesh.device, config.regions.command, 1)
-
-
-def build_processes(config: Config, *, endpoints: bool, processes: int | None) -> Processes:
-    """The same, from several processes where there are many nodes; to be entered. Raises `ConfigError`.
-
-    `processes`: None: what the settings say, else what fits the number of nodes.
-    """
-    from auditor.cli import threads
-    from auditor.nodes.processes import Processes
-
-    ssh = config.ssh.model_copy(update={"endpoints": True}) if endpoints else config.ssh
-    build = partial(_ssh_nodes, ssh, config.mesh.device, config.regions.command)
-    return Processes(build, processes or config.sweep.processes, run=threads.run)
-
-
-def _ssh_nodes(ssh: SshSettings, device: str, region_command: str, sharing: int) -> NodeSource:
-    """`sharing`: the number of processes that share what a jump host and a node are bounded to."""
     from auditor.nodes.ssh import SshNodes
 
-    bounds = {name: max(1, getattr(ssh, name) // sharing) for name in ("logins_per_host", "per_jump")}
-    return SshNodes(ssh.model_copy(update=bounds), device, region_command)
+    ssh = config.ssh.model_copy(update={"endpoints": True}) if endpoints else config.ssh
+    return SshNodes(ssh, config.mesh.device, config.regions.command)

@@ -18,7 +18,7 @@ from auditor.cli import running, screen, settings
 from auditor.cli.alerting import opened_store
 from auditor.errors import UsageError
 from auditor.reports.terminal.page import Page
-from auditor.values.addresses import InvalidValue, parse_prefix, shown
+from auditor.values.addresses import InvalidValue, format_prefix, parse_prefix
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LONGEST = timedelta(days=365)
@@ -117,7 +117,7 @@ def expire(config_path: Path | None, ident: str) -> int:
 def _matchers(silence: Silence) -> str:
     parts = (
         ("check", silence.checks),
-        ("address", {shown(parse_prefix(address)) for address in silence.addresses}),
+        ("address", {format_prefix(parse_prefix(address)) for address in silence.addresses}),
         ("node", silence.nodes),
         ("region", silence.regions),
     )

@@ -44,7 +44,6 @@ FORMATS = ("table", "json")
 )
 @click.option("--no-confirm", is_flag=True, help="Look at nobody twice.")
 @click.option("--endpoints", is_flag=True, help="Also ask for peers' endpoints: shows where a ghost lives.")
-@settings.processes_option
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -85,7 +84,6 @@ def command(
     confirm_after: float | None,
     no_confirm: bool,
     endpoints: bool,
-    processes: int | None,
     limit: int,
     width: int | None,
     colour: str,
@@ -114,7 +112,6 @@ def command(
             record=record,
             deadline=deadline,
             confirm_after=confirm_after,
-            processes=processes,
             alert=alert or None,
         )
         return _finish(judge(_replayed(replay)), form, Severity(fail_on))
@@ -129,7 +126,7 @@ def command(
     )
 
     def seen() -> Report:
-        snapshot = look(config, options, endpoints=endpoints, processes=processes, progress=not no_progress)
+        snapshot = look(config, options, endpoints=endpoints, progress=not no_progress)
         if record is not None:
             from auditor.state.recording import record as keep
 

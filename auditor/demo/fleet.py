@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from auditor.values.addresses import Prefix, PublicKey, parse_prefix, shown
+from auditor.values.addresses import Prefix, PublicKey, format_prefix, parse_prefix
 
 DEVICE = "wg0"
 REGISTRY_PREFIX = "wireguard/nodes/"
@@ -63,7 +63,7 @@ class Contest:
 
 
 @dataclass(frozen=True, slots=True)
-class Incident:
+class PlantedIncident:
     """What is planted."""
 
     pair: Contest
@@ -128,7 +128,7 @@ class DemoFleet:
     seed: int
     nodes: tuple[DemoNode, ...]
     """Sorted by name, as Consul lists keys."""
-    incident: Incident | None
+    incident: PlantedIncident | None
     _by_name: Mapping[str, DemoNode] = field(compare=False, repr=False)
 
     def node(self, name: str) -> DemoNode:
@@ -200,7 +200,7 @@ class DemoFleet:
             f"{REGISTRY_PREFIX}{node.name}": json.dumps(
                 {
                     "public_key": node.public_key,
-                    "ip": shown(node.registered_address),
+                    "ip": format_prefix(node.registered_address),
                     "region": node.registered_region,
                     "endpoint": node.endpoint,
                     "ssh_host": ssh_hosts[node.name],
@@ -250,7 +250,7 @@ def _region_address(region_index: int, third: int, fourth: int) -> Prefix:
     return parse_prefix(f"10.{16 * (region_index + 1)}.{third}.{fourth}")
 
 
-def _plan_incident(nodes: Iterable[DemoNode], seed: int) -> Incident:
+def _plan_incident(nodes: Iterable[DemoNode], seed: int) -> PlantedIncident:
     """Gives each fault to nodes of its own; those that share an address stand in different regions."""
     waiting = sorted(nodes, key=lambda node: _number(seed, "incident", node.name))
 
@@ -265,7 +265,7 @@ def _plan_incident(nodes: Iterable[DemoNode], seed: int) -> Incident:
 
     pair, triple = take(2), take(3)
     (misplaced,), (drifted,), (unreachable,) = take(1), take(1), take(1)
-    return Incident(
+    return PlantedIncident(
         pair=Contest(FALLBACK_ADDRESS, tuple(sorted(node.name for node in pair))),
         # The triple's first got its address in the regular way; two parallel writers got it too.
         triple=Contest(triple[0].registered_address, tuple(sorted(node.name for node in triple))),
@@ -275,7 +275,7 @@ def _plan_incident(nodes: Iterable[DemoNode], seed: int) -> Incident:
     )
 
 
-def _with_incident(healthy: Mapping[str, DemoNode], incident: Incident) -> dict[str, DemoNode]:
+def _with_incident(healthy: Mapping[str, DemoNode], incident: PlantedIncident) -> dict[str, DemoNode]:
     nodes = dict(healthy)
     for contest in incident.contests:
         for name in contest.claimants:

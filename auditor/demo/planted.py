@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from auditor.demo.fleet import Contest, DemoFleet, Incident
+from auditor.demo.fleet import Contest, DemoFleet, PlantedIncident
 from auditor.errors import GapReason
-from auditor.values.addresses import shown
+from auditor.values.addresses import format_prefix
 from auditor.values.models import Finding, Report, Verdict
 
 
@@ -66,12 +66,12 @@ def compare(fleet: DemoFleet, report: Report) -> Comparison:
     return Comparison(planted, tuple(unexpected))
 
 
-def _expected(incident: Incident) -> set[tuple[str, str]]:
+def _expected(incident: PlantedIncident) -> set[tuple[str, str]]:
     """Check and subject of the findings that are causes of their own."""
     return {
-        ("duplicate-address", shown(incident.pair.address)),
-        ("duplicate-address", shown(incident.triple.address)),
-        ("fallback-address", shown(incident.pair.address)),
+        ("duplicate-address", format_prefix(incident.pair.address)),
+        ("duplicate-address", format_prefix(incident.triple.address)),
+        ("fallback-address", format_prefix(incident.pair.address)),
         ("region-mismatch", incident.misplaced),
         ("address-drift", incident.drifted),
     }
@@ -89,7 +89,7 @@ def _follows(finding: Finding, known: set[str], report: Report) -> bool:
 
 
 def _compared(
-    fleet: DemoFleet, incident: Incident, report: Report, standing: Mapping[tuple[str, str], Finding]
+    fleet: DemoFleet, incident: PlantedIncident, report: Report, standing: Mapping[tuple[str, str], Finding]
 ) -> Iterator[Planted]:
     def found(check: str, subject: str, what: str, missing: str = "") -> Planted:
         if (check, subject) not in standing:
@@ -99,7 +99,7 @@ def _compared(
     # The demo's registry is a `kv export`, without the indexes by which a report guesses at parallel writers.
     racing = "parallel writers' doing (an export carries no indexes to tell)"
     for contest, why in ((incident.pair, "fallback"), (incident.triple, racing)):
-        subject = shown(contest.address)
+        subject = format_prefix(contest.address)
         finding = standing.get(("duplicate-address", subject))
         holders = _listed([f"{name} ({fleet.node(name).registered_region})" for name in contest.claimants])
         yield found(
@@ -120,8 +120,8 @@ def _compared(
     yield found(
         "address-drift",
         drifted.name,
-        f"{drifted.name} has {shown(drifted.device_address)}, "
-        f"registered with {shown(drifted.registered_address)}",
+        f"{drifted.name} has {format_prefix(drifted.device_address)}, "
+        f"registered with {format_prefix(drifted.registered_address)}",
     )
     refused = any(
         gap.node == incident.unreachable and gap.reason is GapReason.CONNECT_REFUSED for gap in report.gaps

@@ -20,7 +20,7 @@ from pathlib import Path
 import asyncssh
 
 from auditor.demo.fleet import DEVICE, DemoFleet, DemoNode
-from auditor.values.addresses import shown
+from auditor.values.addresses import format_prefix
 
 LOOPBACK = "127.0.0.1"
 KEY_TYPE = "ssh-ed25519"
@@ -304,7 +304,7 @@ def _write_states(fleet: DemoFleet, folder: Path) -> dict[str, Path]:
 
 def _ip_oneline(node: DemoNode) -> str:
     return (
-        f"4: {DEVICE}    inet {shown(node.device_address)}/8 scope global {DEVICE}\\"
+        f"4: {DEVICE}    inet {format_prefix(node.device_address)}/8 scope global {DEVICE}\\"
         "       valid_lft forever preferred_lft forever\n"
     )
 
@@ -312,7 +312,7 @@ def _ip_oneline(node: DemoNode) -> str:
 def _ip_json(node: DemoNode) -> str:
     return (
         f'[{{"ifindex":4,"ifname":"{DEVICE}","addr_info":[{{"family":"inet",'
-        f'"local":"{shown(node.device_address)}","prefixlen":8,"scope":"global","label":"{DEVICE}"}}]}}]\n'
+        f'"local":"{format_prefix(node.device_address)}","prefixlen":8,"scope":"global","label":"{DEVICE}"}}]}}]\n'
     )
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from auditor.errors import UsageError
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import covers
-from auditor.values.addresses import InvalidValue, Prefix, PublicKey, network, parse_prefix, shown
+from auditor.values.addresses import InvalidValue, Prefix, PublicKey, format_prefix, network, parse_prefix
 from auditor.values.models import Finding, Gap, InvalidRegistration, NodeId, Report, Snapshot
 
 SHORTEST_KEY = 6
@@ -58,7 +58,7 @@ def find_target(snapshot: Snapshot, report: Report, fleet: Fleet, text: str) -> 
 
 def unknown_address(snapshot: Snapshot, report: Report, fleet: Fleet, prefix: Prefix) -> UsageError:
     """The error for an address that the sweep saw nothing of: whether it may be taken for free, too."""
-    return _unknown(snapshot, report, fleet, shown(prefix), "do not take it for free")
+    return _unknown(snapshot, report, fleet, format_prefix(prefix), "do not take it for free")
 
 
 def unreadable_with(items: Iterable[InvalidRegistration], prefix: Prefix) -> tuple[InvalidRegistration, ...]:
@@ -117,7 +117,7 @@ def _unknown(snapshot: Snapshot, report: Report, fleet: Fleet, text: str, warnin
     """The error for a target that the sweep saw nothing of, with the nearest known names."""
     nodes = _nodes(snapshot)
     names = {node.name for node in nodes} | {str(node) for node in nodes}
-    names |= {shown(prefix) for prefix in (*fleet.registered_claims, *fleet.device_claims)}
+    names |= {format_prefix(prefix) for prefix in (*fleet.registered_claims, *fleet.device_claims)}
     close = difflib.get_close_matches(text[:_LONGEST_QUOTE], sorted(names), n=3)
     nearest = f"; nearest known: {', '.join(map(_quoted, close))}" if close else ""
     # Not seen is not the same as not there.
@@ -128,7 +128,7 @@ def _unknown(snapshot: Snapshot, report: Report, fleet: Fleet, text: str, warnin
 
 def about_address(finding: Finding, prefix: Prefix) -> bool:
     """Whether the finding is about the address, by subject, claim or fact."""
-    text = shown(prefix)
+    text = format_prefix(prefix)
     return (
         text in (finding.subject, finding.subject.partition(" ")[0])
         or any(claim.prefix == prefix for claim in finding.evidence.claims)

@@ -19,8 +19,8 @@ from auditor.explain.targets import (
 )
 from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
-from auditor.fleet.routes import Observers, covers
-from auditor.values.addresses import Prefix, PublicKey, is_host, network, order, shown
+from auditor.fleet.routes import ObserverGroup, covers
+from auditor.values.addresses import Prefix, PublicKey, format_prefix, is_host, network, prefix_sort_key
 from auditor.values.models import Claim, Finding, InvalidRegistration, NodeId, Pick, Report, Snapshot
 
 _MOST_PREFIXES = 12
@@ -66,7 +66,7 @@ class _Teller:
         places = {item.where for item in invalid}
         findings = self._findings(lambda item: about_address(item, prefix) or stands_at(item, places))
         wider, notes = self.fleet.covering(prefix), self._beside(prefix)
-        text = shown(prefix)
+        text = format_prefix(prefix)
         if not (claims or routed or findings or invalid or wider or notes):
             raise unknown_address(self.snapshot, self.report, self.fleet, prefix)
         holders = list(dict.fromkeys(claim.node for claim in claims if claim.node is not None))
@@ -119,7 +119,7 @@ class _Teller:
                 if other != prefix and covers(network(prefix), network(other))
             ]
             if inside:
-                listed = _listed([shown(other) for other in sorted(inside, key=order)])
+                listed = _listed([format_prefix(other) for other in sorted(inside, key=prefix_sort_key)])
                 notes.append(
                     f"{_count(len(inside), 'known prefix', 'known prefixes')} lie inside it: {listed}."
                 )
@@ -233,10 +233,10 @@ class _Teller:
         steps: list[str] = []
         agreed = {finding.subject for finding in self.report.findings if finding.agreed is not None}
         for prefix in dict.fromkeys(claim.prefix for claim in story.claims):
-            if prefix in self.fleet.contested and shown(prefix) in agreed:
-                steps.append(f"{shown(prefix)} is meant to be shared, as [[shared]] says: leave it.")
+            if prefix in self.fleet.contested and format_prefix(prefix) in agreed:
+                steps.append(f"{format_prefix(prefix)} is meant to be shared, as [[shared]] says: leave it.")
             elif prefix in self.fleet.contested:
-                steps += _contest_steps(shown(prefix), self.fleet.claims(prefix), self.report.name)
+                steps += _contest_steps(format_prefix(prefix), self.fleet.claims(prefix), self.report.name)
         steps += [
             f"Correct the registration at {item.where}: until then its node is not audited."
             for item in story.invalid
@@ -264,7 +264,9 @@ class _Teller:
         steps: list[str] = []
         covering = {parent for routing in story.routing for parent in self.fleet.covering(routing.prefix)}
         foreign = [
-            parent for parent in sorted(covering, key=order) if not self.fleet.keys_of(parent) <= {*own_keys}
+            parent
+            for parent in sorted(covering, key=prefix_sort_key)
+            if not self.fleet.keys_of(parent) <= {*own_keys}
         ]
         if foreign:
             owners = _listed([self._owners(parent) for parent in foreign])
@@ -286,7 +288,7 @@ class _Teller:
             (
                 finding.evidence.routing
                 for finding in self.report.findings
-                if finding.evidence.routing and finding.subject in (shown(prefix), prefix)
+                if finding.evidence.routing and finding.subject in (format_prefix(prefix), prefix)
             ),
             None,
         )
@@ -351,7 +353,7 @@ class _Teller:
                 )
         return notes
 
-    def _observers(self, group: Observers, one: str = "shows", several: str = "show") -> str:
+    def _observers(self, group: ObserverGroup, one: str = "shows", several: str = "show") -> str:
         names = _listed([self.report.name(item.node) for item in group])
         return f"{_count(len(group), 'observer')} ({names}) {one if len(group) == 1 else several}"
 

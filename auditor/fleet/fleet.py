@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from auditor.fleet.registered import Claims, RegionWitness, Registered
 from auditor.fleet.routes import Routes, covers
-from auditor.values.addresses import Network, Prefix, PublicKey, is_host, network, order
+from auditor.values.addresses import Network, Prefix, PublicKey, is_host, network, prefix_sort_key
 from auditor.values.models import AuditPolicy, Claim, NodeId, Observation, Registration, Snapshot, Witness
 
 
@@ -211,7 +211,7 @@ class Fleet:
                 contested[prefix] = tuple(
                     sorted(nodes.values(), key=lambda node: (node.name, node.datacenter))
                 )
-        return dict(sorted(contested.items(), key=lambda entry: order(entry[0])))
+        return dict(sorted(contested.items(), key=lambda entry: prefix_sort_key(entry[0])))
 
     def same_node(self, node: NodeId) -> tuple[str, PublicKey] | NodeId:
         """A value that is equal for a node and its mirror in another datacenter: same name, same key."""

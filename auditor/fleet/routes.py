@@ -10,7 +10,7 @@ from itertools import chain, islice
 from operator import attrgetter
 
 from auditor.fleet.deviations import Deviation, Expected
-from auditor.values.addresses import Network, Prefix, PublicKey, is_host, network, order
+from auditor.values.addresses import Network, Prefix, PublicKey, is_host, network, prefix_sort_key
 from auditor.values.models import NodeId, Observation, Pick, RouteTable
 
 SAMPLE = 3
@@ -19,7 +19,7 @@ SAMPLE = 3
 _NO_KEYS: frozenset[PublicKey] = frozenset()
 
 
-class Observers:
+class ObserverGroup:
     """Those who show something: the holders of some tables, but for those whom it does not concern.
 
     They are counted and sampled where they stand. A list of them for each peer that they lack, or have too
@@ -92,7 +92,7 @@ class Routes:
         found: set[Prefix] = set()
         for deviation in self.deviations:
             found |= deviation.missing.keys() | deviation.extra.keys()
-        return tuple(sorted(found, key=order))
+        return tuple(sorted(found, key=prefix_sort_key))
 
     def keys_in(self, deviation: Deviation, prefix: Prefix) -> frozenset[PublicKey]:
         """The keys that have exactly this prefix in the table, the device's own line included."""
@@ -241,7 +241,7 @@ class Routes:
     @cached_property
     def expected_wide(self) -> tuple[tuple[Network, Prefix], ...]:
         """Expected prefixes of more than one address, in address order."""
-        wide = sorted((prefix for prefix in self.expected if not is_host(prefix)), key=order)
+        wide = sorted((prefix for prefix in self.expected if not is_host(prefix)), key=prefix_sort_key)
         return tuple((network(prefix), prefix) for prefix in wide)
 
     @cached_property
@@ -250,7 +250,7 @@ class Routes:
         found: dict[tuple[int, int], dict[int, Prefix]] = defaultdict(dict)
         for prefix in self.expected.keys() | self._touching.keys():
             if not is_host(prefix):
-                size, value, length = order(prefix)
+                size, value, length = prefix_sort_key(prefix)
                 found[size, length][int.from_bytes(value) >> (size * 8 - length)] = prefix
         return dict(sorted(found.items(), key=lambda entry: -entry[0][1]))
 
@@ -258,7 +258,7 @@ class Routes:
         """The prefixes that cover this one, the longest first."""
         if not self._wide:
             return ()
-        size, value, own_length = order(prefix)
+        size, value, own_length = prefix_sort_key(prefix)
         address = int.from_bytes(value)
         return tuple(
             parent
@@ -271,7 +271,7 @@ class Routes:
 
     def observers_with(
         self, select: Callable[[Deviation], Iterable[PublicKey]]
-    ) -> Mapping[PublicKey, Observers]:
+    ) -> Mapping[PublicKey, ObserverGroup]:
         """For each key that `select` names in a table, that table's holders; never a key's own device."""
         found: dict[PublicKey, list[Deviation]] = defaultdict(list)
         for deviation in self.deviations:
@@ -283,11 +283,11 @@ class Routes:
             if (observers := self.holders(deviations, key))
         }
 
-    def holders(self, deviations: Collection[Deviation], but_of: PublicKey) -> Observers:
+    def holders(self, deviations: Collection[Deviation], but_of: PublicKey) -> ObserverGroup:
         """All who hold one of these tables, but for the devices that have this key themselves."""
         own = self._by_own_key.get(but_of, ())
         digests = {item.digest for item in deviations} if own else ()
-        return Observers(
+        return ObserverGroup(
             (item.holders for item in deviations), {item.node for item in own if item.table in digests}
         )
 

@@ -15,7 +15,7 @@ from string import Formatter
 from auditor.errors import ConfigError, GapReason, ProbeError
 from auditor.nodes.probe.probe import cleaned
 from auditor.settings.file import SshSettings
-from auditor.values.addresses import shown
+from auditor.values.addresses import format_prefix
 from auditor.values.models import Registration
 
 KNOWN_NAMES = ("node", "ssh_host", "endpoint_host", "region", "address", "datacenter")
@@ -74,7 +74,7 @@ def check_not_mesh(host: str, registration: Registration, mesh_addresses: Collec
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     text = str(address)
-    if text in mesh_addresses or text in {shown(prefix) for prefix in registration.addresses}:
+    if text in mesh_addresses or text in {format_prefix(prefix) for prefix in registration.addresses}:
         raise ProbeError(
             GapReason.MESH_HOST,
             f"{text} is a mesh address, and the mesh may lead to the wrong server; register the underlay "
@@ -127,7 +127,7 @@ def _value(name: str, registration: Registration) -> str | None:
         case "region":
             return registration.region
         case "address":
-            return _bracketed(shown(registration.addresses[0])) if registration.addresses else None
+            return _bracketed(format_prefix(registration.addresses[0])) if registration.addresses else None
         case "endpoint_host":
             host = _split(registration.endpoint)[0] if registration.endpoint else None
             return _bracketed(host) if host else None

@@ -71,7 +71,7 @@ class StoreConflict(WgauditError):
     """The store refused a transaction as a whole: something in it was no longer so. Nothing was written."""
 
 
-class Store(Protocol):
+class KeyStore(Protocol):
     """One datacenter's store. Every call is bounded in time; none is repeated by the store itself."""
 
     def read(self, key: str) -> Stored | None:

@@ -115,7 +115,7 @@ class Contested:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RepairPlan:
     """How to get from one snapshot to a mesh without contested addresses. The same snapshot gives the same one."""
 
     snapshot_at: datetime

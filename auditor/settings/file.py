@@ -149,8 +149,6 @@ class SweepSettings(Settings):
     """The sweep reports what it has after so many seconds. None: no limit."""
     confirm_after: Annotated[float, Strict(), Field(ge=0, le=3600)] = 3.0
     """Seconds before suspects are looked at once more."""
-    processes: StrictInt | None = Field(default=None, ge=1, le=64)
-    """Processes that look at nodes. None: chosen by the number of nodes."""
 
 
 def _default_state_path() -> Path:

@@ -109,7 +109,7 @@ def is_host(prefix: Prefix) -> bool:
     return prefix.endswith("/128") if ":" in prefix else prefix.endswith("/32")
 
 
-def shown(prefix: Prefix) -> str:
+def format_prefix(prefix: Prefix) -> str:
     """The prefix as people write it: a host without its length."""
     return prefix.rpartition("/")[0] if is_host(prefix) else prefix
 
@@ -120,7 +120,7 @@ def packed(prefix: Prefix) -> bytes:
     return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
 
-def order(prefix: Prefix) -> tuple[int, bytes, int]:
+def prefix_sort_key(prefix: Prefix) -> tuple[int, bytes, int]:
     """Sort key: IPv4 before IPv6, then by value, then the wider prefix first."""
     value = packed(prefix)
     return len(value), value, int(prefix.rpartition("/")[2])

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from alerts.memory import notification_log as store
-from alerts.models import Incident, Notification, NotifyReason, Plan, Standing, Status
+from alerts.models import AlertPlan, Incident, Notification, NotifyReason, Standing, Status
 from alerts.notifiers.interface import DeliveryError
 from auditor.state import history
 from auditor.state.database import open_state
@@ -92,9 +92,9 @@ def stands(about: Incident, sweep: int = 1, at: datetime = NOON) -> Standing:
     )
 
 
-def planned(*notifications: Notification, standing: Iterable[Incident] = ()) -> Plan:
+def planned(*notifications: Notification, standing: Iterable[Incident] = ()) -> AlertPlan:
     """A plan that sends these."""
-    return Plan(
+    return AlertPlan(
         notifications=notifications,
         standing={item.fingerprint: stands(item) for item in standing},
         resolved=(),
@@ -107,9 +107,9 @@ def keep(
     standing: Iterable[Incident] = (),
     sweep: int = 1,
     now: datetime = NOON,
-) -> store.Store:
+) -> store.NotificationLog:
     """A store whose outbox holds these, committed."""
-    kept = store.Store(connection)
+    kept = store.NotificationLog(connection)
     with connection:
         kept.keep(planned(*notifications, standing=standing), sweep, now)
     return kept

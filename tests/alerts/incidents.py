@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from alerts.models import Log, LogEntry, NotifyReason, Plan, Policy, Route, Silence, Status
+from alerts.models import AlertPlan, Log, LogEntry, NotifyReason, Policy, Route, Silence, Status
 from alerts.plan import plan
 from auditor.errors import GapReason
 from auditor.values.addresses import Prefix
@@ -162,7 +162,9 @@ class Watch:
         self.log = Log()
         self.now = NOW
 
-    def sweep(self, seen: Report, silences: Iterable[Silence] = (), *, after: timedelta = MINUTE) -> Plan:
+    def sweep(
+        self, seen: Report, silences: Iterable[Silence] = (), *, after: timedelta = MINUTE
+    ) -> AlertPlan:
         """The plan for one more sweep, `after` the one before."""
         self.now += after
         made = plan(seen, self.log, silences, self.now, self.policy)
@@ -177,7 +179,7 @@ class Watch:
         return [f"{item.incident.check} {item.reason.value}" for item in made.notifications]
 
 
-def fed_back(log: Log, made: Plan, now: datetime) -> Log:
+def fed_back(log: Log, made: AlertPlan, now: datetime) -> Log:
     """The memory after a plan of which everything was accepted."""
     entries = dict(log.entries)
     for item in made.notifications:

@@ -15,7 +15,7 @@ import pytest
 
 from alerts.deliver import LONGEST_RETRY_AFTER, LONGEST_WAIT, deliver
 from alerts.memory.notices import State
-from alerts.memory.notification_log import Store
+from alerts.memory.notification_log import NotificationLog
 from alerts.models import Notification, Receipt, Status
 from alerts.notifiers.interface import DeliveryError, Notifier
 from tests.alerts.fakes import (
@@ -50,7 +50,7 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 
 async def sent(
-    store: Store, *notifiers: Notifier, budget: float = 60, clock: Clock | None = None
+    store: NotificationLog, *notifiers: Notifier, budget: float = 60, clock: Clock | None = None
 ) -> tuple[Receipt, ...]:
     """Delivers on a clock that passes only by waiting."""
     time = clock or Clock()
@@ -188,7 +188,7 @@ async def test_a_retry_after_beyond_the_budget_stops_at_once_and_holds_in_the_ne
     clock = Clock()
     await sent(store, notifier, clock=clock)
     assert clock.waits == []
-    store = Store(reopened(connection))
+    store = NotificationLog(reopened(connection))
     clock.seconds = 120
     (receipt,) = await sent(store, notifier, clock=clock)
     assert receipt.detail == (
@@ -423,7 +423,7 @@ async def test_an_outbox_that_cannot_be_read_is_a_receipt_for_each_notifier(
 async def test_killed_before_the_call_nothing_is_lost(connection: sqlite3.Connection) -> None:
     """Planned and committed, not sent: the next sweep sends it."""
     keep(connection, firing())
-    store, notifier = Store(reopened(connection)), ScriptedNotifier()
+    store, notifier = NotificationLog(reopened(connection)), ScriptedNotifier()
     await sent(store, notifier)
     assert len(notifier.taken) == 1
 
@@ -441,7 +441,7 @@ async def test_killed_after_the_call_it_is_sent_again_under_the_same_fingerprint
     notifier.script = (taken_then_killed, accept)
     with pytest.raises(Killed):
         await sent(store, notifier)
-    store = Store(reopened(connection))
+    store = NotificationLog(reopened(connection))
     await sent(store, notifier)
     assert notifier.taken[0] == notifier.taken[1]
     assert await sent(store, notifier) == ()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.incidents import groups
-from alerts.models import BLIND_CHECK, NotifyReason, Plan, Policy, Route, Silence, Status
+from alerts.models import BLIND_CHECK, AlertPlan, NotifyReason, Policy, Route, Silence, Status
 from alerts.plan import BLIND, plan
 from auditor.errors import GapReason
 from auditor.values.models import Finding, NodeId, Report, Severity
@@ -80,7 +80,7 @@ def histories(findings: Sequence[Finding] = WATCHED) -> st.SearchStrategy[list[T
 TANGLED = (*WATCHED, GHOST, replace(LED, caused_by=None), replace(MISSING, confirmed=False))
 
 
-def lived(history: Sequence[Turn]) -> Iterator[tuple[Turn, Watch, Plan]]:
+def lived(history: Sequence[Turn]) -> Iterator[tuple[Turn, Watch, AlertPlan]]:
     """Each turn with the watch after it and the plan that was made."""
     watch = Watch(POLICY)
     for turn in history:
@@ -126,7 +126,7 @@ def judged(seen: Report) -> frozenset[NodeId]:
     return seen.observed - set(seen.in_flight)
 
 
-def read_whole(seen: Report, made: Plan) -> frozenset[str]:
+def read_whole(seen: Report, made: AlertPlan) -> frozenset[str]:
     """Datacenters of which no registration can have been missed."""
     registry = [item.datacenter for item in seen.gaps if item.source != "ssh"]
     if None in registry or any("shrank" in why for why in made.blind):

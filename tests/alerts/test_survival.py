@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from alerts.deliver import deliver
 from alerts.memory.notices import Row, State
-from alerts.memory.notification_log import Store
+from alerts.memory.notification_log import NotificationLog
 from alerts.models import Notification, NotifyReason, Policy, Route, Status
 from alerts.notifiers.interface import DeliveryError
 from alerts.plan import plan
@@ -102,7 +102,7 @@ class World:
         self.sweeps += 1
         clock = Clock(seconds=60.0 * self.sweeps)
         with closing(opened(self.path)) as connection, suppress(Killed):
-            store = Store(connection)
+            store = NotificationLog(connection)
             if step.retries:
                 self.retried |= {row.id for row in store.retry(None, clock.now())}
             self.plan(connection, store, step, clock.now())
@@ -114,7 +114,7 @@ class World:
                 deliver(store, notifiers, budget=20, now=clock.now, clock=clock.clock, sleep=clock.sleep)
             )
 
-    def plan(self, connection: sqlite3.Connection, store: Store, step: Step, now: datetime) -> None:
+    def plan(self, connection: sqlite3.Connection, store: NotificationLog, step: Step, now: datetime) -> None:
         """Plans and commits; a second look at the memory plans nothing more."""
         seen = report(self.sweeps, step.contested)
         made = plan(seen, store.log(), (), now, POLICY)
@@ -152,7 +152,7 @@ class World:
     def rows(self) -> list[Row]:
         """All that the database knows, in order."""
         with closing(opened(self.path)) as connection:
-            store = Store(connection)
+            store = NotificationLog(connection)
             marks = {item.incident.fingerprint for item in self.planned}
             return sorted((row for mark in marks for row in store.life(mark)), key=lambda row: row.id)
 

@@ -18,7 +18,7 @@ import pytest
 from auditor.cli.main import main
 from auditor.repair.apply.journal import Journal
 from auditor.repair.apply.stages import Event
-from auditor.repair.moves import Plan, Step
+from auditor.repair.moves import RepairPlan, Step
 from auditor.repair.plan.plan_file import write_plan
 from tests.cli.command import WGAUDIT, clean_environment, one_line
 from tests.parts import require
@@ -45,7 +45,7 @@ class Desk:
         self.bench.reset()
         for node in (KEEPER, MOVER, SECOND):
             server.put(NODES + node.name, record(node, OLD, ssh_host=NOBODY))
-        self.plan: Plan = self.bench.plan(self.bench.move(), self.bench.move(SECOND, OTHER_NEW))
+        self.plan: RepairPlan = self.bench.plan(self.bench.move(), self.bench.move(SECOND, OTHER_NEW))
         self.file = folder / "plan.json"
         write_plan(self.plan, self.file)
         self.journal = folder / "plan.json.journal"

@@ -116,8 +116,6 @@ def swept(config: Path, soft: int, hard: int) -> subprocess.CompletedProcess[str
             "--format",
             "json",
             "--no-progress",
-            "--processes",
-            "1",
         ],
         cwd=config.parent,
         env=clean_environment(config.parent),

@@ -18,9 +18,9 @@ import pytest
 
 from auditor.cli.progress import (
     PLAIN_PAUSE,
-    Beat,
-    Pace,
     PlainProgress,
+    RateMeter,
+    Ticker,
     duration_words,
     pace_words,
     watching,
@@ -230,7 +230,7 @@ def test_the_time_left_comes_true(hanging: float) -> None:
     """
     done = answers(10_000, hanging=hanging)
     end = done[-1][0]
-    pace, count, gaps, now, promised, broken = Pace(0.0), 0, 0, 0.0, 0, 0.0
+    pace, count, gaps, now, promised, broken = RateMeter(0.0), 0, 0, 0.0, 0, 0.0
     while now + PAUSE < end:
         now += PAUSE
         while count < len(done) and done[count][0] <= now:
@@ -247,7 +247,7 @@ def test_the_time_left_comes_true(hanging: float) -> None:
 
 def test_at_the_end_it_says_how_many_are_waited_for() -> None:
     """What took 400 a second does not say how long the last 20 take."""
-    pace = Pace(0.0)
+    pace = RateMeter(0.0)
     for step in range(1, 81):
         pace.look(step * 50, 0, 4_020, step * PAUSE)
     assert pace_words(pace.look(4_000, 0, 4_020, 10.1), 20) == ("396/s", "1 s left")
@@ -262,12 +262,12 @@ def test_at_the_end_it_says_how_many_are_waited_for() -> None:
 
 def test_no_time_left_is_made_of_the_first_moments() -> None:
     """Ten answers in the first second of 10,000: the fan-out has only begun, and it is not 17 minutes."""
-    assert pace_words(Pace(0.0).look(10, 0, 10_000, 1.0), 9_990) == ("10/s",)
+    assert pace_words(RateMeter(0.0).look(10, 0, 10_000, 1.0), 9_990) == ("10/s",)
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:
     """Not the average since a slow start."""
-    pace = Pace(0.0)
+    pace = RateMeter(0.0)
     for second in range(1, 31):
         reading = pace.look(second if second <= 15 else 15 + (second - 15) * 100, 0, 9_999, float(second))
     assert reading.rate == 100
@@ -368,7 +368,7 @@ def test_a_beat_ends_with_its_block_whatever_ends_that() -> None:
     beats = threading.Semaphore(0)
 
     def interrupted() -> None:
-        with Beat(0.001, beats.release):
+        with Ticker(0.001, beats.release):
             assert beats.acquire(timeout=10)
             raise KeyboardInterrupt
 

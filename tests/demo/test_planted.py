@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.demo.fleet import FEWEST_NODES, DemoFleet, Incident, build_fleet
+from auditor.demo.fleet import FEWEST_NODES, DemoFleet, PlantedIncident, build_fleet
 from auditor.demo.planted import compare
 from auditor.errors import GapReason
 from auditor.judge import judge
@@ -20,7 +20,7 @@ FLEET: DemoFleet = build_fleet(20)
 REPORT: Report = judge(snapshot_of(FLEET))
 
 
-def incident() -> Incident:
+def incident() -> PlantedIncident:
     assert FLEET.incident is not None
     return FLEET.incident
 

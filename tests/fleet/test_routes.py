@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.fleet.fleet import Fleet
-from auditor.fleet.routes import Observers, Routes, covers
+from auditor.fleet.routes import ObserverGroup, Routes, covers
 from auditor.values.addresses import Prefix, PublicKey, is_host, network
 from auditor.values.models import NodeId, Observation, RouteTable, Snapshot
 from tests.fleets import Mesh, contested, healthy, key_of, names, prefixes, trio
@@ -86,13 +86,13 @@ def test_equal_tables_are_compared_once() -> None:
     assert len(Fleet(snapshot).routes.deviations) == len({item.table for item in snapshot.observations}) == 1
 
 
-def observers(*nodes: str, without: frozenset[str] = frozenset()) -> Observers:
+def observers(*nodes: str, without: frozenset[str] = frozenset()) -> ObserverGroup:
     """Three tables' holders, dealt out one after the other."""
     mesh = Mesh()
     for node in nodes:
         mesh.node(node, f"10.0.0.{ord(node)}")
     seen = sorted((mesh.observe(mesh.find(node)) for node in nodes), key=lambda item: item.node)
-    return Observers((seen[0::3], seen[1::3], seen[2::3]), {mesh.find(node) for node in without})
+    return ObserverGroup((seen[0::3], seen[1::3], seen[2::3]), {mesh.find(node) for node in without})
 
 
 def test_observers_of_several_tables_are_named_in_their_own_order() -> None:

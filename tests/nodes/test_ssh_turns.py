@@ -13,7 +13,7 @@ import pytest
 from auditor.errors import GapReason, ProbeError
 from auditor.gather.sweep import SweepOptions, sweep
 from auditor.nodes.interface import TableStore
-from auditor.nodes.ssh.turns import Patience, Turns
+from auditor.nodes.ssh.turns import ConnectWait, Turns
 from auditor.values.models import NodeId, RegistryReading, Snapshot
 from tests import virtual_time
 from tests.fakes import MemoryRegistry
@@ -168,6 +168,6 @@ def test_one_who_gives_up_waiting_takes_nobodys_turn() -> None:
 
 
 def test_patience_is_halved_for_who_was_silent_and_for_nobody_else() -> None:
-    patience = Patience(10.0)
+    patience = ConnectWait(10.0)
     patience.in_vain("a:22")
     assert (patience.of("a:22"), patience.of("b:22")) == (5.0, 10.0)

@@ -15,7 +15,7 @@ from auditor.nodes.change.changes import (
     Change,
     DeviceState,
     DropAddress,
-    Hands,
+    NodeChanger,
     RewriteFiles,
     SetPeer,
 )
@@ -27,7 +27,7 @@ from auditor.repair.apply.journal import Journal
 from auditor.repair.apply.ledger import Ledger
 from auditor.repair.apply.steps import ApplyOptions
 from auditor.repair.claims.registration import AllocatorSettings
-from auditor.repair.moves import Contested, Keeper, Kind, Move, Plan, Rule
+from auditor.repair.moves import Contested, Keeper, Kind, Move, RepairPlan, Rule
 from auditor.settings.file import ConsulSettings
 from auditor.values.addresses import Prefix, PublicKey, is_host
 from auditor.values.models import Device, NodeId, Observation, Registration, RouteTable
@@ -50,7 +50,7 @@ def record(node: NodeId, address: Prefix, **more: object) -> bytes:
     return json.dumps({"public_key": key_of(node.name), "ip": address.removesuffix("/32"), **more}).encode()
 
 
-class Devices(Hands):
+class Devices(NodeChanger):
     """All nodes' devices, files and peers, in one file. `agent`: each look takes the peers from the registry first."""
 
     def __init__(self, file: Path, agent: ConsulStore | None = None) -> None:
@@ -204,16 +204,18 @@ class Bench:
         }
         return Move(**(values | more))
 
-    def plan(self, *moves: Move, keeper: NodeId | None = KEEPER) -> Plan:
+    def plan(self, *moves: Move, keeper: NodeId | None = KEEPER) -> RepairPlan:
         key = key_of(keeper.name) if keeper is not None else None
         claimants = (*((keeper,) if keeper else ()), *(move.node for move in moves))
         contested = Contested(OLD, claimants, Keeper(keeper, key, Rule.OLDEST, "the oldest"), moves)
-        return Plan(datetime(2026, 1, 1, tzinfo=UTC), "findings", "wg0", (contested,), claims_prefix=CLAIMS)
+        return RepairPlan(
+            datetime(2026, 1, 1, tzinfo=UTC), "findings", "wg0", (contested,), claims_prefix=CLAIMS
+        )
 
-    def ledger(self, plan: Plan) -> Ledger:
+    def ledger(self, plan: RepairPlan) -> Ledger:
         return Ledger({"": self.store}, self.allocation, plan.ident)
 
-    async def executor(self, plan: Plan, journal: Journal, **options: Any) -> Executor:
+    async def executor(self, plan: RepairPlan, journal: Journal, **options: Any) -> Executor:
         reading = await ConsulRegistry(self.settings, None).read()
         assert not reading.gaps
         return Executor(
@@ -231,14 +233,14 @@ class Bench:
     def journal(self) -> Path:
         return self.folder / "plan.json.journal"
 
-    async def forward(self, plan: Plan, **options: Any) -> None:
+    async def forward(self, plan: RepairPlan, **options: Any) -> None:
         """Every move of the plan, as a process that knows nothing but the disk."""
         with Journal(self.journal, plan.ident) as journal:
             executor = await self.executor(plan, journal, **options)
             for move in plan.moves:
                 await executor.forward(move)
 
-    async def back(self, plan: Plan, **options: Any) -> None:
+    async def back(self, plan: RepairPlan, **options: Any) -> None:
         """The way back, the last move first."""
         with Journal(self.journal, plan.ident) as journal:
             executor = await self.executor(plan, journal, **options)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.repair.moves import Kind, Plan
+from auditor.repair.moves import Kind, RepairPlan
 from auditor.repair.plan.planner import plan
 from auditor.values.address_claims import RepairPolicy
 from auditor.values.addresses import Prefix, is_host
@@ -26,13 +26,13 @@ def pair(**policy: object) -> Mesh:
     return mesh.picks("watch-a", "old").picks("watch-b", "new")
 
 
-def planned(source: Mesh | Snapshot, policy: RepairPolicy | None = None, **options: object) -> Plan:
+def planned(source: Mesh | Snapshot, policy: RepairPolicy | None = None, **options: object) -> RepairPlan:
     """The plan for a mesh as one sweep sees it."""
     snapshot = source if isinstance(source, Snapshot) else source.snapshot()
     return plan(snapshot, judge(snapshot), policy or RepairPolicy(), **options)  # type: ignore[arg-type]
 
 
-def carried_out(mesh: Mesh, made: Plan) -> Snapshot:
+def carried_out(mesh: Mesh, made: RepairPlan) -> Snapshot:
     """What a sweep sees once every move was made and every peer was written anew from the registry."""
     for move in made.moves:
         machine = mesh.machines[move.node]

@@ -32,7 +32,7 @@ from auditor.repair.claims.allocator import Allocator
 from auditor.repair.claims.patience import AllocationError
 from auditor.repair.claims.registration import AllocatorSettings
 from auditor.settings.file import ConsulSettings
-from auditor.values.addresses import Prefix, PublicKey, shown
+from auditor.values.addresses import Prefix, PublicKey, format_prefix
 from auditor.values.models import AuditPolicy
 from tests.fleets import key_of
 from tests.parts.chaos import EVERYTHING, ChaosProxy
@@ -123,7 +123,7 @@ def work(url: str, nodes: int, numbered: Sequence[tuple[int, int, Job]], threads
             address = refused = ""
             try:
                 if verb == "allocate":
-                    address = shown(allocator.allocate(job.node, PublicKey(key), job.region).address)
+                    address = format_prefix(allocator.allocate(job.node, PublicKey(key), job.region).address)
                 else:
                     allocator.release(job.node)
             except AllocationError as error:

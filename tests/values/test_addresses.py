@@ -14,13 +14,13 @@ from auditor.values.addresses import (
     InvalidValue,
     Network,
     Prefix,
+    format_prefix,
     is_host,
     network,
-    order,
     packed,
     parse_prefix,
     parse_public_key,
-    shown,
+    prefix_sort_key,
 )
 
 
@@ -201,10 +201,10 @@ def test_a_key_with_a_newline_after_it_is_refused() -> None:
 
 def test_a_host_is_shown_without_its_length_and_a_network_with_it() -> None:
     """As people write them."""
-    assert shown(Prefix("10.0.0.1/32")) == "10.0.0.1"
-    assert shown(Prefix("fd00::1/128")) == "fd00::1"
-    assert shown(Prefix("10.0.0.0/24")) == "10.0.0.0/24"
-    assert shown(Prefix("fd00::/32")) == "fd00::/32"
+    assert format_prefix(Prefix("10.0.0.1/32")) == "10.0.0.1"
+    assert format_prefix(Prefix("fd00::1/128")) == "fd00::1"
+    assert format_prefix(Prefix("10.0.0.0/24")) == "10.0.0.0/24"
+    assert format_prefix(Prefix("fd00::/32")) == "fd00::/32"
 
 
 def test_an_ipv6_prefix_of_32_bits_is_no_host() -> None:
@@ -215,4 +215,4 @@ def test_an_ipv6_prefix_of_32_bits_is_no_host() -> None:
 def test_addresses_sort_by_value_and_not_by_text() -> None:
     """IPv4 before IPv6, 10.0.0.2 before 10.0.0.10, the wider prefix first."""
     values = ["10.0.0.2/32", "10.0.0.10/32", "10.1.0.0/16", "10.1.0.0/24", "10.1.0.0/32", "fd00::2/128"]
-    assert sorted(map(Prefix, reversed(values)), key=order) == values
+    assert sorted(map(Prefix, reversed(values)), key=prefix_sort_key) == values

@@ -68,7 +68,7 @@ class ChangeFailed(ProbeError):
         """True: nothing was changed. False: it was begun, and how far it came must be looked at."""
 
 
-class Hands(Protocol):
+class NodeChanger(Protocol):
     """A way to change nodes."""
 
     async def look(self, registration: Registration) -> DeviceState:

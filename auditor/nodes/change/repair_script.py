@@ -28,10 +28,10 @@ from auditor.values.addresses import (
     InvalidValue,
     Prefix,
     PublicKey,
+    format_prefix,
     is_host,
     parse_prefix,
     parse_public_key,
-    shown,
 )
 
 VERSION: Final = "wgaudit-repair/1"
@@ -100,10 +100,10 @@ def _pair(first: Prefix, second: Prefix) -> tuple[str, str]:
         if not is_host(Prefix(_prefix(prefix))):
             raise _refusal(f"{prefix} is not one address")
     if (":" in first) != (":" in second):
-        raise _refusal(f"{shown(first)} and {shown(second)} are not of one family")
+        raise _refusal(f"{format_prefix(first)} and {format_prefix(second)} are not of one family")
     if first == second:
-        raise _refusal(f"{shown(first)} is both the old and the new address")
-    return shown(first), shown(second)
+        raise _refusal(f"{format_prefix(first)} is both the old and the new address")
+    return format_prefix(first), format_prefix(second)
 
 
 def _prefix(prefix: Prefix) -> str:
@@ -209,7 +209,7 @@ def _address(value: str) -> Prefix:
     """`10.0.0.1/8`, as `ip` prints it (without a length beside a point-to-point peer), as a host prefix."""
     host, slash, length = value.partition("/")
     prefix = parse_prefix(host)
-    if shown(prefix) != host:
+    if format_prefix(prefix) != host:
         raise InvalidValue("not in canonical form")
     if slash and (_LENGTH.fullmatch(length) is None or int(length) > (128 if ":" in host else 32)):
         raise InvalidValue("not a prefix length")
@@ -244,7 +244,7 @@ def _left(rest: str) -> str:
 
 
 def _added_back(rest: str) -> str:
-    return f"the kernel took {shown(_address(rest))} along with the old address; it was added again at once"
+    return f"the kernel took {format_prefix(_address(rest))} along with the old address; it was added again at once"
 
 
 def _route(rest: str) -> str:

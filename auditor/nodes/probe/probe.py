@@ -17,7 +17,14 @@ from importlib import resources
 from typing import Literal, NoReturn
 
 from auditor.errors import ConfigError, GapReason, ProbeError
-from auditor.values.addresses import InvalidValue, Prefix, PublicKey, parse_prefix, parse_public_key, shown
+from auditor.values.addresses import (
+    InvalidValue,
+    Prefix,
+    PublicKey,
+    format_prefix,
+    parse_prefix,
+    parse_public_key,
+)
 from auditor.values.models import Device, RouteTable
 from auditor.values.text import masked
 
@@ -66,7 +73,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProbeAnswer:
     """One whole answer of a node. Either `digest` or `table` is there; neither: it cannot digest."""
 
     device: Device
@@ -183,7 +190,7 @@ def _own_lines(device: Device) -> set[str]:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def parse_answer(data: bytes, device_name: str) -> Answer:
+def parse_answer(data: bytes, device_name: str) -> ProbeAnswer:
     """Reads what an exec printed. Raises `ProbeError` with the reason; never gives part of an answer."""
     framed = b"\n" + data
     begin = framed.find(_BEGIN, 0, MAX_NOISE + len(_BEGIN))
@@ -201,13 +208,13 @@ def parse_answer(data: bytes, device_name: str) -> Answer:
         _unreadable("the answer has neither digest nor table, or both", _last_line(head))
     device = answer.device()
     table = _checked_table(text, device) if table_mark else None
-    return Answer(device, answer.digest, table, answer.region, answer.endpoints())
+    return ProbeAnswer(device, answer.digest, table, answer.region, answer.endpoints())
 
 
-def format_answer(answer: Answer) -> bytes:
+def format_answer(answer: ProbeAnswer) -> bytes:
     """An answer as a node prints it: the inverse of `parse_answer`, for servers that answer without a shell."""
     lines = [f"{VERSION} begin", f"key {answer.device.public_key}"]
-    lines += [f"address {shown(address)}" for address in answer.device.addresses]
+    lines += [f"address {format_prefix(address)}" for address in answer.device.addresses]
     if answer.region is not None:
         lines.append(f"region {answer.region}")
     if answer.endpoints is not None:
@@ -300,7 +307,7 @@ class _Fields:
         if "/" in value:
             raise InvalidValue("an own address has no length")
         prefix = parse_prefix(value)
-        if shown(prefix) != value:
+        if format_prefix(prefix) != value:
             raise InvalidValue("not in canonical form")
         self._addresses[prefix] = None
         if len(self._addresses) > MAX_ADDRESSES:

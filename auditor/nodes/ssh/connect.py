@@ -13,7 +13,7 @@ from auditor.nodes.ssh.host_keys import Lookup
 from auditor.nodes.ssh.jump import Jumps, check_jump
 from auditor.nodes.ssh.lean import connect
 from auditor.nodes.ssh.login import Login, Way
-from auditor.nodes.ssh.turns import Patience, Turns
+from auditor.nodes.ssh.turns import ConnectWait, Turns
 from auditor.settings.file import SshSettings
 
 
@@ -29,7 +29,7 @@ class Connections:
     """Opens connections for one set of settings. Raises `ConfigError` if they cannot be used."""
 
     def __init__(self, settings: SshSettings) -> None:
-        self._patience = Patience(settings.connect_timeout)
+        self._patience = ConnectWait(settings.connect_timeout)
         self._logins = Turns(settings.logins_per_host)
         self._login = Login(settings)
         self._jumps = Jumps(self._open_hop, settings.per_jump)

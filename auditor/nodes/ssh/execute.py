@@ -24,7 +24,7 @@ class Output:
     """`exit 0`, `signal KILL` …"""
 
 
-class _Session(asyncssh.SSHClientSession[bytes]):
+class _ExecSession(asyncssh.SSHClientSession[bytes]):
     def __init__(self, limit: int, stdin: bytes) -> None:
         self._limit = limit
         self._stdin = stdin
@@ -75,7 +75,7 @@ async def execute(
     what: str = "the probe",
 ) -> Output:
     """Runs one request. Raises `ProbeError`: command-timeout, output-too-large, connection-lost, ssh-protocol."""
-    session = _Session(limit, request.stdin)
+    session = _ExecSession(limit, request.stdin)
     channel: asyncssh.SSHClientChannel[bytes] | None = None
     try:
         async with asyncio.timeout(seconds):

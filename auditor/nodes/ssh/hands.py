@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
 from auditor.errors import GapReason, ProbeError
-from auditor.nodes.change.changes import Change, DeviceState, Hands
+from auditor.nodes.change.changes import Change, DeviceState, NodeChanger
 from auditor.nodes.change.repair_script import Asked, answered, change_request, look_request, parse_repair
 from auditor.nodes.probe.probe import cleaned
 from auditor.nodes.ssh.connect import Connections
 from auditor.nodes.ssh.execute import Output, execute
 from auditor.nodes.underlay import check_host_template, check_not_mesh, target_for, uses_mesh_address
 from auditor.settings.file import SshSettings
-from auditor.values.addresses import is_host, shown
+from auditor.values.addresses import format_prefix, is_host
 from auditor.values.models import Registration
 
 _FORCED = (
@@ -23,7 +23,7 @@ _FORCED = (
 _UNABLE_TO_RESOLVE = b"sudo: unable to resolve host "
 
 
-class SshHands(Hands):
+class SshHands(NodeChanger):
     """Changes nodes over SSH. Holds nothing open between two calls.
 
     Raises `ConfigError` if an identity, known_hosts, ssh's configuration or a setting cannot be used.
@@ -39,7 +39,7 @@ class SshHands(Hands):
     def expect(self, registrations: Iterable[Registration]) -> None:
         """Learns the mesh addresses of the whole registry, which no node may be reached by unasked."""
         for registration in registrations:
-            self._mesh_addresses.update(map(shown, filter(is_host, registration.addresses)))
+            self._mesh_addresses.update(map(format_prefix, filter(is_host, registration.addresses)))
 
     async def look(self, registration: Registration) -> DeviceState:
         """The device as it is now. Raises `ProbeError`."""

@@ -12,8 +12,8 @@ from auditor.errors import GapReason, ProbeError
 from auditor.nodes.interface import TableStore
 from auditor.nodes.probe.probe import (
     VERSION,
-    Answer,
     Mode,
+    ProbeAnswer,
     Request,
     cleaned,
     inline_request,
@@ -24,7 +24,7 @@ from auditor.nodes.ssh.connect import Connections
 from auditor.nodes.ssh.execute import execute
 from auditor.nodes.underlay import Target, check_host_template, check_not_mesh, target_for, uses_mesh_address
 from auditor.settings.file import SshSettings
-from auditor.values.addresses import is_host, shown
+from auditor.values.addresses import format_prefix, is_host
 from auditor.values.models import Observation, Registration, RouteTable
 
 # The library tells each connection's story at INFO; whoever asks this program for more wants its own.
@@ -55,7 +55,7 @@ class SshNodes:
     def expect(self, registrations: Iterable[Registration]) -> None:
         """Learns the mesh addresses of the whole registry, which no node may be reached by unasked."""
         for registration in registrations:
-            self._mesh_addresses.update(map(shown, filter(is_host, registration.addresses)))
+            self._mesh_addresses.update(map(format_prefix, filter(is_host, registration.addresses)))
 
     async def observe(self, registration: Registration, tables: TableStore) -> Observation:
         """Looks at one node once. Raises `ProbeError` with its `GapReason`; bounded in time and size."""
@@ -94,7 +94,7 @@ class SshNodes:
             digested=digested,
         )
 
-    async def _ask(self, connection: asyncssh.SSHClientConnection, mode: Mode, asked: _Asked) -> Answer:
+    async def _ask(self, connection: asyncssh.SSHClientConnection, mode: Mode, asked: _Asked) -> ProbeAnswer:
         settings = self._settings
         output = await execute(
             connection,

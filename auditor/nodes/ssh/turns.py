@@ -35,7 +35,7 @@ class _Place:
     users: int = 0
 
 
-class Patience:
+class ConnectWait:
     """Seconds for connecting and logging in: all of them the first time, half of them after a time in vain.
 
     A node that did not answer is asked once more, and half of them do not. Two attempts and the pause between

@@ -8,16 +8,16 @@ from dataclasses import replace
 from functools import partial
 
 from auditor.errors import ProbeError
-from auditor.nodes.change.changes import Hands
+from auditor.nodes.change.changes import NodeChanger
 from auditor.nodes.interface import NodeSource
 from auditor.registry.interface import StoreError
 from auditor.repair.apply.journal import Journal, JournalError
 from auditor.repair.apply.ledger import Ledger, LedgerSurprise
-from auditor.repair.apply.observers import Observers
+from auditor.repair.apply.observers import PeerRoutes
 from auditor.repair.apply.stages import INDEX, Event, Progress
 from auditor.repair.apply.steps import ApplyOptions, Facts, Steps, Stopped, Surprise, Task
-from auditor.repair.moves import Kind, Move, Plan, Step, steps_of
-from auditor.values.addresses import shown
+from auditor.repair.moves import Kind, Move, RepairPlan, Step, steps_of
+from auditor.values.addresses import format_prefix
 from auditor.values.models import NodeId, Registration
 
 
@@ -26,10 +26,10 @@ class Executor:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: RepairPlan,
         journal: Journal,
         ledger: Ledger,
-        hands: Hands,
+        hands: NodeChanger,
         nodes: NodeSource,
         registrations: Mapping[NodeId, Registration],
         options: ApplyOptions,
@@ -41,7 +41,7 @@ class Executor:
         self._say = say
         self._stopping = asyncio.Event()
         known = dict(registrations)
-        observers = Observers(nodes, hands, known, say)
+        observers = PeerRoutes(nodes, hands, known, say)
         self._steps = Steps(ledger, hands, observers, known, options, self._stopping)
         self._keepers = {
             move.ident: contested.keeper for contested in plan.contested for move in contested.moves
@@ -125,7 +125,7 @@ class Executor:
 
 def in_words(move: Move, state: Progress) -> str:
     """How the node stands, by the journal: for a person who must go on by hand. One line."""
-    old, new = shown(move.old), shown(move.new)
+    old, new = format_prefix(move.old), format_prefix(move.new)
     done = set(state.done)
     if not state.begun:
         return f"{move.node}: not begun; it is as the plan found it, at {old}"

@@ -10,11 +10,11 @@ from auditor.errors import WgauditError
 from auditor.fleet.routes import covers
 from auditor.registry.interface import (
     Create,
+    KeyStore,
     Operation,
     Remove,
     Replace,
     Require,
-    Store,
     StoreConflict,
     Stored,
     StoreError,
@@ -26,7 +26,7 @@ from auditor.repair.claims.record import replaced
 from auditor.repair.claims.registration import AllocatorSettings
 from auditor.repair.moves import Keeper, Kind, Move
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import InvalidValue, Prefix, network, shown
+from auditor.values.addresses import InvalidValue, Prefix, format_prefix, network
 from auditor.values.models import Registration
 
 PAUSE = 0.2
@@ -44,7 +44,7 @@ class Ledger:
 
     def __init__(
         self,
-        stores: Mapping[str, Store],
+        stores: Mapping[str, KeyStore],
         settings: AllocatorSettings,
         plan: str,
         *,
@@ -76,12 +76,12 @@ class Ledger:
             read = self._parsed(move, stored)
             if read is None:
                 # Whatever it says, it is not known to be another address.
-                taken = shown(move.new).encode() in stored.value
+                taken = format_prefix(move.new).encode() in stored.value
             else:
                 taken = any(covers(network(prefix), new) for prefix in read.addresses)
             if taken:
                 raise LedgerSurprise(
-                    f"{shown(move.new)} is registered meanwhile: {stored.key}; make a new plan"
+                    f"{format_prefix(move.new)} is registered meanwhile: {stored.key}; make a new plan"
                 )
 
     def reserve(self, move: Move) -> Mapping[str, str]:
@@ -113,7 +113,7 @@ class Ledger:
             held = self._registered(move)
             stored = self._claim(move, move.new)
             if stored is None or not self._ours(move, stored):
-                raise LedgerSurprise(f"{shown(move.new)} is no longer reserved: {self._says(stored)}")
+                raise LedgerSurprise(f"{format_prefix(move.new)} is no longer reserved: {self._says(stored)}")
             if self._registration(move, held).addresses == move.addresses_after:
                 return {INDEX: str(held.modify_index)}
             if held.modify_index != stored.modify_index:
@@ -138,13 +138,13 @@ class Ledger:
         """The registration and the new address's claim say what the move wanted. Raises `LedgerSurprise`."""
         held = self._registered(move)
         if self._registration(move, held).addresses != move.addresses_after:
-            raise LedgerSurprise(f"{held.key} does not say {shown(move.new)} any more")
+            raise LedgerSurprise(f"{held.key} does not say {format_prefix(move.new)} any more")
         if move.kind is Kind.RESTORE:
             return
         stored = self._claim(move, move.new)
         claim = self._read(stored) if stored is not None else None
         if claim is None or claim.state is not ClaimState.HELD or not self._names(move, claim):
-            raise LedgerSurprise(f"{shown(move.new)} is not held by its claim: {self._says(stored)}")
+            raise LedgerSurprise(f"{format_prefix(move.new)} is not held by its claim: {self._says(stored)}")
 
     def unregister(self, move: Move) -> Mapping[str, str]:
         """The registration has the old address again; the new one is reserved until the device has let it go."""
@@ -183,7 +183,7 @@ class Ledger:
                 if read is None or move.new in read.addresses:
                     # A write that was in doubt came through after all; the claim must not go before it.
                     raise LedgerSurprise(
-                        f"{held.key} says {shown(move.new)}, so its claim stays; roll back again"
+                        f"{held.key} says {format_prefix(move.new)}, so its claim stays; roll back again"
                     )
                 operations.append(Require(held.key, held.modify_index))
             self._store(move).commit(operations)
@@ -214,7 +214,7 @@ class Ledger:
 
     # -- registrations
 
-    def _store(self, move: Move) -> Store:
+    def _store(self, move: Move) -> KeyStore:
         return self._stores[move.node.datacenter]
 
     def _registered(self, move: Move) -> Stored:
@@ -254,7 +254,9 @@ class Ledger:
         except InvalidValue as error:
             raise LedgerSurprise(f"{held.key}: {error}") from None
         if self._registration(move, held._replace(value=record)).addresses != wanted:
-            raise LedgerSurprise(f"{held.key}: {shown(old)} cannot be replaced in it alone; do it by hand")
+            raise LedgerSurprise(
+                f"{held.key}: {format_prefix(old)} cannot be replaced in it alone; do it by hand"
+            )
         return record
 
     # -- claims
@@ -301,7 +303,7 @@ class Ledger:
     def _claimable(self, move: Move, stored: Stored | None) -> None:
         if stored is not None and not self._ours(move, stored) and not self._over(stored):
             raise LedgerSurprise(
-                f"{shown(move.new)} is claimed meanwhile: {self._says(stored)}; make a new plan"
+                f"{format_prefix(move.new)} is claimed meanwhile: {self._says(stored)}; make a new plan"
             )
 
     def _read(self, stored: Stored) -> AddressClaim | None:

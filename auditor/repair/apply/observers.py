@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from auditor.errors import GapReason, ProbeError
-from auditor.nodes.change.changes import Hands, SetPeer
+from auditor.nodes.change.changes import NodeChanger, SetPeer
 from auditor.nodes.interface import NodeSource, TableStore
 from auditor.repair.moves import Keeper, Move
 from auditor.values.addresses import InvalidValue, Prefix, PublicKey, parse_prefix
@@ -23,7 +23,7 @@ SELF_ROUTED = "self-routed"
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class PeerView:
     """One node as it was seen."""
 
     observation: Observation
@@ -50,7 +50,7 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PeerLook:
     """How many of the observers that were asked route the new address to the node, and the old one to its keeper."""
 
     asked: int
@@ -62,13 +62,13 @@ class Seen:
     """Names of those that did not answer, with the reason."""
 
 
-class Observers:
+class PeerRoutes:
     """Asks and changes the other nodes of one fleet."""
 
     def __init__(
         self,
         nodes: NodeSource,
-        hands: Hands,
+        hands: NodeChanger,
         registrations: Mapping[NodeId, Registration],
         say: Callable[[str], None],
     ) -> None:
@@ -88,7 +88,7 @@ class Observers:
         chosen += [others[number * len(others) // room] for number in range(room)]
         return tuple(chosen[:size])
 
-    async def look(self, nodes: Iterable[NodeId]) -> Mapping[NodeId, Sight | ProbeError]:
+    async def look(self, nodes: Iterable[NodeId]) -> Mapping[NodeId, PeerView | ProbeError]:
         """Each node as it is now, or why it was not seen, by node."""
         tables = TableStore()
         answers: dict[NodeId, Observation | ProbeError] = {}
@@ -105,11 +105,11 @@ class Observers:
 
         await _each(nodes, one)
         return {
-            node: answer if isinstance(answer, ProbeError) else Sight(answer, tables.tables[answer.table])
+            node: answer if isinstance(answer, ProbeError) else PeerView(answer, tables.tables[answer.table])
             for node, answer in sorted(answers.items())
         }
 
-    def count(self, sights: Mapping[NodeId, Sight | ProbeError], move: Move, keeper: Keeper) -> Seen:
+    def count(self, sights: Mapping[NodeId, PeerView | ProbeError], move: Move, keeper: Keeper) -> PeerLook:
         """Who of those that were looked at routes right."""
         alone = self._alone(move, keeper)
         asked = new_right = old_right = 0
@@ -128,7 +128,7 @@ class Observers:
             old_right += old
             if not (new and old):
                 wrong.append(str(node))
-        return Seen(asked, new_right, old_right, tuple(wrong), tuple(unseen))
+        return PeerLook(asked, new_right, old_right, tuple(wrong), tuple(unseen))
 
     def _alone(self, move: Move, keeper: Keeper) -> bool:
         """Whether nobody but the keeper is registered with the old address: else any of them may be routed to."""
@@ -137,7 +137,7 @@ class Observers:
             for node, registration in self._registrations.items()
         )
 
-    def _delivers(self, sight: Sight, node: NodeId, move: Move, keeper: Keeper) -> bool:
+    def _delivers(self, sight: PeerView, node: NodeId, move: Move, keeper: Keeper) -> bool:
         """Whether this is another claimant, whose device takes the old address for its own."""
         return node != keeper.node and move.old in sight.observation.device.addresses
 
@@ -149,11 +149,11 @@ class Observers:
         routed = [
             str(node)
             for node, sight in sights.items()
-            if node != move.node and isinstance(sight, Sight) and sight.routes(move.old, move.public_key)
+            if node != move.node and isinstance(sight, PeerView) and sight.routes(move.old, move.public_key)
         ]
         own = sights[move.node]
         self_routed = (
-            isinstance(own, Sight)
+            isinstance(own, PeerView)
             and keeper.public_key is not None
             and own.routes(move.old, keeper.public_key)
         )
@@ -172,7 +172,7 @@ class Observers:
             if move.old in registration.addresses and node not in (move.node, keeper.node)
         }
 
-        def wanted(node: NodeId, sight: Sight) -> Iterable[SetPeer]:
+        def wanted(node: NodeId, sight: PeerView) -> Iterable[SetPeer]:
             if node != move.node:
                 mine = [
                     prefix
@@ -198,7 +198,7 @@ class Observers:
         """Takes back what `push` did, by what `before_push` saw: as `push`."""
         routed = frozenset(json.loads(facts[ROUTED]))
 
-        def wanted(node: NodeId, sight: Sight) -> Iterable[SetPeer]:
+        def wanted(node: NodeId, sight: PeerView) -> Iterable[SetPeer]:
             mine = [
                 prefix for prefix in sight.allowed_ips(move.public_key) if prefix not in (move.old, move.new)
             ]
@@ -222,7 +222,7 @@ class Observers:
         await self._hands.change(self._registrations[move.node], peer)
 
     async def _set(
-        self, nodes: Iterable[NodeId], wanted: Callable[[NodeId, Sight], Iterable[SetPeer]]
+        self, nodes: Iterable[NodeId], wanted: Callable[[NodeId, PeerView], Iterable[SetPeer]]
     ) -> tuple[str, ...]:
         failed: list[str] = []
         sights = await self.look(nodes)

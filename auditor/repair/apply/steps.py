@@ -8,11 +8,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from auditor.errors import WgauditError
-from auditor.nodes.change.changes import AddAddress, Change, DeviceState, DropAddress, Hands, RewriteFiles
+from auditor.nodes.change.changes import (
+    AddAddress,
+    Change,
+    DeviceState,
+    DropAddress,
+    NodeChanger,
+    RewriteFiles,
+)
 from auditor.repair.apply.ledger import Ledger
-from auditor.repair.apply.observers import ROUTED, Observers, Seen, Sight
+from auditor.repair.apply.observers import ROUTED, PeerLook, PeerRoutes, PeerView
 from auditor.repair.moves import Keeper, Move, Step
-from auditor.values.addresses import Prefix, shown
+from auditor.values.addresses import Prefix, format_prefix
 from auditor.values.models import NodeId, Registration
 
 Facts = Mapping[str, str]
@@ -66,8 +73,8 @@ class Steps:
     def __init__(
         self,
         ledger: Ledger,
-        hands: Hands,
-        observers: Observers,
+        hands: NodeChanger,
+        observers: PeerRoutes,
         registrations: dict[NodeId, Registration],
         options: ApplyOptions,
         stopping: asyncio.Event,
@@ -112,12 +119,12 @@ class Steps:
         await asyncio.to_thread(self._ledger.check, move)
         device = await self._device(move)
         if move.old not in device.addresses:
-            raise Surprise(f"{_held(device)}, not {shown(move.old)}; make a new plan")
+            raise Surprise(f"{_held(device)}, not {format_prefix(move.old)}; make a new plan")
         sights = await self._observers.look(self._observers.sample(move, self._options.sample))
         for node, sight in sights.items():
-            if isinstance(sight, Sight) and (others := sight.others_with(move.new, move.public_key)):
+            if isinstance(sight, PeerView) and (others := sight.others_with(move.new, move.public_key)):
                 raise Surprise(
-                    f"{node} routes {shown(move.new)} to another key ({others[0][:8]}…), so it is in use; "
+                    f"{node} routes {format_prefix(move.new)} to another key ({others[0][:8]}…), so it is in use; "
                     "make a new plan"
                 )
 
@@ -127,11 +134,14 @@ class Steps:
             kept = self._registrations.get(keeper.node)
             if kept is None or kept.public_key != keeper.public_key or move.old not in kept.addresses:
                 raise Surprise(
-                    f"{keeper.node} was to keep {shown(move.old)}, and is no longer registered so; make a new plan"
+                    f"{keeper.node} was to keep {format_prefix(move.old)}, and is no longer registered so; "
+                    "make a new plan"
                 )
         for node, registration in self._registrations.items():
             if node != move.node and move.new in registration.addresses:
-                raise Surprise(f"{shown(move.new)} is registered meanwhile, for {node}; make a new plan")
+                raise Surprise(
+                    f"{format_prefix(move.new)} is registered meanwhile, for {node}; make a new plan"
+                )
 
     # -- reserve
 
@@ -151,10 +161,12 @@ class Steps:
         if move.new in device.addresses:
             return {}
         if move.old not in device.addresses:
-            raise Surprise(f"{_held(device)}, not {shown(move.old)}")
+            raise Surprise(f"{_held(device)}, not {format_prefix(move.old)}")
         device = await self._changed(move, AddAddress(move.new, like=move.old))
         if not {move.old, move.new} <= set(device.addresses):
-            raise Surprise(f"{_held(device)}, not both {shown(move.old)} and {shown(move.new)}")
+            raise Surprise(
+                f"{_held(device)}, not both {format_prefix(move.old)} and {format_prefix(move.new)}"
+            )
         return {}
 
     async def _take_off(self, task: Task) -> Facts:
@@ -165,11 +177,13 @@ class Steps:
         if move.new not in device.addresses:
             return {}
         if move.old not in device.addresses:
-            raise Surprise(f"{_held(device)}, not {shown(move.old)}; {shown(move.new)} is left where it is")
+            raise Surprise(
+                f"{_held(device)}, not {format_prefix(move.old)}; {format_prefix(move.new)} is left where it is"
+            )
         device = await self._changed(move, DropAddress(move.new, keep=move.old))
         if move.new in device.addresses or move.old not in device.addresses:
             raise Surprise(
-                f"{_held(device)}, where it should hold {shown(move.old)} and not {shown(move.new)}"
+                f"{_held(device)}, where it should hold {format_prefix(move.old)} and not {format_prefix(move.new)}"
             )
         return {}
 
@@ -225,7 +239,9 @@ class Steps:
         facts: Facts = {}
         device = await self._device(move)
         if move.new not in device.addresses:
-            raise Surprise(f"{_held(device)}, not {shown(move.new)}; {shown(move.old)} is left where it is")
+            raise Surprise(
+                f"{_held(device)}, not {format_prefix(move.new)}; {format_prefix(move.old)} is left where it is"
+            )
         if move.old in device.addresses:
             device = await self._changed(move, DropAddress(move.old, keep=move.new))
             self._check_moved(move, device)
@@ -241,7 +257,7 @@ class Steps:
         if move.old not in device.addresses:
             device = await self._changed(move, AddAddress(move.old, like=move.new))
             if move.old not in device.addresses:
-                raise Surprise(f"{_held(device)}, not {shown(move.old)}")
+                raise Surprise(f"{_held(device)}, not {format_prefix(move.old)}")
         if ROUTED in task.facts:
             await self._observers.push_back_on_mover(move, task.keeper, task.facts)
         return {}
@@ -257,8 +273,8 @@ class Steps:
         seen = await self._until_routed(task)
         whom = f"to {keeper.node}" if keeper.node is not None else f"no longer to {move.node}"
         facts = {
-            shown(move.new): f"{seen.new_right} of {seen.asked} observers route it to {move.node}",
-            shown(move.old): f"{seen.old_right} of {seen.asked} route it {whom}",
+            format_prefix(move.new): f"{seen.new_right} of {seen.asked} observers route it to {move.node}",
+            format_prefix(move.old): f"{seen.old_right} of {seen.asked} route it {whom}",
         }
         if seen.unseen:
             facts["not seen"] = ", ".join(seen.unseen)
@@ -284,7 +300,7 @@ class Steps:
     def _check_moved(self, move: Move, device: DeviceState) -> None:
         if move.new not in device.addresses or move.old in device.addresses:
             raise Surprise(
-                f"{_held(device)}, where it should hold {shown(move.new)} and not {shown(move.old)}"
+                f"{_held(device)}, where it should hold {format_prefix(move.new)} and not {format_prefix(move.old)}"
             )
 
     def _way(self, node: NodeId) -> Registration:
@@ -298,7 +314,7 @@ class Steps:
 
     # -- waiting
 
-    async def _until_routed(self, task: Task, only: tuple[NodeId, ...] = ()) -> Seen:
+    async def _until_routed(self, task: Task, only: tuple[NodeId, ...] = ()) -> PeerLook:
         """Waits until every observer of the sample, or of `only`, routes both addresses right."""
         move = task.move
         loop = asyncio.get_running_loop()
@@ -316,16 +332,17 @@ class Steps:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), min(left, self._options.poll))
 
-    def _still(self, seen: Seen, move: Move) -> str:
+    def _still(self, seen: PeerLook, move: Move) -> str:
         names = ", ".join((*seen.wrong, *seen.unseen)[:5]) or "there is nobody else to ask"
         return (
-            f"after {self._options.wait:g} s {seen.new_right} of {seen.asked} observers route {shown(move.new)} to "
-            f"it, and {seen.old_right} of {seen.asked} route {shown(move.old)} as they should; not yet: {names}"
+            f"after {self._options.wait:g} s {seen.new_right} of {seen.asked} observers route "
+            f"{format_prefix(move.new)} to "
+            f"it, and {seen.old_right} of {seen.asked} route {format_prefix(move.old)} as they should; not yet: {names}"
         )
 
 
 def _held(device: DeviceState) -> str:
-    return f"its device holds {', '.join(map(shown, device.addresses)) or 'no address'}"
+    return f"its device holds {', '.join(map(format_prefix, device.addresses)) or 'no address'}"
 
 
 def _name(told: str) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from auditor.errors import UsageError
 from auditor.fleet.routes import covers
-from auditor.registry.interface import Store, Stored, StoreError
+from auditor.registry.interface import KeyStore, Stored, StoreError
 from auditor.repair.claims.claim import ADOPTED, time_text
 from auditor.values.addresses import InvalidValue, Prefix, network, parse_prefix
 
@@ -42,7 +42,7 @@ def adopted_bytes(networks: Iterable[Prefix], at: datetime) -> bytes:
     return json.dumps({"at": time_text(at), "networks": sorted(networks)}).encode()
 
 
-def read_adopted(store: Store, claims_prefix: str) -> Adopted:
+def read_adopted(store: KeyStore, claims_prefix: str) -> Adopted:
     """Reads the marker. Raises `NotAdopted` where there is none, `StoreError` where it cannot be read."""
     key = adopted_key(claims_prefix)
     stored = store.read(key)

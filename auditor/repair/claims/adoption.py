@@ -12,13 +12,13 @@ from auditor.errors import WgauditError
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import covers
 from auditor.judge import judge
-from auditor.registry.interface import Create, Operation, Replace, Require, Store, StoreConflict, Stored
+from auditor.registry.interface import Create, KeyStore, Operation, Replace, Require, StoreConflict, Stored
 from auditor.registry.records import KvItem, read_kv
 from auditor.repair.claims.adopted import adopted_bytes, adopted_key, adopted_networks, read_adopted
 from auditor.repair.claims.claim import claim_bytes, claim_key, read_claim
 from auditor.repair.claims.registration import AllocatorSettings
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import InvalidValue, Prefix, is_host, network, order, shown
+from auditor.values.addresses import InvalidValue, Prefix, format_prefix, is_host, network, prefix_sort_key
 from auditor.values.models import AuditPolicy, Registration, RegistryReading, Report, Snapshot
 
 AT_ONCE = 64
@@ -74,7 +74,7 @@ class Difference:
 
 
 def adopt(
-    store: Store,
+    store: KeyStore,
     settings: AllocatorSettings,
     policy: AuditPolicy,
     *,
@@ -102,7 +102,7 @@ def adopt(
         for prefix, nodes in owners.items()
         if prefix not in networks
     ]
-    unregistered = tuple(sorted(_unregistered(live, owners), key=order)) if live is not None else ()
+    unregistered = tuple(sorted(_unregistered(live, owners), key=prefix_sort_key)) if live is not None else ()
     networks |= {prefix for prefix in unregistered if not is_host(prefix)}
     too_wide = {prefix for prefix in networks if _holds_a_source(prefix, settings)}
     networks -= too_wide
@@ -127,13 +127,13 @@ def adopt(
         registered=held,
         written=written,
         seen=seen,
-        networks=tuple(sorted(networks, key=order)),
-        too_wide=tuple(sorted(too_wide, key=order)),
+        networks=tuple(sorted(networks, key=prefix_sort_key)),
+        too_wide=tuple(sorted(too_wide, key=prefix_sort_key)),
         orphans=orphans,
     )
 
 
-def check(store: Store, settings: AllocatorSettings) -> tuple[Difference, ...]:
+def check(store: KeyStore, settings: AllocatorSettings) -> tuple[Difference, ...]:
     """Where claims and registrations disagree, in address order. Raises `NotAdopted`, `StoreError`.
 
     Claims and registrations are two reads, and others write in between: only what two comparisons both say
@@ -146,7 +146,7 @@ def check(store: Store, settings: AllocatorSettings) -> tuple[Difference, ...]:
     return tuple(item for item in _compared(store, settings) if item in again)
 
 
-def _compared(store: Store, settings: AllocatorSettings) -> tuple[Difference, ...]:
+def _compared(store: KeyStore, settings: AllocatorSettings) -> tuple[Difference, ...]:
     adopted = read_adopted(store, settings.claims_prefix)
     claims: dict[Prefix, AddressClaim] = {}
     differences: list[Difference] = []
@@ -165,7 +165,7 @@ def _compared(store: Store, settings: AllocatorSettings) -> tuple[Difference, ..
         for unreadable in reading.invalid
     ]
     owners = _owners(reading)
-    for prefix in sorted(claims.keys() | owners.keys(), key=order):
+    for prefix in sorted(claims.keys() | owners.keys(), key=prefix_sort_key):
         if prefix not in adopted.networks and not _holds_a_source(prefix, settings):
             differences += _differences(prefix, claims.get(prefix), owners.get(prefix, ()))
     return tuple(differences)
@@ -174,7 +174,7 @@ def _compared(store: Store, settings: AllocatorSettings) -> tuple[Difference, ..
 def _differences(
     prefix: Prefix, claim: AddressClaim | None, owners: Sequence[Registration]
 ) -> Iterable[Difference]:
-    address = shown(prefix)
+    address = format_prefix(prefix)
     names = ", ".join(item.node.name for item in owners)
     if len(owners) > 1:
         yield Difference(prefix, f"{address} is registered for {len(owners)} nodes: {names}")
@@ -223,7 +223,7 @@ def _operations(
 
 
 def _orphans(
-    store: Store,
+    store: KeyStore,
     settings: AllocatorSettings,
     claims: Mapping[str, Stored],
     owners: Mapping[Prefix, Sequence[Registration]],
@@ -249,7 +249,7 @@ def _orphans(
         )
         _commit(store, [Replace(item.key, claim_bytes(gone), item.modify_index)])
         found.append(claim.prefix)
-    return tuple(sorted(found, key=order))
+    return tuple(sorted(found, key=prefix_sort_key))
 
 
 def _names(held: Stored, prefix: Prefix, settings: AllocatorSettings) -> bool:
@@ -308,7 +308,7 @@ def _to_be_replaced(value: bytes, key: str, settings: AllocatorSettings, wanted:
     return (there.state, there.node, there.public_key) != (wanted.state, wanted.node, wanted.public_key)
 
 
-def _commit(store: Store, operations: Sequence[Operation]) -> None:
+def _commit(store: KeyStore, operations: Sequence[Operation]) -> None:
     if not operations:
         return
     try:
@@ -320,7 +320,11 @@ def _commit(store: Store, operations: Sequence[Operation]) -> None:
 
 
 def _mark(
-    store: Store, settings: AllocatorSettings, networks: set[Prefix], at: datetime, read: Mapping[str, Stored]
+    store: KeyStore,
+    settings: AllocatorSettings,
+    networks: set[Prefix],
+    at: datetime,
+    read: Mapping[str, Stored],
 ) -> None:
     key = adopted_key(settings.claims_prefix)
     there = store.read(key)

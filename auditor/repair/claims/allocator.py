@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 
 from auditor.registry.interface import (
     Create,
+    KeyStore,
     Operation,
     Remove,
     Replace,
     Require,
-    Store,
     StoreConflict,
     Stored,
     StoreError,
@@ -21,7 +21,7 @@ from auditor.registry.interface import (
 from auditor.repair.claims.adopted import read_adopted
 from auditor.repair.claims.candidates import candidates
 from auditor.repair.claims.claim import claim_bytes, claim_key, claimed_prefix, read_claim
-from auditor.repair.claims.patience import AllocationError, Patience
+from auditor.repair.claims.patience import AllocationError, CallBudget
 from auditor.repair.claims.registration import (
     AllocatorSettings,
     check_node,
@@ -30,7 +30,7 @@ from auditor.repair.claims.registration import (
     source_of,
 )
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import InvalidValue, Prefix, PublicKey, is_host, shown
+from auditor.values.addresses import InvalidValue, Prefix, PublicKey, format_prefix, is_host
 from auditor.values.models import Registration
 
 CROWDED = 24
@@ -49,7 +49,7 @@ class Allocation:
 
     def __str__(self) -> str:
         """The address alone, as it stands in a configuration."""
-        return shown(self.address)
+        return format_prefix(self.address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Allocator:
 
     def __init__(
         self,
-        store: Store,
+        store: KeyStore,
         settings: AllocatorSettings,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -166,12 +166,12 @@ class Allocator:
             else:
                 return Release(node, freed, until if freed else None)
 
-    def _patience(self, what: str) -> Patience:
-        return Patience(what, self._settings.timeout, self._clock, self._pause)
+    def _patience(self, what: str) -> CallBudget:
+        return CallBudget(what, self._settings.timeout, self._clock, self._pause)
 
     # -- what is held already
 
-    def _held(self, node: str, public_key: PublicKey, held: Stored, patience: Patience) -> Allocation:
+    def _held(self, node: str, public_key: PublicKey, held: Stored, patience: CallBudget) -> Allocation:
         registration = self._registration(node, held)
         if registration.public_key != public_key:
             raise AllocationError(
@@ -183,14 +183,14 @@ class Allocator:
             claim = self._parsed(stored) if stored is not None else None
             if claim is not None and claim.state is ClaimState.HELD and _of(claim, node, public_key):
                 return Allocation(node, public_key, prefix, created=patience.in_doubt)
-        addresses = ", ".join(map(shown, registration.addresses))
+        addresses = ", ".join(map(format_prefix, registration.addresses))
         raise AllocationError(
             f"allocate {node}: it is registered with {addresses}, and no claim says that it is its own; "
             "`wgaudit adopt --check` tells more"
         )
 
     def _quarantine(
-        self, node: str, held: Stored, now: datetime, until: datetime, patience: Patience
+        self, node: str, held: Stored, now: datetime, until: datetime, patience: CallBudget
     ) -> tuple[tuple[Prefix, ...], list[Operation]]:
         """The registration's addresses that are the node's own, and what puts their claims into quarantine."""
         registration = self._registration(node, held)
@@ -220,7 +220,7 @@ class Allocator:
 
     # -- candidates
 
-    def _free(self, source: Prefix, seed: str, patience: Patience) -> Iterator[Prefix]:
+    def _free(self, source: Prefix, seed: str, patience: CallBudget) -> Iterator[Prefix]:
         """Candidates that no known claim speaks against; claims are listed only where it is crowded."""
         taken: frozenset[Prefix] | None = None
         given = 0
@@ -244,7 +244,7 @@ class Allocator:
                 found.add(prefix)
         return frozenset(found)
 
-    def _takeable(self, candidate: Prefix, patience: Patience) -> tuple[bool, Stored | None]:
+    def _takeable(self, candidate: Prefix, patience: CallBudget) -> tuple[bool, Stored | None]:
         """Whether the candidate may be had, and the claim that is then to be replaced."""
         stored = self._read_claim(candidate, patience)
         if stored is None:
@@ -258,7 +258,7 @@ class Allocator:
             return False  # whatever it is, it is not known to be over
         return claim.is_over(self._now())
 
-    def _read_claim(self, prefix: Prefix, patience: Patience) -> Stored | None:
+    def _read_claim(self, prefix: Prefix, patience: CallBudget) -> Stored | None:
         key = claim_key(self._settings.claims_prefix, prefix)
         return patience.until_read(lambda: self._store.read(key))
 

@@ -6,7 +6,14 @@ import json
 from datetime import UTC, datetime
 
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import InvalidValue, Prefix, is_host, parse_prefix, parse_public_key, shown
+from auditor.values.addresses import (
+    InvalidValue,
+    Prefix,
+    format_prefix,
+    is_host,
+    parse_prefix,
+    parse_public_key,
+)
 
 ADOPTED = "adopted"
 """Last part of the key that says that every registered address has a claim; no address looks like it."""
@@ -20,7 +27,7 @@ def claim_key(claims_prefix: str, prefix: Prefix) -> str:
 
     Newer Consul refuses a colon in a key's name, so IPv6 is written with `-` in its place: `fd00--7`.
     """
-    return f"{claims_prefix}{shown(prefix).replace(':', '-')}"
+    return f"{claims_prefix}{format_prefix(prefix).replace(':', '-')}"
 
 
 def claimed_prefix(claims_prefix: str, key: str) -> Prefix:

@@ -23,7 +23,7 @@ class NotConfirmed(AllocationError):
     """The store did not confirm in time; the text says whether something may have been written."""
 
 
-class Patience:
+class CallBudget:
     """The time that one call has, and what it was last told: reads are asked again until it is over."""
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from auditor.values.addresses import InvalidValue, Prefix, parse_prefix, shown
+from auditor.values.addresses import InvalidValue, Prefix, format_prefix, parse_prefix
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
@@ -21,7 +21,7 @@ def replaced(record: bytes, path: str, old: Prefix, new: Prefix) -> bytes:
         start, end = _span(text, path.split("."))
         changed = _changed(text, start, end, old, new)
     except (UnicodeDecodeError, ValueError, IndexError, RecursionError):
-        raise InvalidValue(f"{shown(old)} does not stand in {path}") from None
+        raise InvalidValue(f"{format_prefix(old)} does not stand in {path}") from None
     return changed.encode()
 
 
@@ -31,7 +31,7 @@ def _changed(text: str, start: int, end: int, old: Prefix, new: Prefix) -> str:
     if not found:
         raise ValueError("not there")
     for first, last in reversed(found):
-        form = new if "/" in json.loads(text[first:last]) else shown(new)
+        form = new if "/" in json.loads(text[first:last]) else format_prefix(new)
         text = text[:first] + json.dumps(form) + text[last:]
     return text
 

@@ -12,7 +12,7 @@ from auditor.errors import ConfigError, UsageError
 from auditor.registry.interface import Stored
 from auditor.registry.records import parse_json_record
 from auditor.settings.file import Config, ConsulFields
-from auditor.values.addresses import InvalidValue, Prefix, PublicKey, parse_public_key, shown
+from auditor.values.addresses import InvalidValue, Prefix, PublicKey, format_prefix, parse_public_key
 from auditor.values.models import NodeId, Registration
 
 # What Consul takes as part of a key's name, and what every other tool takes for a host's name.
@@ -116,7 +116,7 @@ def new_record(
     def record(candidate: Prefix) -> bytes:
         document: dict[str, Any] = {}
         _set(document, fields.public_key, public_key)
-        _set(document, fields.address, shown(candidate))
+        _set(document, fields.address, format_prefix(candidate))
         if region:
             _set(document, fields.region, region)
         for name, path in (("endpoint", fields.endpoint), ("ssh_host", fields.ssh_host)):

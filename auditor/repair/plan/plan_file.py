@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from auditor.errors import WgauditError
-from auditor.repair.moves import Contested, Keeper, Kind, LeftOut, Move, Plan, Rule
+from auditor.repair.moves import Contested, Keeper, Kind, LeftOut, Move, RepairPlan, Rule
 from auditor.repair.plan.step_text import Wording
 from auditor.state.files import write_whole
 from auditor.values.addresses import (
@@ -113,7 +113,7 @@ class PlanV1(_Part):
     peers: list[_Peer] = Field(description="keepers and movers with their registered keys")
 
 
-def document(plan: Plan) -> str:
+def document(plan: RepairPlan) -> str:
     """The plan as JSON text in ASCII; the same text for the same plan."""
     wording = Wording(plan)
     content = {
@@ -146,7 +146,7 @@ def document(plan: Plan) -> str:
     return json.dumps(content, indent=1) + "\n"
 
 
-def write_plan(plan: Plan, path: Path) -> None:
+def write_plan(plan: RepairPlan, path: Path) -> None:
     """Writes the plan: mode 0600, whole or not at all. Raises `PlanError`."""
     try:
         write_whole(path, document(plan).encode("ascii"))
@@ -154,7 +154,7 @@ def write_plan(plan: Plan, path: Path) -> None:
         raise PlanError(f"cannot write the plan to {path}: {error.strerror}") from None
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path) -> RepairPlan:
     """Reads what `write_plan` wrote. Raises `PlanError` with the file and the place of what is not as it must be."""
     try:
         with path.open("rb") as stream:
@@ -166,7 +166,7 @@ def read_plan(path: Path) -> Plan:
     return from_json(raw, str(path))
 
 
-def from_json(raw: bytes, origin: str) -> Plan:
+def from_json(raw: bytes, origin: str) -> RepairPlan:
     """Reads what `document` wrote. Raises `PlanError`."""
     try:
         content = PlanV1.model_validate_json(raw)
@@ -237,14 +237,14 @@ class _Reader:
     def __init__(self, origin: str) -> None:
         self._origin = origin
 
-    def plan(self, content: PlanV1) -> Plan:
+    def plan(self, content: PlanV1) -> RepairPlan:
         contested = tuple(
             self._contested(f"contested.{number}", item) for number, item in enumerate(content.contested)
         )
         gets = {(move.new, move.node) for item in contested for move in item.moves}
         if len({new for new, _ in gets}) < len(gets):
             raise self.fault("contested", "two nodes get one and the same address")
-        return Plan(
+        return RepairPlan(
             snapshot_at=content.snapshot_at,
             verdict=content.verdict,
             device=content.device,

@@ -10,10 +10,19 @@ from auditor.explain.targets import unreadable_with
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import covers
 from auditor.repair.claims.candidates import candidates
-from auditor.repair.moves import Contested, Keeper, Kind, LeftOut, Move, Plan, Rule
+from auditor.repair.moves import Contested, Keeper, Kind, LeftOut, Move, RepairPlan, Rule
 from auditor.repair.plan.keepers import Decision, Undecided, Workload, decide
 from auditor.values.address_claims import RepairPolicy
-from auditor.values.addresses import Network, Prefix, PublicKey, is_host, network, order, parse_prefix, shown
+from auditor.values.addresses import (
+    Network,
+    Prefix,
+    PublicKey,
+    format_prefix,
+    is_host,
+    network,
+    parse_prefix,
+    prefix_sort_key,
+)
 from auditor.values.models import Finding, NodeId, Observation, Registration, Report, Snapshot
 
 IDENT = "duplicate-address"
@@ -28,7 +37,7 @@ def plan(
     *,
     only: Prefix | None = None,
     keep: Collection[NodeId] = (),
-) -> Plan:
+) -> RepairPlan:
     """The plan for every contested address of the snapshot, or for one. Equal arguments give an equal plan.
 
     `report` is `judge(snapshot)`; `keep` are nodes that a person chose to keep their address.
@@ -76,7 +85,7 @@ class _Planner:
         self._wide: tuple[Network, ...] = tuple(network(prefix) for prefix in known if not is_host(prefix))
         self._moved: dict[NodeId, Prefix] = {}
 
-    def plan(self, only: Prefix | None) -> Plan:
+    def plan(self, only: Prefix | None) -> RepairPlan:
         contested: list[Contested] = []
         left_out: list[LeftOut] = []
         for finding in self._standing(only):
@@ -94,7 +103,7 @@ class _Planner:
             )
             if node is not None and key is not None
         }
-        return Plan(
+        return RepairPlan(
             snapshot_at=self._snapshot.finished_at,
             verdict=self._report.verdict.value,
             device=self._snapshot.policy.device,
@@ -112,7 +121,7 @@ class _Planner:
             for finding in self._report.standing
             if finding.check == IDENT and (only is None or parse_prefix(finding.subject) == only)
         ]
-        return sorted(found, key=lambda finding: order(parse_prefix(finding.subject)))
+        return sorted(found, key=lambda finding: prefix_sort_key(parse_prefix(finding.subject)))
 
     def _contested(self, prefix: Prefix, finding: Finding) -> Contested:
         self._check_registry()
@@ -174,9 +183,11 @@ class _Planner:
     def _move(self, prefix: Prefix, node: NodeId, decision: Decision) -> Move:
         registration, observation = self._seen(node)
         if node in self._moved:
-            raise _NotVouched(f"it moves from {shown(self._moved[node])} first; make a new plan afterwards")
+            raise _NotVouched(
+                f"it moves from {format_prefix(self._moved[node])} first; make a new plan afterwards"
+            )
         if prefix not in observation.device.addresses:
-            held = ", ".join(map(shown, observation.device.addresses)) or "no address"
+            held = ", ".join(map(format_prefix, observation.device.addresses)) or "no address"
             raise _NotVouched(f"its device holds {held}, not this address: settle that first (address-drift)")
         region = self._fleet.region(node)
         idle = self._workload.is_idle(node)
@@ -184,7 +195,7 @@ class _Planner:
         if restore:
             kind, rule, source = Kind.RESTORE, Rule.ONLY_REGISTERED, prefix
             new = self._registered_address(prefix, registration)
-            why = f"its device holds the address against its registration, which says {shown(new)}"
+            why = f"its device holds the address against its registration, which says {format_prefix(new)}"
         else:
             kind, rule = Kind.RENUMBER, decision.keeper.rule
             source = self._source(prefix, region)
@@ -243,7 +254,9 @@ class _Planner:
         if not family:
             raise _NotVouched("its registration has no single address of this family to go back to")
         if family[0] in self._fleet.contested:
-            raise _NotVouched(f"the address of its registration, {shown(family[0])}, is contested itself")
+            raise _NotVouched(
+                f"the address of its registration, {format_prefix(family[0])}, is contested itself"
+            )
         return family[0]
 
     # -- the new address
@@ -319,7 +332,7 @@ class _Planner:
                 key not in known and self._fleet.node_of_key(key) is None for key in self._keys(item.address)
             ):
                 yield (
-                    f"{shown(item.address)} is routed to a key that no registration knows, too "
+                    f"{format_prefix(item.address)} is routed to a key that no registration knows, too "
                     "(unregistered-peer): find out whose it is, for it stays there."
                 )
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 from auditor.errors import UsageError
 from auditor.repair.claims.claim import claim_bytes, claim_key
-from auditor.repair.moves import Contested, Kind, Move, Plan
+from auditor.repair.moves import Contested, Kind, Move, RepairPlan
 from auditor.repair.plan.step_text import NETWORKD, WG_QUICK, Wording
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import network, parse_prefix, parse_public_key, shown
+from auditor.values.addresses import format_prefix, network, parse_prefix, parse_public_key
 
 _DEVICE = re.compile(r"[A-Za-z0-9_=+.\-]{1,15}")
 _PREFIX = re.compile(r"[A-Za-z0-9._\-/]{1,512}")
@@ -215,7 +215,7 @@ move() {
 """
 
 
-def script(plan: Plan) -> str:
+def script(plan: RepairPlan) -> str:
     """The plan as a script of a POSIX shell; the same text for the same plan. Raises `UsageError`.
 
     It stops for a word before each step, and does nothing that the plan's own steps do not.
@@ -227,7 +227,7 @@ def script(plan: Plan) -> str:
     return "\n".join(_lines(plan)) + "\n"
 
 
-def _lines(plan: Plan) -> Iterator[str]:
+def _lines(plan: RepairPlan) -> Iterator[str]:
     wording = Wording(plan)
     yield "#!/bin/sh"
     yield f"# wgaudit plan {plan.ident}, from a sweep that ended {plan.snapshot_at.isoformat()}."
@@ -236,11 +236,12 @@ def _lines(plan: Plan) -> Iterator[str]:
     for contested in plan.contested:
         name = wording.name(contested.keeper.node)
         yield from _comment(
-            f"{shown(contested.address)}: kept by {name} ({contested.keeper.rule.value}: {contested.keeper.why})"
+            f"{format_prefix(contested.address)}: kept by {name} "
+            f"({contested.keeper.rule.value}: {contested.keeper.why})"
         )
     for left in [*plan.left_out, *(left for item in plan.contested for left in item.left_out)]:
         who = wording.name(left.node) if left.node is not None else "the whole address"
-        yield from _comment(f"Left out: {shown(left.address)}, {who}: {left.why}")
+        yield from _comment(f"Left out: {format_prefix(left.address)}, {who}: {left.why}")
     yield _HEAD
     yield f"device={shlex.quote(plan.device)}"
     yield f"file={shlex.quote(WG_QUICK.format(device=plan.device))}"
@@ -255,14 +256,14 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield "printf '\\nDone. Now: wgaudit sweep; and wgaudit adopt --check where claims are used.\\n'"
 
 
-def _move(plan: Plan, wording: Wording, contested: Contested, move: Move, number: int) -> Iterator[str]:
+def _move(plan: RepairPlan, wording: Wording, contested: Contested, move: Move, number: int) -> Iterator[str]:
     _check(contested, move)
     keeper_key = contested.keeper.public_key or ""
     yield f"# {number} of {len(plan.moves)} " + "-" * 60
     yield from _comment(f"{wording.name(move.node)}: {move.why}")
     for label, text in wording.moves(contested, move):
         yield from _comment(f"{label}: {text}")
-    old, new = shown(move.old), shown(move.new)
+    old, new = format_prefix(move.old), format_prefix(move.new)
     claim = AddressClaim(
         move.new,
         ClaimState.HELD,
@@ -326,7 +327,7 @@ def _destination(move: Move) -> str:
         host, port = match[1], match[2]
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     # Over the mesh, its own address may lead to its double.
-    if _HOST.fullmatch(bare) is None or bare in {shown(prefix) for prefix in move.addresses}:
+    if _HOST.fullmatch(bare) is None or bare in {format_prefix(prefix) for prefix in move.addresses}:
         return ""
     return f"ssh://{host}:{port}" if port else bare
 

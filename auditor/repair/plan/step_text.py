@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from auditor.repair.claims.claim import claim_key
-from auditor.repair.moves import Contested, Kind, Move, Plan, Rule
-from auditor.values.addresses import shown
+from auditor.repair.moves import Contested, Kind, Move, RepairPlan, Rule
+from auditor.values.addresses import format_prefix
 from auditor.values.models import NodeId
 
 WG_QUICK = "/etc/wireguard/{device}.conf"
@@ -37,7 +37,7 @@ class Words(NamedTuple):
 class Wording:
     """The words for one plan."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: RepairPlan) -> None:
         self._plan = plan
         places: dict[str, set[str]] = defaultdict(set)
         for contested in plan.contested:
@@ -69,10 +69,10 @@ class Wording:
     def before(self, move: Move) -> str:
         """What must be so at the moment of the change."""
         index = "its index is not known" if move.modify_index is None else f"ModifyIndex {move.modify_index}"
-        device = f"{self._plan.device} has its registered key and holds {shown(move.old)}"
+        device = f"{self._plan.device} has its registered key and holds {format_prefix(move.old)}"
         if move.kind is Kind.RESTORE:
             return f"{move.where} still says {_list(move)}; {device}"
-        return f"{move.where} is as it was ({index}, {_list(move)}); {device}; {shown(move.new)} is unclaimed"
+        return f"{move.where} is as it was ({index}, {_list(move)}); {device}; {format_prefix(move.new)} is unclaimed"
 
     def consul(self, move: Move) -> str:
         """The write: exact keys, the index that is compared, and the address before and after."""
@@ -80,12 +80,12 @@ class Wording:
             return "nothing: the registration is right as it is"
         index = "cas (index not known)" if move.modify_index is None else f"cas {move.modify_index}"
         claim = claim_key(self._plan.claims_prefix, move.new)
-        change = f"{shown(move.old)} → {shown(move.new)}"
+        change = f"{format_prefix(move.old)} → {format_prefix(move.new)}"
         return f"{claim}, cas 0: claimed for it; {move.where}, {index}: {change}"
 
     def node(self, move: Move) -> str:
         """The change on the device."""
-        old, new = shown(move.old), shown(move.new)
+        old, new = format_prefix(move.old), format_prefix(move.new)
         device = self._plan.device
         return (
             f"first `ip addr add {new}/LEN dev {device}`; once the peers have it `ip addr del {old}/LEN "
@@ -97,7 +97,7 @@ class Wording:
         wg_quick = WG_QUICK.format(device=self._plan.device)
         return (
             f"{wg_quick} (wg-quick) or what names it in {NETWORKD} (systemd-networkd), where one is found: "
-            f"Address {shown(move.old)} → {shown(move.new)}"
+            f"Address {format_prefix(move.old)} → {format_prefix(move.new)}"
         )
 
     def peers(self, contested: Contested, move: Move) -> str:
@@ -112,7 +112,7 @@ class Wording:
 
     def after(self, contested: Contested, move: Move) -> str:
         """The check."""
-        old, new = shown(move.old), shown(move.new)
+        old, new = format_prefix(move.old), format_prefix(move.new)
         text = f"its device holds {new} and not {old}; all observers route {new} to it"
         if contested.keeper.node is not None:
             text += f" and {old} to {self.name(contested.keeper.node)}"
@@ -120,7 +120,7 @@ class Wording:
 
     def back(self, move: Move) -> str:
         """The way back, the last change first."""
-        old, new = shown(move.old), shown(move.new)
+        old, new = format_prefix(move.old), format_prefix(move.new)
         steps = [f"add {old} to the device again", f"{old} in the file again"]
         if move.kind is Kind.RENUMBER:
             steps.append(f"{new} → {old} in {move.where}, by cas")
@@ -141,17 +141,17 @@ class Wording:
         return f"{text}, {idle}" if idle else text
 
 
-def rules_of(plan: Plan) -> tuple[Rule, ...]:
+def rules_of(plan: RepairPlan) -> tuple[Rule, ...]:
     """The rules that decided something in the plan, in the order in which they are asked."""
     used = {contested.keeper.rule for contested in plan.contested}
     used |= {move.rule for contested in plan.contested for move in contested.moves}
     return tuple(rule for rule in RULES if rule in used)
 
 
-def incomplete(plan: Plan) -> int:
+def incomplete(plan: RepairPlan) -> int:
     """Contested addresses that the plan leaves out, in whole or in part."""
     return len(plan.left_out) + sum(bool(contested.left_out) for contested in plan.contested)
 
 
 def _list(move: Move) -> str:
-    return ", ".join(map(shown, move.addresses))
+    return ", ".join(map(format_prefix, move.addresses))

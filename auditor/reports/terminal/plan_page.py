@@ -7,17 +7,17 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from auditor.repair.moves import Contested, LeftOut, Move, Plan
+from auditor.repair.moves import Contested, LeftOut, Move, RepairPlan
 from auditor.repair.plan.step_text import RULES, Wording, incomplete, rules_of
 from auditor.reports.interface import Layout
 from auditor.reports.terminal.page import Page, column, pasteable, plural
-from auditor.values.addresses import shown
+from auditor.values.addresses import format_prefix
 
 _WIDEST_NAME = 32
 _LABEL = 8
 
 
-def render_plan(plan: Plan, layout: Layout, *, file: str | None = None) -> str:
+def render_plan(plan: RepairPlan, layout: Layout, *, file: str | None = None) -> str:
     """Renders the plan as a page of text; pure. `layout.limit`: moves that are told step by step.
 
     `file`: where the caller writes the plan as JSON, for the command that comes next; None: nowhere yet.
@@ -34,7 +34,7 @@ def render_plan(plan: Plan, layout: Layout, *, file: str | None = None) -> str:
     return page.text()
 
 
-def _decisions(page: Page, wording: Wording, plan: Plan) -> None:
+def _decisions(page: Page, wording: Wording, plan: RepairPlan) -> None:
     if plan.contested:
         page.heading("WHO KEEPS, WHO MOVES")
     for contested in plan.contested:
@@ -46,7 +46,7 @@ def _decisions(page: Page, wording: Wording, plan: Plan) -> None:
             _left_out(page, wording, left)
 
 
-def _steps(page: Page, wording: Wording, plan: Plan, limit: int) -> None:
+def _steps(page: Page, wording: Wording, plan: RepairPlan, limit: int) -> None:
     page.heading("STEP BY STEP", "in this order")
     told = list(_in_order(plan))
     for number, (contested, move) in enumerate(told[:limit], start=1):
@@ -57,7 +57,7 @@ def _steps(page: Page, wording: Wording, plan: Plan, limit: int) -> None:
         page.line(f"and {len(told) - limit:,} more: see them with --address ADDRESS or --format json", 2)
 
 
-def _explanations(page: Page, plan: Plan) -> None:
+def _explanations(page: Page, plan: RepairPlan) -> None:
     rules = rules_of(plan)
     if rules:
         page.heading("RULES")
@@ -69,7 +69,7 @@ def _explanations(page: Page, plan: Plan) -> None:
             page.labelled("-", page.clean(note), label_width=1)
 
 
-def _head(page: Page, plan: Plan) -> None:
+def _head(page: Page, plan: RepairPlan) -> None:
     title = Text("PLAN", "bold").append(f" {plan.ident}", "not bold")
     if not plan.contested and not plan.left_out:
         page.row([(title.append(f"  nothing to do: {_nothing(plan)}", "not bold"), 0)])
@@ -87,14 +87,14 @@ def _head(page: Page, plan: Plan) -> None:
     )
 
 
-def _nothing(plan: Plan) -> str:
+def _nothing(plan: RepairPlan) -> str:
     if plan.verdict == "inconclusive":
         return "no contested address was seen, but not enough was seen"
     return "no contested address"
 
 
 def _contested(page: Page, wording: Wording, contested: Contested) -> None:
-    page.line(Text(shown(contested.address), "bold"))
+    page.line(Text(format_prefix(contested.address), "bold"))
     keeper = contested.keeper
     name = page.name(wording.name(keeper.node))
     page.labelled("kept by", Text(name, "bold green" if keeper.node else "bold"), label_width=_LABEL)
@@ -103,7 +103,7 @@ def _contested(page: Page, wording: Wording, contested: Contested) -> None:
     width = column(names, _WIDEST_NAME)
     for number, (name, move) in enumerate(zip(names, contested.moves, strict=True)):
         label = Text("moves" if number == 0 else "", "dim")
-        to = Text("to ", "dim").append(shown(move.new), "not dim bold")
+        to = Text("to ", "dim").append(format_prefix(move.new), "not dim bold")
         to.append(f"{page.dot}{page.clean(wording.origin(move))}", "dim")
         page.row([(label, _LABEL), (Text(name, "yellow"), width), (to, 0)], 2)
     for left in contested.left_out:
@@ -111,7 +111,7 @@ def _contested(page: Page, wording: Wording, contested: Contested) -> None:
 
 
 def _left_out(page: Page, wording: Wording, left: LeftOut, label: str = "") -> None:
-    subject = page.name(wording.name(left.node)) if left.node is not None else shown(left.address)
+    subject = page.name(wording.name(left.node)) if left.node is not None else format_prefix(left.address)
     text = Text(subject, "bold").append(f": {page.clean(left.why)}", "not bold")
     if label:
         page.labelled(label, text, label_width=_LABEL)
@@ -119,7 +119,7 @@ def _left_out(page: Page, wording: Wording, left: LeftOut, label: str = "") -> N
         page.line(text, 2)
 
 
-def _in_order(plan: Plan) -> Iterator[tuple[Contested, Move]]:
+def _in_order(plan: RepairPlan) -> Iterator[tuple[Contested, Move]]:
     contested_of = {move.ident: contested for contested in plan.contested for move in contested.moves}
     return ((contested_of[move.ident], move) for move in plan.moves)
 
@@ -127,7 +127,7 @@ def _in_order(plan: Plan) -> Iterator[tuple[Contested, Move]]:
 def _move(page: Page, wording: Wording, contested: Contested, move: Move, count: str) -> None:
     arrow = "->" if page.ascii_only else "→"
     title = Text(page.name(wording.name(move.node)), "bold yellow")
-    title.append(f"  {shown(move.old)} {arrow} {shown(move.new)}", "bold default")
+    title.append(f"  {format_prefix(move.old)} {arrow} {format_prefix(move.new)}", "bold default")
     title.append(f"  {count}{page.dot}{move.kind.value}", "not bold dim")
     page.row([(title, 0)], 2)
     for label, text in wording.moves(contested, move):
@@ -146,7 +146,7 @@ def _short_keys(page: Page, contested: Contested, move: Move, text: str) -> str:
     return page.clean(text)
 
 
-def _next(page: Page, plan: Plan, file: str | None, config: str | None) -> None:
+def _next(page: Page, plan: RepairPlan, file: str | None, config: str | None) -> None:
     page.heading("NEXT")
     option = f" --config {shlex.quote(config)}" if config is not None else ""
     name = shlex.quote(file) if file is not None else "plan.json"
@@ -156,5 +156,5 @@ def _next(page: Page, plan: Plan, file: str | None, config: str | None) -> None:
     for step in steps:
         page.line(Text(page.clean(step), "bold"), 2)
     page.line("Or by hand: the same command with --format shell prints a script to read and run.", 2)
-    if len(plan.contested) == 1 and pasteable(shown(plan.contested[0].address)):
-        page.line(f"Before: wgaudit explain {shown(plan.contested[0].address)}", 2, "dim")
+    if len(plan.contested) == 1 and pasteable(format_prefix(plan.contested[0].address)):
+        page.line(f"Before: wgaudit explain {format_prefix(plan.contested[0].address)}", 2, "dim")

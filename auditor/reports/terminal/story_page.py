@@ -21,7 +21,7 @@ from auditor.reports.terminal.blocks import (
     witness_words,
 )
 from auditor.reports.terminal.page import Page, plural
-from auditor.values.addresses import shown
+from auditor.values.addresses import format_prefix
 from auditor.values.models import Finding, Observation, Registration
 
 _MOST_FINDINGS = 20
@@ -99,7 +99,11 @@ def _registration(page: Page, story: Story, registration: Registration) -> None:
     if registration.modify_index is not None:
         place.append(f"changed at index {registration.modify_index}")
     page.line(title.append(f"  {page.dot.join(filter(None, place))}", "not bold dim"), 2)
-    _field(page, "address", page.names([shown(prefix) for prefix in registration.addresses], _MOST_ADDRESSES))
+    _field(
+        page,
+        "address",
+        page.names([format_prefix(prefix) for prefix in registration.addresses], _MOST_ADDRESSES),
+    )
     _field(page, "key", page.clean(registration.public_key))
     for label, value in (
         ("region", registration.region),
@@ -121,7 +125,7 @@ def _observation(page: Page, story: Story, observation: Observation) -> None:
     device = observation.device
     title = Text(page.name(story.name(observation.node)), "bold")
     page.line(title.append(f"  {page.name(device.name)}", "not bold dim"), 2)
-    addresses = page.names([shown(prefix) for prefix in device.addresses], _MOST_ADDRESSES)
+    addresses = page.names([format_prefix(prefix) for prefix in device.addresses], _MOST_ADDRESSES)
     _field(page, "address", addresses or "none")
     _field(page, "key", page.clean(device.public_key))
     for label, value in (("region", observation.region), ("host key", observation.host_key)):
@@ -141,9 +145,7 @@ def _routing(page: Page, story: Story) -> None:
     colours = claim_colours(witness_words(story.claims))
     for routing in shown_routes:
         total = sum(pick.observers for pick in routing.picks)
-        words = (
-            f"{plural(total, 'observer')} {'routes' if total == 1 else 'route'} {shown(routing.prefix)} to"
-        )
+        words = f"{plural(total, 'observer')} {'routes' if total == 1 else 'route'} {format_prefix(routing.prefix)} to"
         page.line(words, 2, "dim")
         routing_block(page, routing.picks, story.name, colours)
         total_keys = len(routing.picks)

@@ -22,8 +22,8 @@ from alerts.memory.forms import (
     write_standing,
 )
 from alerts.memory.notices import State
-from alerts.memory.notification_log import Store
-from alerts.models import Baseline, Incident, NotifyReason, Plan, Silence, Standing, Status
+from alerts.memory.notification_log import NotificationLog
+from alerts.models import AlertPlan, Baseline, Incident, NotifyReason, Silence, Standing, Status
 from auditor.errors import StateError, UsageError
 from auditor.values.models import NodeId, Severity
 from tests.alerts.fakes import (
@@ -51,7 +51,7 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
         yield fresh
 
 
-def states(store: Store, mark: str = incident().fingerprint) -> list[tuple[Status, State]]:
+def states(store: NotificationLog, mark: str = incident().fingerprint) -> list[tuple[Status, State]]:
     """The life of an incident in short."""
     return [(row.notification.status, row.state) for row in store.life(mark)]
 
@@ -60,7 +60,7 @@ def states(store: Store, mark: str = incident().fingerprint) -> list[tuple[Statu
 
 
 def test_a_fresh_memory_is_that_of_the_first_sweep(connection: sqlite3.Connection) -> None:
-    log = Store(connection).log()
+    log = NotificationLog(connection).log()
     assert (log.sweep, log.entries, log.standing, log.nodes, log.blind_sweeps, log.baseline) == (
         1,
         {},
@@ -74,7 +74,7 @@ def test_a_fresh_memory_is_that_of_the_first_sweep(connection: sqlite3.Connectio
 def test_everything_that_a_plan_remembers_is_there_for_the_next_sweep(connection: sqlite3.Connection) -> None:
     """Names may hold anything that Consul can spell, lone surrogates and NUL included."""
     odd = NodeId("dc\udc80", 'a"\0\n')
-    plan = Plan(
+    plan = AlertPlan(
         notifications=(),
         standing={"f1": replace(stands(incident()), nodes=frozenset({odd}))},
         resolved=(),
@@ -83,10 +83,10 @@ def test_everything_that_a_plan_remembers_is_there_for_the_next_sweep(connection
         blind_sweeps=3,
         baseline=Baseline(40, NOON),
     )
-    store = Store(connection)
+    store = NotificationLog(connection)
     with connection:
         store.keep(plan, 7, NOON)
-    log = Store(reopened(connection)).log()
+    log = NotificationLog(reopened(connection)).log()
     assert log.sweep == 8
     assert log.standing == plan.standing
     assert log.nodes == plan.nodes
@@ -95,7 +95,7 @@ def test_everything_that_a_plan_remembers_is_there_for_the_next_sweep(connection
 
 
 def test_a_lost_baseline_and_an_ended_incident_are_forgotten(connection: sqlite3.Connection) -> None:
-    store = Store(connection)
+    store = NotificationLog(connection)
     with connection:
         store.keep(replace(planned(standing=[incident()]), baseline=Baseline(3, NOON)), 1, NOON)
         store.keep(planned(), 2, NOON)
@@ -104,10 +104,10 @@ def test_a_lost_baseline_and_an_ended_incident_are_forgotten(connection: sqlite3
 
 def test_a_plan_that_was_not_committed_leaves_nothing_behind(connection: sqlite3.Connection) -> None:
     """Killed between planning and commit: the next sweep plans the same again."""
-    store = Store(connection)
+    store = NotificationLog(connection)
     before = store.log()
     store.keep(planned(firing(), standing=[incident()]), 1, NOON)
-    store = Store(reopened(connection))
+    store = NotificationLog(reopened(connection))
     assert store.log() == before
     assert store.outbox() == []
 
@@ -135,7 +135,7 @@ def test_the_newest_word_counts(connection: sqlite3.Connection) -> None:
 def test_reading_the_memory_changes_nothing(connection: sqlite3.Connection) -> None:
     store = keep(connection, firing(), firing("chat"), standing=[incident()])
     store.accepted(store.pending("chat"), "ok", LATER)
-    assert store.log() == store.log() == Store(reopened(connection)).log()
+    assert store.log() == store.log() == NotificationLog(reopened(connection)).log()
 
 
 # -- the outbox
@@ -202,7 +202,7 @@ def test_a_retry_after_outlives_the_process_until_something_is_accepted(
 ) -> None:
     store = keep(connection, firing())
     store.postponed(store.pending("oncall"), "429", LATER, NOON)
-    store = Store(reopened(connection))
+    store = NotificationLog(reopened(connection))
     assert (store.not_before("oncall"), store.not_before("chat")) == (LATER, None)
     store.accepted(store.pending("oncall"), "202", LATER)
     assert store.not_before("oncall") is None
@@ -258,7 +258,7 @@ def test_a_resolve_stays_if_its_refused_trigger_may_have_arrived_before(
     """The process died within a call: the other side may take the incident for firing, and for ever."""
     store = keep(connection, firing(), resolve())
     store.calling(store.pending("oncall", 1))
-    store = Store(reopened(connection))
+    store = NotificationLog(reopened(connection))
     store.calling(store.pending("oncall", 1))
     store.declined(store.pending("oncall", 1))
     store.refused(store.pending("oncall", 1), "400", LATER)
@@ -397,14 +397,14 @@ def silence(ident: str = "s1", hours: float = 2) -> Silence:
 
 
 def test_silences_are_remembered_the_first_to_end_first(connection: sqlite3.Connection) -> None:
-    store = Store(connection)
+    store = NotificationLog(connection)
     store.add_silence(silence("s1", 3))
     store.add_silence(silence("s2", 1))
-    assert Store(reopened(connection)).silences() == [silence("s2", 1), silence("s1", 3)]
+    assert NotificationLog(reopened(connection)).silences() == [silence("s2", 1), silence("s1", 3)]
 
 
 def test_an_expired_silence_ends_now_and_is_still_remembered(connection: sqlite3.Connection) -> None:
-    store = Store(connection)
+    store = NotificationLog(connection)
     store.add_silence(silence())
     ended = store.expire_silence("s1", LATER)
     assert ended.ends_at == LATER
@@ -412,7 +412,7 @@ def test_an_expired_silence_ends_now_and_is_still_remembered(connection: sqlite3
 
 
 def test_a_silence_that_is_not_there_or_there_twice_is_told(connection: sqlite3.Connection) -> None:
-    store = Store(connection)
+    store = NotificationLog(connection)
     store.add_silence(silence())
     with pytest.raises(UsageError, match="silence s1 already"):
         store.add_silence(silence())
@@ -475,7 +475,7 @@ def test_pruning_keeps_where_nodes_were_seen_as_long_as_something_stands_on_it(
 ) -> None:
     """A node that is unreachable for months still hides whether its collision stands."""
     hidden, gone = NodeId("dc1", "a"), NodeId("dc1", "z")
-    store = Store(connection)
+    store = NotificationLog(connection)
     plan = replace(planned(), standing={"f": stands(incident(), sweep=5)}, nodes={hidden: 5, gone: 4})
     with connection:
         store.keep(plan, 5, LONG_AGO)

@@ -7,16 +7,16 @@ import asyncio
 import pytest
 from pydantic import SecretStr
 
-from alerts.notifiers.heartbeat import Beat, beat
+from alerts.notifiers.heartbeat import HeartbeatKind, beat
 from tests.doubles.server import Double, Reply, Trouble
 
 
 @pytest.mark.parametrize(
     ("kind", "path"),
-    [(Beat.START, "/start"), (Beat.SUCCESS, ""), (Beat.FAILURE, "/fail")],
+    [(HeartbeatKind.START, "/start"), (HeartbeatKind.SUCCESS, ""), (HeartbeatKind.FAILURE, "/fail")],
 )
 @pytest.mark.parametrize("slash", ["", "/"])
-async def test_each_beat_has_its_address(kind: Beat, path: str, slash: str, double: Double) -> None:
+async def test_each_beat_has_its_address(kind: HeartbeatKind, path: str, slash: str, double: Double) -> None:
     """The convention of healthchecks.io."""
     assert await beat(SecretStr(f"{double.url}/ping/uuid{slash}"), kind, "findings: 2\nof 9") is None
     assert double.calls[0].path == f"/ping/uuid{path}"
@@ -25,7 +25,7 @@ async def test_each_beat_has_its_address(kind: Beat, path: str, slash: str, doub
 
 async def test_a_query_stays_behind_the_path(double: Double) -> None:
     """Such as a run's id."""
-    await beat(SecretStr(f"{double.url}/ping/uuid?rid=7"), Beat.START)
+    await beat(SecretStr(f"{double.url}/ping/uuid?rid=7"), HeartbeatKind.START)
     assert double.calls[0].path == "/ping/uuid/start?rid=7"
 
 
@@ -46,7 +46,7 @@ async def test_a_failure_is_one_line_and_nothing_more(
     """It never decides over the audit's own outcome."""
     double.fault = fault
     async with asyncio.timeout(10):
-        said = await beat(SecretStr(f"{double.url}/ping/uuid"), Beat.SUCCESS, timeout=0.5)
+        said = await beat(SecretStr(f"{double.url}/ping/uuid"), HeartbeatKind.SUCCESS, timeout=0.5)
     assert said is not None
     assert said.startswith(says)
     assert said.isprintable()
@@ -55,6 +55,6 @@ async def test_a_failure_is_one_line_and_nothing_more(
 @pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:9/x", "not a url"])
 async def test_a_url_that_leads_nowhere_is_one_line(url: str) -> None:
     """Whatever is configured."""
-    said = await beat(SecretStr(url), Beat.START)
+    said = await beat(SecretStr(url), HeartbeatKind.START)
     assert said is not None
     assert said.startswith("heartbeat: ")

@@ -8,7 +8,7 @@ import logging
 import pytest
 from pydantic import SecretStr
 
-from alerts.notifiers.heartbeat import Beat, beat
+from alerts.notifiers.heartbeat import HeartbeatKind, beat
 from alerts.notifiers.interface import DeliveryError
 from tests.alerts.notifiers.sample import KINDS, URL_SECRET, Kind, firing
 from tests.doubles.server import Double, Reply, Trouble
@@ -70,7 +70,7 @@ async def test_the_heartbeats_url_appears_nowhere(double: Double, caplog: pytest
     """It is a secret too: whoever has it can keep a dead audit looking alive."""
     caplog.set_level(logging.DEBUG)
     double.fault = Reply(404, f"no such check: {URL_SECRET}".encode())
-    said = await beat(SecretStr(f"{double.url}/ping/{URL_SECRET}"), Beat.START)
+    said = await beat(SecretStr(f"{double.url}/ping/{URL_SECRET}"), HeartbeatKind.START)
     assert said is not None
     assert URL_SECRET not in said + caplog.text
 

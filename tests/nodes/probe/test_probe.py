@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from auditor.errors import ConfigError, GapReason, ProbeError
 from auditor.nodes.probe.probe import (
-    Answer,
     Mode,
+    ProbeAnswer,
     canonical_table,
     format_answer,
     format_failure,
@@ -49,18 +49,18 @@ def networks(draw: st.DrawFn) -> Prefix:
 
 
 @st.composite
-def answers(draw: st.DrawFn) -> Answer:
+def answers(draw: st.DrawFn) -> ProbeAnswer:
     own, *peers = draw(st.lists(keys, min_size=1, max_size=8, unique=True))
     device = Device("wg0", own, tuple(draw(st.lists(hosts, max_size=3, unique=True))))
     region = draw(st.none() | st.text("abcxyz-0 ÄÖ", min_size=1, max_size=20).map(str.strip).filter(bool))
     endpoints = draw(st.none() | st.just(dict.fromkeys(peers, "198.18.0.1:51820")))
     if draw(st.booleans()):
         digest = draw(st.none() | st.binary(min_size=32, max_size=32).map(bytes.hex))
-        return Answer(device, digest, None, region, endpoints)
+        return ProbeAnswer(device, digest, None, region, endpoints)
     lines = [
         f"{peer}\t{' '.join(draw(st.lists(networks() | hosts, max_size=3))) or '(none)'}" for peer in peers
     ]
-    return Answer(device, None, canonical_table(device, "\n".join(lines)), region, endpoints)
+    return ProbeAnswer(device, None, canonical_table(device, "\n".join(lines)), region, endpoints)
 
 
 def refused(data: bytes) -> ProbeError:
@@ -78,12 +78,14 @@ def table_with(*lines: str) -> bytes:
 
 
 @given(answers())
-def test_an_answer_reads_back_as_it_was_written(answer: Answer) -> None:
+def test_an_answer_reads_back_as_it_was_written(answer: ProbeAnswer) -> None:
     assert parse_answer(format_answer(answer), "wg0") == answer
 
 
 @given(answers(), st.data())
-def test_an_answer_cut_short_anywhere_is_never_an_observation(answer: Answer, data: st.DataObject) -> None:
+def test_an_answer_cut_short_anywhere_is_never_an_observation(
+    answer: ProbeAnswer, data: st.DataObject
+) -> None:
     """A short output is a gap: no beginning of an answer may pass for one."""
     whole = format_answer(answer)
     cut = data.draw(st.integers(0, len(whole) - 1))
@@ -91,7 +93,7 @@ def test_an_answer_cut_short_anywhere_is_never_an_observation(answer: Answer, da
 
 
 def test_every_cut_of_one_answer_with_a_table_is_refused() -> None:
-    whole = format_answer(Answer(DEVICE, None, TABLE, "fra", {PEER: "198.18.0.2:51820"}))
+    whole = format_answer(ProbeAnswer(DEVICE, None, TABLE, "fra", {PEER: "198.18.0.2:51820"}))
     for cut in range(len(whole)):
         assert refused(whole[:cut]).reason is GapReason.UNREADABLE_OUTPUT
 
@@ -105,7 +107,9 @@ def test_garbage_is_unreadable_and_its_detail_is_fit_for_a_terminal(data: bytes)
 
 
 @given(answers(), st.data())
-def test_one_changed_byte_gives_an_error_or_another_whole_answer(answer: Answer, data: st.DataObject) -> None:
+def test_one_changed_byte_gives_an_error_or_another_whole_answer(
+    answer: ProbeAnswer, data: st.DataObject
+) -> None:
     """Never a crash: a node may print what it likes."""
     whole = bytearray(format_answer(answer))
     whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
@@ -117,17 +121,17 @@ def test_one_changed_byte_gives_an_error_or_another_whole_answer(answer: Answer,
 
 
 @given(st.binary(max_size=2000).filter(lambda noise: b"wgaudit-probe/1" not in noise), answers())
-def test_noise_of_start_up_files_before_the_answer_is_skipped(noise: bytes, answer: Answer) -> None:
+def test_noise_of_start_up_files_before_the_answer_is_skipped(noise: bytes, answer: ProbeAnswer) -> None:
     assert parse_answer(noise + format_answer(answer), "wg0") == answer
 
 
 def test_endless_noise_is_not_searched_for_an_answer() -> None:
     noise = b"x" * 100_000
-    assert refused(noise + format_answer(Answer(DEVICE, "a" * 64))).reason is GapReason.UNREADABLE_OUTPUT
+    assert refused(noise + format_answer(ProbeAnswer(DEVICE, "a" * 64))).reason is GapReason.UNREADABLE_OUTPUT
 
 
 def test_what_follows_the_end_makes_an_answer_unreadable() -> None:
-    assert "something follows" in refused(format_answer(Answer(DEVICE, "a" * 64)) + b"x").detail
+    assert "something follows" in refused(format_answer(ProbeAnswer(DEVICE, "a" * 64)) + b"x").detail
 
 
 @pytest.mark.parametrize("reason", ["sudo", "no-wg", "no-device"])
@@ -367,7 +371,7 @@ def test_a_healthy_node_costs_a_hundredth_of_its_table_in_bytes() -> None:
     peers = "".join(f"{key(n)}\t10.16.{n >> 8}.{n & 255}/32\n" for n in range(2, 5001))
     table = canonical_table(DEVICE, peers)
     request = inline_request("digest", device="wg0")
-    answer = format_answer(Answer(DEVICE, table.digest))
+    answer = format_answer(ProbeAnswer(DEVICE, table.digest))
     assert len(request.command) + len(request.stdin) + len(answer) <= len(table.text) / 100
 
 

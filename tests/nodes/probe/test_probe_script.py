@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from auditor.errors import GapReason, ProbeError
 from auditor.nodes.probe.probe import (
-    Answer,
     Mode,
+    ProbeAnswer,
     canonical_table,
     format_answer,
     inline_request,
@@ -64,7 +64,7 @@ def output(
 
 def answer(
     node: StubNode, mode: Mode = "digest", *, shell: list[str] | None = None, **options: object
-) -> Answer:
+) -> ProbeAnswer:
     return parse_answer(output(node, mode, shell=shell, **options).stdout, "wg0")
 
 
@@ -79,8 +79,8 @@ def refused(node: StubNode, mode: Mode = "digest", **options: object) -> ProbeEr
 def test_digest_and_text_are_of_one_table(node: StubNode, shell: list[str]) -> None:
     table = canonical_table(node.device, node.allowed_ips)
     digest, text = answer(node, "digest", shell=shell), answer(node, "text", shell=shell)
-    assert digest == Answer(node.device, digest=table.digest)
-    assert text == Answer(node.device, table=table)
+    assert digest == ProbeAnswer(node.device, digest=table.digest)
+    assert text == ProbeAnswer(node.device, table=table)
 
 
 @pytest.mark.parametrize("awk", _AWKS, ids=lambda words: Path(words[0]).name)

@@ -20,7 +20,7 @@ from auditor.repair.apply.executor import in_words
 from auditor.repair.apply.journal import Journal
 from auditor.repair.apply.stages import Event, Progress
 from auditor.repair.apply.steps import Stopped, Surprise
-from auditor.repair.moves import Kind, Plan, Step
+from auditor.repair.moves import Kind, RepairPlan, Step
 from auditor.values.addresses import Prefix
 from auditor.values.models import NodeId, Observation
 from tests.fleets import key_of
@@ -85,7 +85,7 @@ class Killing(Journal):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def killed(bench: Bench, plan: Plan, line: int, *, back: bool = False, **options: Any) -> bool:
+def killed(bench: Bench, plan: RepairPlan, line: int, *, back: bool = False, **options: Any) -> bool:
     """Runs the plan in a process of its own that kills itself at the line. False: it came to its end first."""
 
     async def run() -> None:
@@ -210,7 +210,7 @@ def test_killed_at_any_journal_line_it_resumes_to_the_same_end_and_rolls_back_to
 ) -> None:
     bench = Bench(tmp_path, server, agent=not push)
 
-    def plan() -> Plan:
+    def plan() -> RepairPlan:
         bench.reset()
         bench.journal.unlink(missing_ok=True)
         asyncio.run(_looked(bench))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.registry.interface import Operation, Store, Stored, StoreError
+from auditor.registry.interface import KeyStore, Operation, Stored, StoreError
 from auditor.repair.apply.ledger import Ledger, LedgerSurprise
 from auditor.repair.claims.record import replaced
 from auditor.repair.moves import Keeper, Move, Rule
@@ -41,7 +41,7 @@ def bench(server: ConsulServer, tmp_path: Path) -> Bench:
     return made
 
 
-def ledger_of(bench: Bench, store: Store | None = None) -> Ledger:
+def ledger_of(bench: Bench, store: KeyStore | None = None) -> Ledger:
     return Ledger({"": store or bench.store}, bench.allocation, "0123456789", pause=lambda _: None)
 
 
@@ -55,7 +55,7 @@ def claimed(
 class Doubtful:
     """The store behind a network that loses what it is told of the n-th write: before, or after, it came through."""
 
-    def __init__(self, store: Store, *, lands: bool, lost: int = 1) -> None:
+    def __init__(self, store: KeyStore, *, lands: bool, lost: int = 1) -> None:
         self._store = store
         self._lands = lands
         self._lost = lost

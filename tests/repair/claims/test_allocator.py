@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from auditor.errors import ConfigError, UsageError
-from auditor.registry.interface import Operation, Store, StoreConflict, Stored, StoreError
+from auditor.registry.interface import KeyStore, Operation, StoreConflict, Stored, StoreError
 from auditor.repair import allocate, release
 from auditor.repair.claims.adopted import NotAdopted, adopted_bytes, adopted_key
 from auditor.repair.claims.allocator import Allocator
@@ -47,7 +47,7 @@ def registry(server: ConsulServer) -> Iterator[RegistryOnConsul]:
 class Failing:
     """A store whose commits fail, before or after they were done: what a network does to a caller."""
 
-    def __init__(self, store: Store, *, done: bool, times: int = 1) -> None:
+    def __init__(self, store: KeyStore, *, done: bool, times: int = 1) -> None:
         self._store = store
         self._done = done
         self._left = times

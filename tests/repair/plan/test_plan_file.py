@@ -24,7 +24,7 @@ from auditor.repair.plan.plan_file import (
 from tests.fleets import Mesh
 from tests.repair.plans import meshes, pair, planned
 
-SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "plan-v1.schema.json"
+SCHEMA = Path(__file__).resolve().parents[3] / "docs" / "plan-v1.schema.json"
 
 
 @given(meshes())

@@ -16,7 +16,7 @@ from auditor.demo.fleet import build_fleet
 from auditor.errors import GapReason
 from auditor.judge import judge
 from auditor.repair.claims.candidates import kept_off
-from auditor.repair.moves import Kind, Plan, Rule
+from auditor.repair.moves import Kind, RepairPlan, Rule
 from auditor.values.address_claims import AddressClaim, ClaimState, RepairPolicy
 from auditor.values.addresses import Prefix, network, parse_prefix
 from auditor.values.models import NodeId, SharedAddress, Snapshot
@@ -128,7 +128,7 @@ def test_the_demo_fleets_incident_is_planned_whole_once_its_registry_has_indexes
 # Single rules
 
 
-def only_move(made: Plan) -> tuple[NodeId, Prefix]:
+def only_move(made: RepairPlan) -> tuple[NodeId, Prefix]:
     [move] = made.moves
     return move.node, move.new
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.errors import UsageError
-from auditor.repair.moves import Contested, LeftOut, Plan
+from auditor.repair.moves import Contested, LeftOut, RepairPlan
 from auditor.repair.plan.shell_plan import script
-from auditor.values.addresses import shown
+from auditor.values.addresses import format_prefix
 from tests.fleets import Mesh
 from tests.repair.plans import PAIR, pair, planned
 
@@ -76,7 +76,7 @@ FIXED = '#!/bin/sh\nexec "$@"\n'
 class Bench:
     """A folder in which the script runs with stubs in place of what would leave the machine."""
 
-    def __init__(self, folder: Path, made: Plan) -> None:
+    def __init__(self, folder: Path, made: RepairPlan) -> None:
         self.store = folder / "store"
         commands, node = folder / "bin", self.store / "node"
         for each in (self.store, commands, node):
@@ -133,13 +133,13 @@ class Bench:
 
 
 @pytest.fixture
-def made() -> Plan:
+def made() -> RepairPlan:
     """One move, from 10.7.0.9."""
     return planned(pair())
 
 
 @pytest.fixture
-def bench(tmp_path: Path, made: Plan) -> Bench:
+def bench(tmp_path: Path, made: RepairPlan) -> Bench:
     bench = Bench(tmp_path, made)
     [move] = made.moves
     bench.holds(move.where, f'{{"ip": "{PAIR}", "note": "not 10.7.0.99"}}', 20)
@@ -148,12 +148,12 @@ def bench(tmp_path: Path, made: Plan) -> Bench:
     return bench
 
 
-def test_the_script_is_one_that_sh_can_read(made: Plan) -> None:
+def test_the_script_is_one_that_sh_can_read(made: RepairPlan) -> None:
     assert subprocess.run(["/bin/sh", "-n"], input=script(made), text=True, check=False).returncode == 0
 
 
-def test_confirmed_step_by_step_it_moves_the_node(made: Plan, bench: Bench) -> None:
-    new = shown(made.moves[0].new)
+def test_confirmed_step_by_step_it_moves_the_node(made: RepairPlan, bench: Bench) -> None:
+    new = format_prefix(made.moves[0].new)
     done = bench.run("y\n" * 6)
     assert done.returncode == 0, done.stdout + done.stderr
     assert bench.device == [f"{new}/16"]
@@ -165,11 +165,13 @@ def test_confirmed_step_by_step_it_moves_the_node(made: Plan, bench: Bench) -> N
     assert "-n -- underlay.new " in calls
 
 
-def test_a_new_address_that_went_with_the_old_one_is_added_again_at_once(made: Plan, bench: Bench) -> None:
+def test_a_new_address_that_went_with_the_old_one_is_added_again_at_once(
+    made: RepairPlan, bench: Bench
+) -> None:
     """A kernel without promote_secondaries drops what hangs on a primary address."""
     (bench.store / "takes-all").touch()
     assert bench.run("y\n" * 6).returncode == 0
-    assert bench.device == [f"{shown(made.moves[0].new)}/16"]
+    assert bench.device == [f"{format_prefix(made.moves[0].new)}/16"]
     assert (bench.store / "promote").read_text() == "0\n"
 
 
@@ -183,11 +185,11 @@ def test_whatever_is_not_confirmed_stops_it_with_the_old_address_still_there(
     assert f"{PAIR}/16" in bench.device
 
 
-def test_stopped_anywhere_it_goes_on_from_there_when_run_again(made: Plan, bench: Bench) -> None:
+def test_stopped_anywhere_it_goes_on_from_there_when_run_again(made: RepairPlan, bench: Bench) -> None:
     bench.run("y\ny\ny\nn\n")
     again = bench.run("y\n" * 3)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert bench.device == [f"{shown(made.moves[0].new)}/16"]
+    assert bench.device == [f"{format_prefix(made.moves[0].new)}/16"]
 
 
 @pytest.mark.parametrize(
@@ -209,8 +211,8 @@ def test_what_is_not_as_planned_stops_it(bench: Bench, change: object, says: str
     assert says in stopped.stderr
 
 
-def test_a_claim_of_somebody_else_stops_it_before_anything_is_changed(made: Plan, bench: Bench) -> None:
-    bench.holds(f"wireguard/claims/{shown(made.moves[0].new)}", "theirs", 7)
+def test_a_claim_of_somebody_else_stops_it_before_anything_is_changed(made: RepairPlan, bench: Bench) -> None:
+    bench.holds(f"wireguard/claims/{format_prefix(made.moves[0].new)}", "theirs", 7)
     assert bench.run("y\n" * 9).returncode != 0
     assert bench.device == [f"{PAIR}/16"]
 
@@ -267,7 +269,7 @@ def test_nothing_out_of_the_registry_breaks_out(
 
 
 @pytest.mark.parametrize("host", ["-oProxyCommand=x", "a b", "$(x)", "", "10.7.0.9", "[fe80::1%eth0"])
-def test_a_host_that_ssh_should_not_be_given_is_left_to_be_filled_in(made: Plan, host: str) -> None:
+def test_a_host_that_ssh_should_not_be_given_is_left_to_be_filled_in(made: RepairPlan, host: str) -> None:
     [contested] = made.contested
     [move] = contested.moves
     odd = replace(move, host=host, node=move.node._replace(name="-odd"))
@@ -283,16 +285,16 @@ def test_a_host_that_ssh_should_not_be_given_is_left_to_be_filled_in(made: Plan,
         ("[fe80::1]:22", "'ssh://[fe80::1]:22'"),
     ],
 )
-def test_a_port_goes_to_ssh_as_it_takes_one(made: Plan, host: str, told: str) -> None:
+def test_a_port_goes_to_ssh_as_it_takes_one(made: RepairPlan, host: str, told: str) -> None:
     [contested] = made.contested
     moves = (replace(contested.moves[0], host=host),)
     assert f"host={told}\n" in script(replace(made, contested=(replace(contested, moves=moves),)))
 
 
-def test_a_device_that_is_no_device_gives_no_script(made: Plan) -> None:
+def test_a_device_that_is_no_device_gives_no_script(made: RepairPlan) -> None:
     with pytest.raises(UsageError, match="device"):
         script(replace(made, device="wg0; touch pwned"))
 
 
-def test_the_same_plan_gives_the_same_script(made: Plan) -> None:
+def test_the_same_plan_gives_the_same_script(made: RepairPlan) -> None:
     assert script(made) == script(planned(pair()))
