@@ -1,19 +1,241 @@
-"""Keeps secrets out of text that a person will read: what a node or a record says may hold a private key."""
+"""Text for people and programs: foreign text made harmless for where it goes, secrets masked, words in one form.
+
+A node's name, a key's path, all that a node, Consul or an HTTP server says is foreign. It is kept as it came (bounded,
+and masked where it may hold a secret) and made harmless on its way out, by the `for_…` function of the place that it
+goes to. All of them ask `_shown` about each character, so a new kind of deceit is put down there, once.
+
+Numbers, lists, times and durations are written here too, so that they read alike wherever they stand.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
+import shlex
+import unicodedata
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+LONGEST_TEXT = 600
+"""Characters of a summary or a detail on a terminal."""
+LONGEST_FILE_NAME = 200
+"""Bytes of a file name made of foreign text. File systems take 255, and a suffix must fit too."""
 
 _WHOLE_KEY = re.compile(r"[A-Za-z0-9+/]{43}=")
 _CUT_KEY = re.compile(r"[A-Za-z0-9+/]{12,42}$")
 _URL = re.compile(r"https?://\S+")
 
+# Controls, formats (the bidirectional ones among them), surrogates, private use, unassigned, line and paragraph
+# separators, and all blanks: U+0020 alone is let through.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
+# Unicode's Default_Ignorable_Code_Point, as far as the categories above leave it out, and characters that have a
+# category of their own and are drawn as a blank.
+_IGNORABLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff"
+    "\u2800\U00016fe4\U0001d159]"
+)
+_MOST_MARKS = 2
+"""Combining marks in a row: a long run of them covers the lines above and below."""
+_SLACK = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "'"}
+# The last would end the code span that a name stands in.
+
+
+# -- secrets
+
 
 def masked(text: str, *, cut: bool = False) -> str:
-    """The text without URLs (a webhook's is a secret) and anything that could be a 32-byte key in base64.
+    """Mask URLs (a webhook's is a secret) and anything that could be a 32-byte key in base64.
 
     Public keys go too: nothing tells them apart. `cut`: the text may end in the middle of a key, so a run
     of base64 at its end is taken for one.
     """
     text = _URL.sub("[url]", _WHOLE_KEY.sub("[key]", text))
     return _CUT_KEY.sub("[key]", text) if cut else text
+
+
+# -- foreign text, for where it goes
+
+
+def for_terminal(text: str, *, ascii_only: bool = False, most: int = LONGEST_TEXT) -> str:
+    r"""Foreign text for a terminal: what could move a cursor, hide or reorder words shows as `\x1b`, `\u202e` ….
+
+    A backslash is doubled, so that no name can pretend to be an escape. Cut with an ellipsis after `most`
+    characters; no escape is cut in half. `ascii_only`: everything else is an escape too.
+    """
+    if len(text) <= most and "\\" not in text and _is_plain(text):
+        return text
+    pieces = _shown(text[: most + 1], ascii_only=ascii_only)
+    return _cut(["\\\\" if piece == "\\" else piece for piece in pieces], most, "..." if ascii_only else "…")
+
+
+def for_log(text: str, *, most: int | None = None) -> str:
+    """Text with foreign parts for one line of a log, of stderr or of a notification. Applying it twice does no harm.
+
+    Escapes as on a terminal; a backslash is left alone, for the text is made of our own words too.
+    """
+    if most is None:
+        return text if _is_plain(text) else "".join(_shown(text))
+    return _cut(_shown(text[: most + 1]), most, "…")
+
+
+def one_line(text: str, *, most: int | None = None) -> str:
+    """What somebody said in several lines, as one: blanks and line ends become one blank, the rest as for a log."""
+    return for_log(" ".join(text.split()), most=most)
+
+
+def for_detail(text: str) -> str:
+    """Foreign text for the detail of a gap or an error, stripped: U+FFFD stands for what must not be shown.
+
+    Not an escape: a detail is a value, and an escape in it would be escaped again by whoever prints it.
+    """
+    text = text.strip()
+    pairs = zip(text, _shown(text), strict=True)
+    return "".join(piece if piece == character else "\N{REPLACEMENT CHARACTER}" for character, piece in pairs)
+
+
+def for_json(text: str) -> str:
+    r"""Text that every JSON reader and every database takes: a lone surrogate, which is no character, as `\udc80`.
+
+    All else stays as it is: programs match names, and JSON has escapes of its own.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def for_slack(text: str, *, most: int) -> str:
+    """Foreign text inside Slack's mrkdwn, at most `most` characters long once `&`, `<` and `>` are escaped.
+
+    A backtick becomes an apostrophe: the text may stand in a code span.
+    """
+    return _cut([_SLACK.get(piece, piece) for piece in _shown(text[: most + 1])], most, "…")
+
+
+def for_shell(text: str) -> str:
+    r"""One word of a POSIX shell's command that gives exactly this text, and is harmless to look at.
+
+    What must not be shown is spelt by `printf` in octal: `"$(printf 'a\033b')"`. A surrogate that stands for an
+    undecodable byte (as in a file's name) gives that byte.
+
+    Raises:
+        ValueError: No such word gives this text: it holds NUL, ends with a line end, or has no bytes.
+    """
+    if harmless(text):
+        return shlex.quote(text)
+    if "\0" in text or text.endswith("\n"):
+        raise ValueError("a shell's word holds no NUL, and none that is spelt ends with a line end")
+    raw = text.encode("utf-8", "surrogateescape")  # UnicodeEncodeError is a ValueError
+    spelt = "".join(
+        chr(byte) if chr(byte).isascii() and chr(byte).isalnum() else f"\\{byte:03o}" for byte in raw
+    )
+    return f"\"$(printf '{spelt}')\""
+
+
+def for_file_name(text: str) -> str:
+    """Foreign text as one file's name: ASCII letters, digits and `._~-`; other bytes as `%2F`.
+
+    Never empty, hidden, an option, or longer than `LONGEST_FILE_NAME`: what was cut ends with a hash of the whole.
+    """
+    name = quote(text, safe="", errors="surrogatepass")
+    if name[:1] in (".", "-", "~"):
+        name = f"%{ord(name[0]):02X}{name[1:]}"
+    if len(name) > LONGEST_FILE_NAME:
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        name = f"{name[: LONGEST_FILE_NAME - 17]}~{digest}"
+    return name or "%"
+
+
+def harmless(text: str) -> bool:
+    """Whether a text shows as it is: nothing in it would be escaped."""
+    return _is_plain(text) or "".join(_shown(text)) == text
+
+
+def _shown(text: str, *, ascii_only: bool = False) -> list[str]:
+    """For each character, itself or the escape that shows it. Names of mixed scripts are not told yet."""
+    if _is_plain(text):
+        return list(text)
+    first, end = len(text) - len(text.lstrip(" ")), len(text.rstrip(" "))
+    pieces: list[str] = []
+    marks = 0
+    for index, character in enumerate(text):
+        category = unicodedata.category(character)
+        marks = marks + 1 if category[0] == "M" else 0
+        if (
+            (character == " " and not first <= index < end)
+            or (category in _UNSEEN and character != " ")
+            or (ascii_only and not character.isascii())
+            or marks > (_MOST_MARKS if index else 0)
+            or _IGNORABLE.match(character)
+        ):
+            pieces.append(_escape(character))
+        else:
+            pieces.append(character)
+    return pieces
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text is harmless at first sight, as nearly all are."""
+    return text.isascii() and text.isprintable() and text[:1] != " " != text[-1:]
+
+
+def _escape(character: str) -> str:
+    point = ord(character)
+    if point <= 0xFF:
+        return f"\\x{point:02x}"
+    return f"\\u{point:04x}" if point <= 0xFFFF else f"\\U{point:08x}"
+
+
+def _cut(pieces: list[str], most: int, ellipsis: str) -> str:
+    """As many pieces as fit into `most` characters with the ellipsis; all of them, without it, if they do."""
+    if sum(map(len, pieces)) <= most:
+        return "".join(pieces)
+    kept: list[str] = []
+    room = most - len(ellipsis)
+    for piece in pieces:
+        room -= len(piece)
+        if room < 0:
+            break
+        kept.append(piece)
+    return "".join(kept) + ellipsis
+
+
+# -- words
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """`1 node`, `2 nodes`, `12,000 nodes`. `plural` where an `s` does not make it."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def listed(items: Iterable[str], *, most: int = 5, total: int = 0, last: str = " and ") -> str:
+    """`a, b and c`; of more than `most` items the first so many and `and 12 more`.
+
+    `total`: how many there are, if `items` are only the first of them. `last` stands before the last item.
+    """
+    names = list(items)
+    total = max(total, len(names))
+    shown = names[:most]
+    if total > len(shown):
+        return f"{', '.join(shown)} and {total - len(shown):,} more" if shown else f"{total:,}"
+    return f"{', '.join(shown[:-1])}{last}{shown[-1]}" if len(shown) > 1 else "".join(shown)
+
+
+def timestamp(at: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds, for programs: `2026-03-01T02:59:42.345Z`."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def stored_time(at: datetime) -> str:
+    """A time as the state database holds it: in UTC, and the later one sorts behind the earlier one."""
+    return at.astimezone(UTC).isoformat("T", "microseconds")
+
+
+def minute(at: datetime) -> str:
+    """A time for people: `2026-03-01 02:59 UTC`."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def duration(seconds: float, *, whole: bool = False) -> str:
+    """A time span at a glance: `3.2 s`, `45 s`, `12 min`, `2.1 h`. `whole` for estimates: `3 s`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s" if whole or seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,16 +1,157 @@
-"""Keys and URLs do not get through, whole or cut; other text does."""
+"""Foreign text is harmless wherever it goes, keys and URLs do not get through, and words have one form."""
 
 from __future__ import annotations
 
 import base64
+import json
+import re
+import subprocess
+import unicodedata
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.values.text import masked
+from auditor.values import text as texts
+from auditor.values.text import (
+    count,
+    duration,
+    for_detail,
+    for_file_name,
+    for_json,
+    for_log,
+    for_shell,
+    for_slack,
+    for_terminal,
+    listed,
+    masked,
+    one_line,
+    stored_time,
+)
 
 words = st.text(st.characters(categories=["Ll"], max_codepoint=127), max_size=10)
 keys = st.binary(min_size=32, max_size=32).map(lambda raw: base64.b64encode(raw).decode())
+# Every code point there is, lone surrogates included, and more often than by chance those that deceive.
+DECEIVING = (
+    "\x00\x1b\x9b\n\t\u00a0\u00ad\u034f\u115f\u1160\u1680\u17b4\u17b5\u180b\u180e\u2003\u200b\u200d\u2028\u202e"
+    "\u2066\u2065\u2800\u3000\u3164\ufe0f\ufeff\uffa0\ufff0\udc80\ue000\U000e0001\U000e0100\U000e0fff\U000f0000"
+    " \\\"'`&<>%$-.~\u0301"
+)
+foreign = st.text(st.characters(exclude_categories=()) | st.sampled_from(DECEIVING), max_size=30)
+
+
+def is_harmless(shown: str) -> bool:
+    """Written down from the rule, apart from the code: nothing acts, hides, moves, or passes for a blank."""
+    return (
+        shown.isprintable()  # neither controls, formats, separators, surrogates, private use nor unassigned
+        and shown == shown.strip()
+        and not re.search(
+            "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]",
+            shown,
+        )
+        and all(unicodedata.category(one) != "Zs" or one == " " for one in shown)
+    )
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        for_terminal,
+        lambda text: for_terminal(text, most=10),
+        lambda text: for_terminal(text, ascii_only=True),
+        for_log,
+        lambda text: for_log(text, most=10),
+        one_line,
+        for_detail,
+        lambda text: for_slack(text, most=10),
+        for_file_name,
+    ],
+)
+@given(foreign)
+def test_what_is_shown_is_harmless_whatever_it_was(made: Callable[[str], str], text: str) -> None:
+    assert is_harmless(made(text))
+
+
+@pytest.mark.parametrize(
+    "character", [one for one in DECEIVING if not one.isascii() or not one.isprintable()]
+)
+def test_each_deceiving_character_is_shown_as_its_escape(character: str) -> None:
+    assert re.fullmatch(r"a\\(x..|u....|U.{8})b", for_log(f"a{character}b")) or character == "\u0301"
+
+
+def test_letters_of_any_script_and_inner_blanks_are_left_as_they_are() -> None:
+    text = "knoten-münchen 名前 хост नमस्ते"
+    assert for_terminal(text) == for_log(text) == for_detail(text) == text
+
+
+def test_blanks_at_the_edges_are_to_be_seen() -> None:
+    assert for_terminal(" a b  ") == "\\x20a b\\x20\\x20"
+
+
+@given(foreign)
+def test_text_may_pass_through_two_logs(text: str) -> None:
+    assert for_log(for_log(text)) == for_log(text)
+
+
+@given(foreign)
+def test_a_detail_is_not_escaped_again_on_its_way_out(text: str) -> None:
+    assert for_log(for_detail(text)) == for_detail(text)
+
+
+def test_what_was_said_in_several_lines_is_one_line() -> None:
+    assert one_line("  no\r\n\tsuch\u2028thing \x1b[0m\n") == "no such thing \\x1b[0m"
+
+
+@given(foreign)
+def test_every_json_reader_takes_the_text_and_what_is_text_is_unchanged(text: str) -> None:
+    made = for_json(text)
+    assert json.loads(json.dumps(made).encode()) == made.encode().decode()
+    assert made == text or any(unicodedata.category(one) == "Cs" for one in text)
+
+
+@given(foreign, st.integers(2, 60))
+def test_slack_is_told_no_markup_and_no_more_than_it_takes(text: str, most: int) -> None:
+    made = for_slack(text, most=most)
+    assert len(made) <= most
+    assert not set(re.sub("&(amp|lt|gt);", "", made)) & set("&<>`")
+
+
+def shell_says(word: str) -> bytes:
+    """What `sh` makes of a word."""
+    return subprocess.run(
+        ["sh", "-c", f"printf %s {word}"], check=True, capture_output=True, timeout=10
+    ).stdout
+
+
+@settings(max_examples=40, deadline=None)
+@given(foreign)
+def test_a_shell_reads_the_word_back_byte_by_byte_and_the_word_is_harmless(text: str) -> None:
+    try:
+        word = for_shell(text)
+    except ValueError:
+        assert "\0" in text or text.endswith("\n") or any(unicodedata.category(one) == "Cs" for one in text)
+        return
+    assert is_harmless(word)
+    assert shell_says(word) == text.encode("utf-8", "surrogateescape")
+
+
+def test_a_file_name_of_undecodable_bytes_is_a_shell_word_too() -> None:
+    assert shell_says(for_shell("a\udcff'%b")) == b"a\xff'%b"
+
+
+@given(st.lists(foreign, max_size=4, unique=True))
+def test_file_names_differ_where_texts_do_and_any_file_system_takes_them(some: list[str]) -> None:
+    names = [for_file_name(text) for text in some]
+    assert len(set(names)) == len(some)
+    assert all(re.fullmatch(r"[A-Za-z0-9_%][A-Za-z0-9._~%-]{0,199}", name) for name in names)
+
+
+def test_long_texts_that_begin_alike_are_two_files() -> None:
+    one, other = for_file_name("n" * 300 + "1"), for_file_name("n" * 300 + "2")
+    assert one != other
+    assert len(one) == len(other) == texts.LONGEST_FILE_NAME
 
 
 @given(words, keys, words)
@@ -30,3 +171,35 @@ def test_a_url_does_not_get_through() -> None:
 def test_plain_words_and_paths_get_through() -> None:
     text = "Unable to access interface: No such device (/usr/bin/wg)"
     assert masked(text) == text
+
+
+def test_counts_have_their_plural_and_thousands() -> None:
+    told = [count(1, "gap"), count(0, "gap"), count(12_000, "node"), count(2, "registry", "registries")]
+    assert told == ["1 gap", "0 gaps", "12,000 nodes", "2 registries"]
+
+
+@pytest.mark.parametrize(
+    ("names", "total", "shown"),
+    [
+        ("", 0, ""),
+        ("a", 0, "a"),
+        ("ab", 0, "a and b"),
+        ("abc", 0, "a, b and c"),
+        ("abcd", 0, "a, b, c and 1 more"),
+        ("abc", 1200, "a, b, c and 1,197 more"),
+        ("ab", 3, "a, b and 1 more"),
+        ("", 7, "7"),
+    ],
+)
+def test_lists_end_with_how_many_more_there_are(names: str, total: int, shown: str) -> None:
+    assert listed(names, most=3, total=total) == shown
+
+
+def test_durations_are_read_at_a_glance() -> None:
+    assert [duration(some) for some in (3.24, 45, 720, 7560)] == ["3.2 s", "45 s", "12 min", "2.1 h"]
+    assert duration(3.24, whole=True) == "3 s"
+
+
+@given(st.lists(st.datetimes(timezones=st.just(UTC) | st.just(timezone(timedelta(hours=-7)))), max_size=5))
+def test_stored_times_sort_as_the_times_do(times: list[datetime]) -> None:
+    assert sorted(map(stored_time, times)) == [stored_time(at) for at in sorted(times)]
