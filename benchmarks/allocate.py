@@ -22,7 +22,7 @@ from auditor.repair.claims.adopted import adopted_bytes, adopted_key
 from auditor.repair.claims.allocator import Allocator
 from auditor.repair.claims.claim import claim_bytes, claim_key
 from auditor.repair.claims.registration import AllocatorSettings
-from auditor.settings.file import ConsulSettings
+from auditor.settings.consul import ConsulSettings
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix, format_prefix
 from benchmarks.figures import CannotRun, Figure, Results, ratios

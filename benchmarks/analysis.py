@@ -19,7 +19,7 @@ from auditor.fleet.fleet import Fleet
 from auditor.judge import find, judge, suspects
 from auditor.nodes.probe.probe import parse_answer
 from auditor.registry.records import KvItem, read_kv
-from auditor.settings.file import ConsulFields
+from auditor.settings.consul import ConsulFields
 from auditor.values.models import Observation, Registration, Report, RouteTable, SecondLook, Snapshot
 from benchmarks.figures import Figure, Results, ratios
 from benchmarks.simulated import POLICY, SimulatedFleet, SimulatedNodes, clear_the_ground

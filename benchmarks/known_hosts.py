@@ -13,7 +13,7 @@ from pathlib import Path
 
 from auditor.nodes.interface import TableStore
 from auditor.nodes.ssh import SshNodes
-from auditor.settings.file import SshSettings
+from auditor.settings.ssh import SshSettings
 from auditor.values.addresses import Prefix, parse_public_key
 from auditor.values.models import NodeId, Registration
 from benchmarks.figures import Figure, Results, ratios

@@ -24,7 +24,7 @@ import consul
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from auditor.registry.consul import ConsulRegistry
-from auditor.settings.file import ConsulSettings
+from auditor.settings.consul import ConsulSettings
 from auditor.values.models import RegistryReading
 from benchmarks.figures import CannotRun, Figure, Results, ratios
 from tests.parts.consul import HOW, ConsulServer, consul_binary

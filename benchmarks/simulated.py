@@ -33,7 +33,7 @@ from auditor.registry.file import FileRegistry, export_text
 from auditor.reports import json_v1
 from auditor.reports.interface import Layout
 from auditor.reports.terminal import table
-from auditor.settings.file import ConsulSettings
+from auditor.settings.consul import ConsulSettings
 from auditor.state.recording import record
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import AuditPolicy, Device, Observation, Registration, RouteTable, Snapshot

@@ -34,11 +34,11 @@ from auditor.settings.alerts import (
     AlertmanagerSettings,
     NotifierSettings,
     PagerDutySettings,
-    SharedSettings,
     SlackSettings,
     WebhookSettings,
 )
 from auditor.settings.file import Config, config_keys, parse_config
+from auditor.settings.mesh import SharedSettings
 from auditor.state.recording import replay
 
 ROOT = Path(__file__).parent.parent

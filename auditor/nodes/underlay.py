@@ -14,7 +14,7 @@ from string import Formatter
 
 from auditor.errors import ConfigError, GapReason, ProbeError
 from auditor.nodes.probe.probe import cleaned
-from auditor.settings.file import SshSettings
+from auditor.settings.ssh import SshSettings
 from auditor.values.addresses import format_prefix
 from auditor.values.models import Registration
 

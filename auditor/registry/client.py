@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from auditor.registry.records import KvItem
-    from auditor.settings.file import ConsulSettings
+    from auditor.settings.consul import ConsulSettings
 
 T = TypeVar("T")
 

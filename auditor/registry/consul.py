@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from auditor.settings.file import ConsulSettings
+    from auditor.settings.consul import ConsulSettings
 
 _DATACENTERS_AT_ONCE = 8
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from auditor.settings.file import ConsulSettings
+    from auditor.settings.consul import ConsulSettings
 
 MAX_FILE = 256 * 1024 * 1024
 """Bytes of a file that is read at all."""

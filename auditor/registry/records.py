@@ -17,7 +17,7 @@ from auditor.values.models import InvalidRegistration, NodeId, Registration, Reg
 from auditor.values.text import masked
 
 if TYPE_CHECKING:
-    from auditor.settings.file import ConsulFields
+    from auditor.settings.consul import ConsulFields
 
 MAX_RECORD = 64 * 1024
 """Bytes of one registration."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from auditor.registry.client import Client, Response
     from auditor.registry.records import KvItem
-    from auditor.settings.file import ConsulSettings
+    from auditor.settings.consul import ConsulSettings
 
 DENIED = "Permission denied"
 """How Consul's words begin where the token may not do one operation of a transaction; the status is 409."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from auditor.registry.client import Response
-    from auditor.settings.file import ConsulSettings
+    from auditor.settings.consul import ConsulSettings
 
 
 def read_workloads(

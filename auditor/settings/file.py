@@ -1,166 +1,32 @@
-"""Settings: read once from TOML, frozen, unknown keys refused; their parts are passed on as values."""
+"""The configuration file: found, read once, and checked; an unknown key is an error."""
 
 from __future__ import annotations
 
 import difflib
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, get_args
 
 import platformdirs
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    Field,
-    SecretStr,
-    Strict,
-    StrictInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from auditor.errors import ConfigError
-from auditor.settings.alerts import (
-    AlertSettings,
-    AnyNotifier,
-    Pool,
-    Seconds,
-    Settings,
-    SharedSettings,
-    UserPath,
-)
+from auditor.settings.alerts import AlertSettings, AnyNotifier
+from auditor.settings.base import Settings
+from auditor.settings.consul import ConsulSettings
+from auditor.settings.mesh import CoverageSettings, MeshSettings, RegionSettings, SharedSettings
 from auditor.settings.repair import RepairSettings
-from auditor.settings.ssh import SshSettings as SshSettings
-from auditor.values.addresses import Prefix
+from auditor.settings.ssh import SshSettings
+from auditor.settings.state import StateSettings
+from auditor.settings.sweep import SweepSettings
 from auditor.values.models import AuditPolicy
 
 APP = "wgaudit"
 FILE_NAME = "wgaudit.toml"
 CONFIG_VARIABLE = "WGAUDIT_CONFIG"
-TOKEN_VARIABLE = "CONSUL_HTTP_TOKEN"  # noqa: S105  (the variable's name, not a token)
-
-
-def _regular_expression(pattern: str) -> str:
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from None
-    if pattern and "region" not in compiled.groupindex:
-        raise ValueError("needs a group named region: (?P<region>…)")
-    return pattern
-
-
-class ConsulFields(Settings):
-    """Dotted path of each value inside a KV record, a KV key's last part, or a catalog node's meta key."""
-
-    public_key: str = "public_key"
-    address: str = "ip"
-    region: str = "region"
-    endpoint: str = "endpoint"
-    ssh_host: str = "ssh_host"
-
-
-class ConsulSettings(Settings):
-    """Where registrations are read, and how."""
-
-    url: str = "http://127.0.0.1:8500"
-    layout: Literal["kv-json", "kv-fields", "catalog"] = "kv-json"
-    """One JSON value a node; one key a field (`<prefix><node>/<field>`); or the catalog's node meta."""
-    prefix: str = "wireguard/nodes/"
-    datacenters: tuple[str, ...] = ()
-    """Empty: the agent's own. `["*"]`: every one that Consul knows."""
-    token: SecretStr | None = None
-    token_file: UserPath | None = None
-    timeout: Seconds = 10.0
-    ca_file: UserPath | None = None
-    cert_file: UserPath | None = None
-    key_file: UserPath | None = None
-    file: UserPath | None = None
-    """A file written by `consul kv export`, read in place of a server."""
-    fields: ConsulFields = ConsulFields()
-
-    @model_validator(mode="after")
-    def _check(self) -> ConsulSettings:
-        scheme, separator, rest = self.url.partition("://")
-        if scheme not in ("http", "https") or not separator or not rest:
-            raise ValueError("url must start with http:// or https://")
-        if "@" in rest:
-            raise ValueError("url must not carry a password; use token or token_file")
-        if self.token is not None and self.token_file is not None:
-            raise ValueError("token and token_file exclude each other")
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file go together")
-        if self.layout != "catalog" and (not self.prefix or not self.prefix.endswith("/")):
-            # Consul's prefix match is greedy: "wireguard/node" would also match "wireguard/nodes-old/…".
-            raise ValueError("prefix must end with /")
-        return self
-
-    def resolved_token(self, environment: Mapping[str, str]) -> SecretStr | None:
-        """The token to send: config, then token_file, then CONSUL_HTTP_TOKEN. Raises `ConfigError`."""
-        if self.token is not None:
-            return self.token
-        if self.token_file is not None:
-            try:
-                text = self.token_file.read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                reason = getattr(error, "strerror", None) or "not a text file"
-                raise ConfigError(f"consul.token_file: cannot read {self.token_file}: {reason}") from None
-            if not text:
-                raise ConfigError(f"consul.token_file: {self.token_file} is empty; write the token into it")
-            return SecretStr(text)
-        from_environment = environment.get(TOKEN_VARIABLE, "").strip()
-        return SecretStr(from_environment) if from_environment else None
-
-
-class MeshSettings(Settings):
-    """What is being audited."""
-
-    device: str = Field(default="wg0", pattern=r"^[A-Za-z0-9_=+.\-]{1,15}$")
-    pools: tuple[Pool, ...] = (Prefix("10.0.0.0/8"),)
-    topology: Literal["full", "partial"] = "full"
-    """partial: a registered peer that is not there is no finding."""
-
-
-class RegionSettings(Settings):
-    """How a node's region is known, beside what its registration says."""
-
-    name_pattern: Annotated[str, AfterValidator(_regular_expression)] = ""
-    """Regular expression over the node's name with a group named region."""
-    command: str = ""
-    """Run on each node by sh; prints its region."""
-    pools: dict[str, Pool] = Field(default_factory=dict)
-    """The address plan: region = prefix."""
-
-
-class CoverageSettings(Settings):
-    """How much must be seen before a sweep may say clean."""
-
-    minimum: Annotated[float, Strict()] = Field(default=1.0, ge=0.0, le=1.0)
-
-
-class SweepSettings(Settings):
-    """Bounds and pauses of one sweep."""
-
-    deadline: Seconds | None = None
-    """The sweep reports what it has after so many seconds. None: no limit."""
-    confirm_after: Annotated[float, Strict(), Field(ge=0, le=3600)] = 3.0
-    """Seconds before suspects are looked at once more."""
-
-
-def _default_state_path() -> Path:
-    return platformdirs.user_state_path(APP) / "wgaudit.db"
-
-
-class StateSettings(Settings):
-    """Where wgaudit keeps what it must remember."""
-
-    path: UserPath = Field(default_factory=_default_state_path)
-    keep_days: StrictInt = Field(default=90, ge=1, le=3650)
-    """Days that sweeps and resolved findings are kept in the history."""
 
 
 class Config(Settings):
@@ -186,7 +52,7 @@ class Config(Settings):
         return self
 
     def policy(self) -> AuditPolicy:
-        """The part that decides verdicts, as the value that snapshots record."""
+        """Convert to the policy used by the judge, which snapshots record."""
         return AuditPolicy(
             device=self.mesh.device,
             pools=self.mesh.pools,
@@ -194,7 +60,7 @@ class Config(Settings):
             name_pattern=self.regions.name_pattern or None,
             region_pools=dict(self.regions.pools),
             minimum_coverage=self.coverage.minimum,
-            shared=tuple(item.agreement() for item in self.shared),
+            shared=tuple(item.policy() for item in self.shared),
         )
 
 

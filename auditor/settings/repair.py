@@ -1,4 +1,4 @@
-"""The part of the configuration that says how repair decides, and where it keeps the claims."""
+"""How addresses are planned, handed out and taken back, and where claims are kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, StrictInt, field_validator
 
-from auditor.settings.alerts import Seconds, Settings
+from auditor.settings.base import Seconds, Settings
 from auditor.values.address_claims import RepairPolicy
 
 
@@ -38,7 +38,7 @@ class RepairSettings(Settings):
         return prefix
 
     def policy(self) -> RepairPolicy:
-        """The part that decides plans, as a value."""
+        """Convert to the policy that plans are made by."""
         return RepairPolicy(
             claims_prefix=self.claims_prefix,
             quarantine_days=self.quarantine_days,

@@ -1,4 +1,4 @@
-"""Settings of the way to nodes: whom to log in as, which keys to trust, how many at one time, how long to wait."""
+"""How nodes are reached by SSH: user, trusted keys, bounds on connections, timeouts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
-from auditor.settings.alerts import Seconds, Settings, UserPath
+from auditor.settings.base import Seconds, Settings, UserPath
 
 
 class SshSettings(Settings):

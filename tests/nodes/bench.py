@@ -11,7 +11,7 @@ import pytest
 from auditor.errors import ProbeError
 from auditor.nodes.interface import TableStore
 from auditor.nodes.ssh import SshNodes
-from auditor.settings.file import SshSettings
+from auditor.settings.ssh import SshSettings
 from auditor.values.addresses import Prefix
 from auditor.values.models import NodeId, Observation, Registration
 from tests.nodes.stubs import StubNode

@@ -12,7 +12,7 @@ import pytest
 from auditor.errors import ConfigError, GapReason, ProbeError
 from auditor.nodes.change.changes import AddAddress, ChangeFailed, DeviceState, DropAddress, SetPeer
 from auditor.nodes.ssh.hands import SshHands
-from auditor.settings.file import SshSettings
+from auditor.settings.ssh import SshSettings
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import NodeId, Registration
 from tests.nodes.bench import Bench

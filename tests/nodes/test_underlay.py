@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from auditor.errors import ConfigError, GapReason, ProbeError
 from auditor.nodes.underlay import Target, check_host_template, target_for
-from auditor.settings.file import SshSettings
+from auditor.settings.ssh import SshSettings
 from auditor.values.addresses import Prefix
 from auditor.values.models import NodeId, Registration
 from tests.nodes.stubs import key

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from auditor.errors import ConfigError, GapReason
 from auditor.registry.consul import ConsulRegistry
-from auditor.settings.file import ConsulFields, ConsulSettings
+from auditor.settings.consul import ConsulFields, ConsulSettings
 from auditor.values.models import Gap, NodeId, RegistryReading
 from tests.parts import require
 from tests.parts.consul import HOW, ConsulServer, consul_binary, make_tls

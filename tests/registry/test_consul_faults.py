@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from auditor.errors import GapReason
 from auditor.registry import client as client_module
 from auditor.registry.consul import ConsulRegistry
-from auditor.settings.file import ConsulSettings
+from auditor.settings.consul import ConsulSettings
 from auditor.values.models import Gap, RegistryReading
 from tests.registry.records_of import PREFIX, record
 from tests.registry.scripted_server import HEALTHY, Scripted, scripted_server

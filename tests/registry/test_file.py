@@ -14,7 +14,7 @@ from auditor.errors import ConfigError, GapReason
 from auditor.registry import file as file_module
 from auditor.registry.consul import ConsulRegistry
 from auditor.registry.file import FileRegistry, export_text
-from auditor.settings.file import ConsulSettings
+from auditor.settings.consul import ConsulSettings
 from auditor.values.models import Gap, RegistryReading
 from tests.parts import require
 from tests.parts.consul import HOW, ConsulServer, consul_binary

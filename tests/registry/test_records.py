@@ -17,7 +17,7 @@ from auditor.registry.records import (
     read_catalog,
     read_kv,
 )
-from auditor.settings.file import ConsulFields
+from auditor.settings.consul import ConsulFields
 from auditor.values.addresses import Prefix, parse_prefix
 from auditor.values.models import InvalidRegistration, NodeId, Registration
 from tests.registry.records_of import PREFIX, key_of, record

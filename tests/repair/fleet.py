@@ -28,7 +28,7 @@ from auditor.repair.apply.ledger import Ledger
 from auditor.repair.apply.steps import ApplyOptions
 from auditor.repair.claims.registration import AllocatorSettings
 from auditor.repair.moves import Contested, Keeper, Kind, Move, RepairPlan, Rule
-from auditor.settings.file import ConsulSettings
+from auditor.settings.consul import ConsulSettings
 from auditor.values.addresses import Prefix, PublicKey, is_host
 from auditor.values.models import Device, NodeId, Observation, Registration, RouteTable
 from tests.fleets import key_of

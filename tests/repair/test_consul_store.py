@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from auditor.registry.interface import Create, Remove, Replace, Require, StoreConflict, StoreError
 from auditor.registry.store import ConsulStore
-from auditor.settings.file import ConsulSettings
+from auditor.settings.consul import ConsulSettings
 from tests.parts import require
 from tests.parts.consul import HOW, ConsulServer, consul_binary
 from tests.registry.scripted_server import Scripted, scripted_server

@@ -13,7 +13,7 @@ import pytest
 
 from auditor.judge import judge
 from auditor.registry.consul import ConsulRegistry
-from auditor.settings.file import ConsulSettings
+from auditor.settings.consul import ConsulSettings
 from auditor.values.models import AuditPolicy, Finding, Snapshot
 from tests.fleets import key_of
 from tests.lab.faulty_allocator import PREFIX, Contested, FaultyAllocator, provision_many, truth

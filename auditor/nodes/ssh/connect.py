@@ -14,7 +14,7 @@ from auditor.nodes.ssh.jump import Jumps, check_jump
 from auditor.nodes.ssh.lean import connect
 from auditor.nodes.ssh.login import Login, Way
 from auditor.nodes.ssh.turns import ConnectWait, Turns
-from auditor.settings.file import SshSettings
+from auditor.settings.ssh import SshSettings
 
 
 class _NoCommonHostKeyError(Exception):

@@ -12,7 +12,7 @@ from auditor.nodes.probe.probe import cleaned
 from auditor.nodes.ssh.connect import Connections
 from auditor.nodes.ssh.execute import Output, execute
 from auditor.nodes.underlay import check_host_template, check_not_mesh, target_for, uses_mesh_address
-from auditor.settings.file import SshSettings
+from auditor.settings.ssh import SshSettings
 from auditor.values.addresses import format_prefix, is_host
 from auditor.values.models import Registration
 

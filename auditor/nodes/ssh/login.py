@@ -12,7 +12,7 @@ import asyncssh
 from auditor.errors import ConfigError
 from auditor.nodes.probe.probe import cleaned
 from auditor.nodes.ssh.host_keys import KnownHosts, Lookup
-from auditor.settings.file import SshSettings
+from auditor.settings.ssh import SshSettings
 
 _FIRST_CIPHER = "^aes128-gcm@openssh.com"
 """Costs the client a sixth less than the library's first choice, where both sides have it."""

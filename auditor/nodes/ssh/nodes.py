@@ -23,7 +23,7 @@ from auditor.nodes.probe.probe import (
 from auditor.nodes.ssh.connect import Connections
 from auditor.nodes.ssh.execute import execute
 from auditor.nodes.underlay import Target, check_host_template, check_not_mesh, target_for, uses_mesh_address
-from auditor.settings.file import SshSettings
+from auditor.settings.ssh import SshSettings
 from auditor.values.addresses import format_prefix, is_host
 from auditor.values.models import Observation, Registration, RouteTable
 

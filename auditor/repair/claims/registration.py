@@ -11,7 +11,8 @@ from typing import Any
 from auditor.errors import ConfigError, UsageError
 from auditor.registry.interface import Stored
 from auditor.registry.records import parse_json_record
-from auditor.settings.file import Config, ConsulFields
+from auditor.settings.consul import ConsulFields
+from auditor.settings.file import Config
 from auditor.values.addresses import InvalidValue, Prefix, PublicKey, format_prefix, parse_public_key
 from auditor.values.models import NodeId, Registration
 

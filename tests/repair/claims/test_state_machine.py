@@ -26,7 +26,7 @@ from auditor.repair.claims.adoption import adopt, check
 from auditor.repair.claims.allocator import Allocator
 from auditor.repair.claims.patience import AllocationError
 from auditor.repair.claims.registration import AllocatorSettings
-from auditor.settings.file import ConsulSettings
+from auditor.settings.consul import ConsulSettings
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import AuditPolicy
 from tests.fleets import key_of

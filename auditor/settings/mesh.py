@@ -1,0 +1,81 @@
+"""What is audited: the mesh, its regions, how much of it must be seen, and what is agreed to be shared."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_validator
+
+from auditor.settings.base import Settings, WrittenPrefix
+from auditor.values.addresses import Prefix
+from auditor.values.models import SharedAddress
+
+
+def _regular_expression(pattern: str) -> str:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    if pattern and "region" not in compiled.groupindex:
+        raise ValueError("needs a group named region: (?P<region>…)")
+    return pattern
+
+
+def _moment(value: object) -> datetime:
+    # A date alone means the whole day in UTC: from that day on it is a finding again.
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        moment = None
+    if isinstance(moment, date) and not isinstance(moment, datetime):
+        moment = datetime.combine(moment, time())
+    if not isinstance(moment, datetime):
+        raise ValueError("must be a date, such as 2027-06-30")
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+class MeshSettings(Settings):
+    """What is being audited."""
+
+    device: str = Field(default="wg0", pattern=r"^[A-Za-z0-9_=+.\-]{1,15}$")
+    pools: tuple[WrittenPrefix, ...] = (Prefix("10.0.0.0/8"),)
+    topology: Literal["full", "partial"] = "full"
+    """partial: a registered peer that is not there is no finding."""
+
+
+class RegionSettings(Settings):
+    """How a node's region is known, beside what its registration says."""
+
+    name_pattern: Annotated[str, AfterValidator(_regular_expression)] = ""
+    """Regular expression over the node's name with a group named region."""
+    command: str = ""
+    """Run on each node by sh; prints its region."""
+    pools: dict[str, WrittenPrefix] = Field(default_factory=dict)
+    """The address plan: region = prefix."""
+
+
+class CoverageSettings(Settings):
+    """How much must be seen before a sweep may say clean."""
+
+    minimum: Annotated[float, Strict()] = Field(default=1.0, ge=0.0, le=1.0)
+
+
+class SharedSettings(Settings):
+    """An address that is meant to be shared, as agreed: by whom, why, until when."""
+
+    address: WrittenPrefix
+    nodes: tuple[str, ...]
+    reason: str = Field(min_length=1, max_length=500)
+    until: Annotated[datetime, BeforeValidator(_moment)]
+
+    @model_validator(mode="after")
+    def _several(self) -> SharedSettings:
+        if len(set(self.nodes)) < 2:
+            raise ValueError("nodes must name at least two different nodes")
+        return self
+
+    def policy(self) -> SharedAddress:
+        """Convert to the agreement used by the judge."""
+        return SharedAddress(self.address, frozenset(self.nodes), self.reason, self.until)

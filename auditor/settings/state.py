@@ -1,0 +1,22 @@
+"""Where wgaudit keeps what it must remember between runs, and for how long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import platformdirs
+from pydantic import Field, StrictInt
+
+from auditor.settings.base import Settings, UserPath
+
+
+def _default_state_path() -> Path:
+    return platformdirs.user_state_path("wgaudit") / "wgaudit.db"
+
+
+class StateSettings(Settings):
+    """Where wgaudit keeps what it must remember."""
+
+    path: UserPath = Field(default_factory=_default_state_path)
+    keep_days: StrictInt = Field(default=90, ge=1, le=3650)
+    """Days that sweeps and resolved findings are kept in the history."""
