@@ -18,8 +18,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exp
 from alerts.memory.notices import Row, one_line
 from alerts.memory.notification_log import NotificationLog
 from alerts.models import Receipt
-from alerts.notifiers.interface import DeliveryError, Notifier
-from auditor.errors import StateError
+from alerts.notifiers.interface import Notifier
+from auditor.errors import DeliveryError, StateError
 
 LONGEST_WAIT = 30.0
 """Seconds between two attempts at most. The first wait is one, each doubles, and up to one more is jitter."""

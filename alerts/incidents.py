@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from alerts.models import Incident
-from auditor.values.addresses import InvalidValue, parse_prefix
+from auditor.errors import InvalidValue
+from auditor.values.addresses import parse_prefix
 from auditor.values.models import Finding, Report
 
 Group = tuple[Finding, Sequence[Finding]]

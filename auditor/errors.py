@@ -3,15 +3,34 @@
     WgauditError                 one clear line: what, where, what to do
     ├── UsageError               the call's words are off (exit code 2)
     │   ├── ConfigError          a configuration file or key cannot be used
-    │   └── StateBusy            another process holds the state's lock
+    │   └── NotAdopted           the registry has no address claims yet; `wgaudit adopt` comes first
+    ├── InvalidValue             a text is no address, prefix or key (a `ValueError`, too)
     ├── SnapshotError            a recorded snapshot cannot be read or written
     ├── StateError               the state database cannot be used; a sweep still reports
+    ├── StateBusy                another process holds the state's lock: not now, or with --lock-wait
     ├── ReportError              a report cannot be written where it was asked for
     ├── RegistryError            one datacenter's registrations could not be read; becomes a gap
-    └── ProbeError               one node could not be seen; becomes a gap
+    ├── ProbeError               one node could not be seen; becomes a gap
+    │   └── ChangeFailed         the node answered, and did not make a change
+    ├── StoreError               Consul's store could not be read, or whether it was written is not known
+    ├── StoreConflict            the store refused a transaction whole; nothing was written
+    ├── DeliveryError            a notifier's other side did not take a message; becomes a receipt
+    ├── PlanError                a repair plan cannot be read or written
+    ├── JournalError             an apply's journal cannot be read or written
+    ├── Undecided                no rule says who keeps an address; becomes an entry of the plan
+    ├── Surprise                 an apply met something that is not as planned, and ends
+    ├── LedgerSurprise           the registry is not as the plan has it; ends an apply as a `Surprise`
+    ├── Stopped                  an apply was asked to stop, and did
+    ├── AllocationError          no address was handed out or freed, as far as is known
+    │   └── NotConfirmed         the store did not confirm in time
+    ├── NotAdoptable             a registry with faults gets no address claims
+    └── AdoptionDisturbed        a registration changed while claims were built; to be repeated
 
 `RegistryError` and `ProbeError` carry a `GapReason`: they never end a sweep, they turn into a
-`Gap` that every report shows. The others end the command with their text as one line.
+`Gap` that every report shows. Those that "become" something never reach a person by themselves. The
+others end the command with their text as one line.
+
+All exceptions of both packages are here, but for private ones that never leave their module.
 """
 
 from __future__ import annotations
@@ -76,12 +95,20 @@ class SnapshotError(WgauditError):
     """A recorded snapshot cannot be read or written; the text names the file and the place."""
 
 
-class StateBusy(UsageError):
-    """Another process holds the state's lock; the text says who."""
+class NotAdopted(UsageError):
+    """The registry has no claims yet, so nothing would keep an address from being given twice."""
+
+
+class InvalidValue(WgauditError, ValueError):
+    """The text is not an address or key; `str()` says why, without repeating the text."""
 
 
 class StateError(WgauditError):
     """The state database cannot be used; the text names the file and the reason."""
+
+
+class StateBusy(WgauditError):
+    """Another process holds the state's lock; the text says which one. Nothing is wrong with call or state."""
 
 
 class ReportError(WgauditError):
@@ -104,3 +131,82 @@ class ProbeError(WgauditError):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class ChangeFailed(ProbeError):
+    """The node answered, and says that it did not make the change. `str()` is one line, without a gap's reason."""
+
+    def __init__(self, detail: str, *, refused: bool) -> None:
+        super().__init__(GapReason.UNREADABLE_OUTPUT, detail)
+        self.args = (f"{'refused' if refused else 'failed'}: {detail}",)
+        self.refused = refused
+        """True: nothing was changed. False: it was begun, and how far it came must be looked at."""
+
+
+class StoreError(WgauditError):
+    """The store could not be read, or it is not known whether it was written; the text says where and why."""
+
+    def __init__(self, text: str, *, permanent: bool = False) -> None:
+        super().__init__(text)
+        self.permanent = permanent
+        """It was refused for a reason that does not pass by itself: asking again is of no use."""
+
+
+class StoreConflict(WgauditError):
+    """The store refused a transaction as a whole: something in it was no longer so. Nothing was written."""
+
+
+class DeliveryError(WgauditError):
+    """A notifier's other side did not take a message. `str()` is one line without any secret."""
+
+    def __init__(self, detail: str, *, permanent: bool, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.permanent = permanent
+        """True: the same call will be refused again; it goes to the dead letters."""
+        self.retry_after = retry_after
+        """Seconds after which the other side asked to be tried again; None: it did not say."""
+
+
+class PlanError(WgauditError):
+    """A plan cannot be read or written; the text names the file and the place."""
+
+
+class JournalError(WgauditError):
+    """The journal cannot be read or written; nothing is changed without one."""
+
+
+class Undecided(WgauditError):
+    """No rule says who keeps the address; `str()` says why, and what a person can do."""
+
+
+class Surprise(WgauditError):
+    """Something was not as planned; nothing more is done. The text says what, and where."""
+
+
+class LedgerSurprise(WgauditError):
+    """The registry is not as the plan has it; the text says what stands there."""
+
+
+class Stopped(WgauditError):
+    """An apply was asked to stop; nothing more is done."""
+
+
+class AllocationError(WgauditError):
+    """No address was handed out or freed, as far as is known; the text says why, and what is not known."""
+
+
+class NotConfirmed(AllocationError):
+    """The store did not confirm in time; the text says whether something may have been written."""
+
+
+class NotAdoptable(WgauditError):
+    """The registry holds faults, so no claims are built; the text says how many."""
+
+    def __init__(self, text: str, report: object) -> None:
+        super().__init__(text)
+        self.report = report
+        """The `Report` that shows the faults as a sweep would; an object here, for errors know no values."""
+
+
+class AdoptionDisturbed(WgauditError):
+    """A registration changed while claims were built; what was built stays, and repeating it goes on."""

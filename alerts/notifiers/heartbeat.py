@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from alerts.notifiers import http
 from alerts.notifiers import incident_text as wording
-from alerts.notifiers.interface import DeliveryError
+from auditor.errors import DeliveryError
 
 TIMEOUT = 5.0
 """Seconds: a sweep does not wait longer than that for somebody who only wants to know that it runs."""

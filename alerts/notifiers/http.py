@@ -29,7 +29,7 @@ import httpx
 from pydantic import SecretStr
 
 from alerts.notifiers.incident_text import plain
-from alerts.notifiers.interface import DeliveryError
+from auditor.errors import DeliveryError
 
 ANSWER_BYTES = 64 * 1024
 """No vendor's answer is longer; what comes after is not read."""

@@ -8,17 +8,6 @@ from typing import Protocol
 from alerts.models import Notification
 
 
-class DeliveryError(Exception):
-    """The other side did not take it. `str()` is one line without any secret."""
-
-    def __init__(self, detail: str, *, permanent: bool, retry_after: float | None = None) -> None:
-        super().__init__(detail)
-        self.permanent = permanent
-        """True: the same call will be refused again; it goes to the dead letters."""
-        self.retry_after = retry_after
-        """Seconds after which the other side asked to be tried again; None: it did not say."""
-
-
 class Notifier(Protocol):
     """One sink. It classifies its own failures and remembers nothing."""
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from auditor.cli import settings
+from auditor.values.models import Report
 
 if TYPE_CHECKING:
     from auditor.repair.claims.adoption import Adoption
     from auditor.settings.file import Config
     from auditor.values.addresses import Prefix
-    from auditor.values.models import Report
 
 EXIT_REFUSED = 1
 _MOST_SHOWN = 20
@@ -34,9 +34,7 @@ def command(replay: Path | None, check: bool, config_path: Path | None) -> int:
     Repeating it goes on where it was interrupted. A registry that holds duplicates is refused, with the
     findings. Exit code: 0 adopted (--check: nothing disagrees); 1 not; 2 usage or configuration.
     """
-    from auditor.errors import UsageError
-    from auditor.registry.interface import StoreError
-    from auditor.repair.claims.adoption import AdoptionDisturbed, NotAdoptable
+    from auditor.errors import AdoptionDisturbed, NotAdoptable, StoreError, UsageError
 
     if check and replay is not None:
         raise UsageError("adopt: --check compares what Consul holds; --replay has no meaning with it")
@@ -44,7 +42,8 @@ def command(replay: Path | None, check: bool, config_path: Path | None) -> int:
     try:
         return _check(config) if check else _adopt(config, replay)
     except NotAdoptable as error:
-        _show(error.report, config_path)
+        if isinstance(error.report, Report):
+            _show(error.report, config_path)
         return settings.refuse(error, EXIT_REFUSED)
     except (AdoptionDisturbed, StoreError) as error:
         return settings.refuse(f"adopt: {error}", EXIT_REFUSED)

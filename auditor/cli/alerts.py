@@ -13,11 +13,11 @@ import click
 
 from alerts.deliver import deliver
 from alerts.models import Incident, Log, Notification, NotifyReason, Status
-from alerts.notifiers.interface import DeliveryError, Notifier
+from alerts.notifiers.interface import Notifier
 from alerts.plan import plan
 from auditor.cli import running, screen, settings, threads
 from auditor.cli.alerting import EXIT_NOT_HANDED_OVER, build_notifiers, build_policy, opened_store
-from auditor.errors import UsageError
+from auditor.errors import DeliveryError, UsageError
 from auditor.judge import judge
 from auditor.reports.terminal.page import Page
 from auditor.settings.file import Config

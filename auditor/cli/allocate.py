@@ -39,7 +39,7 @@ def command(
     store holds the address for the node; 1 no address, stderr says why, and calling again is safe;
     2 usage or configuration.
     """
-    from auditor.repair.claims.patience import AllocationError
+    from auditor.errors import AllocationError
     from auditor.repair.claims.provisioning import allocator_of
     from auditor.repair.claims.registration import checked_key
 

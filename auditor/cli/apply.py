@@ -15,12 +15,12 @@ import click
 
 from auditor.cli import running, settings, threads
 from auditor.cli.apply_screen import Screen, until_signalled
-from auditor.errors import ConfigError, UsageError
+from auditor.errors import ConfigError, JournalError, Stopped, Surprise, UsageError
 from auditor.nodes.underlay import uses_mesh_address
 from auditor.repair.apply.executor import Executor, in_words
-from auditor.repair.apply.journal import Journal, JournalError
+from auditor.repair.apply.journal import Journal
 from auditor.repair.apply.ledger import Ledger
-from auditor.repair.apply.steps import ApplyOptions, Stopped, Surprise
+from auditor.repair.apply.steps import ApplyOptions
 from auditor.repair.claims.registration import AllocatorSettings, allocator_settings
 from auditor.repair.moves import Move, RepairPlan
 from auditor.repair.plan.plan_file import read_plan

@@ -13,12 +13,12 @@ import click
 
 from auditor.cli import running, screen, settings
 from auditor.cli.look import look
-from auditor.errors import RegistryError, UsageError, WgauditError
+from auditor.errors import InvalidValue, RegistryError, UsageError, WgauditError
 from auditor.gather.sweep import SweepOptions
 from auditor.judge import judge
 from auditor.repair.plan.planner import plan as make_plan
 from auditor.repair.plan.step_text import incomplete
-from auditor.values.addresses import InvalidValue, Prefix, parse_prefix
+from auditor.values.addresses import Prefix, parse_prefix
 from auditor.values.models import NodeId, Snapshot, Verdict
 
 if TYPE_CHECKING:  # `--help` needs no pydantic

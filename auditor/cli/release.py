@@ -18,7 +18,7 @@ def command(node: str, config_path: Path | None) -> int:
     Repeating it is no error. Exit code: 0 the node has no registration; 1 that is not known to be so;
     2 usage or configuration.
     """
-    from auditor.repair.claims.patience import AllocationError
+    from auditor.errors import AllocationError
     from auditor.repair.claims.provisioning import allocator_of
     from auditor.values.addresses import format_prefix
 

@@ -16,9 +16,9 @@ from alerts.silences import active
 from auditor.checks.catalogue import BY_IDENT
 from auditor.cli import running, screen, settings
 from auditor.cli.alerting import opened_store
-from auditor.errors import UsageError
+from auditor.errors import InvalidValue, UsageError
 from auditor.reports.terminal.page import Page
-from auditor.values.addresses import InvalidValue, format_prefix, parse_prefix
+from auditor.values.addresses import format_prefix, parse_prefix
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LONGEST = timedelta(days=365)

@@ -7,10 +7,10 @@ import re
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from auditor.errors import UsageError
+from auditor.errors import InvalidValue, UsageError
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import covers
-from auditor.values.addresses import InvalidValue, Prefix, PublicKey, format_prefix, network, parse_prefix
+from auditor.values.addresses import Prefix, PublicKey, format_prefix, network, parse_prefix
 from auditor.values.models import Finding, Gap, InvalidRegistration, NodeId, Report, Snapshot
 
 SHORTEST_KEY = 6

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from auditor.errors import WgauditError
 from auditor.values.models import RegistryReading
 
 
@@ -56,19 +55,6 @@ class Require(NamedTuple):
 
 
 Operation = Create | Replace | Remove | Require
-
-
-class StoreError(WgauditError):
-    """The store could not be read, or it is not known whether it was written; the text says where and why."""
-
-    def __init__(self, text: str, *, permanent: bool = False) -> None:
-        super().__init__(text)
-        self.permanent = permanent
-        """It was refused for a reason that does not pass by itself: asking again is of no use."""
-
-
-class StoreConflict(WgauditError):
-    """The store refused a transaction as a whole: something in it was no longer so. Nothing was written."""
 
 
 class KeyStore(Protocol):

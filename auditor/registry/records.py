@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from auditor.values.addresses import InvalidValue, Prefix, parse_prefix, parse_public_key
+from auditor.errors import InvalidValue
+from auditor.values.addresses import Prefix, parse_prefix, parse_public_key
 from auditor.values.models import InvalidRegistration, NodeId, Registration, RegistryReading
 from auditor.values.text import masked
 

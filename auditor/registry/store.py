@@ -6,18 +6,10 @@ import json
 from base64 import b64encode
 from typing import TYPE_CHECKING, NoReturn
 
-from auditor.errors import GapReason, RegistryError
+from auditor.errors import GapReason, RegistryError, StoreConflict, StoreError
 from auditor.registry.answers import excerpt, transaction_refusals
 from auditor.registry.client import check_settings, connect, without
-from auditor.registry.interface import (
-    Create,
-    Operation,
-    Remove,
-    Replace,
-    StoreConflict,
-    Stored,
-    StoreError,
-)
+from auditor.registry.interface import Create, Operation, Remove, Replace, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
-from auditor.values.addresses import InvalidValue, Prefix, parse_prefix
+from auditor.errors import InvalidValue
+from auditor.values.addresses import Prefix, parse_prefix
 
 
 class Settings(BaseModel):

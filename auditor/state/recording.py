@@ -16,10 +16,10 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from auditor.errors import GapReason, SnapshotError
+from auditor.errors import GapReason, InvalidValue, SnapshotError
 from auditor.state.files import write_whole
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import InvalidValue, Prefix, parse_prefix, parse_public_key
+from auditor.values.addresses import Prefix, parse_prefix, parse_public_key
 from auditor.values.models import (
     AuditPolicy,
     Device,

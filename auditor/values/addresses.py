@@ -11,6 +11,8 @@ import socket
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NewType
 
+from auditor.errors import InvalidValue
+
 PublicKey = NewType("PublicKey", str)
 """44 characters of canonical base64 that stand for exactly 32 bytes."""
 
@@ -24,10 +26,6 @@ Network = IPv4Network | IPv6Network
 _PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 _LONGEST_ADDRESS = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255/128")
 _V4_MAPPED = bytes(10) + b"\xff\xff"
-
-
-class InvalidValue(ValueError):
-    """The text is not an address or key; `str()` says why, without repeating the text."""
 
 
 def parse_public_key(text: str) -> PublicKey:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from alerts.memory import notification_log as store
 from alerts.models import AlertPlan, Incident, Notification, NotifyReason, Standing, Status
-from alerts.notifiers.interface import DeliveryError
+from auditor.errors import DeliveryError
 from auditor.state import history
 from auditor.state.database import open_state
 from auditor.values.models import NodeId, Severity, fingerprint

@@ -17,7 +17,8 @@ from alerts.deliver import LONGEST_RETRY_AFTER, LONGEST_WAIT, deliver
 from alerts.memory.notices import State
 from alerts.memory.notification_log import NotificationLog
 from alerts.models import Notification, Receipt, Status
-from alerts.notifiers.interface import DeliveryError, Notifier
+from alerts.notifiers.interface import Notifier
+from auditor.errors import DeliveryError
 from tests.alerts.fakes import (
     NOON,
     Clock,

@@ -22,8 +22,8 @@ from alerts.deliver import deliver
 from alerts.memory.notices import Row, State
 from alerts.memory.notification_log import NotificationLog
 from alerts.models import Notification, NotifyReason, Policy, Route, Status
-from alerts.notifiers.interface import DeliveryError
 from alerts.plan import plan
+from auditor.errors import DeliveryError
 from auditor.state import history
 from auditor.values.models import Coverage, Finding, NodeId, Report, Severity, Verdict
 from tests.alerts.fakes import NOON, Answer, Clock, Killed, ScriptedNotifier, Told, opened

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from auditor.errors import ConfigError, GapReason, ProbeError
-from auditor.nodes.change.changes import AddAddress, ChangeFailed, DeviceState, DropAddress, SetPeer
+from auditor.errors import ChangeFailed, ConfigError, GapReason, ProbeError
+from auditor.nodes.change.changes import AddAddress, DeviceState, DropAddress, SetPeer
 from auditor.nodes.ssh.hands import SshHands
 from auditor.settings.ssh import SshSettings
 from auditor.values.addresses import Prefix, PublicKey

@@ -26,10 +26,10 @@ from pathlib import Path
 from queue import Queue
 from typing import Any, NamedTuple
 
+from auditor.errors import AllocationError
 from auditor.registry.store import ConsulStore
 from auditor.repair.claims.adoption import adopt, check
 from auditor.repair.claims.allocator import Allocator
-from auditor.repair.claims.patience import AllocationError
 from auditor.repair.claims.registration import AllocatorSettings
 from auditor.settings.consul import ConsulSettings
 from auditor.values.addresses import Prefix, PublicKey, format_prefix

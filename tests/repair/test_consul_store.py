@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 from pydantic import SecretStr
 
-from auditor.registry.interface import Create, Remove, Replace, Require, StoreConflict, StoreError
+from auditor.errors import StoreConflict, StoreError
+from auditor.registry.interface import Create, Remove, Replace, Require
 from auditor.registry.store import ConsulStore
 from auditor.settings.consul import ConsulSettings
 from tests.parts import require

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from auditor.errors import InvalidValue
 from auditor.values.addresses import (
-    InvalidValue,
     Network,
     Prefix,
     format_prefix,

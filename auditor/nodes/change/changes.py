@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from auditor.errors import GapReason, ProbeError
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import Registration
 
@@ -56,16 +55,6 @@ class DeviceState:
     """After `RewriteFiles`: the files that were rewritten, or were so already."""
     notes: tuple[str, ...] = ()
     """What else a person should know of the change, each one line in words."""
-
-
-class ChangeFailed(ProbeError):
-    """The node answered, and says that it did not make the change. `str()` is one line, without a gap's reason."""
-
-    def __init__(self, detail: str, *, refused: bool) -> None:
-        super().__init__(GapReason.UNREADABLE_OUTPUT, detail)
-        self.args = (f"{'refused' if refused else 'failed'}: {detail}",)
-        self.refused = refused
-        """True: nothing was changed. False: it was begun, and how far it came must be looked at."""
 
 
 class NodeChanger(Protocol):

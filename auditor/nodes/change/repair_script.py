@@ -13,26 +13,10 @@ from functools import lru_cache
 from importlib import resources
 from typing import Final
 
-from auditor.errors import GapReason, ProbeError
-from auditor.nodes.change.changes import (
-    AddAddress,
-    Change,
-    ChangeFailed,
-    DeviceState,
-    DropAddress,
-    RewriteFiles,
-    SetPeer,
-)
+from auditor.errors import ChangeFailed, GapReason, InvalidValue, ProbeError
+from auditor.nodes.change.changes import AddAddress, Change, DeviceState, DropAddress, RewriteFiles, SetPeer
 from auditor.nodes.probe.probe import MAX_NOISE, Request, cleaned
-from auditor.values.addresses import (
-    InvalidValue,
-    Prefix,
-    PublicKey,
-    format_prefix,
-    is_host,
-    parse_prefix,
-    parse_public_key,
-)
+from auditor.values.addresses import Prefix, PublicKey, format_prefix, is_host, parse_prefix, parse_public_key
 
 VERSION: Final = "wgaudit-repair/1"
 MAX_LINES = 1500

@@ -16,15 +16,8 @@ from functools import lru_cache
 from importlib import resources
 from typing import Literal, NoReturn
 
-from auditor.errors import ConfigError, GapReason, ProbeError
-from auditor.values.addresses import (
-    InvalidValue,
-    Prefix,
-    PublicKey,
-    format_prefix,
-    parse_prefix,
-    parse_public_key,
-)
+from auditor.errors import ConfigError, GapReason, InvalidValue, ProbeError
+from auditor.values.addresses import Prefix, PublicKey, format_prefix, parse_prefix, parse_public_key
 from auditor.values.models import Device, RouteTable
 from auditor.values.text import masked
 

@@ -7,15 +7,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from auditor.errors import ProbeError
+from auditor.errors import JournalError, LedgerSurprise, ProbeError, Stopped, StoreError, Surprise
 from auditor.nodes.change.changes import NodeChanger
 from auditor.nodes.interface import NodeSource
-from auditor.registry.interface import StoreError
-from auditor.repair.apply.journal import Journal, JournalError
-from auditor.repair.apply.ledger import Ledger, LedgerSurprise
+from auditor.repair.apply.journal import Journal
+from auditor.repair.apply.ledger import Ledger
 from auditor.repair.apply.observers import PeerRoutes
 from auditor.repair.apply.stages import INDEX, Event, Progress
-from auditor.repair.apply.steps import ApplyOptions, Facts, Steps, Stopped, Surprise, Task
+from auditor.repair.apply.steps import ApplyOptions, Facts, Steps, Task
 from auditor.repair.moves import Kind, Move, RepairPlan, Step, steps_of
 from auditor.values.addresses import format_prefix
 from auditor.values.models import NodeId, Registration

@@ -13,16 +13,12 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
-from auditor.errors import StateBusy, WgauditError
+from auditor.errors import JournalError, StateBusy
 from auditor.repair.apply.stages import Entry, Event, Progress, after
 from auditor.repair.moves import Step
 
 SCHEMA = "wgaudit.journal/1"
 MAX_JOURNAL = 64 * 1024 * 1024
-
-
-class JournalError(WgauditError):
-    """The journal cannot be read or written; nothing is changed without one."""
 
 
 class Journal:

@@ -6,19 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from auditor.errors import WgauditError
+from auditor.errors import InvalidValue, LedgerSurprise, StoreConflict, StoreError, WgauditError
 from auditor.fleet.routes import covers
-from auditor.registry.interface import (
-    Create,
-    KeyStore,
-    Operation,
-    Remove,
-    Replace,
-    Require,
-    StoreConflict,
-    Stored,
-    StoreError,
-)
+from auditor.registry.interface import Create, KeyStore, Operation, Remove, Replace, Require, Stored
 from auditor.registry.records import parse_json_record
 from auditor.repair.apply.stages import INDEX
 from auditor.repair.claims.claim import claim_bytes, claim_key, read_claim
@@ -26,14 +16,10 @@ from auditor.repair.claims.record import replaced
 from auditor.repair.claims.registration import AllocatorSettings
 from auditor.repair.moves import Keeper, Kind, Move
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import InvalidValue, Prefix, format_prefix, network
+from auditor.values.addresses import Prefix, format_prefix, network
 from auditor.values.models import Registration
 
 PAUSE = 0.2
-
-
-class LedgerSurprise(WgauditError):
-    """The registry is not as the plan has it; the text says what stands there."""
 
 
 class Ledger:

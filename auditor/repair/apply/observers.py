@@ -8,11 +8,11 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from auditor.errors import GapReason, ProbeError
+from auditor.errors import GapReason, InvalidValue, ProbeError
 from auditor.nodes.change.changes import NodeChanger, SetPeer
 from auditor.nodes.interface import NodeSource, TableStore
 from auditor.repair.moves import Keeper, Move
-from auditor.values.addresses import InvalidValue, Prefix, PublicKey, parse_prefix
+from auditor.values.addresses import Prefix, PublicKey, parse_prefix
 from auditor.values.models import NodeId, Observation, Registration, RouteTable
 
 AT_ONCE = 16

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from auditor.errors import WgauditError
+from auditor.errors import Stopped, Surprise
 from auditor.nodes.change.changes import (
     AddAddress,
     Change,
@@ -30,14 +30,6 @@ HELD = "held"
 
 NOT_SET = "not set on"
 """Fact: observers that could not be reached when peers were set, with the reason."""
-
-
-class Surprise(WgauditError):
-    """Something was not as planned; nothing more is done. The text says what, and where."""
-
-
-class Stopped(WgauditError):
-    """Somebody asked to stop; nothing more is done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from auditor.errors import UsageError
+from auditor.errors import InvalidValue, NotAdopted, StoreError
 from auditor.fleet.routes import covers
-from auditor.registry.interface import KeyStore, Stored, StoreError
+from auditor.registry.interface import KeyStore, Stored
 from auditor.repair.claims.claim import ADOPTED, time_text
-from auditor.values.addresses import InvalidValue, Prefix, network, parse_prefix
-
-
-class NotAdopted(UsageError):
-    """The registry has no claims yet, so nothing would keep an address from being given twice."""
+from auditor.values.addresses import Prefix, network, parse_prefix
 
 
 @dataclass(frozen=True, slots=True)

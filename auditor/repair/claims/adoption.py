@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from auditor.errors import WgauditError
+from auditor.errors import AdoptionDisturbed, InvalidValue, NotAdoptable, StoreConflict
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import covers
 from auditor.judge import judge
-from auditor.registry.interface import Create, KeyStore, Operation, Replace, Require, StoreConflict, Stored
+from auditor.registry.interface import Create, KeyStore, Operation, Replace, Require, Stored
 from auditor.registry.records import KvItem, read_kv
 from auditor.repair.claims.adopted import adopted_bytes, adopted_key, adopted_networks, read_adopted
 from auditor.repair.claims.claim import claim_bytes, claim_key, read_claim
 from auditor.repair.claims.registration import AllocatorSettings
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import InvalidValue, Prefix, format_prefix, is_host, network, prefix_sort_key
+from auditor.values.addresses import Prefix, format_prefix, is_host, network, prefix_sort_key
 from auditor.values.models import AuditPolicy, Registration, RegistryReading, Report, Snapshot
 
 AT_ONCE = 64
@@ -26,22 +26,6 @@ AT_ONCE = 64
 
 REFUSED_FOR = ("duplicate-address", "duplicate-public-key", "duplicate-node-name", "invalid-registration")
 """Findings about the registry alone under which no claims are built: they would make a fault lawful."""
-
-
-class NotAdoptable(WgauditError):
-    """The registry holds faults; `report` shows them as a sweep would."""
-
-    def __init__(self, report: Report) -> None:
-        count = len(report.findings)
-        stands = "1 finding stands" if count == 1 else f"{count:,} findings stand"
-        super().__init__(
-            f"nothing was adopted: {stands} against it; `wgaudit plan` says how to get rid of duplicates"
-        )
-        self.report = report
-
-
-class AdoptionDisturbed(WgauditError):
-    """A registration changed while claims were built; what was built stays, and repeating it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +75,12 @@ def adopt(
     reading = _reading(stored.values(), settings)
     report = _report(reading, policy, at)
     if report.findings:
-        raise NotAdoptable(report)
+        count = len(report.findings)
+        stands = "1 finding stands" if count == 1 else f"{count:,} findings stand"
+        raise NotAdoptable(
+            f"nothing was adopted: {stands} against it; `wgaudit plan` says how to get rid of duplicates",
+            report,
+        )
     # After the registrations: a claim that came in between is then seen, whoever made it.
     claims = {item.key: item for item in store.list(settings.claims_prefix)}
     owners = _owners(reading)

@@ -7,21 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from auditor.registry.interface import (
-    Create,
-    KeyStore,
-    Operation,
-    Remove,
-    Replace,
-    Require,
-    StoreConflict,
-    Stored,
-    StoreError,
-)
+from auditor.errors import AllocationError, InvalidValue, StoreConflict, StoreError
+from auditor.registry.interface import Create, KeyStore, Operation, Remove, Replace, Require, Stored
 from auditor.repair.claims.adopted import read_adopted
 from auditor.repair.claims.candidates import candidates
 from auditor.repair.claims.claim import claim_bytes, claim_key, claimed_prefix, read_claim
-from auditor.repair.claims.patience import AllocationError, CallBudget
+from auditor.repair.claims.patience import CallBudget
 from auditor.repair.claims.registration import (
     AllocatorSettings,
     check_node,
@@ -30,7 +21,7 @@ from auditor.repair.claims.registration import (
     source_of,
 )
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import InvalidValue, Prefix, PublicKey, format_prefix, is_host
+from auditor.values.addresses import Prefix, PublicKey, format_prefix, is_host
 from auditor.values.models import Registration
 
 CROWDED = 24

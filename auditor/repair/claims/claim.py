@@ -5,15 +5,9 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+from auditor.errors import InvalidValue
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import (
-    InvalidValue,
-    Prefix,
-    format_prefix,
-    is_host,
-    parse_prefix,
-    parse_public_key,
-)
+from auditor.values.addresses import Prefix, format_prefix, is_host, parse_prefix, parse_public_key
 
 ADOPTED = "adopted"
 """Last part of the key that says that every registered address has a claim; no address looks like it."""

@@ -5,22 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
-from auditor.errors import WgauditError
-from auditor.registry.interface import StoreError
+from auditor.errors import NotConfirmed, StoreError
 
 T = TypeVar("T")
 
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 """Seconds between two attempts; each pause is twice the one before."""
-
-
-class AllocationError(WgauditError):
-    """No address was handed out or freed, as far as is known; the text says why, and what is not known."""
-
-
-class NotConfirmed(AllocationError):
-    """The store did not confirm in time; the text says whether something may have been written."""
 
 
 class CallBudget:

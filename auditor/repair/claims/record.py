@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-from auditor.values.addresses import InvalidValue, Prefix, format_prefix, parse_prefix
+from auditor.errors import InvalidValue
+from auditor.values.addresses import Prefix, format_prefix, parse_prefix
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()

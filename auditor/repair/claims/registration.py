@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditor.errors import ConfigError, UsageError
+from auditor.errors import ConfigError, InvalidValue, UsageError
 from auditor.registry.interface import Stored
 from auditor.registry.records import parse_json_record
 from auditor.settings.consul import ConsulFields
 from auditor.settings.file import Config
-from auditor.values.addresses import InvalidValue, Prefix, PublicKey, format_prefix, parse_public_key
+from auditor.values.addresses import Prefix, PublicKey, format_prefix, parse_public_key
 from auditor.values.models import NodeId, Registration
 
 # What Consul takes as part of a key's name, and what every other tool takes for a host's name.

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from auditor.checks.fallback_address import pool_whose_first_is
+from auditor.errors import Undecided
 from auditor.fleet.fleet import Fleet
 from auditor.repair.moves import Keeper, Rule
 from auditor.values.address_claims import RepairPolicy
@@ -13,10 +14,6 @@ from auditor.values.addresses import Prefix
 from auditor.values.models import NodeId, Registration, Snapshot
 
 _IDLE_WORDS = frozenset({"", "0", "no", "none", "false", "off", "idle"})
-
-
-class Undecided(Exception):
-    """No rule says who keeps the address; `str()` says why, and what a person can do."""
 
 
 @dataclass(frozen=True, slots=True)

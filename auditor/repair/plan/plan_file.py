@@ -12,19 +12,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from auditor.errors import WgauditError
+from auditor.errors import InvalidValue, PlanError
 from auditor.repair.moves import Contested, Keeper, Kind, LeftOut, Move, RepairPlan, Rule
 from auditor.repair.plan.step_text import Wording
 from auditor.state.files import write_whole
-from auditor.values.addresses import (
-    InvalidValue,
-    Prefix,
-    PublicKey,
-    is_host,
-    network,
-    parse_prefix,
-    parse_public_key,
-)
+from auditor.values.addresses import Prefix, PublicKey, is_host, network, parse_prefix, parse_public_key
 from auditor.values.models import NodeId
 
 SCHEMA: Literal["wgaudit.plan/1"] = "wgaudit.plan/1"
@@ -32,10 +24,6 @@ MAX_PLAN = 64 * 1024 * 1024
 """Bytes beyond which a file is no plan of ours."""
 
 Text = Annotated[StrictStr, Field(max_length=4096)]
-
-
-class PlanError(WgauditError):
-    """A plan cannot be read or written; the text names the file and the place."""
 
 
 class _Part(BaseModel):

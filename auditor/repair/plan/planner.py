@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from itertools import islice
 
+from auditor.errors import Undecided
 from auditor.explain.targets import unreadable_with
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import covers
 from auditor.repair.claims.candidates import candidates
 from auditor.repair.moves import Contested, Keeper, Kind, LeftOut, Move, RepairPlan, Rule
-from auditor.repair.plan.keepers import Decision, Undecided, Workload, decide
+from auditor.repair.plan.keepers import Decision, Workload, decide
 from auditor.values.address_claims import RepairPolicy
 from auditor.values.addresses import (
     Network,

@@ -10,7 +10,7 @@ from itertools import islice
 from rich.cells import cell_len
 from rich.text import Text
 
-from auditor.errors import GapReason
+from auditor.errors import GapReason, InvalidValue
 from auditor.reports.terminal.page import (
     PALETTE,
     STYLES,
@@ -21,7 +21,7 @@ from auditor.reports.terminal.page import (
     regions_line,
 )
 from auditor.reports.terminal.rest import by_region
-from auditor.values.addresses import InvalidValue, parse_public_key
+from auditor.values.addresses import parse_public_key
 from auditor.values.models import Claim, Coverage, Finding, Gap, NodeId, Pick, Report, Severity, Witness
 
 _WIDEST_NAME = 40

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from alerts.models import Incident, Notification, NotifyReason, Status
 from alerts.notifiers.alertmanager import KEEP, Alertmanager
-from alerts.notifiers.interface import DeliveryError
+from auditor.errors import DeliveryError
 from auditor.values.models import Severity, fingerprint
 from tests.alerts.notifiers.sample import HOSTILE_NAMES, NOW, PAIR, firing, resolved, trial
 from tests.doubles.server import Double

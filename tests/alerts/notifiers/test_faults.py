@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from alerts.notifiers.http import DETAIL_CHARACTERS, LONGEST_RETRY_AFTER
-from alerts.notifiers.interface import DeliveryError
+from auditor.errors import DeliveryError
 from tests.alerts.notifiers.sample import KINDS, Kind, firing
 from tests.doubles.server import Double, Reply, Trouble
 from tests.parts.consul import make_tls

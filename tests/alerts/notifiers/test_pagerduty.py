@@ -11,8 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from alerts.models import Notification, Status
-from alerts.notifiers.interface import DeliveryError
 from alerts.notifiers.pagerduty import EVENT_BYTES, PagerDuty
+from auditor.errors import DeliveryError
 from auditor.values.models import Severity
 from tests.alerts.notifiers.sample import PAIR, firing, resolved, trial
 from tests.doubles.pagerduty import ROUTING_KEY, PagerDutyDouble

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from alerts.notifiers.heartbeat import HeartbeatKind, beat
-from alerts.notifiers.interface import DeliveryError
+from auditor.errors import DeliveryError
 from tests.alerts.notifiers.sample import KINDS, URL_SECRET, Kind, firing
 from tests.doubles.server import Double, Reply, Trouble
 

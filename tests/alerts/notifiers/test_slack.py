@@ -12,8 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from alerts.models import Notification, NotifyReason, Status
-from alerts.notifiers.interface import DeliveryError
 from alerts.notifiers.slack import Slack
+from auditor.errors import DeliveryError
 from tests.alerts.notifiers.sample import HOSTILE_NAMES, PAIR, SINCE, firing, resolved, trial
 from tests.doubles.server import Reply
 from tests.doubles.slack import SlackDouble, texts

@@ -12,8 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from alerts.models import Status
-from alerts.notifiers.interface import DeliveryError
 from alerts.notifiers.webhook import Webhook, schema_text, signature
+from auditor.errors import DeliveryError
 from tests.alerts.notifiers.sample import SIGNING_SECRET, firing, resolved, trial
 from tests.doubles.receiver import Receiver
 

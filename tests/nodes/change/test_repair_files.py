@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from auditor.errors import GapReason, ProbeError
-from auditor.nodes.change.changes import ChangeFailed, DeviceState, RewriteFiles
+from auditor.errors import ChangeFailed, GapReason, ProbeError
+from auditor.nodes.change.changes import DeviceState, RewriteFiles
 from auditor.nodes.change.repair_script import change_request, parse_repair
 from auditor.values.addresses import Prefix, PublicKey
 from tests.nodes.namespaces import Network

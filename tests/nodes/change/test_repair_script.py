@@ -12,16 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from auditor.errors import GapReason, ProbeError
-from auditor.nodes.change.changes import (
-    AddAddress,
-    Change,
-    ChangeFailed,
-    DeviceState,
-    DropAddress,
-    RewriteFiles,
-    SetPeer,
-)
+from auditor.errors import ChangeFailed, GapReason, ProbeError
+from auditor.nodes.change.changes import AddAddress, Change, DeviceState, DropAddress, RewriteFiles, SetPeer
 from auditor.nodes.change.repair_script import Asked, change_request, look_request, parse_repair
 from auditor.values.addresses import Prefix, PublicKey
 from tests.nodes.namespaces import Network

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
+from auditor.errors import Stopped, Surprise
 from auditor.nodes.change.changes import Change, DeviceState, DropAddress
 from auditor.nodes.interface import TableStore
 from auditor.registry.consul import ConsulRegistry
 from auditor.repair.apply.executor import in_words
 from auditor.repair.apply.journal import Journal
 from auditor.repair.apply.stages import Event, Progress
-from auditor.repair.apply.steps import Stopped, Surprise
 from auditor.repair.moves import Kind, RepairPlan, Step
 from auditor.values.addresses import Prefix
 from auditor.values.models import NodeId, Observation

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.errors import StateBusy
-from auditor.repair.apply.journal import Journal, JournalError
+from auditor.errors import JournalError, StateBusy
+from auditor.repair.apply.journal import Journal
 from auditor.repair.apply.stages import Entry, Event, Progress, after, progress
 from auditor.repair.moves import Step
 

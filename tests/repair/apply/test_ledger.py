@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.registry.interface import KeyStore, Operation, Stored, StoreError
-from auditor.repair.apply.ledger import Ledger, LedgerSurprise
+from auditor.errors import InvalidValue, LedgerSurprise, StoreError
+from auditor.registry.interface import KeyStore, Operation, Stored
+from auditor.repair.apply.ledger import Ledger
 from auditor.repair.claims.record import replaced
 from auditor.repair.moves import Keeper, Move, Rule
-from auditor.values.addresses import InvalidValue
 from auditor.values.models import NodeId
 from tests.fleets import key_of
 from tests.parts import require

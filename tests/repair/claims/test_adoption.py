@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from auditor.registry.interface import Operation, Stored, StoreError
-from auditor.repair.claims.adopted import NotAdopted, adopted_key, read_adopted
-from auditor.repair.claims.adoption import AdoptionDisturbed, NotAdoptable, adopt
-from auditor.repair.claims.patience import AllocationError
+from auditor.errors import AdoptionDisturbed, AllocationError, NotAdoptable, NotAdopted, StoreError
+from auditor.registry.interface import Operation, Stored
+from auditor.repair.claims.adopted import adopted_key, read_adopted
+from auditor.repair.claims.adoption import adopt
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix
-from auditor.values.models import Device, NodeId, Observation, RouteTable, Snapshot
+from auditor.values.models import Device, NodeId, Observation, Report, RouteTable, Snapshot
 from tests.parts import require
 from tests.parts.consul import HOW, ConsulServer, consul_binary
 from tests.registry.records_of import PREFIX, key_of, record
@@ -249,6 +249,7 @@ def test_a_registry_with_faults_is_refused_with_the_findings_and_nothing_is_writ
     registry.server.put_many({PREFIX + node: value for node, value in records.items()})
     with pytest.raises(NotAdoptable, match="nothing was adopted: 1 finding stands") as refused:
         registry.adopt()
+    assert isinstance(refused.value.report, Report)
     assert [item.check for item in refused.value.report.findings] == [check]
     assert registry.store.list(CLAIMS) == ()
 

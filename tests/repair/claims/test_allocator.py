@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from auditor.errors import ConfigError, UsageError
-from auditor.registry.interface import KeyStore, Operation, StoreConflict, Stored, StoreError
+from auditor.errors import AllocationError, ConfigError, NotAdopted, StoreConflict, StoreError, UsageError
+from auditor.registry.interface import KeyStore, Operation, Stored
 from auditor.repair import allocate, release
-from auditor.repair.claims.adopted import NotAdopted, adopted_bytes, adopted_key
+from auditor.repair.claims.adopted import adopted_bytes, adopted_key
 from auditor.repair.claims.allocator import Allocator
-from auditor.repair.claims.patience import AllocationError
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix, PublicKey
 from tests.parts import require

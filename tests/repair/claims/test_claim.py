@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditor.errors import InvalidValue
 from auditor.repair.claims.claim import claim_bytes, claim_key, claimed_prefix, read_claim
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import InvalidValue, parse_prefix
+from auditor.values.addresses import parse_prefix
 from tests.registry.records_of import key_of
 
 CLAIMS = "wireguard/claims/"

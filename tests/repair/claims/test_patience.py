@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auditor.registry.interface import StoreError
+from auditor.errors import StoreError
 from auditor.repair.claims.patience import FIRST_PAUSE, CallBudget
 
 

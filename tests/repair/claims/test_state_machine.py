@@ -20,11 +20,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from auditor.registry.interface import Operation, StoreConflict, Stored, StoreError
+from auditor.errors import AllocationError, StoreConflict, StoreError
+from auditor.registry.interface import Operation, Stored
 from auditor.registry.store import ConsulStore
 from auditor.repair.claims.adoption import adopt, check
 from auditor.repair.claims.allocator import Allocator
-from auditor.repair.claims.patience import AllocationError
 from auditor.repair.claims.registration import AllocatorSettings
 from auditor.settings.consul import ConsulSettings
 from auditor.values.addresses import Prefix, PublicKey

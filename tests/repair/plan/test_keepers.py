@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from auditor.errors import Undecided
 from auditor.fleet.fleet import Fleet
 from auditor.repair.moves import Rule
-from auditor.repair.plan.keepers import Decision, Undecided, Workload, decide
+from auditor.repair.plan.keepers import Decision, Workload, decide
 from auditor.values.address_claims import RepairPolicy
 from auditor.values.models import NodeId
 from tests.fleets import Mesh, prefixes

@@ -12,15 +12,8 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 
-from auditor.repair.plan.plan_file import (
-    MAX_PLAN,
-    PlanError,
-    document,
-    from_json,
-    read_plan,
-    schema_text,
-    write_plan,
-)
+from auditor.errors import PlanError
+from auditor.repair.plan.plan_file import MAX_PLAN, document, from_json, read_plan, schema_text, write_plan
 from tests.fleets import Mesh
 from tests.repair.plans import meshes, pair, planned
 
