@@ -21,7 +21,12 @@ EXIT_NO_ADDRESS = 1
 @click.option("--endpoint", default="", help="Outer HOST:PORT, for the registration.")
 @click.option("--ssh-host", default="", help="Name or address for SSH, for the registration.")
 @click.option(
-    "--format", "format_name", type=click.Choice(("text", "json")), default="text", show_default=True
+    "--format",
+    "format_name",
+    type=click.Choice(("text", "json")),
+    default="text",
+    show_default=True,
+    help="The address alone, or one JSON document.",
 )
 @settings.config_option
 def command(

@@ -59,7 +59,14 @@ def _nodes(_context: click.Context, _parameter: click.Parameter, nodes: int) -> 
 @click.option(
     "--seed", default=DEFAULT_SEED, show_default=True, help="Another number: other servers have the faults."
 )
-@click.option("--format", "format_name", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="A page for people, or one JSON document.",
+)
 @click.option(
     "--record", type=click.Path(path_type=Path), help="Keep what was seen in this .json.gz file (0600)."
 )

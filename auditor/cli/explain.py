@@ -22,7 +22,12 @@ from auditor.reports.terminal.story_page import render_explain
 @click.option("--endpoints", is_flag=True, help="Also ask for peers' endpoints: shows where a ghost lives.")
 @click.option("--width", type=click.IntRange(min=40), help="Columns. Default: the terminal's, else 80.")
 @click.option(
-    "--colour", "--color", type=click.Choice(("auto", "always", "never")), default="auto", show_default=True
+    "--colour",
+    "--color",
+    type=click.Choice(("auto", "always", "never")),
+    default="auto",
+    show_default=True,
+    help="Colours. auto: on a terminal, unless NO_COLOR is set.",
 )
 @click.option("--no-progress", is_flag=True, help="No progress on stderr.")
 def command(
@@ -38,6 +43,8 @@ def command(
 
     TARGET is a mesh address (10.0.0.1), a node (edge-sin-1, or edge-sin-1@dc1), or a public key (its
     first six characters do, where they are unique). Looks at the fleet, or at a recording with --replay.
+
+    Exit codes: 0 there is something to say of it; 2 usage, configuration, or no such address, node or key was seen.
     """
     if replay is not None:
         from auditor.state.recording import replay as read

@@ -83,35 +83,61 @@ minimum = 1.0
 
 
 @click.command("init")
-@click.option("--output", type=click.Path(path_type=Path), default=Path(FILE_NAME), show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path(FILE_NAME),
+    show_default=True,
+    help="Where to write.",
+)
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
 @click.option("--yes", is_flag=True, help="Ask nothing: options and defaults say it all.")
-@click.option("--consul-url", default="http://127.0.0.1:8500", show_default=True)
+@click.option(
+    "--consul-url", default="http://127.0.0.1:8500", show_default=True, help="URL of the Consul agent."
+)
 @click.option(
     "--prefix", default="wireguard/nodes/", show_default=True, help="Where the registrations are in KV."
 )
 @click.option(
-    "--layout", type=click.Choice(("kv-json", "kv-fields", "catalog")), default="kv-json", show_default=True
+    "--layout",
+    type=click.Choice(("kv-json", "kv-fields", "catalog")),
+    default="kv-json",
+    show_default=True,
+    help="How a registration is stored in Consul.",
 )
 @click.option(
-    "--datacenter", "datacenters", multiple=True, help="May be given again. Default: the agent's own."
+    "--datacenter",
+    "datacenters",
+    multiple=True,
+    help="Datacenter to read; may be given again. Default: the agent's own.",
 )
 @click.option(
     "--token-file", default="", help="File that holds the Consul token. Default: $CONSUL_HTTP_TOKEN."
 )
-@click.option("--ssh-user", default="", help="Default: what ~/.ssh/config says of the host, else root.")
-@click.option("--ssh-port", type=click.IntRange(1, 65535), help="Default: as ~/.ssh/config says, else 22.")
+@click.option(
+    "--ssh-user", default="", help="Login on the nodes. Default: what ~/.ssh/config says, else root."
+)
+@click.option(
+    "--ssh-port", type=click.IntRange(1, 65535), help="SSH port. Default: what ~/.ssh/config says, else 22."
+)
 @click.option(
     "--ssh-host", "host", default="", help="Template of the node's SSH host, e.g. '{node}.example.net'."
 )
 @click.option(
     "--identity-file", "identity_files", multiple=True, help="Private key for SSH. May be given again."
 )
-@click.option("--known-hosts", default="~/.ssh/known_hosts", show_default=True)
-@click.option("--sudo/--no-sudo", default=False, help="Run wg by sudo.")
-@click.option("--device", default="wg0", show_default=True)
 @click.option(
-    "--pool", "pools", multiple=True, default=("10.0.0.0/8",), show_default=True, help="May be given again."
+    "--known-hosts", default="~/.ssh/known_hosts", show_default=True, help="Host keys that are trusted."
+)
+@click.option("--sudo/--no-sudo", default=False, help="Run wg by sudo.")
+@click.option("--device", default="wg0", show_default=True, help="WireGuard device on each node.")
+@click.option(
+    "--pool",
+    "pools",
+    multiple=True,
+    default=("10.0.0.0/8",),
+    show_default=True,
+    help="Prefix that mesh addresses come from; may be given again.",
 )
 @click.option("--name-pattern", default="", help="Regular expression with (?P<region>…) over node names.")
 @click.pass_context

@@ -19,7 +19,14 @@ FORMATS = ("table", "json")
 
 @click.command("sweep")
 @settings.config_option
-@click.option("--format", "format_name", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="A page for people, or one JSON document.",
+)
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Write the report to this file (0600), not to stdout."
 )
@@ -55,7 +62,12 @@ FORMATS = ("table", "json")
     "--width", type=click.IntRange(min=40), help="Columns of the table. Default: the terminal's, else 80."
 )
 @click.option(
-    "--colour", "--color", type=click.Choice(("auto", "always", "never")), default="auto", show_default=True
+    "--colour",
+    "--color",
+    type=click.Choice(("auto", "always", "never")),
+    default="auto",
+    show_default=True,
+    help="Colours. auto: on a terminal, unless NO_COLOR is set.",
 )
 @click.option("--no-progress", is_flag=True, help="No progress on stderr.")
 @click.option("--alert", is_flag=True, help="Tell the configured notifiers what is new, changed and over.")
