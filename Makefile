@@ -92,6 +92,10 @@ bench: $(BENCH_STAMP) parts ## Measure against peers, write benchmarks/results.m
 bench-quick: $(RUN_STAMP) parts ## Count what is the same on every machine: bytes, texts, objects; judges no times
 	@$(BIN)/python -m benchmarks --quick $(PARTS)
 
+.PHONY: docs
+docs: $(DEV_STAMP) ## Write docs/cli.md from the commands
+	@$(BIN)/python -m tests.cli_reference
+
 .PHONY: pins
 pins: ## Renew the pinned versions in all requirements*.txt
 	@./.ci/pins

@@ -58,10 +58,12 @@ class Circle:
         return {move["node"]["name"]: move["new"].removesuffix("/32") for move in moves}
 
 
-def test_the_commands_of_the_readme_lead_from_the_incident_to_a_clean_mesh(lab_parts: None) -> None:
+def test_the_commands_of_the_lab_document_lead_from_the_incident_to_a_clean_mesh(lab_parts: None) -> None:
     """Each line that it has for the lab's shell, in its order; the fleet's agents set the peers."""
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    section = re.split(r"^## ", readme.split("## On a real mesh")[1], maxsplit=1, flags=re.MULTILINE)[0]
+    document = (REPOSITORY / "docs" / "lab.md").read_text(encoding="utf-8")
+    section = re.split(
+        r"^## ", document.split("## From the incident to a clean mesh")[1], maxsplit=1, flags=re.MULTILINE
+    )[0]
     commands = re.findall(r"^```sh\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)[1].splitlines()
     assert len(commands) == 9
     # The packets to the new addresses, before the fleet gets a node that has no server.
