@@ -25,6 +25,7 @@ from auditor.cli import threads
 from auditor.demo.fleet import DEVICE, NAME_PATTERN, Contest, DemoFleet, DemoNode, build_fleet
 from auditor.errors import GapReason, ProbeError
 from auditor.fleet.deviations import NO_PREFIX
+from auditor.gather.local import LocalCollector
 from auditor.gather.sweep import SweepOptions, sweep
 from auditor.judge import judge
 from auditor.nodes.interface import TableStore
@@ -220,7 +221,7 @@ def look(fleet: SimulatedFleet, folder: Path, *, keep: bool = False) -> Cost:
     nodes = SimulatedNodes(fleet)
     clear_the_ground()
     start_memory, start = peak_memory(), time.process_time()
-    snapshot = threads.run(sweep(registry, nodes, POLICY, SweepOptions(confirm_after=0.0)))
+    snapshot = threads.run(sweep(registry, LocalCollector(nodes), POLICY, SweepOptions(confirm_after=0.0)))
     if keep:
         record(snapshot, folder / "kept.json.gz")
     report = judge(snapshot)

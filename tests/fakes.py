@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 
 from auditor.errors import ProbeError
+from auditor.gather.collector import Assignment, Collector, Seen, gap_of
+from auditor.gather.local import LocalCollector
+from auditor.gather.stop import Stop
 from auditor.gather.sweep import SweepOptions, sweep
-from auditor.nodes.interface import TableStore
+from auditor.nodes.interface import NodeSource, TableStore
 from auditor.values.models import NodeId, Observation, Registration, RegistryReading, RouteTable, Snapshot
 from tests.fleets import Mesh, trio
 
@@ -82,6 +85,28 @@ class MemoryNodes:
         return table
 
 
+class SerialCollector(Collector):
+    """Asks one node after the other, once each, in the assignment's order."""
+
+    def __init__(self, nodes: NodeSource) -> None:
+        self._nodes = nodes
+
+    async def collect(
+        self, assignment: Assignment, tables: TableStore, stop: Stop
+    ) -> AsyncGenerator[Seen, None]:
+        """Yield what becomes of each node until the stop."""
+        self._nodes.expect(assignment.registered)
+        for registration in assignment.nodes:
+            try:
+                seen = await stop.bound(self._nodes.observe(registration, tables))
+            except ProbeError as error:
+                yield gap_of(registration.node, error)
+                continue
+            if seen is None:
+                return
+            yield seen
+
+
 class Watcher:
     """Writes down what a sweep says of its progress."""
 
@@ -108,15 +133,17 @@ def nodes_named(names: Iterable[str], dc: str = "dc1") -> set[NodeId]:
     return {NodeId(dc, name) for name in names}
 
 
-NO_SECOND = SweepOptions(concurrency=4, confirm_after=None)
+NO_SECOND = SweepOptions(confirm_after=None)
 
 
 async def look(
     registry: MemoryRegistry | Mesh,
-    nodes: MemoryNodes | Mesh,
+    nodes: MemoryNodes | Mesh | Collector,
     options: SweepOptions = NO_SECOND,
     watcher: Watcher | None = None,
     interrupt: asyncio.Event | None = None,
+    *,
+    concurrency: int = 4,
 ) -> Snapshot:
     """A sweep that must leave no task behind."""
     if isinstance(registry, Mesh):
@@ -124,6 +151,7 @@ async def look(
     if isinstance(nodes, Mesh):
         nodes = MemoryNodes(nodes)
     before = asyncio.all_tasks()
-    snapshot = await sweep(registry, nodes, trio().policy, options, watcher, interrupt)
+    collector = LocalCollector(nodes, concurrency) if isinstance(nodes, MemoryNodes) else nodes
+    snapshot = await sweep(registry, collector, trio().policy, options, watcher, interrupt)
     assert asyncio.all_tasks() == before
     return snapshot

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from auditor.errors import GapReason, ProbeError
+from auditor.gather.local import LocalCollector
 from auditor.gather.sweep import SweepOptions, sweep
 from auditor.nodes.interface import TableStore
 from auditor.values.addresses import PublicKey
@@ -116,6 +117,6 @@ class Network:
 
 def swept(network: Network, *, most: int = 100, room: int | None = None) -> tuple[Snapshot, float]:
     """A sweep over it, and the virtual seconds that it took."""
-    options = SweepOptions(most, confirm_after=None, room=None if room is None else lambda _: room)
+    collector = LocalCollector(network, most, room=None if room is None else lambda _: room)
     registry = MemoryRegistry(RegistryReading(network.registrations))
-    return virtual_time.run(sweep(registry, network, trio().policy, options))
+    return virtual_time.run(sweep(registry, collector, trio().policy, SweepOptions(confirm_after=None)))

@@ -151,9 +151,9 @@ async def _demo(
         with watching(enabled=progress) as observer, signals.listening() as interrupt:
             snapshot = await sweep(
                 settings.build_registry(config),
-                settings.build_nodes(config),
+                settings.build_collector(config),
                 config.policy(),
-                SweepOptions(concurrency=config.ssh.concurrency, confirm_after=config.sweep.confirm_after),
+                SweepOptions(confirm_after=config.sweep.confirm_after),
                 observer,
                 interrupt,
             )

@@ -52,7 +52,7 @@ def command(
         snapshot = read(replay)
     else:
         config, _ = settings.read_config(config_path)
-        options = SweepOptions(config.ssh.concurrency, config.sweep.deadline, config.sweep.confirm_after)
+        options = SweepOptions(config.sweep.deadline, config.sweep.confirm_after)
         snapshot = look(config, options, endpoints=endpoints, progress=not no_progress)
     story = explain(snapshot, judge(snapshot), target)
     layout = screen.layout(

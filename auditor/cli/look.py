@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auditor.cli import running, settings
+from auditor.cli import open_files, running, settings
 from auditor.cli.progress import watching
 from auditor.gather.sweep import SweepOptions
 from auditor.values.models import Snapshot
@@ -22,6 +22,6 @@ def look(
 ) -> Snapshot:
     """Sweeps the fleet that the configuration names. Raises `ConfigError` before anything is looked at."""
     registry = settings.build_registry(config)
-    nodes = settings.build_nodes(config, endpoints=endpoints)
+    collector = settings.build_collector(config, endpoints=endpoints, room=open_files.room_for)
     with watching(enabled=progress) as observer:
-        return running.run_sweep(registry, nodes, config.policy(), options, observer)
+        return running.run_sweep(registry, collector, config.policy(), options, observer)

@@ -88,7 +88,7 @@ def command(
 
         snapshot = read(replay)
     else:
-        options = SweepOptions(config.ssh.concurrency, config.sweep.deadline, config.sweep.confirm_after)
+        options = SweepOptions(config.sweep.deadline, config.sweep.confirm_after)
         snapshot = look(config, options, progress=not no_progress)
         snapshot, notes = with_repair_parts(snapshot, config, policy)
         if record is not None:

@@ -9,15 +9,14 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from auditor.cli import open_files, threads
+from auditor.cli import threads
 from auditor.errors import ReportError, UsageError
+from auditor.gather.collector import Collector
 from auditor.gather.sweep import SweepObserver, SweepOptions, sweep
-from auditor.nodes.interface import NodeSource
 from auditor.registry.interface import Registry
 from auditor.state.files import write_whole
 from auditor.values.models import AuditPolicy, Report, Severity, Snapshot
@@ -29,21 +28,17 @@ EXIT_INCONCLUSIVE = 3
 
 def run_sweep(
     registry: Registry,
-    nodes: NodeSource,
+    collector: Collector,
     policy: AuditPolicy,
     options: SweepOptions,
     observer: SweepObserver | None,
 ) -> Snapshot:
-    """Runs one sweep to its end, its deadline, or the first Ctrl-C. A second Ctrl-C ends the program.
-
-    The limit on open files is raised as far as the fleet needs it; where it cannot be, stderr says so.
-    """
-    options = replace(options, room=open_files.room_for)
+    """Run one sweep to its end, its deadline, or the first Ctrl-C. A second Ctrl-C ends the program."""
 
     async def whole() -> Snapshot:
         interrupt = asyncio.Event()
         with _interrupted_by_signals(interrupt):
-            return await sweep(registry, nodes, policy, options, observer, interrupt)
+            return await sweep(registry, collector, policy, options, observer, interrupt)
 
     try:
         return threads.run(whole())

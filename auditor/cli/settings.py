@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:  # `--help` needs none of these, and pydantic takes as long as all the rest
+    from auditor.gather.collector import Collector
     from auditor.nodes.interface import NodeSource
     from auditor.registry.interface import Registry
     from auditor.settings.file import Config
@@ -93,3 +95,12 @@ def build_nodes(config: Config, *, endpoints: bool = False) -> NodeSource:
 
     ssh = config.ssh.model_copy(update={"endpoints": True}) if endpoints else config.ssh
     return SshNodes(ssh, config.mesh.device, config.regions.command)
+
+
+def build_collector(
+    config: Config, *, endpoints: bool = False, room: Callable[[int], int] | None = None
+) -> Collector:
+    """Build the collector of one sweep. `room`: how many of so many nodes may be under way. Raises `ConfigError`."""
+    from auditor.gather.local import LocalCollector
+
+    return LocalCollector(build_nodes(config, endpoints=endpoints), config.ssh.concurrency, room)

@@ -132,7 +132,6 @@ def command(
     config, _ = settings.read_config(config_path)
     pause = config.sweep.confirm_after if confirm_after is None else confirm_after
     options = SweepOptions(
-        concurrency=config.ssh.concurrency,
         deadline=deadline if deadline is not None else config.sweep.deadline,
         confirm_after=None if no_confirm else pause,
     )

@@ -19,9 +19,9 @@ WAIT = 4
 LONGEST_WAIT = 32
 RESETS = 0.05
 """The share of lost connections that is a sign of overload, beyond those that are a node's own fault."""
-FIRST_PATIENCE = 0.5
+FIRST_LATE_AFTER = 0.5
 """Seconds for an answer before it is known how long one takes."""
-LEAST_PATIENCE = 0.25
+LEAST_LATE_AFTER = 0.25
 """Seconds that a node may always take."""
 _KEPT = 128
 """Answers that say how long one takes."""
@@ -53,7 +53,7 @@ class Pace:
 
     The window grows twofold a round (slow start), then by small steps, up to `most`. It is halved at signs of
     overload, and stays where more nodes at once bring no more answers a second; now and then more is tried. A
-    node that takes longer than `patience` is only waited for: it takes no room in the window any more, but it
+    node that takes longer than `late_after` is only waited for: it takes no room in the window any more, but it
     does in `room`, the bound on all that is under way.
     """
 
@@ -70,7 +70,7 @@ class Pace:
         self._best: tuple[int, float] | None = None
         """The window that more is compared with, and its answers a second."""
         self._times: deque[float] = deque(maxlen=_KEPT)
-        self._patience = FIRST_PATIENCE
+        self._late_after = FIRST_LATE_AFTER
         self._answered = self._faulty = 0
         self._undo: _Cut | None = None
         # Of this round alone:
@@ -85,26 +85,28 @@ class Pace:
 
     @property
     def under_way(self) -> int:
-        """Nodes that were asked and have not ended, patient ones among them."""
+        """Nodes that were asked and have not ended, those that are only waited for among them."""
         return self._open
 
     @property
-    def patience(self) -> float:
+    def late_after(self) -> float:
         """Seconds after which a node is only waited for: a little longer than most answers take."""
-        return self._patience
+        return self._late_after
 
-    def free(self, *, patient: bool = False) -> bool:
-        """Whether one more may be asked; `patient`: one that is only waited for from its beginning."""
-        return (patient or self._active < self._window) and (self._room is None or self._open < self._room)
+    def free(self, *, counted: bool = True) -> bool:
+        """Whether one more may be asked. Not `counted`: one that is only waited for from its beginning."""
+        return (not counted or self._active < self._window) and (
+            self._room is None or self._open < self._room
+        )
 
-    def begin(self, now: float, *, patient: bool = False) -> Turn:
+    def begin(self, now: float, *, counted: bool = True) -> Turn:
         """A node is asked."""
         self._open += 1
-        self._active += not patient
-        return Turn(now, self._round, not patient)
+        self._active += counted
+        return Turn(now, self._round, counted)
 
     def late(self, turn: Turn) -> None:
-        """A node has not answered within the patience: it makes room."""
+        """A node has not answered within `late_after`: it makes room."""
         if not turn.counted:
             return
         turn.counted = False
@@ -185,9 +187,9 @@ class Pace:
         self._measured = self._answers = self._late_answers = self._lates = self._signs = 0
 
     def _end_round(self, rate: float) -> None:
-        self._patience = max(LEAST_PATIENCE, 1.25 * statistics.quantiles(self._times, n=4)[2])
+        self._late_after = max(LEAST_LATE_AFTER, 1.25 * statistics.quantiles(self._times, n=4)[2])
         if 3 * self._late_answers > self._answers:
-            # Most were under way beside the window, for patience was too short: the rate is not the window's.
+            # Most were under way beside the window, for `late_after` was too short: the rate is not the window's.
             self._begin_round()
             return
         window, rate_before = self._best or (self._window, rate)

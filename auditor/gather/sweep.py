@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 from auditor.errors import GapReason, ProbeError
 from auditor.fleet.fleet import Fleet
-from auditor.gather.fanout import Fanout
-from auditor.gather.pace import Pace
+from auditor.gather.collector import Assignment, Collector, gap_of, node_of
+from auditor.gather.stop import Stop
 from auditor.judge import find, suspects
-from auditor.nodes.interface import NodeSource, TableStore
+from auditor.nodes.interface import TableStore
 from auditor.registry.interface import Registry
 from auditor.values.models import (
     AuditPolicy,
     Gap,
-    NodeId,
     Observation,
     Registration,
     RegistryReading,
@@ -28,129 +27,91 @@ from auditor.values.models import (
     Snapshot,
 )
 
-T = TypeVar("T")
-
 log = logging.getLogger(__name__)
-
-INTERRUPTED = "interrupted"
-DEADLINE = "deadline"
 
 
 class SweepObserver(Protocol):
-    """Somebody who watches a sweep: a progress bar, or nobody."""
+    """Receives progress events of a sweep."""
 
     def phase(self, name: str) -> None:
-        """A new part of the sweep begins."""
+        """Begin a new part of the sweep."""
 
     def registered(self, count: int) -> None:
-        """So many nodes are going to be asked in this phase."""
+        """Announce the number of nodes that this phase asks."""
 
     def node_done(self, seen: bool) -> None:
-        """One more node answered (`seen`) or became a gap."""
+        """Count one more node that answered (`seen`) or became a gap."""
 
 
 class Unwatched:
-    """Nobody watches."""
+    """Drops progress events."""
 
     def phase(self, name: str) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     def registered(self, count: int) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     def node_done(self, seen: bool) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepOptions:
     """Bounds of one sweep."""
 
-    concurrency: int = 100
-    """The most nodes asked at the same time; how many it is, the pace finds. Slow ones are waited for beside."""
     deadline: float | None = None
     """Seconds after which the sweep stops and reports what it has."""
     confirm_after: float | None = 3.0
     """Seconds before suspects are looked at once more. None: they are not."""
-    room: Callable[[int], int] | None = None
-    """Called once with the number of nodes: how many may be under way, those that are waited for included.
-    None: no bound."""
 
 
 @dataclass(slots=True)
 class _Gathered:
-    """What came of one look, in the order of nodes: who answered first must not show."""
+    """Results of one look, in the order of nodes: the order of answers must not show."""
 
     observations: list[Observation] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
 
 
-class _Stop:
-    """The one place that knows whether, and why, the sweep must end early."""
-
-    def __init__(self, deadline: float | None, interrupt: asyncio.Event | None) -> None:
-        self._event = interrupt or asyncio.Event()
-        self.reason: str | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        if deadline is not None:
-            self._timer = asyncio.get_running_loop().call_later(deadline, self._expire)
-
-    def _expire(self) -> None:
-        self.reason = self.reason or DEADLINE
-        self._event.set()
-
-    def now(self) -> bool:
-        if self._event.is_set() and self.reason is None:
-            self.reason = INTERRUPTED
-        return self._event.is_set()
-
-    async def wait(self) -> None:
-        await self._event.wait()
-
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-
 async def sweep(
     registry: Registry,
-    nodes: NodeSource,
+    collector: Collector,
     policy: AuditPolicy,
     options: SweepOptions,
     observer: SweepObserver | None = None,
     interrupt: asyncio.Event | None = None,
 ) -> Snapshot:
-    """Looks at the whole fleet once. Whatever fails is a gap in the snapshot; it does not raise for I/O.
+    """Look at the whole fleet once. Failures are gaps in the snapshot; it does not raise for I/O.
 
     Setting `interrupt` ends it early, with what was seen so far.
     """
     watcher: SweepObserver = observer or Unwatched()
     started_at = _now()
-    stop = _Stop(options.deadline, interrupt)
+    stop = Stop(options.deadline, interrupt)
     try:
         watcher.phase("registry")
-        first = await _until(stop, registry.read()) or _unread(
+        first = await stop.bound(registry.read()) or _unread(
             "the sweep was cut short before the registry was read"
         )
         log.info("registry: %s", _counted(first))
-        # Before whatever the source starts for them: it inherits the limits that this raises.
-        room = options.room(len(first.registrations)) if options.room is not None else None
-        nodes.expect(first.registrations)
         tables = TableStore()
-        pace = Pace(options.concurrency, room)
         watcher.phase("nodes")
-        seen = await _look(first.registrations, nodes, tables, pace, watcher, stop)
+        everyone = Assignment(first.registrations, first.registrations)
+        seen = await _look(everyone, collector, tables, watcher, stop)
         last: RegistryReading | None = None
-        if not stop.now():
+        if not stop.is_set():
             watcher.phase("registry again")
-            last = await _until(stop, registry.read())
+            last = await stop.bound(registry.read())
             log.info("registry again: %s", _counted(last) if last else "not read")
         snapshot = _freeze(started_at, policy, first, last, seen, tables)
-        if options.confirm_after is not None and not stop.now():
-            # The second look goes on at the pace that the first one found.
-            second = await _second_look(snapshot, nodes, tables, pace, options.confirm_after, watcher, stop)
+        if options.confirm_after is not None and not stop.is_set():
+            known = first.registrations
+            second = await _second_look(
+                snapshot, known, collector, tables, options.confirm_after, watcher, stop
+            )
             snapshot = replace(snapshot, second_look=second, tables=_sorted(tables))
-        return replace(snapshot, finished_at=_now(), cut_short=stop.reason if stop.now() else None)
+        return replace(snapshot, finished_at=_now(), cut_short=stop.reason)
     finally:
         stop.close()
 
@@ -199,45 +160,37 @@ def _sorted(tables: TableStore) -> dict[str, RouteTable]:
 
 
 async def _look(
-    registrations: Iterable[Registration],
-    nodes: NodeSource,
+    assignment: Assignment,
+    collector: Collector,
     tables: TableStore,
-    pace: Pace,
     watcher: SweepObserver,
-    stop: _Stop,
+    stop: Stop,
 ) -> _Gathered:
-    todo = list(registrations)
-    watcher.registered(len(todo))
+    watcher.registered(len(assignment.nodes))
     gathered = _Gathered()
-    done: set[NodeId] = set()
-
-    def told(registration: Registration, outcome: Observation | ProbeError) -> None:
-        node = registration.node
-        done.add(node)
-        if isinstance(outcome, ProbeError):
-            log.info("%s: %s: %s", node, outcome.reason.value, outcome.detail)
-            gathered.gaps.append(_gap(node, outcome.reason, outcome.detail))
-        else:
-            log.info("%s: seen, table %.12s", node, outcome.table)
-            gathered.observations.append(outcome)
-        watcher.node_done(not isinstance(outcome, ProbeError))
-
-    fanout = Fanout(lambda registration: nodes.observe(registration, tables), told, pace)
-
-    async def everybody() -> bool:
-        await fanout.run(todo)
-        return True
-
-    if not stop.now():
-        await _until(stop, everybody())
-    if stop.now():
-        for node in (item.node for item in todo if item.node not in done):
-            first = fanout.failed_once.get(node)
-            gathered.gaps.append(
-                _gap(node, first.reason, f"{first.detail} (no time for a second try: {stop.reason})")
-                if first is not None
-                else _gap(node, GapReason.CUT_SHORT, f"not asked or not answered yet: {stop.reason}")
-            )
+    left = {item.node for item in assignment.nodes}
+    if not stop.is_set():
+        async with aclosing(collector.collect(assignment, tables, stop)) as results:
+            async for seen in results:
+                node = node_of(seen)
+                if node not in left:
+                    # From another process it may come twice; the first result of a node stands.
+                    log.warning("%s: a result that was not asked for, or a second one; left out", node)
+                    continue
+                left.remove(node)
+                if isinstance(seen, Gap):
+                    log.info("%s: %s: %s", node, seen.reason.value, seen.detail)
+                    gathered.gaps.append(seen)
+                else:
+                    log.info("%s: seen, table %.12s", node, seen.table)
+                    gathered.observations.append(seen)
+                watcher.node_done(isinstance(seen, Observation))
+    missing = (
+        ProbeError(GapReason.CUT_SHORT, f"not asked or not answered yet: {stop.reason}")
+        if stop.is_set()
+        else ProbeError(GapReason.INTERNAL, "its collector ended without a result for it")
+    )
+    gathered.gaps += [gap_of(node, missing) for node in left]
     gathered.observations.sort(key=lambda item: item.node)
     gathered.gaps.sort(key=lambda item: (item.datacenter or "", item.node or ""))
     return gathered
@@ -245,44 +198,29 @@ async def _look(
 
 async def _second_look(
     snapshot: Snapshot,
-    nodes: NodeSource,
+    known: tuple[Registration, ...],
+    collector: Collector,
     tables: TableStore,
-    pace: Pace,
     pause: float,
     watcher: SweepObserver,
-    stop: _Stop,
+    stop: Stop,
 ) -> SecondLook | None:
     findings = find(Fleet(snapshot))
     asked = suspects(findings, {item.node: item for item in snapshot.observations})
     if not findings:
         return None
     by_node = {item.node: item for item in snapshot.registrations}
-    targets = [by_node[node] for node in asked if node in by_node]
+    targets = tuple(by_node[node] for node in asked if node in by_node)
     if targets and pause:
         watcher.phase("waiting for a second look")
-        await _until(stop, asyncio.sleep(pause))
-    if stop.now():
+        await stop.bound(asyncio.sleep(pause))
+    if stop.is_set():
         return None
     watcher.phase("second look")
-    again = await _look(targets, nodes, tables, pace, watcher, stop)
-    if stop.now():
+    again = await _look(Assignment(targets, known), collector, tables, watcher, stop)
+    if stop.is_set():
         return None
     return SecondLook(tuple(item.node for item in targets), tuple(again.observations), tuple(again.gaps))
-
-
-async def _until(stop: _Stop, work: Coroutine[Any, Any, T]) -> T | None:
-    """The work's result, or None if the sweep was stopped first; then the work is cancelled and awaited."""
-    task = asyncio.create_task(work)
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        return None
-    finally:
-        for leftover in (task, stopping):
-            leftover.cancel()
-        await asyncio.gather(task, stopping, return_exceptions=True)
 
 
 def _counted(reading: RegistryReading) -> str:
@@ -291,10 +229,6 @@ def _counted(reading: RegistryReading) -> str:
 
 def _unread(detail: str) -> RegistryReading:
     return RegistryReading(gaps=(Gap(source="sweep", reason=GapReason.CUT_SHORT, detail=detail),))
-
-
-def _gap(node: NodeId, reason: GapReason, detail: str) -> Gap:
-    return Gap(source="ssh", reason=reason, detail=detail, node=node.name, datacenter=node.datacenter or None)
 
 
 def _now() -> datetime:

@@ -55,6 +55,6 @@ class NodeSource(Protocol):
         ...
 
 
-def surprise(error: Exception) -> ProbeError:
-    """An error that nobody foresaw, as what it is told as: it ends no sweep, but becomes a gap with a place."""
+def unforeseen(error: Exception) -> ProbeError:
+    """Convert an unforeseen error to one that becomes a gap with a place, and ends no sweep."""
     return ProbeError(GapReason.INTERNAL, f"{type(error).__name__}; run with --verbose for more")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.gather.pace import FIRST_PATIENCE, LEAST_PATIENCE, START, Pace, Turn
+from auditor.gather.pace import FIRST_LATE_AFTER, LEAST_LATE_AFTER, START, Pace, Turn
 
 
 def rounds(pace: Pace, count: int, now: float = 0.0, *, seconds: float = 0.3, line: float = 0.0) -> float:
@@ -85,13 +85,13 @@ def test_nodes_that_hang_up_twice_give_back_what_they_took() -> None:
     assert pace.window > 90
 
 
-def test_patience_follows_how_long_answers_take() -> None:
+def test_lateness_follows_how_long_answers_take() -> None:
     pace = Pace(100)
-    assert pace.patience == FIRST_PATIENCE
+    assert pace.late_after == FIRST_LATE_AFTER
     now = rounds(pace, 20, seconds=2.0)
-    assert 2.0 < pace.patience <= 3.0
+    assert 2.0 < pace.late_after <= 3.0
     rounds(pace, 20, now, seconds=0.01)
-    assert pace.patience == LEAST_PATIENCE
+    assert pace.late_after == LEAST_LATE_AFTER
 
 
 def test_a_node_that_is_only_waited_for_takes_no_place_but_room() -> None:
@@ -116,8 +116,8 @@ def test_a_node_that_was_waited_for_in_vain_takes_no_place_the_second_time() -> 
     pace = Pace(1)
     pace.begin(0.0)
     assert not pace.free()
-    assert pace.free(patient=True)
-    pace.end(pace.begin(0.0, patient=True), 9.0, answered=False)
+    assert pace.free(counted=False)
+    pace.end(pace.begin(0.0, counted=False), 9.0, answered=False)
     assert not pace.free()
 
 
@@ -136,7 +136,7 @@ Step = tuple[str, float]
 steps = st.lists(
     st.tuples(
         st.sampled_from(
-            ["begin", "begin", "patient", "answer", "answer", "silent", "late", "lost", "faulty"]
+            ["begin", "begin", "uncounted", "answer", "answer", "silent", "late", "lost", "faulty"]
         ),
         st.floats(0, 10, allow_nan=False),
     ),
@@ -154,10 +154,10 @@ def test_whatever_happens_it_keeps_its_bounds_and_starves_nobody(
     turns: list[Turn] = []
     for kind, value in taken:
         now += value
-        if kind in ("begin", "patient"):
-            patient = kind == "patient"
-            if pace.free(patient=patient):
-                turns.append(pace.begin(now, patient=patient))
+        if kind in ("begin", "uncounted"):
+            counted = kind == "begin"
+            if pace.free(counted=counted):
+                turns.append(pace.begin(now, counted=counted))
         elif kind == "faulty":
             pace.faulty()
         elif turns:
@@ -171,7 +171,7 @@ def test_whatever_happens_it_keeps_its_bounds_and_starves_nobody(
                 pace.end(turn, now, answered=kind == "answer")
         assert 1 <= pace.window <= most
         assert pace.under_way == len(turns) <= (max(1, room) if room is not None else len(taken))
-        assert pace.patience >= LEAST_PATIENCE
+        assert pace.late_after >= LEAST_LATE_AFTER
     for turn in turns:
         pace.end(turn, now, answered=False)
     assert pace.under_way == 0

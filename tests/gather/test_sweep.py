@@ -12,7 +12,7 @@ from auditor.values.models import Gap, Registration, RegistryReading, Verdict
 from tests.fakes import NO_SECOND, MemoryNodes, MemoryRegistry, Watcher, look, nodes_named, reading
 from tests.fleets import Mesh, contested, healthy, idents, key_of, names, of, prefixes, trio
 
-AT_ONCE = SweepOptions(concurrency=4, confirm_after=0.0)
+AT_ONCE = SweepOptions(confirm_after=0.0)
 DOWN = Gap("consul", GapReason.CONSUL_UNREACHABLE, "planted")
 
 
@@ -104,9 +104,7 @@ async def test_no_more_nodes_are_asked_at_a_time_than_the_bound_allows() -> None
         await together.wait()
 
     nodes.before = wait_for_company
-    snapshot = await look(
-        MemoryRegistry(reading(mesh)), nodes, SweepOptions(concurrency=5, confirm_after=None)
-    )
+    snapshot = await look(MemoryRegistry(reading(mesh)), nodes, concurrency=5)
     assert nodes.busiest == 5
     assert len(snapshot.observations) == 20
 

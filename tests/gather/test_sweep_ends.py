@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from auditor.errors import GapReason
+from auditor.gather.local import LocalCollector
 from auditor.gather.sweep import SweepOptions, sweep
 from auditor.judge import judge
 from auditor.values.models import Registration, Verdict
@@ -28,9 +29,9 @@ async def test_an_interrupt_keeps_what_was_seen_and_names_what_was_not() -> None
             await asyncio.Event().wait()
 
     nodes.before = hang_at_the_second
-    one_by_one = SweepOptions(concurrency=1, confirm_after=0.0)
+    at_once = SweepOptions(confirm_after=0.0)
     registry = MemoryRegistry(reading(trio()))
-    snapshot = await look(registry, nodes, one_by_one, interrupt=interrupt)
+    snapshot = await look(registry, nodes, at_once, interrupt=interrupt, concurrency=1)
     assert snapshot.cut_short == "interrupted"
     assert names(item.node for item in snapshot.observations) == order[:1]
     others = {"edge-fra-1", "edge-sin-1", "edge-ams-1"} - set(order[:1])
@@ -50,8 +51,8 @@ async def test_a_deadline_ends_the_sweep_and_says_so() -> None:
         await asyncio.Event().wait()
 
     nodes.before = hang
-    options = SweepOptions(concurrency=2, deadline=0.02, confirm_after=None)
-    snapshot = await look(MemoryRegistry(reading(trio())), nodes, options)
+    options = SweepOptions(deadline=0.02, confirm_after=None)
+    snapshot = await look(MemoryRegistry(reading(trio())), nodes, options, concurrency=2)
     assert snapshot.cut_short == "deadline"
     assert {gap.node for gap in snapshot.gaps} == {"edge-fra-1", "edge-sin-1", "edge-ams-1"}
     assert {gap.reason for gap in snapshot.gaps} == {GapReason.CUT_SHORT}
@@ -115,7 +116,7 @@ async def test_an_interrupt_of_the_second_look_keeps_the_first(when: str) -> Non
             await asyncio.Event().wait()
 
     nodes.before = hang_the_second_time
-    options = SweepOptions(concurrency=4, confirm_after=3600.0 if when == "waiting" else 0.0)
+    options = SweepOptions(confirm_after=3600.0 if when == "waiting" else 0.0)
     snapshot = await look(MemoryRegistry(reading(mesh)), nodes, options, Interrupter(), interrupt)
     assert snapshot.cut_short == "interrupted"
     assert snapshot.second_look is None
@@ -144,7 +145,9 @@ async def test_cancelling_the_sweep_from_outside_leaves_no_task_behind() -> None
 
     nodes.before = hang
     before = asyncio.all_tasks()
-    task = asyncio.create_task(sweep(MemoryRegistry(reading(trio())), nodes, trio().policy, NO_SECOND))
+    task = asyncio.create_task(
+        sweep(MemoryRegistry(reading(trio())), LocalCollector(nodes), trio().policy, NO_SECOND)
+    )
     await started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

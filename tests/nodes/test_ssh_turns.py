@@ -11,6 +11,7 @@ from time import monotonic
 import pytest
 
 from auditor.errors import GapReason, ProbeError
+from auditor.gather.local import LocalCollector
 from auditor.gather.sweep import SweepOptions, sweep
 from auditor.nodes.interface import TableStore
 from auditor.nodes.ssh.turns import ConnectWait, Turns
@@ -28,7 +29,8 @@ async def swept(bench: Bench, server: Sshd, count: int, **settings: object) -> S
     reading = RegistryReading(tuple(replace(one, node=NodeId("", f"n{number}")) for number in range(count)))
     # A busy machine is no overloaded bastion.
     nodes = bench.nodes(connect_timeout=60.0, command_timeout=120.0, **settings)  # type: ignore[arg-type]
-    return await sweep(MemoryRegistry(reading), nodes, trio().policy, SweepOptions(confirm_after=None))
+    options = SweepOptions(confirm_after=None)
+    return await sweep(MemoryRegistry(reading), LocalCollector(nodes), trio().policy, options)
 
 
 async def test_a_bastion_as_it_is_installed_lets_sixty_nodes_through(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""Asks many nodes at once, at a pace that adapts, and once more where what failed may pass."""
+"""Looks at nodes from this process, many at once, at a pace that adapts; asks again where a failure may pass."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import asyncio
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from auditor.errors import GapReason, ProbeError
+from auditor.gather.collector import Assignment, Collector, Seen, gap_of
 from auditor.gather.pace import Pace, Turn
-from auditor.nodes.interface import surprise
+from auditor.gather.stop import Stop
+from auditor.nodes.interface import NodeSource, TableStore, unforeseen
 from auditor.values.models import NodeId, Observation, Registration
 
 log = logging.getLogger(__name__)
 
 TRANSIENT = frozenset({GapReason.CONNECT_TIMEOUT, GapReason.CONNECTION_LOST})
-"""What is tried once more. Never a login that was refused (accounts get locked), a host key or a mesh address,
-which are the same a second later; a refused connection, which is an answer; or a probe that did not end in
-time: it may still run there, and a second one would run beside it."""
+"""Failures after which a node is asked once more. Never a login that was refused (accounts get locked), a host key
+or a mesh address, which are the same a second later; a refused connection, which is an answer; or a probe that did
+not end in time: it may still run there, and a second one would run beside it."""
 
 NO_ANSWER = TRANSIENT | {
     GapReason.NO_HOST,
@@ -30,35 +32,81 @@ NO_ANSWER = TRANSIENT | {
     GapReason.COMMAND_TIMEOUT,
     GapReason.INTERNAL,
 }
-"""What does not come from a node that answered, and says nothing of how many answers a second can be had."""
+"""Failures without an answer of the node: they say nothing of how many answers a second can be had."""
 
 LOST_PAUSE = 0.25, 0.75
-"""Seconds, from and to, before a node is asked again that hung up: whoever is too busy is given time."""
+"""Seconds, from and to, before a node that hung up is asked again: it may be too busy."""
 SILENT_PAUSE = 0.05, 0.25
 """The same after a timeout, which was a pause already."""
 
+
+class LocalCollector(Collector):
+    """Collects through a node source of this process. Make one for each sweep: its pace outlives a `collect`.
+
+    `concurrency`: the most nodes asked at the same time; how many it is, the pace finds, and slow ones are waited
+    for beside. `room`: called once, at the first `collect`, with the number of nodes; returns how many may be
+    under way, those that are waited for included. None: no bound.
+    """
+
+    def __init__(
+        self, nodes: NodeSource, concurrency: int = 100, room: Callable[[int], int] | None = None
+    ) -> None:
+        self._nodes = nodes
+        self._concurrency = concurrency
+        self._room = room
+        self._pace: Pace | None = None
+
+    async def collect(
+        self, assignment: Assignment, tables: TableStore, stop: Stop
+    ) -> AsyncGenerator[Seen, None]:
+        """Look at each node, the ones with a passing failure twice."""
+        if self._pace is None:
+            room = self._room(len(assignment.nodes)) if self._room is not None else None
+            self._pace = Pace(self._concurrency, room)
+        self._nodes.expect(assignment.registered)
+        results: asyncio.Queue[Seen | None] = asyncio.Queue()
+        fanout = Fanout(lambda registration: self._nodes.observe(registration, tables), results, self._pace)
+
+        async def ask_all() -> None:
+            try:
+                await stop.bound(fanout.run(assignment.nodes))
+            finally:
+                results.put_nowait(None)
+
+        asking = asyncio.create_task(ask_all())
+        try:
+            while (seen := await results.get()) is not None:
+                yield seen
+            await asking
+            for node, error in fanout.failed_once.items():
+                detail = f"{error.detail} (no time for a second try: {stop.reason})"
+                yield gap_of(node, ProbeError(error.reason, detail))
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+
 Observe = Callable[[Registration], Awaitable[Observation]]
-Told = Callable[[Registration, Observation | ProbeError], None]
 
 
 @dataclass(slots=True, eq=False)
 class _Task:
     registration: Registration
     spread: bytes
-    """Eight bytes that are this node's own: its place in the order, and its share of a pause."""
+    """Eight bytes of this node's own: its place in the order, and its share of a pause."""
     before: ProbeError | None = None
     """Why the first try failed."""
 
 
 class Fanout:
-    """Asks each node by `observe`, which raises `ProbeError`; `told` hears how it ended, once a node.
+    """Asks each node by `observe`, which raises `ProbeError`, and puts one result a node into `results`.
 
     Use it for one set of nodes; the pace may be used further.
     """
 
-    def __init__(self, observe: Observe, told: Told, pace: Pace) -> None:
+    def __init__(self, observe: Observe, results: asyncio.Queue[Seen | None], pace: Pace) -> None:
         self._observe = observe
-        self._told = told
+        self._results = results
         self._pace = pace
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
@@ -69,7 +117,7 @@ class Fanout:
         """Nodes that wait for their second try, or are at it."""
 
     async def run(self, registrations: Iterable[Registration]) -> None:
-        """Asks them all. May be cancelled: then what was told stands, and nothing is left behind."""
+        """Ask all nodes. May be cancelled: then results so far stand, and nothing keeps running."""
         # In an order that has nothing to do with names: what stands together in the registry often stands in
         # one rack, or behind one bastion, which would be asked for all of its nodes at the same time.
         tasks = (_Task(item, _spread(item.node)) for item in registrations)
@@ -79,21 +127,18 @@ class Fanout:
             while self._left:
                 self._wake.clear()
                 while (task := self._next()) is not None:
-                    # What was waited for in vain may well be dead: it is only waited for this time, too.
-                    patient = task.before is not None and task.before.reason is GapReason.CONNECT_TIMEOUT
-                    turn = self._pace.begin(self._loop.time(), patient=patient)
+                    turn = self._pace.begin(self._loop.time(), counted=not _timed_out(task))
                     group.create_task(self._ask(task, turn))
                 await self._wake.wait()
 
     def _next(self) -> _Task | None:
         if self._again:
-            error = self._again[0].before
-            patient = error is not None and error.reason is GapReason.CONNECT_TIMEOUT
-            return self._again.popleft() if self._pace.free(patient=patient) else None
+            counted = not _timed_out(self._again[0])
+            return self._again.popleft() if self._pace.free(counted=counted) else None
         return self._new.popleft() if self._new and self._pace.free() else None
 
     async def _ask(self, task: _Task, turn: Turn) -> None:
-        timer = self._loop.call_later(self._pace.patience, self._late, turn)
+        timer = self._loop.call_later(self._pace.late_after, self._late, turn)
         answered = True
         try:
             outcome = await self._outcome(task.registration)
@@ -115,12 +160,12 @@ class Fanout:
         except ProbeError as error:
             return error
         except Exception as error:
-            # One node's surprise must not end the run: it becomes a gap with a place.
+            # One node's unforeseen error must not end the run: it becomes a gap with a place.
             log.debug("unexpected error while looking at %s", registration.node, exc_info=True)
-            return surprise(error)
+            return unforeseen(error)
 
     async def _pause(self, task: _Task, turn: Turn, error: ProbeError) -> None:
-        """Before a second try. A node that hung up keeps its room meanwhile, lest the next one take it at once."""
+        """Wait before a second try. A node that hung up keeps its room meanwhile, lest the next one take it at once."""
         log.info("%s: %s: %s; trying once more", task.registration.node, error.reason.value, error.detail)
         task.before = self.failed_once[task.registration.node] = error
         least, most = SILENT_PAUSE
@@ -133,9 +178,9 @@ class Fanout:
         self._again.append(task)
 
     def _learn(self, task: _Task, turn: Turn, outcome: Observation | ProbeError) -> None:
-        """What an end says of the network rather than of the node."""
+        """Tell the pace what an outcome says of the network rather than of the node."""
         if not isinstance(outcome, ProbeError):
-            if task.before is not None and task.before.reason is GapReason.CONNECT_TIMEOUT:
+            if _timed_out(task):
                 self._pace.overloaded(turn)
         elif outcome.reason is GapReason.INTERNAL:
             # Of a source's own errors: no more files can be opened.
@@ -144,11 +189,14 @@ class Fanout:
             self._pace.faulty()
 
     def _finish(self, task: _Task, outcome: Observation | ProbeError) -> None:
-        if isinstance(outcome, ProbeError) and task.before is not None:
-            outcome = tried_twice(task.before, outcome)
-        self.failed_once.pop(task.registration.node, None)
+        node = task.registration.node
+        self.failed_once.pop(node, None)
         self._left -= 1
-        self._told(task.registration, outcome)
+        if isinstance(outcome, ProbeError):
+            error = outcome if task.before is None else tried_twice(task.before, outcome)
+            self._results.put_nowait(gap_of(node, error))
+        else:
+            self._results.put_nowait(outcome)
 
     def _late(self, turn: Turn) -> None:
         self._pace.late(turn)
@@ -156,9 +204,14 @@ class Fanout:
 
 
 def tried_twice(first: ProbeError, second: ProbeError) -> ProbeError:
-    """The second error, saying that there was a first one."""
+    """Word the second of two errors so that it names the first."""
     differs = "" if first.reason is second.reason else f", first {first.reason.value}"
     return ProbeError(second.reason, f"{second.detail} (tried twice{differs})")
+
+
+def _timed_out(task: _Task) -> bool:
+    """Whether the first try got no answer. Such a node may well be dead: its second try takes no counted place."""
+    return task.before is not None and task.before.reason is GapReason.CONNECT_TIMEOUT
 
 
 def _spread(node: NodeId) -> bytes:

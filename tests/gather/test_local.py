@@ -9,8 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from auditor.errors import GapReason, ProbeError
-from auditor.gather.fanout import LOST_PAUSE, SILENT_PAUSE, TRANSIENT
-from auditor.gather.sweep import SweepOptions
+from auditor.gather.local import LOST_PAUSE, SILENT_PAUSE, TRANSIENT
 from auditor.values.models import Registration
 from tests import virtual_time
 from tests.fakes import NO_SECOND, MemoryNodes, MemoryRegistry, Watcher, look, reading
@@ -140,7 +139,7 @@ def test_a_slow_node_makes_room_for_the_next_one() -> None:
 
         nodes_begun: list[str] = []
         nodes.before = slow
-        snapshot = await look(MemoryRegistry(reading(trio())), nodes, SweepOptions(1, confirm_after=None))
+        snapshot = await look(MemoryRegistry(reading(trio())), nodes, concurrency=1)
         assert len(snapshot.observations) == 3
         assert order[-1] == nodes_begun[0]
         return order
