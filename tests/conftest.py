@@ -1,6 +1,11 @@
-"""Begins with the longest files, and shows at the end what tests measured: `record_property("measured", TEXT)`."""
+"""Lets children be interrupted, begins with the longest files, and shows at the end what tests measured.
+
+A test measures with `record_property("measured", TEXT)`.
+"""
 
 from __future__ import annotations
+
+import signal
 
 import pytest
 
@@ -14,6 +19,11 @@ LONGEST_FIRST = (
     "tests/nodes/",
 )
 """One of these that came last would leave the other core idle for minutes."""
+
+# A shell without job control starts what it puts into the background with SIGINT ignored, and so would be every
+# program that a test starts and then interrupts. A signal with a handler is reset in a child; an ignored one is not.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,7 +20,7 @@ import yaml
 from auditor.cli import alerting, running
 from auditor.cli.main import EXIT_USAGE, cli
 from auditor.settings.file import Config, parse_config
-from tests.parts import require
+from tests.parts import program_path
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 README = DEPLOY / "README.md"
@@ -65,9 +65,9 @@ def unit(path: Path) -> Unit:
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
     """A folder with both units, whose program is one that this machine has."""
-    require("systemd-analyze", shutil.which("systemd-analyze") is not None, "Debian's package systemd")
-    program = Path(sys.executable).with_name("wgaudit")
-    text, changes = re.subn(r"(?m)^(ExecStart=)\S+", rf"\1{program}", read(SERVICE))
+    program_path("systemd-analyze")
+    wgaudit = Path(sys.executable).with_name("wgaudit")
+    text, changes = re.subn(r"(?m)^(ExecStart=)\S+", rf"\1{wgaudit}", read(SERVICE))
     assert changes == 1
     (tmp_path / SERVICE.name).write_text(text, encoding="utf-8")
     shutil.copy(TIMER, tmp_path)

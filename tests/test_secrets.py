@@ -12,8 +12,7 @@ import pytest
 
 from tests.cli.command import wgaudit
 from tests.nodes.stubs import StubNode, key
-from tests.parts import require
-from tests.parts.consul import HOW, ConsulServer, consul_binary
+from tests.parts.consul import ConsulServer
 from tests.parts.sshd import Sshd, make_key, public
 
 PRIVATE = "WGPRIVATEkeyPLANTEDxxxxxxxxxxxxxxxxxxxxxxxA="
@@ -51,7 +50,6 @@ class Planted:
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
     """Three nodes: a good one, one that prints its dump for everything, one whose wg fails with its key."""
-    require("consul", consul_binary() is not None, HOW)
     folder = tmp_path_factory.mktemp("secrets")
     identity = make_key(folder / "id")
     stubs = {

@@ -30,6 +30,7 @@ from pydantic import SecretStr
 
 from alerts.notifiers.incident_text import plain
 from auditor.errors import DeliveryError
+from auditor.values.certificates import why_untrusted
 
 ANSWER_BYTES = 64 * 1024
 """No vendor's answer is longer; what comes after is not read."""
@@ -200,7 +201,7 @@ def _why_not_connected(error: BaseException, place: str) -> str:
     causes = tuple(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"TLS: the certificate of {place} is not trusted: {cause.verify_message}"
+            return f"TLS: the certificate of {place} is not trusted: {why_untrusted(cause)}"
         if isinstance(cause, ssl.SSLError):
             return f"TLS failed with {place}: {cause.reason or 'no common language'}"
         if isinstance(cause, socket.gaierror):

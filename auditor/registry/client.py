@@ -25,6 +25,7 @@ import urllib3.exceptions
 
 from auditor.errors import ConfigError, GapReason, RegistryError
 from auditor.registry.answers import filtered, kv_items, objection, quick_kv_items
+from auditor.values.certificates import why_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -249,7 +250,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _tls_reason(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}; check consul.ca_file and consul.url"
+        return f"its certificate is not trusted: {why_untrusted(error)}; check consul.ca_file and consul.url"
     reason = error.reason or "TLS failed"
     if "WRONG_VERSION_NUMBER" in reason:
         return "no TLS there; is consul.url to begin with http://?"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -14,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import WGAUDIT, clean_environment, one_line, wgaudit
-from tests.parts import require
-from tests.parts.consul import HOW, ConsulServer, consul_binary
+from tests.parts import program_path
+from tests.parts.consul import ConsulServer
 from tests.registry.records_of import PREFIX, key_of, record
 from tests.repair.registry import CLAIMS
 
@@ -28,7 +27,6 @@ KEY = key_of("edge-1")
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
     """One server with ACLs, default deny: a token must do what the document says that it may."""
-    require("consul", consul_binary() is not None, HOW)
     with ConsulServer(tmp_path_factory.mktemp("consul"), acl=True) as running:
         yield running
 
@@ -216,7 +214,7 @@ def test_a_token_that_may_not_read_registrations_adopts_nothing(home: Path, guar
 
 
 def shell(home: Path, script: str, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    require("curl", shutil.which("curl") is not None, "apt-get install curl")
+    program_path("curl")
     path = f"{WGAUDIT.parent}:{os.environ['PATH']}"
     return subprocess.run(
         ["sh", "-c", script],

@@ -21,8 +21,7 @@ from auditor.repair.apply.stages import Event
 from auditor.repair.moves import RepairPlan, Step
 from auditor.repair.plan.plan_file import write_plan
 from tests.cli.command import WGAUDIT, clean_environment, one_line
-from tests.parts import require
-from tests.parts.consul import HOW, ConsulServer, consul_binary
+from tests.parts.consul import ConsulServer
 from tests.repair.fleet import KEEPER, MOVER, NEW, NODES, OLD, OTHER_NEW, SECOND, Bench, record
 
 pytestmark = pytest.mark.xdist_group("consul")
@@ -31,7 +30,6 @@ NOBODY = "127.0.0.1:1"  # refuses at once
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
-    require("consul", consul_binary() is not None, HOW)
     with ConsulServer(tmp_path_factory.mktemp("apply")) as running:
         yield running
 

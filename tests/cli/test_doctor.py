@@ -17,8 +17,7 @@ import pytest
 from auditor.cli.advice import ADVICE, advice
 from auditor.errors import GapReason
 from tests.cli.command import wgaudit
-from tests.parts import require
-from tests.parts.consul import HOW, ConsulServer, consul_binary, make_tls
+from tests.parts.consul import ConsulServer, make_tls
 from tests.registry.scripted_server import HEALTHY, scripted_server
 
 PREFIX = "wireguard/nodes/"
@@ -62,7 +61,6 @@ def doctor(folder: Path, consul: Mapping[str, object], *options: str) -> Told:
 @pytest.fixture(scope="module")
 def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
     """A plain one, with one registration."""
-    require("Consul", consul_binary() is not None, HOW)
     with ConsulServer(tmp_path_factory.mktemp("consul")) as server:
         server.put(f"{PREFIX}edge-fra-1", json.dumps(RECORD).encode())
         yield server
@@ -112,7 +110,6 @@ def test_https_to_a_plain_port_is_told_to_be_http(consul: ConsulServer, tmp_path
 
 def test_http_to_a_tls_port_is_told_to_be_https(tmp_path: Path) -> None:
     """What came back says what it is; the agent's log would not help."""
-    require("Consul", consul_binary() is not None, HOW)
     with ConsulServer(tmp_path / "consul", tls=make_tls(tmp_path)) as server:
         told = doctor(tmp_path, {"url": server.url.replace("https:", "http:")})
     assert told.marked("FAIL") == ["Consul and its leader"]

@@ -16,8 +16,7 @@ from auditor.values.models import NodeId
 from tests.cli.command import one_line, wgaudit
 from tests.cli.fleet import NOBODY
 from tests.fleets import Mesh, key_of
-from tests.parts import require
-from tests.parts.consul import HOW, ConsulServer, consul_binary
+from tests.parts.consul import ConsulServer
 from tests.repair.plans import PAIR, pair
 
 
@@ -105,7 +104,6 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(
 @pytest.fixture(scope="module")
 def consul(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
     """A Consul that demands tokens, with a pair whose nodes refuse, one claim, and a service on one of them."""
-    require("consul", consul_binary() is not None, HOW)
     with ConsulServer(tmp_path_factory.mktemp("consul"), acl=True) as server:
         for name in ("old", "new"):
             registration = {"public_key": key_of(name), "ip": PAIR, "ssh_host": NOBODY}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from auditor.demo.fleet import DEVICE, FEWEST_NODES, DemoFleet, build_fleet
 from auditor.demo.servers import ServedFleet, serve
 from auditor.nodes.probe.probe import Mode, canonical_table, inline_request, parse_answer
 from auditor.values.models import Device
-from tests.parts import require
+from tests.parts import program_path
 
 FLEET: DemoFleet = build_fleet(FEWEST_NODES)
 NODE = next(node for node in FLEET.nodes if node.reachable)
@@ -235,9 +234,7 @@ async def test_leaving_ends_every_command_and_frees_every_port(tmp_path: Path) -
 
 
 async def test_openssh_reaches_a_node_with_strict_host_keys(served: ServedFleet) -> None:
-    ssh = shutil.which("ssh")
-    require("OpenSSH's client", ssh is not None, "apt-get install openssh-client")
-    assert ssh is not None
+    ssh = program_path("ssh")
     host, _, port = served.ssh_hosts[NODE.name].partition(":")
     options = [
         "-F",

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from tests.parts import require
+from tests.parts import program_path, require
 
-_HOW = "run as root with wireguard-go, wireguard-tools and iproute2 (tests/parts/install)"
 # Its first process waits for its input to end; the kernel then ends all others, and the namespaces.
 _UP = """
 set -eu
@@ -39,9 +37,10 @@ cat
 
 def require_network() -> None:
     """Skips, or fails in CI, where no namespace with a WireGuard device can be made."""
-    programs = ("unshare", "nsenter", "wireguard-go", "wg", "ip")
-    present = os.geteuid() == 0 and Path("/dev/net/tun").exists() and all(map(shutil.which, programs))
-    require("a network of our own", present, _HOW)
+    present = os.geteuid() == 0 and Path("/dev/net/tun").exists()
+    require("a network of our own", present, "run as root; in a container pass /dev/net/tun through")
+    for name in ("unshare", "nsenter", "wireguard-go", "wg", "ip"):
+        program_path(name)
 
 
 class Network:

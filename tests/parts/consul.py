@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.parts import require
 from tests.parts.request import Answer, Request, ask_from
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -75,6 +76,7 @@ class ConsulServer:
         tls: TlsFiles | None = None,
         join_wan: Sequence[str] = (),
     ) -> None:
+        require("consul", consul_binary() is not None, HOW)
         self.folder = folder
         self.datacenter = datacenter
         self.address = address
@@ -118,8 +120,7 @@ class ConsulServer:
     def start(self) -> None:
         """Starts the server and returns when it has a leader and takes writes."""
         binary = consul_binary()
-        if binary is None:
-            raise RuntimeError(f"consul is not on this machine: {HOW}")
+        assert binary is not None
         self.folder.mkdir(parents=True, exist_ok=True)
         configuration = self.folder / "consul.json"
         configuration.write_text(json.dumps(self._configuration(_version(binary)), indent=1))
@@ -282,12 +283,19 @@ class ConsulServer:
             time.sleep(_POLL)
 
 
-def make_tls(folder: Path, address: str = "127.0.0.1", datacenter: str = "dc1") -> TlsFiles:
-    """A CA, a server certificate for `address` and a client certificate, valid for a day."""
+def make_tls(
+    folder: Path, address: str = "127.0.0.1", datacenter: str = "dc1", *, key_identifiers: bool = True
+) -> TlsFiles:
+    """A CA, a server certificate for `address` and a client certificate, valid for a day.
+
+    Without `key_identifiers` they are what many a hand-made CA signs, and Python 3.13 and newer refuse.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = _name("wgaudit test CA")
-    ca = _certificate(ca_name, ca_key.public_key(), ca_name, ca_key, authority=True)
+    ca = _certificate(
+        ca_name, ca_key.public_key(), ca_name, ca_key, authority=True, key_identifiers=key_identifiers
+    )
     files = TlsFiles(
         *(folder / name for name in ("ca.pem", "server.pem", "server.key", "client.pem", "client.key"))
     )
@@ -298,7 +306,9 @@ def make_tls(folder: Path, address: str = "127.0.0.1", datacenter: str = "dc1") 
         (files.client_cert, files.client_key, "client"),
     ):
         key = ec.generate_private_key(ec.SECP256R1())
-        signed = _certificate(_name(subject), key.public_key(), ca_name, ca_key, names=names)
+        signed = _certificate(
+            _name(subject), key.public_key(), ca_name, ca_key, names=names, key_identifiers=key_identifiers
+        )
         certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
         key_file.write_bytes(
             key.private_bytes(
@@ -322,6 +332,7 @@ def _certificate(
     *,
     authority: bool = False,
     names: Sequence[x509.GeneralName] = (),
+    key_identifiers: bool = True,
 ) -> x509.Certificate:
     now = datetime.now(UTC)
     builder = (
@@ -333,10 +344,30 @@ def _certificate(
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        .add_extension(_usage(authority=authority), critical=True)
     )
+    if key_identifiers:
+        of_issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
+        of_subject = x509.SubjectKeyIdentifier.from_public_key(public_key)
+        builder = builder.add_extension(of_issuer, critical=False).add_extension(of_subject, critical=False)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return builder.sign(issuer_key, hashes.SHA256())
+
+
+def _usage(*, authority: bool) -> x509.KeyUsage:
+    """What the key may do: sign certificates, or prove who it is."""
+    return x509.KeyUsage(
+        digital_signature=not authority,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _version(binary: Path) -> tuple[int, int]:

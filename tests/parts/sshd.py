@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from tests.parts import require
+from tests.parts import SYSTEM_PATH, require
 
-_SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"])
-_SSHD = shutil.which("sshd", path=_SEARCH)
-_KEYGEN = shutil.which("ssh-keygen", path=_SEARCH)
+_SSHD = shutil.which("sshd", path=SYSTEM_PATH)
+_KEYGEN = shutil.which("ssh-keygen", path=SYSTEM_PATH)
 _HOW = "tests/parts/install, or the packages openssh-server and openssh-client"
 
 

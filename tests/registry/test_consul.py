@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ from auditor.errors import ConfigError, GapReason
 from auditor.registry.consul import ConsulRegistry
 from auditor.settings.consul import ConsulFields, ConsulSettings
 from auditor.values.models import Gap, NodeId, RegistryReading
-from tests.parts import require
-from tests.parts.consul import HOW, ConsulServer, consul_binary, make_tls
+from tests.doubles.server import Double
+from tests.parts.consul import ConsulServer, make_tls
 from tests.registry.records_of import PREFIX, key_of, record
 
 pytestmark = pytest.mark.xdist_group("consul")
@@ -30,7 +31,6 @@ pytestmark = pytest.mark.xdist_group("consul")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    require("consul", consul_binary() is not None, HOW)
     return tmp_path_factory.mktemp("consul")
 
 
@@ -283,6 +283,18 @@ async def test_tls_with_a_ca_and_a_client_certificate(folder: Path) -> None:
         plain = only_gap(await registry(f"http://{server.http_address}").read())
         assert plain.reason is GapReason.CONSUL_HTTP
         assert "HTTPS" in plain.detail
+
+
+async def test_a_certificate_that_strict_verification_refuses_is_told_with_what_it_lacks(
+    tmp_path: Path,
+) -> None:
+    """Before Python 3.13 verification was not strict, and the handshake is no gap."""
+    files = make_tls(tmp_path, key_identifiers=False)
+    with Double(tls=files) as double:
+        gap = only_gap(await registry(double.url, ca_file=files.ca).read())
+    strict = sys.version_info >= (3, 13)
+    assert (gap.reason is GapReason.CONSUL_TLS) == strict
+    assert ("issue it again with authorityKeyIdentifier = keyid" in gap.detail) == strict
 
 
 async def test_https_on_a_plain_port_is_a_tls_gap(server: ConsulServer) -> None:

@@ -16,8 +16,7 @@ from auditor.registry.consul import ConsulRegistry
 from auditor.registry.file import FileRegistry, export_text
 from auditor.settings.consul import ConsulSettings
 from auditor.values.models import Gap, RegistryReading
-from tests.parts import require
-from tests.parts.consul import HOW, ConsulServer, consul_binary
+from tests.parts.consul import ConsulServer, consul_binary
 from tests.registry.records_of import PREFIX, key_of, record
 
 
@@ -145,7 +144,6 @@ def through_consul(server: ConsulServer, text: str) -> str:
 @pytest.mark.xdist_group("consul")
 async def test_what_we_write_consul_imports_and_what_it_exports_we_read(tmp_path: Path) -> None:
     """Both directions through the real command; server and file then give the same registrations."""
-    require("consul", consul_binary() is not None, HOW)
     written = export_text({PREFIX + "a": record("a"), PREFIX + "b": b"not json"})
     path = tmp_path / "export.json"
     with ConsulServer(tmp_path / "server") as server:

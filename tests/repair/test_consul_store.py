@@ -12,8 +12,7 @@ from auditor.errors import StoreConflict, StoreError
 from auditor.registry.interface import Create, Remove, Replace, Require
 from auditor.registry.store import ConsulStore
 from auditor.settings.consul import ConsulSettings
-from tests.parts import require
-from tests.parts.consul import HOW, ConsulServer, consul_binary
+from tests.parts.consul import ConsulServer
 from tests.registry.scripted_server import Scripted, scripted_server
 
 pytestmark = pytest.mark.xdist_group("consul")
@@ -26,7 +25,6 @@ STALE = b'{"Results":null,"Errors":[{"OpIndex":0,"What":"failed to set key, inde
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
     """One server with ACLs, default deny."""
-    require("consul", consul_binary() is not None, HOW)
     with ConsulServer(tmp_path_factory.mktemp("consul"), acl=True) as running:
         yield running
 

@@ -17,9 +17,8 @@ from auditor.settings.consul import ConsulSettings
 from auditor.values.models import AuditPolicy, Finding, Snapshot
 from tests.fleets import key_of
 from tests.lab.faulty_allocator import PREFIX, Contested, FaultyAllocator, provision_many, truth
-from tests.parts import require
 from tests.parts.chaos import ChaosProxy, Fault
-from tests.parts.consul import HOW, ConsulServer, consul_binary
+from tests.parts.consul import ConsulServer
 
 NODES, AT_ONCE, BEFORE = 200, 32, 20
 BY_HAND = "10.0.0.6"
@@ -42,7 +41,6 @@ class Incident:
 @pytest.fixture(scope="module")
 def incident(tmp_path_factory: pytest.TempPathFactory) -> Incident:
     """200 nodes, provisioned by 32 runs of the tool at once while the network and Consul misbehave."""
-    require("consul", consul_binary() is not None, HOW)
     folder = tmp_path_factory.mktemp("consul")
     with ConsulServer(folder) as server:
         before = {f"old-{number:02d}": (key_of(f"old-{number}"), "fra") for number in range(BEFORE)}

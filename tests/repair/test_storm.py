@@ -9,15 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from tests.parts import require
-from tests.parts.consul import HOW, consul_binary
 from tests.repair.storm import NODES, SMALL, Outcome, faults, storm
 
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """One storm, in the size that fits here; `make storm` raises the full one."""
-    require("consul", consul_binary() is not None, HOW)
     return storm(tmp_path_factory.mktemp("storm"), SMALL)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -158,6 +159,22 @@ async def test_an_authority_of_ones_own_is_trusted(
         notifier = kind.make(double.url)
         await notifier.send(notifier.payload([firing()]))
         assert len(double.taken) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS[:1], ids=lambda kind: kind.name)
+async def test_a_certificate_that_strict_verification_refuses_is_told_with_what_it_lacks(
+    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Python 3.13 verification was not strict, and the alert goes out."""
+    files = make_tls(tmp_path, key_identifiers=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(files.ca))
+    with Double(tls=files, reply=kind.yes) as double:
+        if sys.version_info < (3, 13):
+            notifier = kind.make(double.url)
+            await notifier.send(notifier.payload([firing()]))
+            return
+        error = await failure(kind, double.url)
+    assert "issue it again with authorityKeyIdentifier = keyid" in str(error)
 
 
 @every_kind

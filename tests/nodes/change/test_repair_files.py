@@ -18,11 +18,9 @@ from auditor.nodes.change.repair_script import change_request, parse_repair
 from auditor.values.addresses import Prefix, PublicKey
 from tests.nodes.namespaces import Network
 from tests.nodes.stubs import key
+from tests.parts import AWKS, command_of
 
 OLD, NEW = Prefix("10.0.0.1/32"), Prefix("10.99.0.107/32")
-AWKS = [
-    [path, *rest] for name, *rest in (["mawk"], ["gawk"], ["busybox", "awk"]) if (path := shutil.which(name))
-]
 CONF = "/etc/wireguard/wg0.conf"
 NETWORKD = "/etc/systemd/network"
 
@@ -136,9 +134,9 @@ def test_exactly_the_address_is_replaced_and_every_other_byte_stays(
     assert len(node.names()) == 2
 
 
-@pytest.mark.parametrize("awk", AWKS, ids=lambda words: Path(words[0]).name)
-def test_an_ipv6_address_is_known_in_each_of_its_spellings(node: Node, awk: list[str]) -> None:
-    node.program("awk", f'exec {" ".join(awk)} "$@"')
+@pytest.mark.parametrize("awk", AWKS, ids="-".join)
+def test_an_ipv6_address_is_known_in_each_of_its_spellings(node: Node, awk: tuple[str, ...]) -> None:
+    node.program("awk", f'exec {" ".join(command_of(awk))} "$@"')
     file = node.file(CONF)
     text = "[Interface]\nAddress = {}/64,{}, {}/128, fdaa::1:1/64, fdaa:1::1, ::1\n"
     file.write_text(text.format("FDAA:0:0::1", "fdaa:0000:0:0:0:0:0:0001", "fdaa::1"))

@@ -18,12 +18,8 @@ from auditor.nodes.change.repair_script import Asked, change_request, look_reque
 from auditor.values.addresses import Prefix, PublicKey
 from tests.nodes.namespaces import Network
 from tests.nodes.stubs import StubNode, key
+from tests.parts import SHELLS, command_of
 
-SHELLS = [
-    [path, *rest]
-    for name, *rest in (["dash"], ["bash", "--posix"], ["bash"], ["busybox", "sh"])
-    if (path := shutil.which(name))
-]
 OLD, NEW, OTHER = Prefix("10.0.0.1/32"), Prefix("10.9.0.7/32"), Prefix("10.0.0.2/32")
 OLD6, NEW6 = Prefix("fdaa::1/128"), Prefix("fdaa::9:7/128")
 ADD, DROP = AddAddress(NEW, like=OLD), DropAddress(OLD, keep=NEW)
@@ -43,10 +39,9 @@ def network(up: Network) -> Network:
     return up
 
 
-@pytest.fixture(params=SHELLS, ids=lambda words: "-".join([Path(words[0]).name, *words[1:]]))
+@pytest.fixture(params=SHELLS, ids="-".join)
 def shell(request: pytest.FixtureRequest) -> list[str]:
-    words: list[str] = request.param
-    return words
+    return command_of(request.param)
 
 
 @pytest.fixture
@@ -139,9 +134,7 @@ def test_every_shell_renumbers_and_says_each_step_again_without_harm(
 
 
 def test_the_ip_of_busybox_will_do(network: Network, tmp_path: Path) -> None:
-    if shutil.which("busybox") is None:
-        pytest.skip("no busybox on this machine")
-    path = program(tmp_path / "bin", "ip", 'exec busybox ip "$@"')
+    path = program(tmp_path / "bin", "ip", f'exec {" ".join(command_of(("busybox", "ip")))} "$@"')
     network.fresh("10.0.0.1/8", "fdaa::1/64")
     for change in (ADD, DROP, AddAddress(NEW6, like=OLD6), DropAddress(OLD6, keep=NEW6)):
         ask(network, change, path=path)

@@ -22,15 +22,8 @@ from auditor.nodes.probe.probe import (
     probe_script,
 )
 from tests.nodes.stubs import StubNode, key
+from tests.parts import AWKS, SHELLS, command_of, program_path
 
-_SHELLS = [
-    [path, *rest]
-    for name, *rest in (["dash"], ["bash", "--posix"], ["bash"], ["busybox", "sh"])
-    if (path := shutil.which(name))
-]
-_AWKS = [
-    [path, *rest] for name, *rest in (["mawk"], ["gawk"], ["busybox", "awk"]) if (path := shutil.which(name))
-]
 TWO_PEERS = ((2, "10.0.0.2/32"), (3, "10.0.0.3/32 10.1.0.0/16"))
 
 
@@ -39,12 +32,9 @@ def node(tmp_path: Path) -> StubNode:
     return StubNode(tmp_path / "node", peers=TWO_PEERS)
 
 
-@pytest.fixture(
-    params=_SHELLS, ids=lambda words: "-".join(Path(words[0]).name if w == words[0] else w for w in words)
-)
+@pytest.fixture(params=SHELLS, ids="-".join)
 def shell(request: pytest.FixtureRequest) -> list[str]:
-    words: list[str] = request.param
-    return words
+    return command_of(request.param)
 
 
 def output(
@@ -83,9 +73,9 @@ def test_digest_and_text_are_of_one_table(node: StubNode, shell: list[str]) -> N
     assert text == ProbeAnswer(node.device, table=table)
 
 
-@pytest.mark.parametrize("awk", _AWKS, ids=lambda words: Path(words[0]).name)
-def test_every_awk_gives_the_same_table(node: StubNode, awk: list[str]) -> None:
-    node.script("awk", f'#!/bin/sh\nexec {" ".join(awk)} "$@"\n')
+@pytest.mark.parametrize("awk", AWKS, ids="-".join)
+def test_every_awk_gives_the_same_table(node: StubNode, awk: tuple[str, ...]) -> None:
+    node.script("awk", f'#!/bin/sh\nexec {" ".join(command_of(awk))} "$@"\n')
     node.peers([*TWO_PEERS, (4, "(none)"), (5, "fdaa::5/128 ::/0")])
     answered = answer(node, "text", endpoints=True)
     assert answered.table == canonical_table(node.device, node.allowed_ips)
@@ -311,8 +301,7 @@ HASHERS = {"sha256sum", "shasum", "openssl"}
 
 @pytest.mark.parametrize("hasher", sorted(HASHERS))
 def test_any_of_three_hash_programs_will_do(node: StubNode, hasher: str) -> None:
-    if shutil.which(hasher) is None:
-        pytest.skip(f"no {hasher} on this machine")
+    program_path(hasher)
     answered = parse_answer(output_without(node, HASHERS - {hasher}), "wg0")
     assert answered.digest == canonical_table(node.device, node.allowed_ips).digest
 

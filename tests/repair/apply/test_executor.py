@@ -24,8 +24,7 @@ from auditor.repair.moves import Kind, RepairPlan, Step
 from auditor.values.addresses import Prefix
 from auditor.values.models import NodeId, Observation
 from tests.fleets import key_of
-from tests.parts import require
-from tests.parts.consul import HOW, ConsulServer, consul_binary
+from tests.parts.consul import ConsulServer
 from tests.repair.fleet import (
     ADDRESSES,
     CLAIMS,
@@ -47,7 +46,6 @@ WITH_SECOND = ADDRESSES | {SECOND: OLD}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
-    require("consul", consul_binary() is not None, HOW)
     with ConsulServer(tmp_path_factory.mktemp("apply")) as running:
         yield running
 

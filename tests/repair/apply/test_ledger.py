@@ -18,8 +18,7 @@ from auditor.repair.claims.record import replaced
 from auditor.repair.moves import Keeper, Move, Rule
 from auditor.values.models import NodeId
 from tests.fleets import key_of
-from tests.parts import require
-from tests.parts.consul import HOW, ConsulServer, consul_binary
+from tests.parts.consul import ConsulServer
 from tests.repair.fleet import CLAIMS, KEEPER, MOVER, NEW, NODES, OLD, Bench
 
 pytestmark = pytest.mark.xdist_group("consul")
@@ -29,7 +28,6 @@ NOBODY = Keeper(None, None, Rule.FALLBACK_NOBODY, "the fallback")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
-    require("consul", consul_binary() is not None, HOW)
     with ConsulServer(tmp_path_factory.mktemp("ledger")) as running:
         yield running
 

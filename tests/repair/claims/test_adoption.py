@@ -14,8 +14,7 @@ from auditor.repair.claims.adoption import adopt
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix
 from auditor.values.models import Device, NodeId, Observation, Report, RouteTable, Snapshot
-from tests.parts import require
-from tests.parts.consul import HOW, ConsulServer, consul_binary
+from tests.parts.consul import ConsulServer
 from tests.registry.records_of import PREFIX, key_of, record
 from tests.repair.registry import CLAIMS, NOW, RegistryOnConsul
 
@@ -24,7 +23,6 @@ pytestmark = pytest.mark.xdist_group("consul")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
-    require("consul", consul_binary() is not None, HOW)
     with ConsulServer(tmp_path_factory.mktemp("consul")) as running:
         yield running
 

@@ -17,8 +17,7 @@ from auditor.repair.claims.adopted import adopted_bytes, adopted_key
 from auditor.repair.claims.allocator import Allocator
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix, PublicKey
-from tests.parts import require
-from tests.parts.consul import HOW, ConsulServer, consul_binary
+from tests.parts.consul import ConsulServer
 from tests.registry.records_of import PREFIX, key_of, record
 from tests.repair.registry import CLAIMS, NOW, RegistryOnConsul
 
@@ -29,7 +28,6 @@ SIN = Prefix("10.16.0.0/24")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
-    require("consul", consul_binary() is not None, HOW)
     with ConsulServer(tmp_path_factory.mktemp("consul")) as running:
         yield running
 

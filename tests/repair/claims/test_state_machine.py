@@ -30,8 +30,7 @@ from auditor.settings.consul import ConsulSettings
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import AuditPolicy
 from tests.fleets import key_of
-from tests.parts import require
-from tests.parts.consul import HOW, ConsulServer, consul_binary
+from tests.parts.consul import ConsulServer
 
 NAMES = ("a", "b", "c", "d")
 POOL = Prefix("10.9.0.0/28")
@@ -207,7 +206,6 @@ class Provisioning(RuleBasedStateMachine):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsulServer]:
-    require("consul", consul_binary() is not None, HOW)
     with ConsulServer(Path(tmp_path_factory.mktemp("consul"))) as running:
         yield running
 
