@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from alerts.models import Baseline, Log, Policy
+from auditor.errors import GapScope
 from auditor.values.models import Gap, NodeId, Report
 
 SHRINK_MEMORY = timedelta(hours=24)
@@ -21,8 +22,8 @@ class Sight:
 
     def __init__(self, report: Report, log: Log, now: datetime, policy: Policy, *, told_blind: bool) -> None:
         self._report = report
-        registry = [gap for gap in report.gaps if gap.source != "ssh"]
-        unread = any(gap.source in ("consul", "file") for gap in registry)
+        registry = [gap for gap in report.gaps if gap.scope is not GapScope.NODE]
+        unread = any(gap.scope is GapScope.REGISTRY for gap in registry)
         self.baseline, shrunk = _measured(report, log, now, policy, unread=unread, told_blind=told_blind)
         self.whole: frozenset[str] = frozenset() if shrunk else _whole(report, registry)
         """Datacenters whose registry was read whole."""
@@ -85,7 +86,9 @@ def _blindness(report: Report, registry: list[Gap], shrunk: str) -> tuple[str, .
 
 def _unseen(report: Report) -> str:
     """Some of the nodes that were not seen, each with the reason; the rest is counted."""
-    unseen = sorted({(gap.node, gap.reason.value) for gap in report.gaps if gap.source == "ssh" and gap.node})
+    unseen = sorted(
+        {(gap.node, gap.reason.value) for gap in report.gaps if gap.scope is GapScope.NODE and gap.node}
+    )
     if not unseen:
         return ""
     more = f" and {len(unseen) - NAMED:,} more" if len(unseen) > NAMED else ""

@@ -79,6 +79,19 @@ class GapReason(StrEnum):
     INTERNAL = "internal-error"
 
 
+class GapScope(StrEnum):
+    """What a gap hides. The values are part of the JSON report's contract."""
+
+    REGISTRY = "registry"
+    """Registrations may be missing."""
+    NODE = "node"
+    """One node's own state is missing."""
+    WITNESS = "witness"
+    """One witness' word is missing, beside what registry and nodes say."""
+    SWEEP = "sweep"
+    """The sweep is not whole, or doubts what it read."""
+
+
 class WgauditError(Exception):
     """Base of all errors of this program. `str()` is one line fit for a person at 3 a.m."""
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from auditor.checks import unregistered_peer
 from auditor.checks.catalogue import CHECKS
-from auditor.errors import GapReason
+from auditor.errors import GapReason, GapScope
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import format_prefix
 from auditor.values.models import (
@@ -227,7 +227,7 @@ def _verdict(
 
 def seen_enough(gaps: Iterable[Gap], coverage: Coverage, minimum: float) -> bool:
     """Whether what was seen would do to say clean: registry and sweep whole, and enough of the nodes."""
-    whole = all(gap.source == "ssh" for gap in gaps)
+    whole = all(gap.scope is GapScope.NODE for gap in gaps)
     return whole and coverage.observed > 0 and coverage.share >= minimum
 
 

@@ -59,6 +59,7 @@ class GapV1(_V1):
     """What could not be seen, and why."""
 
     source: str = Field(description="consul, file, ssh or sweep; more may be added")
+    scope: str = Field(description="what it hides: registry, node, witness or sweep; more may be added")
     node: str | None = Field(description="null where the gap is not about one node")
     datacenter: str | None = Field(description="null where none is known")
     reason: str = Field(description="kebab-case, such as connect-refused; more may be added")
@@ -68,7 +69,7 @@ class GapV1(_V1):
 class ClaimV1(_V1):
     """ "This key says that it holds this address", with where it says so."""
 
-    witness: Literal["registered", "device", "routed"]
+    witness: str = Field(description="registered, device or routed; more may be added")
     address: str = Field(description="canonical prefix, such as 10.0.0.1/32")
     public_key: str
     node: str | None = Field(description="null: a key that no registration knows")
@@ -185,6 +186,7 @@ def _share(coverage: Coverage) -> float:
 def _gap(gap: Gap) -> GapV1:
     return GapV1(
         source=gap.source,
+        scope=gap.scope.value,
         node=_optional(gap.node),
         datacenter=_optional(gap.datacenter or None),
         reason=gap.reason.value,

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from auditor.errors import GapReason
+from auditor.errors import GapReason, GapScope
 from auditor.values.address_claims import AddressClaim
 from auditor.values.addresses import Prefix, PublicKey
 
@@ -99,6 +99,19 @@ class Gap:
     """One line for a person: what was tried, where, what came back. Never a secret."""
     node: str | None = None
     datacenter: str | None = None
+
+    @property
+    def scope(self) -> GapScope:
+        """What the gap hides, by its source: the only place that draws this conclusion."""
+        return _SCOPES[self.source]
+
+
+_SCOPES = {
+    "consul": GapScope.REGISTRY,
+    "file": GapScope.REGISTRY,
+    "ssh": GapScope.NODE,
+    "sweep": GapScope.SWEEP,
+}
 
 
 @dataclass(frozen=True, slots=True)

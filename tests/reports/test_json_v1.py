@@ -81,7 +81,7 @@ def test_the_contracts_fields_are_all_there() -> None:
         "schema", "verdict", "started_at", "finished_at", "coverage", "gaps", "findings"
     }  # fmt: skip
     assert document["coverage"].keys() >= {"registered", "observed", "share"}
-    assert document["gaps"][0].keys() >= {"source", "node", "datacenter", "reason", "detail"}
+    assert document["gaps"][0].keys() >= {"source", "scope", "node", "datacenter", "reason", "detail"}
     finding = document["findings"][0]
     assert finding.keys() >= {
         "check", "severity", "fingerprint", "subject", "nodes", "regions", "summary", "confirmed",
@@ -176,6 +176,7 @@ def test_a_gap_without_a_node_has_null_in_its_place() -> None:
     gap = rendered(sample.unread_registry())["gaps"][0]
     assert gap == {
         "source": "consul",
+        "scope": "registry",
         "node": None,
         "datacenter": "dc2",
         "reason": "consul-forbidden",

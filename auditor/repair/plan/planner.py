@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from itertools import islice
 
-from auditor.errors import Undecided
+from auditor.errors import GapScope, Undecided
 from auditor.explain.targets import unreadable_with
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import covers
@@ -169,7 +169,7 @@ class _Planner:
         return keeper
 
     def _check_registry(self) -> None:
-        blind = [gap for gap in self._report.gaps if gap.source in ("consul", "file")]
+        blind = [gap for gap in self._report.gaps if gap.scope is GapScope.REGISTRY]
         if blind:
             raise _NotVouched(
                 f"the registry was not seen whole ({blind[0].reason.value}), so no address is known to be free"

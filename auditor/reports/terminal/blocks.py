@@ -10,7 +10,7 @@ from itertools import islice
 from rich.cells import cell_len
 from rich.text import Text
 
-from auditor.errors import GapReason, InvalidValue
+from auditor.errors import GapReason, GapScope, InvalidValue
 from auditor.reports.terminal.page import (
     PALETTE,
     STYLES,
@@ -228,7 +228,9 @@ def gaps_block(page: Page, gaps: Sequence[Gap], name_of: NameOf, region_of: Name
     groups: dict[tuple[str, str], list[Gap]] = defaultdict(list)
     for gap in gaps:
         groups[gap.source, gap.reason].append(gap)
-    ordered = sorted(groups.items(), key=lambda item: (item[0][0] == "ssh", -len(item[1]), item[0]))
+    ordered = sorted(
+        groups.items(), key=lambda item: (item[1][0].scope is GapScope.NODE, -len(item[1]), item[0])
+    )
     width = column((reason for (_, reason), _ in ordered), 24)
     whole = True
     for (_, reason), group in ordered:
