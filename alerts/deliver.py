@@ -15,11 +15,12 @@ from time import monotonic
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential_jitter
 
-from alerts.memory.notices import Row, one_line
+from alerts.memory.notices import MAX_DETAIL, Row
 from alerts.memory.notification_log import NotificationLog
 from alerts.models import Receipt
 from alerts.notifiers.interface import Notifier
 from auditor.errors import DeliveryError, StateError
+from auditor.values.text import one_line
 
 LONGEST_WAIT = 30.0
 """Seconds between two attempts at most. The first wait is one, each doubles, and up to one more is jitter."""
@@ -219,7 +220,9 @@ class _Queue:
         self._tell(why, accepted=False)
 
     def _tell(self, detail: str, *, accepted: bool, attempts: int = 0, permanent: bool = False) -> None:
-        self.receipts.append(Receipt(self.notifier.name, accepted, one_line(detail), attempts, permanent))
+        self.receipts.append(
+            Receipt(self.notifier.name, accepted, one_line(detail, most=MAX_DETAIL), attempts, permanent)
+        )
 
 
 def _failure(state: RetryCallState) -> DeliveryError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from auditor.values.models import NodeId, Severity
+from auditor.values.text import for_shell
 
 BLIND_CHECK = "audit-blind"
 """The ident of the one incident that no finding leads: the audit itself cannot see enough."""
@@ -65,7 +65,10 @@ class Incident:
         """The command that tells its whole story."""
         if self.check == BLIND_CHECK:
             return "wgaudit sweep"
-        return f"wgaudit explain {shlex.quote(self.subject.partition(' ')[0])}"
+        try:
+            return f"wgaudit explain {for_shell(self.subject.partition(' ')[0])}"
+        except ValueError:  # no shell can spell this name; the report of a sweep has it
+            return "wgaudit sweep"
 
     @property
     def docs(self) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from alerts.models import Baseline, Log, Policy
 from auditor.errors import GapScope
 from auditor.values.models import Gap, NodeId, Report
+from auditor.values.text import listed
 
 SHRINK_MEMORY = timedelta(hours=24)
 """So long, and until blindness was told, a registry is measured against the size that it had before it
@@ -91,5 +92,4 @@ def _unseen(report: Report) -> str:
     )
     if not unseen:
         return ""
-    more = f" and {len(unseen) - NAMED:,} more" if len(unseen) > NAMED else ""
-    return f"; not {', '.join(f'{node} ({reason})' for node, reason in unseen[:NAMED])}{more}"
+    return f"; not {listed([f'{node} ({reason})' for node, reason in unseen], most=NAMED, last=', ')}"

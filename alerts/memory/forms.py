@@ -6,7 +6,7 @@ The text is ASCII, so any name that Consul or a node came up with can be stored.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from alerts.models import Incident, Silence, Standing
 from auditor.errors import StateError
 from auditor.values.models import NodeId, Severity
+from auditor.values.text import stored_time
 
 INCIDENT = "wgaudit.incident/1"
 STANDING = "wgaudit.standing/1"
@@ -85,11 +86,6 @@ class _Silence(_Record):
     regions: frozenset[str]
 
 
-def moment(at: datetime) -> str:
-    """A time as UTC ISO text of one width, so that texts sort as the times do."""
-    return at.astimezone(UTC).isoformat("T", "microseconds")
-
-
 def write_incident(incident: Incident) -> str:
     """The incident as text, the same text for the same incident."""
     return json.dumps(_incident(incident))
@@ -105,8 +101,8 @@ def write_standing(standing: Standing) -> str:
     document = {
         "form": STANDING,
         "incident": _incident(standing.incident),
-        "first_seen": moment(standing.first_seen),
-        "last_seen": moment(standing.last_seen),
+        "first_seen": stored_time(standing.first_seen),
+        "last_seen": stored_time(standing.last_seen),
         "last_sweep": standing.last_sweep,
         "datacenters": sorted(standing.datacenters),
         "nodes": sorted([node.datacenter, node.name] for node in standing.nodes),
@@ -134,8 +130,8 @@ def write_silence(silence: Silence) -> str:
     document = {
         "form": SILENCE,
         "ident": silence.ident,
-        "starts_at": moment(silence.starts_at),
-        "ends_at": moment(silence.ends_at),
+        "starts_at": stored_time(silence.starts_at),
+        "ends_at": stored_time(silence.ends_at),
         "created_by": silence.created_by,
         "comment": silence.comment,
         "checks": sorted(silence.checks),
@@ -186,8 +182,8 @@ def _incident(incident: Incident) -> dict[str, object]:
         "regions": incident.regions,
         "routing": incident.routing,
         "follows": incident.follows,
-        "since": incident.since and moment(incident.since),
-        "not_seen_since": incident.not_seen_since and moment(incident.not_seen_since),
+        "since": incident.since and stored_time(incident.since),
+        "not_seen_since": incident.not_seen_since and stored_time(incident.not_seen_since),
     }
 
 

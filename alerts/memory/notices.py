@@ -78,9 +78,3 @@ def entry(row: Row) -> LogEntry:
         sent_at=row.created_at if row.state is State.PENDING else row.at,
         incident=incident,
     )
-
-
-def one_line(detail: str) -> str:
-    """An answer as one bounded line without control characters."""
-    text = " ".join(detail.encode("utf-8", "backslashreplace").decode("utf-8").split())
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)[:MAX_DETAIL]

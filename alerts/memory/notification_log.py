@@ -22,7 +22,6 @@ from dataclasses import replace
 from datetime import datetime
 
 from alerts.memory.forms import (
-    moment,
     read_place,
     read_silence,
     read_standing,
@@ -31,7 +30,7 @@ from alerts.memory.forms import (
     write_silence,
     write_standing,
 )
-from alerts.memory.notices import Row, State, entry, one_line, read_row
+from alerts.memory.notices import MAX_DETAIL, Row, State, entry, read_row
 from alerts.memory.tables import LAST_BEFORE, PRUNE, STALE
 from alerts.memory.tables import MIGRATIONS as MIGRATIONS
 from alerts.memory.tables import PART as PART
@@ -39,6 +38,7 @@ from alerts.models import AlertPlan, Baseline, Log, Notification, NotifyReason, 
 from alerts.silences import expired
 from auditor.errors import StateError, UsageError
 from auditor.values.models import NodeId
+from auditor.values.text import one_line, stored_time
 
 
 class NotificationLog:
@@ -92,7 +92,7 @@ class NotificationLog:
                     sweep,
                     plan.blind_sweeps,
                     baseline and baseline.registered,
-                    baseline and moment(baseline.at),
+                    baseline and stored_time(baseline.at),
                 ),
             )
             self._connection.execute("DELETE FROM alerts_standing")
@@ -105,7 +105,7 @@ class NotificationLog:
                 INSERT INTO alerts_seen VALUES (?, ?, ?) ON CONFLICT (place)
                 DO UPDATE SET sweep = excluded.sweep, at = excluded.at WHERE sweep <> excluded.sweep
                 """,
-                [(place, number, moment(now)) for place, number in places.items()],
+                [(place, number, stored_time(now)) for place, number in places.items()],
             )
             for notification in plan.notifications:
                 self._enqueue(notification, now)
@@ -198,7 +198,7 @@ class NotificationLog:
             if not_before is not None:
                 self._connection.executemany(
                     "INSERT OR REPLACE INTO alerts_waits VALUES (?, ?)",
-                    {(row.notification.notifier, moment(not_before)) for row in rows},
+                    {(row.notification.notifier, stored_time(not_before)) for row in rows},
                 )
 
     # -- for people
@@ -238,7 +238,7 @@ class NotificationLog:
             chosen = [row for row in dead.values() if not row.stale and (idents is None or row.id in idents)]
             self._connection.executemany(
                 "UPDATE alerts_notices SET state = 'pending', at = ? WHERE id = ?",
-                [(moment(now), row.id) for row in chosen],
+                [(stored_time(now), row.id) for row in chosen],
             )
         return chosen
 
@@ -270,7 +270,7 @@ class NotificationLog:
 
     def add_silence(self, silence: Silence) -> None:
         """Remembers a silence. Raises `UsageError` if there is one of its ident."""
-        values = (silence.ident, moment(silence.ends_at), write_silence(silence))
+        values = (silence.ident, stored_time(silence.ends_at), write_silence(silence))
         with self._transaction():
             added = self._connection.execute(
                 "INSERT INTO alerts_silences VALUES (?, ?, ?) ON CONFLICT DO NOTHING", values
@@ -289,7 +289,7 @@ class NotificationLog:
             silence = expired(read_silence(row[0]), now)
             self._connection.execute(
                 "UPDATE alerts_silences SET ends_at = ?, body = ? WHERE ident = ?",
-                (moment(silence.ends_at), write_silence(silence), ident),
+                (stored_time(silence.ends_at), write_silence(silence), ident),
             )
         return silence
 
@@ -300,7 +300,7 @@ class NotificationLog:
         stands or that it still takes for firing; all of one incident to a notifier of which something
         younger waits; and where nodes were last seen, if something that stands was last seen no later.
         """
-        limit = moment(before)
+        limit = stored_time(before)
         with self._told():
             for statement in PRUNE:
                 self._connection.execute(statement, {"limit": limit})
@@ -342,9 +342,9 @@ class NotificationLog:
                 notification.reason.value,
                 notification.status.value,
                 write_incident(notification.incident),
-                moment(now),
+                stored_time(now),
                 state.value,
-                moment(now),
+                stored_time(now),
                 detail,
             ),
         )
@@ -358,7 +358,7 @@ class NotificationLog:
             UPDATE alerts_notices SET state = ?, detail = ?, at = ?
             WHERE id = ? AND state = 'pending'
             """,
-            [(state.value, one_line(detail), moment(now), ident) for ident in idents],
+            [(state.value, one_line(detail, most=MAX_DETAIL), stored_time(now), ident) for ident in idents],
         )
 
     def _fires_there(self, notifier: str, mark: str, ident: int) -> bool:

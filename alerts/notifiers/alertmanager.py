@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from alerts.models import Incident, Notification, Status
 from alerts.notifiers import http
 from alerts.notifiers import incident_text as wording
+from auditor.values.text import for_log, listed_within, minute, timestamp
 
 ALERTNAME = "wgaudit"
 TEST_ALERTNAME = "wgaudit-test"
@@ -74,8 +75,8 @@ class Alertmanager:
         return {
             "labels": _labels(notification),
             "annotations": self._annotations(notification),
-            "startsAt": wording.timestamp(since),
-            "endsAt": wording.timestamp(now if over else now + timedelta(seconds=self.keep)),
+            "startsAt": timestamp(since),
+            "endsAt": timestamp(now if over else now + timedelta(seconds=self.keep)),
         }
 
     def _annotations(self, notification: Notification) -> dict[str, str]:
@@ -85,15 +86,15 @@ class Alertmanager:
             "summary": wording.headline(notification, 300),
             "description": " ".join(part for part in (incident.summary, incident.guess) if part),
             "reason": wording.REASONS[notification.reason],
-            "nodes": wording.listed(incident.nodes, ANNOTATION) if incident.nodes else "",
-            "regions": wording.listed(incident.regions, ANNOTATION) if incident.regions else "",
+            "nodes": wording.names(incident.nodes, ANNOTATION),
+            "regions": wording.names(incident.regions, ANNOTATION),
             "routing": _routing(incident),
             "follows": wording.follows(incident, ANNOTATION) if incident.follows else "",
-            "not_seen_since": wording.moment(incident.not_seen_since) if incident.not_seen_since else "",
+            "not_seen_since": minute(incident.not_seen_since) if incident.not_seen_since else "",
             "explain": incident.explain,
             "runbook": docs,
         }
-        return {key: wording.plain(value, ANNOTATION) for key, value in annotations.items() if value}
+        return {key: for_log(value, most=ANNOTATION) for key, value in annotations.items() if value}
 
 
 def _labels(notification: Notification) -> dict[str, str]:
@@ -115,7 +116,7 @@ def _labels(notification: Notification) -> dict[str, str]:
 def _routing(incident: Incident) -> str:
     busiest = sorted(incident.routing, key=lambda pick: (-pick[1], pick[0]))
     picks = [f"{wording.name(pick[0])}: {wording.observers(pick, 200)}" for pick in busiest]
-    return wording.listed(picks, ANNOTATION, show=str) if picks else ""
+    return listed_within(picks, ANNOTATION) if picks else ""
 
 
 def _is_yes(body: str) -> bool:

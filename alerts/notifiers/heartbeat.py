@@ -12,8 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import SecretStr
 
 from alerts.notifiers import http
-from alerts.notifiers import incident_text as wording
 from auditor.errors import DeliveryError
+from auditor.values.text import one_line
 
 TIMEOUT = 5.0
 """Seconds: a sweep does not wait longer than that for somebody who only wants to know that it runs."""
@@ -39,7 +39,7 @@ async def beat(
     timeout: float = TIMEOUT,  # noqa: ASYNC109
 ) -> str | None:
     """Calls once. None, or in one line without secrets why it did not arrive: never an exception."""
-    body = wording.plain(note, NOTE).encode()
+    body = one_line(note, most=NOTE).encode()
     try:
         called = SecretStr(_called(url.get_secret_value(), kind))
         answer = await http.post(

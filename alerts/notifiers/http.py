@@ -28,9 +28,9 @@ from urllib.request import getproxies
 import httpx
 from pydantic import SecretStr
 
-from alerts.notifiers.incident_text import plain
 from auditor.errors import DeliveryError
 from auditor.values.certificates import why_untrusted
+from auditor.values.text import for_log, one_line
 
 ANSWER_BYTES = 64 * 1024
 """No vendor's answer is longer; what comes after is not read."""
@@ -58,7 +58,7 @@ class HttpAnswer:
 
     def no(self, why: str, *, permanent: bool) -> DeliveryError:
         """The error for an answer that is not a yes although its status is."""
-        return DeliveryError(plain(f"{why}: {self.detail}", DETAIL_CHARACTERS), permanent=permanent)
+        return DeliveryError(for_log(f"{why}: {self.detail}", most=DETAIL_CHARACTERS), permanent=permanent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class _Target:
     def clean(self, text: str) -> str:
         """One line for people, without secrets."""
         masked = self.secrets.sub(MASK, text) if self.secrets is not None else text
-        return plain(masked, DETAIL_CHARACTERS)
+        return one_line(masked, most=DETAIL_CHARACTERS)
 
     def failure(
         self, text: str, *, permanent: bool = False, retry_after: float | None = None

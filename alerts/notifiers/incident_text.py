@@ -1,11 +1,11 @@
-"""Incidents in words, as every notifier says them: one line, printable, cut with a count of what was cut."""
+"""Incidents in words, in the one form that all notifiers use: a line, harmless, cut with a count of what was cut."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 
 from alerts.models import Incident, Notification, NotifyReason, Status
+from auditor.values.text import count, for_log, listed_within
 
 TEST_MARK = "TEST - not an incident"
 LONGEST_NAME = 80
@@ -21,53 +21,14 @@ REASONS = {
 }
 
 
-def plain(text: str, limit: int) -> str:
-    """One line of printable characters, at most `limit` long; what is not printable shows as its escape.
-
-    Node names come from Consul and from nodes: line ends, terminal sequences, text that runs backwards
-    and lone surrogates (which no UTF-8 can carry) must neither pass nor vanish.
-    """
-    shown = "".join(_visible(character) for character in text[: limit + 1])
-    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
-
-
-def _visible(character: str) -> str:
-    if character in "\n\r\t":
-        return " "
-    return character if character.isprintable() else f"\\u{ord(character):04x}"
-
-
 def name(text: str) -> str:
     """A node's, region's or subject's name."""
-    return plain(text, LONGEST_NAME)
+    return for_log(text, most=LONGEST_NAME)
 
 
-def listed(names: Sequence[str], limit: int, *, show: Callable[[str], str] = name) -> str:
-    """As many names as fit into `limit` characters, and how many more there are."""
-    shown: list[str] = []
-    size = 0
-    for position, item in enumerate(names):
-        text = show(item)
-        rest = len(f" and {len(names) - position - 1:,} more") if position + 1 < len(names) else 0
-        separator = 2 if shown else 0
-        if size + separator + len(text) + rest > limit:
-            break
-        shown.append(text)
-        size += separator + len(text)
-    left = len(names) - len(shown)
-    if not shown:
-        return f"{len(names):,}, too many to name here"
-    return ", ".join(shown) + (f" and {left:,} more" if left else "")
-
-
-def moment(at: datetime) -> str:
-    """`2026-03-01 02:59 UTC`."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def timestamp(at: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds: `2026-03-01T02:59:42.345Z`."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def names(some: Sequence[str], characters: int) -> str:
+    """As many names as fit into so many characters, and how many more there are; "" for none."""
+    return listed_within([name(one) for one in some], characters) if some else ""
 
 
 def documentation(incident: Incident, docs_url: str) -> str:
@@ -85,7 +46,7 @@ def counted(notifications: Sequence[Notification]) -> str:
     firing = sum(item.status is Status.FIRING for item in notifications)
     resolved = len(notifications) - firing
     counts = ", ".join(
-        f"{count} {word}" for count, word in ((firing, "firing"), (resolved, "resolved")) if count
+        f"{number} {word}" for number, word in ((firing, "firing"), (resolved, "resolved")) if number
     )
     return f"{TEST_MARK}: {counts}" if any(map(is_test, notifications)) else counts
 
@@ -117,23 +78,22 @@ def headline(notification: Notification, limit: int) -> str:
     marks = f"{TEST_MARK}: " if is_test(notification) else ""
     if notification.status is Status.RESOLVED:
         marks += "resolved: "
-    return plain(f"{marks}{name(incident.check)} {name(incident.subject)}: {incident.summary}", limit)
+    return for_log(f"{marks}{name(incident.check)} {name(incident.subject)}: {incident.summary}", most=limit)
 
 
 def observers(pick: tuple[str, int, tuple[tuple[str, int], ...]], limit: int) -> str:
     """`6 observers (ams 1, fra 5)`."""
-    _, count, regions = pick
-    amount = f"{count:,} observer{'' if count == 1 else 's'}"
+    _, number, regions = pick
+    amount = count(number, "observer")
     if not regions:
         return amount
-    names = [f"{name(region) if region else 'region unknown'} {seen:,}" for region, seen in regions]
-    return f"{amount} ({listed(names, max(limit - len(amount) - 3, 24), show=str)})"
+    places = [f"{name(region) if region else 'region unknown'} {seen:,}" for region, seen in regions]
+    return f"{amount} ({listed_within(places, max(limit - len(amount) - 3, 24))})"
 
 
 def follows(incident: Incident, limit: int) -> str:
     """`split-routing, displaced-allowed-ips ×3`: what else was found that follows from it."""
-    return listed(
-        [f"{name(check)} ×{count:,}" if count > 1 else name(check) for check, count in incident.follows],
-        limit,
-        show=str,
-    )
+    checks = [
+        f"{name(check)} ×{number:,}" if number > 1 else name(check) for check, number in incident.follows
+    ]
+    return listed_within(checks, limit)

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from alerts.models import Incident, Notification, Status
 from alerts.notifiers import http
 from alerts.notifiers import incident_text as wording
+from auditor.values.text import for_log, minute
 
 # PagerDuty's reference for the Events API v2.
 EVENT_BYTES = 512_000
@@ -82,9 +83,9 @@ class PagerDuty:
                 "summary": wording.headline(notification, SUMMARY),
                 "source": _source(incident),
                 "severity": incident.severity.value,
-                "component": wording.plain(incident.subject, FIELD),
-                "group": wording.listed(incident.regions, FIELD) if incident.regions else "",
-                "class": wording.plain(incident.check, FIELD),
+                "component": for_log(incident.subject, most=FIELD),
+                "group": wording.names(incident.regions, FIELD),
+                "class": for_log(incident.check, most=FIELD),
                 "custom_details": _details(notification, shown),
             },
         }
@@ -100,26 +101,24 @@ class PagerDuty:
 
 def _source(incident: Incident) -> str:
     """The first claimant. It must say something, and a node may be called nothing at all."""
-    return (wording.plain(incident.nodes[0], FIELD).strip() if incident.nodes else "") or "wgaudit"
+    return (for_log(incident.nodes[0], most=FIELD).strip() if incident.nodes else "") or "wgaudit"
 
 
 def _details(notification: Notification, shown: int) -> dict[str, object]:
     incident = notification.incident
     details: dict[str, object] = {
         "reason": notification.reason.value,
-        "run": wording.plain(incident.explain, 400),
-        "what": wording.plain(incident.summary, 2000),
+        "run": for_log(incident.explain, most=400),
+        "what": for_log(incident.summary, most=2000),
         "address": incident.address,
         "nodes": _some([wording.name(node) for node in incident.nodes], shown),
         "regions": _some([wording.name(region) for region in incident.regions], shown),
         "routed": _some(_routed(incident), shown),
         "follows_from_it": wording.follows(incident, 1000) if incident.follows else "",
-        "probable_cause_a_guess": wording.plain(incident.guess, 1000),
-        "since": wording.moment(incident.since) if incident.since is not None else "",
-        "not_seen_since": wording.moment(incident.not_seen_since)
-        if incident.not_seen_since is not None
-        else "",
-        "documentation": wording.plain(incident.docs, FIELD),
+        "probable_cause_a_guess": for_log(incident.guess, most=1000),
+        "since": minute(incident.since) if incident.since is not None else "",
+        "not_seen_since": minute(incident.not_seen_since) if incident.not_seen_since is not None else "",
+        "documentation": for_log(incident.docs, most=FIELD),
     }
     if wording.is_test(notification):
         details = {"test": wording.TEST_MARK, **details}

@@ -12,6 +12,7 @@ from alerts.models import Incident, Notification, Status
 from alerts.notifiers import http
 from alerts.notifiers import incident_text as wording
 from auditor.values.models import Severity
+from auditor.values.text import count, for_log, for_slack, harmless, listed_within, minute
 
 # Slack's reference for Block Kit and for incoming webhooks.
 BLOCKS = 50
@@ -41,8 +42,6 @@ _BAR = 10
 _PICKS = 8
 _COMMAND = 130
 _MARKS = {Severity.CRITICAL: "🔴", Severity.ERROR: "🟠", Severity.WARNING: "🟡", Severity.INFO: "🔵"}
-# Slack's own escapes; a backtick would end the code span that a name stands in.
-_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "'"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +90,15 @@ def _fallback(notifications: Sequence[Notification]) -> str:
     lines = (wording.headline(item, 200) for item in notifications[:3])
     more = f" … and {len(notifications) - 3:,} more" if len(notifications) > 3 else ""
     return (
-        _escaped(f"wgaudit: {wording.counted(notifications)}. {' '.join(lines)}", FALLBACK - len(more)) + more
+        for_slack(f"wgaudit: {wording.counted(notifications)}. {' '.join(lines)}", most=FALLBACK - len(more))
+        + more
     )
 
 
 def _blocks(
     notifications: Sequence[Notification], share: int, shown: int, docs_url: str
 ) -> list[dict[str, object]]:
-    title = wording.plain(f"wgaudit: {wording.verdict(notifications)}", HEADER).replace("`", "'")
+    title = for_log(f"wgaudit: {wording.verdict(notifications)}", most=HEADER).replace("`", "'")
     blocks: list[dict[str, object]] = [{"type": "header", "text": {"type": "plain_text", "text": title}}]
     blocks += [_text_block(_section(item, share, docs_url)) for item in notifications[:shown]]
     left = len(notifications) - shown
@@ -118,10 +118,8 @@ def _section(notification: Notification, limit: int, docs_url: str) -> str:
     """The incident in at most `limit` characters: what does not fit is left out, and counted."""
     incident = notification.incident
     title = _title(notification)
-    run = f"\nRun: `{_escaped(incident.explain, 400)}`"
-    whole = (
-        len(incident.explain) <= _COMMAND and incident.explain.isprintable() and "`" not in incident.explain
-    )
+    run = f"\nRun: `{for_slack(incident.explain, most=400)}`"
+    whole = len(incident.explain) <= _COMMAND and harmless(incident.explain) and "`" not in incident.explain
     if not whole or len(title) + len(run) > limit:
         run = ""  # half a command, or a changed one, is worse than none
     text = title
@@ -133,7 +131,7 @@ def _section(notification: Notification, limit: int, docs_url: str) -> str:
         else:
             cut += 1
     if cut:
-        text += f"\n… and {cut} line{'' if cut == 1 else 's'} that did not fit"
+        text += f"\n… and {count(cut, 'line')} that did not fit"
     return text + run
 
 
@@ -144,30 +142,30 @@ def _title(notification: Notification) -> str:
     if wording.is_test(notification):
         mark, state = "⚪", f"{wording.TEST_MARK} ({state})"
     reason = wording.REASONS[notification.reason]
-    return f"{mark} *{state}* · {_escaped(incident.check, 40)} {_code(incident.subject, 60)} · {reason}"
+    return f"{mark} *{state}* · {for_slack(incident.check, most=40)} {_code(incident.subject, 60)} · {reason}"
 
 
 def _lines(notification: Notification, docs_url: str) -> Iterator[str]:
     """What is known of it, the most telling first; of what is over, how it was."""
     incident = notification.incident
     over = notification.status is Status.RESOLVED
-    yield f"*{'What it was' if over else 'What'}*: {_escaped(incident.summary, 700)}"
+    yield f"*{'What it was' if over else 'What'}*: {for_slack(incident.summary, most=700)}"
     if incident.nodes:
-        yield f"*Nodes* ({len(incident.nodes):,}): {wording.listed(incident.nodes, 500, show=_code)}"
+        yield f"*Nodes* ({len(incident.nodes):,}): {listed_within([_code(one) for one in incident.nodes], 500)}"
     if incident.since is not None:
-        until = f", over {wording.moment(notification.at)}" if over and notification.at else ""
-        yield f"*First seen*: {wording.moment(incident.since)}{until}"
+        until = f", over {minute(notification.at)}" if over and notification.at else ""
+        yield f"*First seen*: {minute(incident.since)}{until}"
     if incident.not_seen_since is not None:
-        yield f"*Not seen since*: {wording.moment(incident.not_seen_since)} (a gap hides whether it still stands)"
+        yield f"*Not seen since*: {minute(incident.not_seen_since)} (a gap hides whether it still stands)"
     if not over:
         yield from _routed(incident)
     if incident.regions:
-        yield f"*Regions*: {wording.listed(incident.regions, 200, show=_code)}"
+        yield f"*Regions*: {listed_within([_code(one) for one in incident.regions], 200)}"
     if incident.guess:
-        yield f"*Probable cause* (a guess): {_escaped(incident.guess, 300)}"
+        yield f"*Probable cause* (a guess): {for_slack(incident.guess, most=300)}"
     if incident.follows:
-        yield f"*Follows from it*: {_escaped(wording.follows(incident, 200), 240)}"
-    yield f"*Documentation*: {_escaped(wording.documentation(incident, docs_url), 400)}"
+        yield f"*Follows from it*: {for_slack(wording.follows(incident, 200), most=240)}"
+    yield f"*Documentation*: {for_slack(wording.documentation(incident, docs_url), most=400)}"
 
 
 def _routed(incident: Incident) -> Iterator[str]:
@@ -176,25 +174,10 @@ def _routed(incident: Incident) -> Iterator[str]:
     busiest = sorted(incident.routing, key=lambda pick: (-pick[1], pick[0]))
     for pick in busiest[:_PICKS]:
         bar = "▇" * max(1, round(_BAR * pick[1] / most)) if most else ""
-        yield f"*Routed* to {_code(pick[0])} {bar} {_escaped(wording.observers(pick, 120), 180)}"
+        yield f"*Routed* to {_code(pick[0])} {bar} {for_slack(wording.observers(pick, 120), most=180)}"
     if len(busiest) > _PICKS:
         yield f"*Routed* to {len(busiest) - _PICKS:,} more"
 
 
 def _code(text: str, limit: int = wording.LONGEST_NAME) -> str:
-    return f"`{_escaped(text, limit) or ' '}`"
-
-
-def _escaped(text: str, limit: int) -> str:
-    """Plain text of at most `limit` characters after escaping; no escape is cut in half."""
-    pieces = [_ESCAPES.get(character, character) for character in wording.plain(text, limit)]
-    if sum(map(len, pieces)) <= limit:
-        return "".join(pieces)
-    size = 0
-    kept = []
-    for piece in pieces:
-        size += len(piece)
-        if size > limit - 1:
-            break
-        kept.append(piece)
-    return f"{''.join(kept)}…"
+    return f"`{for_slack(text, most=limit) or ' '}`"

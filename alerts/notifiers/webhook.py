@@ -31,6 +31,7 @@ from pydantic_core import core_schema
 from alerts.models import Incident, Notification, NotifyReason, Status
 from alerts.notifiers import http
 from alerts.notifiers import incident_text as wording
+from auditor.values.text import for_log, timestamp
 
 SCHEMA: Literal["wgaudit.alert/1"] = "wgaudit.alert/1"
 LISTED = 1000
@@ -40,7 +41,7 @@ TEXT = 4000
 
 Timestamp = Annotated[
     AwareDatetime,
-    PlainSerializer(wording.timestamp, return_type=str, when_used="json"),
+    PlainSerializer(timestamp, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time", "pattern": r"Z$"}, mode="serialization"),
 ]
 
@@ -171,10 +172,10 @@ def _incident(incident: Incident, docs_url: str) -> IncidentV1:
         fingerprint=incident.fingerprint,
         check=wording.name(incident.check),
         severity=incident.severity.value,
-        subject=wording.plain(incident.subject, TEXT),
+        subject=for_log(incident.subject, most=TEXT),
         address=incident.address or None,
-        summary=wording.plain(incident.summary, TEXT),
-        guess=wording.plain(incident.guess, TEXT) or None,
+        summary=for_log(incident.summary, most=TEXT),
+        guess=for_log(incident.guess, most=TEXT) or None,
         nodes=[_whole(node) for node in incident.nodes[:LISTED]],
         nodes_total=len(incident.nodes),
         regions=[_whole(region) for region in incident.regions[:LISTED]],
@@ -190,14 +191,14 @@ def _incident(incident: Incident, docs_url: str) -> IncidentV1:
         follows=[FollowsV1(check=wording.name(check), count=count) for check, count in incident.follows],
         since=incident.since,
         not_seen_since=incident.not_seen_since,
-        explain=wording.plain(incident.explain, TEXT),
-        docs=wording.plain(wording.documentation(incident, docs_url), TEXT),
+        explain=for_log(incident.explain, most=TEXT),
+        docs=for_log(wording.documentation(incident, docs_url), most=TEXT),
     )
 
 
 def _whole(name: str) -> str:
     # Programs match names: they are not cut where people's eyes would want it.
-    return wording.plain(name, TEXT)
+    return for_log(name, most=TEXT)
 
 
 class _OpenSchema(GenerateJsonSchema):

@@ -8,10 +8,11 @@ import sqlite3
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from auditor.errors import UsageError
 from auditor.values.models import Finding, Report, Severity, Verdict
+from auditor.values.text import for_json, stored_time
 
 PART = "history"
 MIGRATIONS: tuple[str, ...] = (
@@ -100,7 +101,7 @@ def record(
     `resolved` those that ended with it. A finding that follows from another ends when it is not there
     and its cause does not stand any more. `beside` stand without being findings of the report: blindness.
     """
-    finished = _text(report.finished_at)
+    finished = stored_time(report.finished_at)
     counted = {finding.fingerprint: finding for finding in report.standing}
     severities = Counter(finding.severity for finding in counted.values())
     counted |= {finding.fingerprint: finding for finding in beside}
@@ -108,14 +109,14 @@ def record(
         "INSERT INTO history_sweeps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             sweep,
-            _text(report.started_at),
+            stored_time(report.started_at),
             finished,
             report.verdict.value,
             report.coverage.registered,
             report.coverage.observed,
             json.dumps({item.value: severities[item] for item in Severity if severities[item]}),
             len(report.gaps),
-            None if report.cut_short is None else _storable(report.cut_short),
+            None if report.cut_short is None else for_json(report.cut_short),
         ),
     )
     connection.executemany(
@@ -202,8 +203,8 @@ def prune(connection: sqlite3.Connection, before: datetime) -> None:
 
     Raises `sqlite3.Error`.
     """
-    connection.execute("DELETE FROM history_sweeps WHERE finished_at < ?", (_text(before),))
-    connection.execute("DELETE FROM history_findings WHERE resolved_at < ?", (_text(before),))
+    connection.execute("DELETE FROM history_sweeps WHERE finished_at < ?", (stored_time(before),))
+    connection.execute("DELETE FROM history_findings WHERE resolved_at < ?", (stored_time(before),))
 
 
 def _row(report: Report, finding: Finding, finished: str) -> tuple[str | None, ...]:
@@ -211,8 +212,8 @@ def _row(report: Report, finding: Finding, finished: str) -> tuple[str | None, .
         finding.fingerprint,
         finding.check,
         finding.severity.value,
-        _storable(finding.subject),
-        _storable(finding.summary),
+        for_json(finding.subject),
+        for_json(finding.summary),
         json.dumps(sorted(report.name(node) for node in finding.nodes)),
         finding.caused_by,
         finished,
@@ -234,13 +235,3 @@ def _finding(row: sqlite3.Row) -> PastFinding:
         resolved_at=None if resolved is None else datetime.fromisoformat(resolved),
         caused_by=row["caused_by"],
     )
-
-
-def _text(at: datetime) -> str:
-    # One width, so that texts sort as the times do.
-    return at.astimezone(UTC).isoformat("T", "microseconds")
-
-
-def _storable(text: str) -> str:
-    """Text that SQLite takes: a lone surrogate, which is no character, as visible `\\udc80`."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -13,7 +13,7 @@ import hashlib
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -85,11 +85,11 @@ def one_line(text: str, *, most: int | None = None) -> str:
 
 
 def for_detail(text: str) -> str:
-    """Foreign text for the detail of a gap or an error, stripped: U+FFFD stands for what must not be shown.
+    """Foreign text for the detail of a gap or an error, as one line: U+FFFD stands for what must not be shown.
 
     Not an escape: a detail is a value, and an escape in it would be escaped again by whoever prints it.
     """
-    text = text.strip()
+    text = " ".join(text.split())
     pairs = zip(text, _shown(text), strict=True)
     return "".join(piece if piece == character else "\N{REPLACEMENT CHARACTER}" for character, piece in pairs)
 
@@ -217,6 +217,23 @@ def listed(items: Iterable[str], *, most: int = 5, total: int = 0, last: str = "
     if total > len(shown):
         return f"{', '.join(shown)} and {total - len(shown):,} more" if shown else f"{total:,}"
     return f"{', '.join(shown[:-1])}{last}{shown[-1]}" if len(shown) > 1 else "".join(shown)
+
+
+def listed_within(items: Sequence[str], characters: int) -> str:
+    """As many items as fit into so many characters, and how many more there are; where none fits, how many."""
+    names: list[str] = []
+    size = 0
+    for position, item in enumerate(items):
+        left = len(items) - position - 1
+        rest = len(f" and {left:,} more") if left else 0
+        separator = 2 if names else 0
+        if size + separator + len(item) + rest > characters:
+            break
+        names.append(item)
+        size += separator + len(item)
+    if not names:
+        return f"{len(items):,}, too many to name here"
+    return listed(names, most=len(names), total=len(items), last=", ")
 
 
 def timestamp(at: datetime) -> str:

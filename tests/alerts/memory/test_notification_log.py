@@ -212,7 +212,7 @@ def test_an_answer_is_kept_as_one_bounded_line(connection: sqlite3.Connection) -
     store = keep(connection, firing())
     store.refused(store.pending("oncall"), "400\r\n\x1b[31m" + "x\udc80" * 1000, LATER)
     (row,) = store.dead_letters()
-    assert len(row.detail) == 500
+    assert 490 < len(row.detail) <= 500  # no escape is cut in half
     assert row.detail.isprintable()
 
 
