@@ -6,7 +6,6 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,14 +31,6 @@ class Killed(BaseException):
 def opened(path: Path) -> sqlite3.Connection:
     """The state database with both parts, as a sweep opens it."""
     return open_state(path, MIGRATIONS)
-
-
-def reopened(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """What the next process sees: nothing that was not committed."""
-    path = Path(connection.execute("PRAGMA database_list").fetchone()["file"])
-    with closing(connection):
-        connection.rollback()
-    return opened(path)
 
 
 def incident(

@@ -19,6 +19,7 @@ from alerts.memory.notification_log import NotificationLog
 from alerts.models import Notification, Receipt, Status
 from alerts.notifiers.interface import Notifier
 from auditor.errors import DeliveryError
+from tests.alerts.conftest import Reopen
 from tests.alerts.fakes import (
     NOON,
     Clock,
@@ -34,7 +35,6 @@ from tests.alerts.fakes import (
     opened,
     refuse,
     refuse_only,
-    reopened,
     resolve,
     update,
 )
@@ -184,6 +184,7 @@ async def test_a_short_retry_after_does_not_undo_the_backoff(connection: sqlite3
 
 async def test_a_retry_after_beyond_the_budget_stops_at_once_and_holds_in_the_next_sweep(
     connection: sqlite3.Connection,
+    reopened: Reopen,
 ) -> None:
     store, notifier = keep(connection, firing()), ScriptedNotifier(script=(limited(300), accept))
     clock = Clock()
@@ -421,7 +422,9 @@ async def test_an_outbox_that_cannot_be_read_is_a_receipt_for_each_notifier(
 # -- killed in between
 
 
-async def test_killed_before_the_call_nothing_is_lost(connection: sqlite3.Connection) -> None:
+async def test_killed_before_the_call_nothing_is_lost(
+    connection: sqlite3.Connection, reopened: Reopen
+) -> None:
     """Planned and committed, not sent: the next sweep sends it."""
     keep(connection, firing())
     store, notifier = NotificationLog(reopened(connection)), ScriptedNotifier()
@@ -431,6 +434,7 @@ async def test_killed_before_the_call_nothing_is_lost(connection: sqlite3.Connec
 
 async def test_killed_after_the_call_it_is_sent_again_under_the_same_fingerprint(
     connection: sqlite3.Connection,
+    reopened: Reopen,
 ) -> None:
     """Sent and not recorded: twice is better than never, and the other side joins them."""
     store, notifier = keep(connection, firing()), ScriptedNotifier()

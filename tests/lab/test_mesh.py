@@ -36,7 +36,9 @@ def who_answers(lab: Lab, observer: str, address: str) -> str:
         wait_until(partial(lab.shook_hands, observer, peer.public_key), f"a handshake with {peer.node}")
     # It exits with 1 where nobody answers, which is one of the answers here.
     scanned = lab.on(observer, "sh", "-c", 'ssh-keyscan -t ed25519 -T 2 "$0" || [ $? = 1 ]', address)
-    return " ".join(scanned.split()[1:3])
+    # Since OpenSSH 9.8 a comment with the server's banner stands on stdout, too.
+    keys = [line.split()[1:3] for line in scanned.splitlines() if not line.startswith("#")]
+    return " ".join(keys[0]) if keys else ""
 
 
 def in_its_namespace(pid: int) -> list[int]:

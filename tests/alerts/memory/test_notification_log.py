@@ -26,6 +26,7 @@ from alerts.memory.notification_log import NotificationLog
 from alerts.models import AlertPlan, Baseline, Incident, NotifyReason, Silence, Standing, Status
 from auditor.errors import StateError, UsageError
 from auditor.values.models import NodeId, Severity
+from tests.alerts.conftest import Reopen
 from tests.alerts.fakes import (
     NOON,
     firing,
@@ -33,7 +34,6 @@ from tests.alerts.fakes import (
     keep,
     opened,
     planned,
-    reopened,
     repeat,
     resolve,
     stands,
@@ -71,7 +71,9 @@ def test_a_fresh_memory_is_that_of_the_first_sweep(connection: sqlite3.Connectio
     )
 
 
-def test_everything_that_a_plan_remembers_is_there_for_the_next_sweep(connection: sqlite3.Connection) -> None:
+def test_everything_that_a_plan_remembers_is_there_for_the_next_sweep(
+    connection: sqlite3.Connection, reopened: Reopen
+) -> None:
     """Names may hold anything that Consul can spell, lone surrogates and NUL included."""
     odd = NodeId("dc\udc80", 'a"\0\n')
     plan = AlertPlan(
@@ -102,7 +104,9 @@ def test_a_lost_baseline_and_an_ended_incident_are_forgotten(connection: sqlite3
     assert (store.log().standing, store.log().baseline) == ({}, None)
 
 
-def test_a_plan_that_was_not_committed_leaves_nothing_behind(connection: sqlite3.Connection) -> None:
+def test_a_plan_that_was_not_committed_leaves_nothing_behind(
+    connection: sqlite3.Connection, reopened: Reopen
+) -> None:
     """Killed between planning and commit: the next sweep plans the same again."""
     store = NotificationLog(connection)
     before = store.log()
@@ -132,7 +136,7 @@ def test_the_newest_word_counts(connection: sqlite3.Connection) -> None:
     assert store.log().entries["oncall", incident().fingerprint].status is Status.RESOLVED
 
 
-def test_reading_the_memory_changes_nothing(connection: sqlite3.Connection) -> None:
+def test_reading_the_memory_changes_nothing(connection: sqlite3.Connection, reopened: Reopen) -> None:
     store = keep(connection, firing(), firing("chat"), standing=[incident()])
     store.accepted(store.pending("chat"), "ok", LATER)
     assert store.log() == store.log() == NotificationLog(reopened(connection)).log()
@@ -199,6 +203,7 @@ def test_a_refused_repeat_that_may_have_arrived_is_not_forgotten(connection: sql
 
 def test_a_retry_after_outlives_the_process_until_something_is_accepted(
     connection: sqlite3.Connection,
+    reopened: Reopen,
 ) -> None:
     store = keep(connection, firing())
     store.postponed(store.pending("oncall"), "429", LATER, NOON)
@@ -254,6 +259,7 @@ def test_a_resolve_that_waits_is_dropped_with_its_refused_trigger(connection: sq
 
 def test_a_resolve_stays_if_its_refused_trigger_may_have_arrived_before(
     connection: sqlite3.Connection,
+    reopened: Reopen,
 ) -> None:
     """The process died within a call: the other side may take the incident for firing, and for ever."""
     store = keep(connection, firing(), resolve())
@@ -396,7 +402,9 @@ def silence(ident: str = "s1", hours: float = 2) -> Silence:
     return Silence(ident, NOON, NOON + timedelta(hours=hours), "ann", "moved", nodes=frozenset({"a"}))
 
 
-def test_silences_are_remembered_the_first_to_end_first(connection: sqlite3.Connection) -> None:
+def test_silences_are_remembered_the_first_to_end_first(
+    connection: sqlite3.Connection, reopened: Reopen
+) -> None:
     store = NotificationLog(connection)
     store.add_silence(silence("s1", 3))
     store.add_silence(silence("s2", 1))

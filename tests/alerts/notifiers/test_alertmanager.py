@@ -240,6 +240,6 @@ async def test_a_real_one_refuses_for_good_what_it_cannot_read(real: Real) -> No
     """Its 400 names the reason."""
     notifier = Alertmanager("am", SecretStr(real.server.url))
     with pytest.raises(DeliveryError) as caught:
-        await notifier.send(b'[{"labels": {"bad-name": "x"}}]')
+        await notifier.send(b'[{"labels": {}}]')
     assert caught.value.permanent
     assert str(caught.value).startswith("400 Bad Request: ")
