@@ -1,8 +1,7 @@
-"""What a report format is: a function from a report and a layout to text, which never prints anything."""
+"""Interface of a report format: a function from a report and a layout to text, which never prints anything."""
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,17 +34,20 @@ class Layout:
         """Columns that are used: lines longer than 160 are hard to follow, fewer than 40 hold no name."""
         return max(_NARROWEST, min(self.width, _WIDEST))
 
-    def command(self, options: str) -> str:
-        """The command that shows this sweep with other options; one that was not recorded has to be done again."""
+    def command(self, *options: str) -> tuple[str, ...]:
+        """Return the command, word by word, that shows this sweep with other options.
+
+        A sweep that was not recorded has to be done again.
+        """
         if self.recording is not None:
-            return f"wgaudit sweep --replay {shlex.quote(self.recording)} {options}"
-        config = f"--config {shlex.quote(self.config)} " if self.config is not None else ""
-        return f"wgaudit sweep {config}--record {NEW_RECORDING} {options}"
+            return ("wgaudit", "sweep", "--replay", self.recording, *options)
+        config = ("--config", self.config) if self.config is not None else ()
+        return ("wgaudit", "sweep", *config, "--record", NEW_RECORDING, *options)
 
 
 class Format(Protocol):
     """One report format. Pure: the same report and layout give the same text, which ends in a newline."""
 
     def __call__(self, report: Report, layout: Layout, /) -> str:
-        """Renders the whole report."""
+        """Render the whole report."""
         ...

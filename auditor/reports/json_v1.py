@@ -17,6 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from auditor.reports.interface import Layout
+from auditor.reports.outline import Command, Outline, outline
 from auditor.values.models import Claim, Coverage, Evidence, Finding, Gap, NodeId, Pick, Report
 
 SCHEMA: Literal["wgaudit.report/1"] = "wgaudit.report/1"
@@ -129,6 +130,35 @@ class FindingV1(_V1):
     )
     evidence: EvidenceV1
     docs: str = Field(description="where it is explained")
+    next: list[str] | None = Field(
+        description="command that tells more, word by word and unquoted; null: none"
+    )
+
+
+class GapGroupV1(_V1):
+    """Gaps of one source and reason."""
+
+    source: str
+    scope: str
+    reason: str
+    count: int = Field(ge=1)
+    regions: dict[str, int] = Field(description="gaps by region of their node; `unknown` where not known")
+    details: int = Field(ge=1, description="how many different details they have")
+
+
+class GroupsV1(_V1):
+    """The report as the table groups it; findings by their fingerprints."""
+
+    contested: list[str] = Field(description="contested addresses that follow from nothing else")
+    other: list[str] = Field(description="other findings that follow from nothing else, worst first")
+    severities: dict[str, int] = Field(description="how many of these two have each severity")
+    following: int = Field(ge=0, description="findings that follow from these two")
+    agreed: list[str] = Field(description="agreed on, not counted")
+    gone: list[str] = Field(description="gone on the second look, not counted")
+    registry: str = Field(
+        description="whole, suspect (our view of it may be filtered) or incomplete; more may be added"
+    )
+    gaps: list[GapGroupV1] = Field(description="the registry's first, then the nodes', the largest first")
 
 
 class ReportV1(_V1):
@@ -143,16 +173,19 @@ class ReportV1(_V1):
     gaps: list[GapV1]
     in_flight: list[str] = Field(description="nodes that were registered, changed or removed meanwhile")
     findings: list[FindingV1] = Field(description="worst first")
+    groups: GroupsV1
 
 
 def render(report: Report, _layout: Layout = _LAYOUT, /) -> str:
-    """Renders the report as one JSON document and a newline, in ASCII whatever the names are made of."""
+    """Render the report as one JSON document and a newline, in ASCII whatever the names are made of."""
     document = convert(report).model_dump(mode="json", by_alias=True)
     return json.dumps(document, ensure_ascii=True, indent=2) + "\n"
 
 
 def convert(report: Report) -> ReportV1:
-    """The report in its published form."""
+    """Convert a report to its published form."""
+    grouped = outline(report)
+    commands = {item.finding.fingerprint: item.next_command for item in grouped.leading}
     return ReportV1(
         schema=SCHEMA,
         verdict=report.verdict.value,
@@ -162,7 +195,33 @@ def convert(report: Report) -> ReportV1:
         coverage=_coverage(report.coverage),
         gaps=[_gap(gap) for gap in report.gaps],
         in_flight=[_name(report, node) for node in dict.fromkeys(report.in_flight)],
-        findings=[_finding(report, finding) for finding in report.findings],
+        findings=[
+            _finding(report, finding, commands.get(finding.fingerprint)) for finding in report.findings
+        ],
+        groups=_groups(grouped),
+    )
+
+
+def _groups(grouped: Outline) -> GroupsV1:
+    return GroupsV1(
+        contested=[item.finding.fingerprint for item in grouped.contested],
+        other=[item.finding.fingerprint for item in grouped.rest],
+        severities={severity.value: count for severity, count in grouped.severities.items()},
+        following=grouped.following,
+        agreed=[finding.fingerprint for finding in grouped.agreed],
+        gone=[finding.fingerprint for finding in grouped.gone],
+        registry=grouped.registry.value,
+        gaps=[
+            GapGroupV1(
+                source=group.source,
+                scope=group.scope.value,
+                reason=group.reason.value,
+                count=len(group.gaps),
+                regions=_regions(group.regions),
+                details=len(group.details),
+            )
+            for group in grouped.gaps
+        ],
     )
 
 
@@ -194,7 +253,7 @@ def _gap(gap: Gap) -> GapV1:
     )
 
 
-def _finding(report: Report, finding: Finding) -> FindingV1:
+def _finding(report: Report, finding: Finding, command: Command | None) -> FindingV1:
     return FindingV1(
         check=finding.check,
         severity=finding.severity.value,
@@ -210,6 +269,7 @@ def _finding(report: Report, finding: Finding) -> FindingV1:
         silenced=_optional(finding.silenced),
         evidence=_evidence(report, finding.evidence),
         docs=f"{_DOCS}#{finding.check}",
+        next=[_text(word) for word in command] if command is not None else None,
     )
 
 

@@ -238,3 +238,18 @@ def test_readers_with_an_older_schema_accept_fields_that_came_later() -> None:
     document["added_later"] = 1
     document["findings"][0]["added_later"] = {"x": []}
     validator().validate(document)
+
+
+def test_the_groups_hold_the_findings_as_the_table_shows_them() -> None:
+    """Scripts count contested addresses, and not what follows from them."""
+    document = rendered(sample.incident())
+    groups = document["groups"]
+    checks = {finding["fingerprint"]: finding["check"] for finding in document["findings"]}
+    assert [checks[mark] for mark in groups["contested"]] == ["duplicate-address"] * 2
+    assert "duplicate-address" not in [checks[mark] for mark in groups["other"]]
+    assert sum(groups["severities"].values()) == len(groups["contested"]) + len(groups["other"])
+    assert sum(group["count"] for group in groups["gaps"]) == len(document["gaps"])
+    assert {tuple(finding["next"]) for finding in document["findings"] if finding["next"]} == {
+        ("wgaudit", "explain", sample.PAIR.subject),
+        ("wgaudit", "explain", sample.TRIPLE.subject),
+    }

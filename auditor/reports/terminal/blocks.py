@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from auditor.errors import GapReason, GapScope, InvalidValue
+from auditor.errors import GapReason, InvalidValue
+from auditor.reports.outline import NO_REGION, Claimant, GapGroup, gap_node
 from auditor.reports.terminal.page import (
     PALETTE,
     STYLES,
@@ -22,7 +21,7 @@ from auditor.reports.terminal.page import (
 )
 from auditor.reports.terminal.rest import by_region
 from auditor.values.addresses import parse_public_key
-from auditor.values.models import Claim, Coverage, Finding, Gap, NodeId, Pick, Report, Severity, Witness
+from auditor.values.models import Claim, Coverage, Finding, Gap, NodeId, Pick, Report, Severity
 
 _WIDEST_NAME = 40
 _MOST_DETAILS = 3
@@ -93,24 +92,22 @@ def finding_head(page: Page, finding: Finding) -> None:
 
 def claims_block(
     page: Page,
-    claims: Sequence[Claim],
+    claimants: Sequence[Claimant],
     subject: str,
     name_of: NameOf,
     region_of: NameOf,
     indent: int = 4,
     most: int = _MOST_CLAIMANTS,
 ) -> None:
-    """One row a claimant: node, region, key, and each place that says so. Beyond `most` they are counted."""
-    claimants: dict[tuple[NodeId | None, str], list[Claim]] = defaultdict(list)
-    for claim in claims:
-        claimants[claim.node, claim.public_key].append(claim)
+    """Write a row for each claimant: node, region, key, and each place that says so; count those beyond `most`."""
     hidden = len(claimants) - most
-    claimants = dict(islice(claimants.items(), most))
-    names = [_claimant_name(page, node, name_of) for node, _ in claimants]
-    regions = [page.name(region_of(node)) if node and region_of(node) else "?" for node, _ in claimants]
-    keys = [page.key(key) for _, key in claimants]
+    claimants = claimants[:most]
+    nodes = [claimant.node for claimant in claimants]
+    names = [_claimant_name(page, node, name_of) for node in nodes]
+    regions = [page.name(region_of(node)) if node and region_of(node) else "?" for node in nodes]
+    keys = [page.key(claimant.public_key) for claimant in claimants]
     widths = (column(names, _WIDEST_NAME), column(regions, 12), column(keys, 44))
-    places = [_places(page, group, subject) for group in claimants.values()]
+    places = [_places(page, claimant.claims, subject) for claimant in claimants]
     joined = [page.dot.join(group) for group in places]
     beside = page.width - indent - sum(widths) - 6
     inline = max(map(cell_len, joined)) <= beside
@@ -155,12 +152,11 @@ def _place(page: Page, claim: Claim, subject: str) -> str:
     return " ".join(words)
 
 
-def claim_colours(claims: Iterable[Claim]) -> dict[str, str]:
-    """Each claimant's colour by its key, so that its bar has the colour of its name."""
-    claimants = dict.fromkeys((claim.node, claim.public_key) for claim in claims)
+def claim_colours(claimants: Sequence[Claimant]) -> dict[str, str]:
+    """Map each claimant's key to its colour, so that its bar has the colour of its name."""
     colours: dict[str, str] = {}
-    for index, (_, key) in enumerate(claimants):
-        colours.setdefault(key, PALETTE[index % len(PALETTE)])
+    for index, claimant in enumerate(claimants):
+        colours.setdefault(claimant.public_key, PALETTE[index % len(PALETTE)])
     return colours
 
 
@@ -223,46 +219,34 @@ def coverage_words(coverage: Coverage, noun: str = "node") -> str:
     return f"{seen}, {coverage.unreadable:,} unreadable" if coverage.unreadable else seen
 
 
-def gaps_block(page: Page, gaps: Sequence[Gap], name_of: NameOf, region_of: NameOf) -> None:
-    """Gaps by reason: how many, in which regions, a few names, what came back, and how to see them all."""
-    groups: dict[tuple[str, str], list[Gap]] = defaultdict(list)
-    for gap in gaps:
-        groups[gap.source, gap.reason].append(gap)
-    ordered = sorted(
-        groups.items(), key=lambda item: (item[1][0].scope is GapScope.NODE, -len(item[1]), item[0])
-    )
-    width = column((reason for (_, reason), _ in ordered), 24)
+def gaps_block(page: Page, groups: Sequence[GapGroup], name_of: NameOf) -> None:
+    """Write a row for each reason: how many, in which regions, a few names, what came back; then how to see all."""
+    width = column((group.reason for group in groups), 24)
     whole = True
-    for (_, reason), group in ordered:
-        places = [_gap_place(gap, name_of) for gap in group[:_MOST_NAMES]]
-        label = Text(f"{reason:<{width}}", "yellow")
-        if len(group) == 1:
-            text = Text(page.name(places[0]), "bold").append(
-                f"  {page.clean(group[0].detail, 300)}", "not bold"
-            )
+    for group in groups:
+        places = [_gap_place(gap, name_of) for gap in group.gaps[:_MOST_NAMES]]
+        label = Text(f"{group.reason:<{width}}", "yellow")
+        number = len(group.gaps)
+        if number == 1:
+            text = Text(page.name(places[0]), "bold")
+            text.append(f"  {page.clean(group.details[0], 300)}", "not bold")
         else:
-            details = list(dict.fromkeys(gap.detail for gap in group))
-            whole = whole and len(group) <= _MOST_NAMES and len(details) <= _MOST_DETAILS
-            text = Text(f"{len(group):,}  ", "bold")
-            if len(group) > _MOST_NAMES and (where := _gap_regions(page, group, region_of)):
-                text.append(f"{where}: ", "not bold")
-            text.append(page.names(places, _MOST_NAMES, len(group)), "not bold")
-            text.append(f"; {_details(page, details)}", "not bold dim")
+            whole = whole and number <= _MOST_NAMES and len(group.details) <= _MOST_DETAILS
+            text = Text(f"{number:,}  ", "bold")
+            if number > _MOST_NAMES and (places_known := _known_places(group)):
+                text.append(f"{by_region(page, places_known, _MOST_REGIONS)}: ", "not bold")
+            text.append(page.names(places, _MOST_NAMES, number), "not bold")
+            text.append(f"; {_details(page, group.details)}", "not bold dim")
         page.row([(label, width), (text, 0)], 2)
     if not whole:
-        page.more("each of them", "--format json")
+        page.more("each of them", "--format", "json")
 
 
-def _gap_regions(page: Page, group: Sequence[Gap], region_of: NameOf) -> str:
-    """Where these gaps are: by region where most are known, else by datacenter where there are several."""
-    regions = Counter(
-        region_of(NodeId(gap.datacenter or "", gap.node)) if gap.node is not None else "" for gap in group
-    )
-    if 2 * regions[""] >= len(group):
-        regions = Counter(gap.datacenter or "" for gap in group)
-        if len(regions) < 2:
-            return ""
-    return by_region(page, regions, _MOST_REGIONS)
+def _known_places(group: GapGroup) -> Mapping[str, int]:
+    """Gaps by region where most are known, else by datacenter where there are several."""
+    if 2 * group.regions.get(NO_REGION, 0) < len(group.gaps):
+        return group.regions
+    return group.datacenters if len(group.datacenters) > 1 else {}
 
 
 def _details(page: Page, details: Sequence[str]) -> str:
@@ -274,26 +258,12 @@ def _details(page: Page, details: Sequence[str]) -> str:
 
 
 def _gap_place(gap: Gap, name_of: NameOf) -> str:
-    if gap.node is not None:
-        return name_of(NodeId(gap.datacenter or "", gap.node))
+    node = gap_node(gap)
+    if node is not None:
+        return name_of(node)
     if gap.datacenter:
         return f"datacenter {gap.datacenter}"
     return "the sweep" if gap.reason is GapReason.CUT_SHORT else "the registry"
-
-
-def registry_gaps(gaps: Iterable[Gap]) -> list[Gap]:
-    """The gaps that leave registrations unseen, as against those of single nodes."""
-    return [gap for gap in gaps if gap.node is None and gap.reason is not GapReason.CUT_SHORT]
-
-
-def registry_words(gaps: Iterable[Gap]) -> str:
-    """What the registry's gaps say of it; "" where it has none."""
-    reasons = {gap.reason for gap in registry_gaps(gaps)}
-    if not reasons:
-        return ""
-    if reasons == {GapReason.REGISTRY_SUSPECT}:
-        return "perhaps the registry was not read whole"
-    return "the registry was not read whole"
 
 
 def seen_by(page: Page, finding: Finding, name_of: NameOf) -> str:
@@ -304,9 +274,3 @@ def seen_by(page: Page, finding: Finding, name_of: NameOf) -> str:
     names = [name_of(node) for node in evidence.sample]
     listed = f": {page.names(names, 3, evidence.observers)}" if names else ""
     return f"seen by {plural(evidence.observers, 'observer')}{listed}"
-
-
-def witness_words(claims: Iterable[Claim]) -> list[Claim]:
-    """Claims that people are shown: a route is somebody else's word, and the bars tell it better."""
-    shown = [claim for claim in claims if claim.witness is not Witness.ROUTED]
-    return shown or list(claims)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from auditor.reports.interface import Layout
-from auditor.values.models import NodeId, Severity
+from auditor.values.models import Severity
 
 LONGEST_NAME = 80
 """Characters of a node's name, region or key path; longer ones are cut with an ellipsis."""
@@ -163,9 +164,9 @@ class Page:
             return listed
         return f"{listed} and {hidden:,} more" if listed else f"{hidden:,}"
 
-    def more(self, what: str, options: str, indent: int = 2) -> None:
-        """How to see what was left out: the command, on a line of its own where it does not fit beside."""
-        command = self.clean(self._layout.command(options))
+    def more(self, what: str, *options: str, indent: int = 2) -> None:
+        """Write how to see what was left out: the command, on a line of its own where it does not fit beside."""
+        command = self.clean(shlex.join(self._layout.command(*options)))
         if self._layout.recording is None:
             what = f"{what}, by sweeping again"
         if indent + len(what) + 2 + cell_len(command) <= self.width:
@@ -246,8 +247,3 @@ def regions_line(page: Page, regions: Mapping[str, int], most: int = 12) -> str:
 def pasteable(target: str) -> bool:
     """Whether a target can be written into a shell command as it is."""
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@+=-]{0,79}", target) is not None
-
-
-def unique_names(nodes: Iterable[NodeId]) -> tuple[NodeId, ...]:
-    """Each node once, in the order of first appearance."""
-    return tuple(dict.fromkeys(nodes))

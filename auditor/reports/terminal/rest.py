@@ -1,48 +1,40 @@
-"""What a report counts and does not write out: by check and region, with the command that shows it."""
+"""Counts of the findings that a page does not write out, by check and region."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
+from auditor.reports.outline import NO_REGION, CheckCount, Excerpt, fullest_first, merged
 from auditor.reports.terminal.page import STYLES, Page, column, plural
-from auditor.values.models import Finding, Severity
 
 _WIDEST_CHECK = 24
 _WIDEST_REGION = 12
 _FEWEST_COLUMNS = 3
 _MOST_COLUMNS = 8
 _MOST_CHECKS = 25
-_NO_REGION = ""
 
 
-def rest_block(page: Page, hidden: Sequence[Finding], findings: int) -> None:
-    """The findings beyond the limit: a row a check, the worst first, a column a region, the fullest first.
+def rest_block(page: Page, excerpt: Excerpt, findings: int) -> None:
+    """Write a row for each check, the worst first, and a column for each region, the fullest first.
 
-    `findings` is how many would have to be written out to show them all.
+    findings: how many would have to be written out to show them all.
     """
-    page.heading("NOT SHOWN HERE", plural(len(hidden), "finding"))
-    checks: dict[str, list[Finding]] = defaultdict(list)
-    for finding in hidden:
-        checks[finding.check].append(finding)
-    ordered = sorted(checks.items(), key=lambda item: (_worst(item[1]).rank, -len(item[1]), item[0]))
-    counts = {check: _regions(group) for check, group in ordered}
-    rows = [(page.name(check), _worst(group), len(group), counts[check]) for check, group in ordered]
-    if len(rows) > _MOST_CHECKS:
-        others = [finding for _, group in ordered[_MOST_CHECKS:] for finding in group]
-        name = f"{len(rows) - _MOST_CHECKS:,} other checks"
-        rows[_MOST_CHECKS:] = [(name, _worst(others), len(others), _regions(others))]
+    page.heading("NOT SHOWN HERE", plural(excerpt.hidden, "finding"))
+    rows = [(page.name(item.checks[0]), item) for item in excerpt.counted[:_MOST_CHECKS]]
+    others = excerpt.counted[_MOST_CHECKS:]
+    if others:
+        rows.append((f"{len(others):,} other checks", merged(others)))
     _matrix(page, rows)
-    if any(len(set(finding.regions)) > 1 for finding in hidden):
+    if excerpt.in_several_regions:
         page.line("A finding in several regions is counted in each of them.", 2, "dim")
-    page.more("all of them", f"--limit {findings}")
+    page.more("all of them", "--limit", str(findings))
 
 
 def by_region(page: Page, counts: Mapping[str, int], most: int = _MOST_COLUMNS) -> str:
     """`fra 310, sin 12, 3 other regions 7`: the fullest first."""
-    ordered = _fullest_first(counts)
+    ordered = fullest_first(counts)
     listed = [f"{_label(page, region)} {count:,}" for region, count in ordered[:most]]
     if len(ordered) > most:
         other = sum(count for _, count in ordered[most:])
@@ -50,14 +42,12 @@ def by_region(page: Page, counts: Mapping[str, int], most: int = _MOST_COLUMNS) 
     return ", ".join(listed)
 
 
-def _matrix(page: Page, rows: Sequence[tuple[str, Severity, int, Mapping[str, int]]]) -> None:
-    totals: Counter[str] = Counter()
-    for _, _, _, counts in rows:
-        totals.update(counts)
-    ordered = [region for region, _ in _fullest_first(totals)]
-    check_width = column([name for name, *_ in rows], _WIDEST_CHECK)
-    severity_width = column([severity.value for _, severity, *_ in rows], 8)
-    all_width = max(3, *(len(f"{total:,}") for _, _, total, _ in rows))
+def _matrix(page: Page, rows: Sequence[tuple[str, CheckCount]]) -> None:
+    totals = merged(item for _, item in rows).regions
+    ordered = [region for region, _ in fullest_first(totals)]
+    check_width = column([name for name, _ in rows], _WIDEST_CHECK)
+    severity_width = column([item.severity.value for _, item in rows], 8)
+    all_width = max(3, *(len(f"{item.findings:,}") for _, item in rows))
     labels = {region: _label(page, region) for region in ordered}
     widths = {
         region: max(len(f"{totals[region]:,}"), column([labels[region]], _WIDEST_REGION))
@@ -82,11 +72,12 @@ def _matrix(page: Page, rows: Sequence[tuple[str, Severity, int, Mapping[str, in
     if others:
         head.append((f"{'other':>{other_width}}", other_width))
     page.row([(Text(text, "dim"), width) for text, width in head], 2)
-    for name, severity, total, counts in rows:
+    for name, item in rows:
+        counts = item.regions
         cells = [
-            (Text(severity.value, STYLES[severity]), severity_width),
+            (Text(item.severity.value, STYLES[item.severity]), severity_width),
             (Text(name), check_width),
-            (Text(f"{total:>{all_width},}", "bold"), all_width),
+            (Text(f"{item.findings:>{all_width},}", "bold"), all_width),
         ]
         cells += [(_count(counts.get(region, 0), widths[region]), widths[region]) for region in shown]
         if others:
@@ -94,34 +85,19 @@ def _matrix(page: Page, rows: Sequence[tuple[str, Severity, int, Mapping[str, in
         page.row(cells, 2)
 
 
-def _lists(page: Page, rows: Sequence[tuple[str, Severity, int, Mapping[str, int]]]) -> None:
-    """The same on a screen too narrow for columns."""
-    for name, severity, total, counts in rows:
-        title = Text(severity.value, STYLES[severity]).append(f"  {name}  ", "not bold default")
-        page.line(title.append(f"{total:,}", "bold"), 2)
-        page.line(by_region(page, counts), 4, "dim")
+def _lists(page: Page, rows: Sequence[tuple[str, CheckCount]]) -> None:
+    """Write the same on a screen too narrow for columns."""
+    for name, item in rows:
+        title = Text(item.severity.value, STYLES[item.severity]).append(f"  {name}  ", "not bold default")
+        page.line(title.append(f"{item.findings:,}", "bold"), 2)
+        page.line(by_region(page, item.regions), 4, "dim")
 
 
 def _count(count: int, width: int) -> Text:
     return Text(f"{count:>{width},}") if count else Text(f"{'-':>{width}}", "dim")
 
 
-def _worst(findings: Iterable[Finding]) -> Severity:
-    return min((finding.severity for finding in findings), key=lambda severity: severity.rank)
-
-
-def _regions(findings: Iterable[Finding]) -> Counter[str]:
-    return Counter(
-        region for finding in findings for region in (dict.fromkeys(finding.regions) or (_NO_REGION,))
-    )
-
-
-def _fullest_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Regions by count; those without a name come last."""
-    return sorted(counts.items(), key=lambda item: (item[0] == _NO_REGION, -item[1], item[0]))
-
-
 def _label(page: Page, region: str) -> str:
-    if region == _NO_REGION:
+    if region == NO_REGION:
         return "no region"
     return page.clean(region, _WIDEST_REGION)

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from auditor.explain.story import Story
 from auditor.reports.interface import Layout
+from auditor.reports.outline import NO_REGION, claimants, gap_groups
 from auditor.reports.terminal.blocks import (
     claim_colours,
     claims_block,
@@ -18,7 +19,6 @@ from auditor.reports.terminal.blocks import (
     picked_most,
     routing_block,
     split_guess,
-    witness_words,
 )
 from auditor.reports.terminal.page import Page, plural
 from auditor.values.addresses import format_prefix
@@ -35,17 +35,21 @@ T = TypeVar("T")
 
 
 def render_explain(story: Story, layout: Layout) -> str:
-    """Renders the story as a page of text. Pure; no line is wider than the layout's columns."""
+    """Render the story as a page of text. Pure; no line is wider than the layout's columns."""
     page = Page(layout, _keys(story))
     page.line(page.clean(story.headline), style="bold")
     _registered(page, story)
     _observed(page, story)
     if story.claims:
         page.heading("WHO CLAIMS IT" if story.kind == "address" else "WHO CLAIMS ITS ADDRESSES")
-        claims = witness_words(story.claims)
-        regions = story.regions
         claims_block(
-            page, claims, story.target, story.name, lambda node: regions.get(node, ""), 2, _MOST_CLAIMANTS
+            page,
+            claimants(story.claims),
+            story.target,
+            story.name,
+            lambda node: story.regions.get(node, NO_REGION),
+            2,
+            _MOST_CLAIMANTS,
         )
     _routing(page, story)
     if story.notes:
@@ -55,7 +59,8 @@ def render_explain(story: Story, layout: Layout) -> str:
     _findings(page, story)
     if story.gaps:
         page.heading("NOT SEEN", plural(len(story.gaps), "gap"))
-        gaps_block(page, story.gaps, story.name, lambda node: story.regions.get(node, ""))
+        groups = gap_groups(story.gaps, lambda node: story.regions.get(node, NO_REGION))
+        gaps_block(page, groups, story.name)
     page.heading("NEXT")
     for step in _first(page, story.next_steps):
         page.line(page.clean(step), 2)
@@ -65,7 +70,7 @@ def render_explain(story: Story, layout: Layout) -> str:
 
 
 def _first(page: Page, items: Sequence[T]) -> Iterator[T]:
-    """The first of them; how many are left out is said after those."""
+    """Yield the first items, then write how many are left out."""
     yield from items[:_MOST_ITEMS]
     if len(items) > _MOST_ITEMS:
         page.line(f"and {len(items) - _MOST_ITEMS:,} more", 2, "dim")
@@ -142,7 +147,7 @@ def _routing(page: Page, story: Story) -> None:
     if not shown_routes:
         return
     page.heading("WHO IS ROUTED WHERE")
-    colours = claim_colours(witness_words(story.claims))
+    colours = claim_colours(claimants(story.claims))
     for routing in shown_routes:
         total = sum(pick.observers for pick in routing.picks)
         words = f"{plural(total, 'observer')} {'routes' if total == 1 else 'route'} {format_prefix(routing.prefix)} to"
@@ -167,7 +172,7 @@ def _findings(page: Page, story: Story) -> None:
     for finding in story.findings[:_MOST_FINDINGS]:
         _finding(page, finding)
     if len(story.findings) > _MOST_FINDINGS:
-        page.more(f"and {len(story.findings) - _MOST_FINDINGS:,} more", "--format json")
+        page.more(f"and {len(story.findings) - _MOST_FINDINGS:,} more", "--format", "json")
 
 
 def _finding(page: Page, finding: Finding) -> None:

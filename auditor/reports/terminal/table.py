@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from auditor.reports.interface import Layout
+from auditor.reports.outline import (
+    NO_REGION,
+    AgreedSharing,
+    Outline,
+    OutlinedFinding,
+    RegistryReading,
+    outline,
+)
 from auditor.reports.terminal.blocks import (
     claim_colours,
     claims_block,
     coverage_words,
     finding_head,
     gaps_block,
-    registry_words,
     report_keys,
     routing_block,
     seen_by,
     split_guess,
-    witness_words,
 )
 from auditor.reports.terminal.page import Page, pasteable, percent, plural
 from auditor.reports.terminal.rest import rest_block
-from auditor.values.models import Finding, NodeId, Report, Severity, Verdict
-
-CONTESTED = "duplicate-address"
-"""The check whose findings come first, whatever else is as bad."""
+from auditor.values.models import Finding, Report, Verdict
 
 _VERDICT_STYLE: Mapping[Verdict, str] = {
     Verdict.CLEAN: "bold green",
     Verdict.FINDINGS: "bold red",
     Verdict.INCONCLUSIVE: "bold yellow",
+}
+_REGISTRY: Mapping[RegistryReading, str] = {
+    RegistryReading.SUSPECT: "perhaps the registry was not read whole",
+    RegistryReading.INCOMPLETE: "the registry was not read whole",
 }
 _MOST_GONE = 10
 _MOST_AGREED = 20
@@ -44,99 +50,58 @@ _BEFORE, _AFTER = re.compile(r"[\w.:-]"), re.compile(r"[\w:-]|\.\w")
 _INDENT = 10  # below the subject, which stands beside the severity
 
 
-class _Sorted:
-    """A report's findings by their place on the page."""
-
-    def __init__(self, report: Report) -> None:
-        standing = {finding.fingerprint: finding for finding in report.standing}
-        self.gone = [finding for finding in report.findings if finding.confirmed is False]
-        self.agreed = [
-            finding
-            for finding in report.findings
-            if finding.agreed is not None and finding.confirmed is not False
-        ]
-        self.followers: dict[str, list[Finding]] = defaultdict(list)
-        roots: list[Finding] = []
-        for finding in report.standing:
-            cause = _root(finding, standing)
-            if cause is None:
-                roots.append(finding)
-            else:
-                self.followers[cause].append(finding)
-        self.contested = [finding for finding in roots if finding.check == CONTESTED]
-        self.rest = sorted(
-            (finding for finding in roots if finding.check != CONTESTED),
-            key=lambda finding: finding.severity.rank,
-        )
-
-
-def _root(finding: Finding, standing: Mapping[str, Finding]) -> str | None:
-    """The finding that this one follows from in the end; None where it stands for itself."""
-    seen = {finding.fingerprint}
-    current = finding
-    while current.caused_by is not None and current.caused_by in standing:
-        if current.caused_by in seen:
-            return None  # a circle has no first cause: better shown twice than hidden
-        seen.add(current.caused_by)
-        current = standing[current.caused_by]
-    return current.fingerprint if current is not finding else None
-
-
 def render(report: Report, layout: Layout, /) -> str:
-    """Renders the report as a page of text. Pure; no line is wider than the layout's columns."""
-    parts = _Sorted(report)
+    """Render the report as a page of text; no line is wider than the layout's columns."""
     page = Page(layout, report_keys(report))
-    _verdict_line(page, report, parts)
-    _tally_line(page, report, parts)
-    limit = max(0, layout.limit)
-    contested, rest = parts.contested[:limit], parts.rest[: max(0, limit - len(parts.contested))]
-    if contested:
+    grouped = outline(report)
+    _verdict_line(page, report, grouped)
+    _tally_line(page, report, grouped)
+    excerpt = grouped.excerpt(layout.limit)
+    if excerpt.contested:
         page.heading("CONTESTED ADDRESSES")
-        for finding in contested:
+        for item in excerpt.contested:
             page.blank()
-            _contested(page, report, finding, parts.followers[finding.fingerprint])
-    if rest:
-        page.heading("OTHER FINDINGS" if contested else "FINDINGS")
-        for finding in rest:
+            _contested(page, report, item)
+    if excerpt.rest:
+        page.heading("OTHER FINDINGS" if excerpt.contested else "FINDINGS")
+        for item in excerpt.rest:
             page.blank()
-            _finding(page, report, finding, parts.followers[finding.fingerprint])
-    hidden = parts.contested[len(contested) :] + parts.rest[len(rest) :]
-    if hidden:
-        rest_block(page, hidden, len(parts.contested) + len(parts.rest))
-    if parts.agreed:
-        _agreed(page, report, parts.agreed)
-    if parts.gone:
-        _gone(page, parts.gone)
-    if report.gaps:
+            _finding(page, report, item)
+    if excerpt.counted:
+        rest_block(page, excerpt, len(grouped.leading))
+    if grouped.agreed:
+        _agreed(page, report, grouped.agreed_sharing)
+    if grouped.gone:
+        _gone(page, grouped.gone)
+    if grouped.gaps:
         page.heading("NOT SEEN", plural(len(report.gaps), "gap"))
-        gaps_block(page, report.gaps, report.name, lambda node: report.node_regions.get(node, ""))
-    if report.in_flight:
+        gaps_block(page, grouped.gaps, report.name)
+    if grouped.in_flight:
         page.heading("IN FLIGHT", "registered, changed or removed during the sweep; not judged")
-        names = [report.name(node) for node in dict.fromkeys(report.in_flight)]
-        page.line(page.names(names, 12), 2)
-    _coverage(page, report, parts)
+        page.line(page.names([report.name(node) for node in grouped.in_flight], 12), 2)
+    _coverage(page, report, grouped)
     return page.text()
 
 
 # -- the first lines
 
 
-def _verdict_line(page: Page, report: Report, parts: _Sorted) -> None:
+def _verdict_line(page: Page, report: Report, grouped: Outline) -> None:
     verdict = report.verdict.value.upper()
     room = page.width - cell_len(verdict) - 2
-    wordings = [page.dot.join(filter(None, words)) for words in _verdict_words(page, report, parts)]
+    wordings = [page.dot.join(filter(None, words)) for words in _verdict_words(page, report, grouped)]
     words = next((text for text in wordings if cell_len(text) <= room), wordings[-1])
     page.line(Text(verdict, _VERDICT_STYLE[report.verdict]).append(f"  {words}", "not bold default"))
 
 
-def _verdict_words(page: Page, report: Report, parts: _Sorted) -> list[list[str]]:
-    """The verdict in words, from the longest to the shortest: the first that fits is taken."""
+def _verdict_words(page: Page, report: Report, grouped: Outline) -> list[list[str]]:
+    """Put the verdict in words, from the longest wording to the shortest: the first that fits is taken."""
     coverage = report.coverage
     seen = coverage_words(coverage)
     tiny = f"{coverage.observed:,}/{coverage.registered:,} seen"
     gaps = plural(len(report.gaps), "gap") if report.gaps else "no gaps"
     cut = f"cut short: {page.name(report.cut_short)[:20]}" if report.cut_short else ""
-    contested, more = len(parts.contested), len(parts.rest)
+    contested, more = len(grouped.contested), len(grouped.rest)
     found = plural(more, "finding") if more else "no findings"
     brief = found
     if contested:
@@ -147,16 +112,16 @@ def _verdict_words(page: Page, report: Report, parts: _Sorted) -> list[list[str]
             brief += f", {more:,} more"
     if report.verdict is Verdict.INCONCLUSIVE:
         unseen = coverage.registered - coverage.observed
-        found = f"{found}, but {_unseen(report, unseen)}"
+        found = f"{found}, but {_unseen(report, grouped.registry, unseen)}"
         if unseen > 0 and "seen" in found:
             seen = tiny = ""
         return [[found, seen, cut, gaps], [found, tiny, cut], [found, cut], [found]]
     return [[found, seen, gaps, cut], [brief, seen, gaps, cut], [brief, tiny, gaps, cut], [brief, tiny, cut]]
 
 
-def _unseen(report: Report, unseen: int) -> str:
-    if words := registry_words(report.gaps):
-        return words
+def _unseen(report: Report, registry: RegistryReading, unseen: int) -> str:
+    if registry is not RegistryReading.WHOLE:
+        return _REGISTRY[registry]
     if not report.coverage.registered:
         return "the registry was not read" if report.cut_short else "no node is registered"
     if unseen > 0:
@@ -164,22 +129,18 @@ def _unseen(report: Report, unseen: int) -> str:
     return "not enough was seen"
 
 
-def _tally_line(page: Page, report: Report, parts: _Sorted) -> None:
-    roots = [*parts.contested, *parts.rest]
-    if roots:
-        counts = Counter(finding.severity for finding in roots)
-        words = ", ".join(f"{counts[severity]:,} {severity}" for severity in Severity if counts[severity])
-        followers = len(report.standing) - len(roots)
-        if followers:
-            words += f"; {followers:,} more {'follows' if followers == 1 else 'follow'} from these"
-        silenced = sum(finding.silenced is not None for finding in roots)
-        if silenced:
-            words += f"; {silenced:,} silenced"
+def _tally_line(page: Page, report: Report, grouped: Outline) -> None:
+    if grouped.severities:
+        words = ", ".join(f"{count:,} {severity}" for severity, count in grouped.severities.items())
+        if grouped.following:
+            verb = "follows" if grouped.following == 1 else "follow"
+            words += f"; {grouped.following:,} more {verb} from these"
+        if grouped.silenced:
+            words += f"; {grouped.silenced:,} silenced"
         page.line(words)
-    if report.verdict is Verdict.INCONCLUSIVE and report.gaps:
-        places = [report.name(NodeId(gap.datacenter or "", gap.node)) for gap in report.gaps if gap.node]
-        if places:
-            page.line(f"not seen: {page.names(list(dict.fromkeys(places)), 8)}")
+    if report.verdict is Verdict.INCONCLUSIVE and grouped.unseen:
+        names = dict.fromkeys(report.name(node) for node in grouped.unseen)
+        page.line(f"not seen: {page.names(list(names), 8)}")
     if report.cut_short:
         page.line(
             f"The sweep was cut short ({page.name(report.cut_short)}): this is what was seen until then."
@@ -189,39 +150,44 @@ def _tally_line(page: Page, report: Report, parts: _Sorted) -> None:
 # -- findings
 
 
-def _contested(page: Page, report: Report, finding: Finding, followers: Sequence[Finding]) -> None:
+def _contested(page: Page, report: Report, item: OutlinedFinding) -> None:
+    finding = item.finding
     finding_head(page, finding)
     facts, guess = split_guess(finding.summary)
     # The rows and bars below say the rest, more clearly.
     page.line(page.clean(_first_sentence(facts) if finding.evidence.routing else facts), 2)
-    claims = witness_words(finding.evidence.claims)
-    if claims:
+    if item.claimants:
         page.line("claimed by", 2, "dim")
         claims_block(
-            page, claims, finding.subject, report.name, lambda node: report.node_regions.get(node, "")
+            page,
+            item.claimants,
+            finding.subject,
+            report.name,
+            lambda node: report.node_regions.get(node, NO_REGION),
         )
-    _routing(page, report, finding)
+    _routing(page, report, item)
     _guess(page, finding, guess, 2)
-    _followers(page, finding, followers, 2)
+    _followers(page, item, 2)
     _silenced(page, finding, 2)
-    if pasteable(finding.subject):
-        page.labelled("next", Text(f"wgaudit explain {finding.subject}", "bold"))
+    if item.next_command is not None and all(map(pasteable, item.next_command)):
+        page.labelled("next", Text(" ".join(item.next_command), "bold"))
 
 
 def _first_sentence(text: str) -> str:
     return re.split(r"(?<=\.)\s+(?=[0-9A-Z])", text, maxsplit=1)[0]
 
 
-def _routing(page: Page, report: Report, finding: Finding) -> None:
-    picks = finding.evidence.routing
+def _routing(page: Page, report: Report, item: OutlinedFinding) -> None:
+    picks = item.finding.evidence.routing
     if not picks:
         return
-    total = sum(pick.observers for pick in picks)
-    page.line(f"{plural(total, 'observer')} {'routes' if total == 1 else 'route'} it to", 2, "dim")
-    routing_block(page, picks, report.name, claim_colours(finding.evidence.claims))
+    verb = "routes" if item.observers == 1 else "route"
+    page.line(f"{plural(item.observers, 'observer')} {verb} it to", 2, "dim")
+    routing_block(page, picks, report.name, claim_colours(item.claimants))
 
 
-def _finding(page: Page, report: Report, finding: Finding, followers: Sequence[Finding]) -> None:
+def _finding(page: Page, report: Report, item: OutlinedFinding) -> None:
+    finding = item.finding
     finding_head(page, finding)
     prose, guess = split_guess(finding.summary)
     page.line(page.clean(prose), _INDENT)
@@ -236,9 +202,9 @@ def _finding(page: Page, report: Report, finding: Finding, followers: Sequence[F
     observers = seen_by(page, finding, report.name)
     if observers:
         page.line(observers, _INDENT, "dim")
-    _routing(page, report, finding)
+    _routing(page, report, item)
     _guess(page, finding, guess, _INDENT)
-    _followers(page, finding, followers, _INDENT)
+    _followers(page, item, _INDENT)
     _silenced(page, finding, _INDENT)
 
 
@@ -259,26 +225,22 @@ def _guess(page: Page, finding: Finding, guess: str, indent: int) -> None:
 
 
 def _silenced(page: Page, finding: Finding, indent: int) -> None:
-    """Which silence mutes its alerts, until when and why."""
+    """Write which silence mutes its alerts, until when and why."""
     if finding.silenced is not None:
         page.labelled("silenced", page.clean(finding.silenced) or "by a silence", indent)
 
 
-def _followers(page: Page, cause: Finding, followers: Sequence[Finding], indent: int) -> None:
-    """One line for the findings that follow from this one, by check."""
-    if not followers:
-        return
-    groups: dict[str, list[Finding]] = defaultdict(list)
-    for finding in followers:
-        groups[finding.check].append(finding)
+def _followers(page: Page, item: OutlinedFinding, indent: int) -> None:
+    """Write one line for the findings that follow from this one, by check."""
     words = []
-    for check, group in groups.items():
-        things = [_follower(page, cause, finding) for finding in group[:_MOST_FOLLOWERS]]
+    for group in item.following:
+        things = [_follower(page, item.finding, finding) for finding in group.findings[:_MOST_FOLLOWERS]]
         things = [thing for thing in things if thing]
-        if len(group) > _MOST_FOLLOWERS:
-            things.append(f"{len(group) - _MOST_FOLLOWERS:,} more")
-        words.append(f"{page.name(check)} ({', '.join(things)})" if things else page.name(check))
-    page.labelled("leads to", ", ".join(words), indent)
+        if len(group.findings) > _MOST_FOLLOWERS:
+            things.append(f"{len(group.findings) - _MOST_FOLLOWERS:,} more")
+        words.append(f"{page.name(group.check)} ({', '.join(things)})" if things else page.name(group.check))
+    if words:
+        page.labelled("leads to", ", ".join(words), indent)
 
 
 def _follower(page: Page, cause: Finding, finding: Finding) -> str:
@@ -294,18 +256,15 @@ def _follower(page: Page, cause: Finding, finding: Finding) -> str:
 # -- what is not written out
 
 
-def _agreed(page: Page, report: Report, agreed: Sequence[Finding]) -> None:
-    """Addresses that are meant to be shared: who holds each, why, and until when."""
-    marks = {finding.fingerprint for finding in agreed}
-    leading = [finding for finding in agreed if finding.caused_by not in marks]
-    page.heading("AGREED SHARING", f"{len(leading):,}, not counted")
-    for finding in leading[:_MOST_AGREED]:
-        holders = page.names([report.name(node) for node in finding.nodes], 8)
-        words = filter(None, [page.name(finding.subject), holders])
-        page.line(page.dot.join(words), 2)
-        page.line(page.clean(finding.agreed or ""), 4, "dim")
-    if len(leading) > _MOST_AGREED:
-        page.more(f"and {len(leading) - _MOST_AGREED:,} more", "--format json")
+def _agreed(page: Page, report: Report, sharing: Sequence[AgreedSharing]) -> None:
+    """Write the addresses that are meant to be shared: who holds each, why, and until when."""
+    page.heading("AGREED SHARING", f"{len(sharing):,}, not counted")
+    for item in sharing[:_MOST_AGREED]:
+        holders = page.names([report.name(node) for node in item.nodes], 8)
+        page.line(page.dot.join(filter(None, [page.name(item.subject), holders])), 2)
+        page.line(page.clean(item.agreement), 4, "dim")
+    if len(sharing) > _MOST_AGREED:
+        page.more(f"and {len(sharing) - _MOST_AGREED:,} more", "--format", "json")
 
 
 def _gone(page: Page, gone: Sequence[Finding]) -> None:
@@ -313,11 +272,11 @@ def _gone(page: Page, gone: Sequence[Finding]) -> None:
     for finding in gone[:_MOST_GONE]:
         page.line(f"{page.name(finding.subject)}{page.dot}{page.name(finding.check)}", 2)
     if len(gone) > _MOST_GONE:
-        page.more(f"and {len(gone) - _MOST_GONE:,} more", "--format json")
+        page.more(f"and {len(gone) - _MOST_GONE:,} more", "--format", "json")
 
 
-def _coverage(page: Page, report: Report, parts: _Sorted) -> None:
-    coverage = report.coverage
+def _coverage(page: Page, report: Report, grouped: Outline) -> None:
+    coverage = grouped.coverage
     page.heading("COVERAGE")
     share = percent(coverage.observed, coverage.registered)
     words = [
@@ -329,6 +288,5 @@ def _coverage(page: Page, report: Report, parts: _Sorted) -> None:
     page.line(page.dot.join(words), 2)
     took = (report.finished_at - report.started_at).total_seconds()
     page.line(f"{report.finished_at:%Y-%m-%d %H:%M:%S} UTC, took {took:,.1f} s", 2, "dim")
-    if parts.contested or parts.rest:
-        page.line("What each finding means and what to do: docs/findings.md", 2, "dim")
-        page.line("The whole story of one address, node or key: wgaudit explain TARGET", 2, "dim")
+    for step in grouped.next_steps:
+        page.line(f"{step.purpose}: {step.document or ' '.join(step.command)}", 2, "dim")
