@@ -524,7 +524,7 @@ def test_each_make_target_that_a_document_names_is_there() -> None:
 
 def test_each_reason_for_a_notification_has_its_row() -> None:
     """What a plan can say; a test's own reason is told of where `alerts test` is."""
-    shown = {cells[0].strip("`") for cells in rows(sections(ALERTS)["Who is told what"])[1:]}
+    shown = {cells[0].strip("`") for cells in rows(sections(ALERTS)["What is sent, and when"])[1:]}
     assert shown == {reason.value for reason in NotifyReason} - {NotifyReason.TEST.value}
 
 
