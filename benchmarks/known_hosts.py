@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from auditor.nodes.interface import TableStore
-from auditor.nodes.ssh import SshNodes
+from auditor.nodes.ssh import SshAccess, SshNodes
 from auditor.settings.ssh import SshSettings
 from auditor.values.addresses import Prefix, parse_public_key
 from auditor.values.models import NodeId, Registration
@@ -87,7 +87,7 @@ def _cost(fleet: Fleet, known_hosts: Path) -> float:
         for number in range(CONNECTIONS)
     ]
     before = _cpu()
-    asyncio.run(_all_seen(SshNodes(settings, "wg0"), asked))
+    asyncio.run(_all_seen(SshNodes(SshAccess(settings), "wg0"), asked))
     return _cpu() - before
 
 

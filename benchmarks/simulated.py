@@ -28,8 +28,9 @@ from auditor.fleet.deviations import NO_PREFIX
 from auditor.gather.local import LocalCollector
 from auditor.gather.sweep import SweepOptions, sweep
 from auditor.judge import judge
+from auditor.nodes.framing import Request
 from auditor.nodes.interface import TableStore
-from auditor.nodes.probe.probe import Mode, ProbeAnswer, Request, format_answer, inline_request, parse_answer
+from auditor.nodes.probe.probe import Mode, ProbeAnswer, format_answer, inline_request, parse_answer
 from auditor.registry.file import FileRegistry, export_text
 from auditor.reports import json_v1
 from auditor.reports.interface import Layout

@@ -254,28 +254,26 @@ class _ApplyRun:
     def _built(
         self, runner: asyncio.Runner, config: Config, allocation: AllocatorSettings, options: ApplyOptions
     ) -> Executor:
-        from auditor.nodes.ssh import SshNodes
-        from auditor.nodes.ssh.hands import SshHands
+        from auditor.nodes.ssh import SshAccess, SshChanger, SshNodes
         from auditor.registry.store import ConsulStore
 
         token = config.consul.resolved_token(os.environ)
-        nodes, hands = SshNodes(config.ssh, self._plan.device), SshHands(config.ssh, self._plan.device)
+        access = SshAccess(config.ssh)
         reading = runner.run(settings.build_registry(config).read())
         if reading.gaps:
             gap = reading.gaps[0]
             raise Surprise(
                 f"the registry cannot be read whole: {gap.reason.value}: {gap.detail}; nothing was changed"
             )
-        for part in (nodes, hands):
-            part.expect(reading.registrations)
+        access.expect(reading.registrations)
         datacenters = {move.node.datacenter for move in self._plan.moves}
         stores = {name: ConsulStore(config.consul, token, name) for name in datacenters}
         return Executor(
             self._plan,
             self._journal,
             Ledger(stores, allocation, self._plan.ident),
-            hands,
-            nodes,
+            SshChanger(access, self._plan.device),
+            SshNodes(access, self._plan.device),
             {registration.node: registration for registration in reading.registrations},
             options,
             self._say,

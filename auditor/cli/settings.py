@@ -91,10 +91,10 @@ def build_registry(config: Config) -> Registry:
 
 def build_nodes(config: Config, *, endpoints: bool = False) -> NodeSource:
     """The way to nodes that the settings name. Raises `ConfigError`."""
-    from auditor.nodes.ssh import SshNodes
+    from auditor.nodes.ssh import SshAccess, SshNodes
 
     ssh = config.ssh.model_copy(update={"endpoints": True}) if endpoints else config.ssh
-    return SshNodes(ssh, config.mesh.device, config.regions.command)
+    return SshNodes(SshAccess(ssh), config.mesh.device, config.regions.command)
 
 
 def build_collector(

@@ -7,15 +7,15 @@ shell or a log could take for something else, and never a mesh address unless th
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from string import Formatter
 
 from auditor.errors import ConfigError, GapReason, ProbeError
-from auditor.nodes.probe.probe import cleaned
+from auditor.nodes.framing import cleaned
 from auditor.settings.ssh import SshSettings
-from auditor.values.addresses import format_prefix
+from auditor.values.addresses import format_prefix, is_host
 from auditor.values.models import Registration
 
 KNOWN_NAMES = ("node", "ssh_host", "endpoint_host", "region", "address", "datacenter")
@@ -63,6 +63,16 @@ def target_for(registration: Registration, settings: SshSettings, mesh_addresses
     if port is None and "port" in settings.model_fields_set:
         port = settings.port
     return Target(host, port)
+
+
+def mesh_addresses(registrations: Iterable[Registration]) -> frozenset[str]:
+    """Gather the mesh addresses of registrations as text without a length (`10.0.0.1`, `fdaa::1`)."""
+    return frozenset(
+        format_prefix(prefix)
+        for registration in registrations
+        for prefix in registration.addresses
+        if is_host(prefix)
+    )
 
 
 def check_not_mesh(host: str, registration: Registration, mesh_addresses: Collection[str]) -> None:

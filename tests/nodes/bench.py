@@ -10,7 +10,7 @@ import pytest
 
 from auditor.errors import ProbeError
 from auditor.nodes.interface import TableStore
-from auditor.nodes.ssh import SshNodes
+from auditor.nodes.ssh import SshAccess, SshNodes
 from auditor.settings.ssh import SshSettings
 from auditor.values.addresses import Prefix
 from auditor.values.models import NodeId, Observation, Registration
@@ -48,7 +48,7 @@ class Bench:
         }
         options |= settings
         options = {name: value for name, value in options.items() if value != "default"}
-        nodes = SshNodes(SshSettings.model_validate(options), "wg0", region_command)
+        nodes = SshNodes(SshAccess(SshSettings.model_validate(options)), "wg0", region_command)
         nodes.expect(
             Registration(NodeId("", "another"), self.node.key, (Prefix(f"{address}/32"),)) for address in mesh
         )

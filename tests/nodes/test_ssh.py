@@ -238,7 +238,7 @@ async def test_one_who_gives_up_does_not_take_the_jump_host_from_the_others(benc
     nodes = bench.nodes(proxy_jump=f"{jump.user}@{jump.host}:{jump.port}")
     first = asyncio.create_task(nodes.observe(bench.registered(server, "a"), TableStore()))
     second = asyncio.create_task(nodes.observe(bench.registered(server, "b"), TableStore()))
-    while not nodes._connections._jumps:  # noqa: ASYNC110  (each is one turn of the loop)
+    while not nodes._access._connections._jumps:  # noqa: ASYNC110  (each is one turn of the loop)
         await asyncio.sleep(0)
     first.cancel()
     assert (await second).device == bench.node.device

@@ -112,7 +112,7 @@ async def test_nodes_behind_a_bastion_that_was_lost_meanwhile_get_a_new_connecti
     nodes = bench.nodes(proxy_jump=f"{jump.user}@{jump.host}:{jump.port}", per_jump=1)
     async with AsyncExitStack() as stack:
         hops = f"{jump.user}@{jump.host}:{jump.port}"
-        first = await nodes._connections._jumps.connection(hops, stack)
+        first = await nodes._access._connections._jumps.connection(hops, stack)
         waiting = asyncio.create_task(nodes.observe(bench.registered(server), TableStore()))
         await asyncio.sleep(0)
         first.abort()

@@ -15,14 +15,13 @@ from typing import Final
 
 from auditor.errors import ChangeFailed, GapReason, InvalidValue, ProbeError
 from auditor.nodes.change.changes import AddAddress, Change, DeviceState, DropAddress, RewriteFiles, SetPeer
-from auditor.nodes.probe.probe import MAX_NOISE, Request, cleaned
+from auditor.nodes.framing import Framing, Request, cleaned, error_line, read_lines, unreadable
 from auditor.values.addresses import Prefix, PublicKey, format_prefix, is_host, parse_prefix, parse_public_key
 
 VERSION: Final = "wgaudit-repair/1"
+FRAMING = Framing(VERSION, "the repair script")
 MAX_LINES = 1500
 
-_BEGIN = f"\n{VERSION} begin\n".encode()
-_END = f"\n{VERSION} end\n".encode()
 # A word that no shell expands, and that `repair.sh` takes for no option.
 _DEVICE = re.compile(r"[A-Za-z0-9_=+][A-Za-z0-9_=+.\-]{0,14}")
 _PATH = re.compile(r"/[A-Za-z0-9_.,:@%+=/ \-]{1,400}")
@@ -39,19 +38,19 @@ _FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RepairRequest:
     """One request, and the verb that its answer must be of."""
 
     verb: str
     request: Request
 
 
-def look_request(device: str, *, sudo: bool = False) -> Asked:
+def look_request(device: str, *, sudo: bool = False) -> RepairRequest:
     """Asks for key and addresses. Raises `ChangeFailed` for a name that cannot be a device's."""
-    return _asked("look", device, (), sudo)
+    return _repair_request("look", device, (), sudo)
 
 
-def change_request(device: str, key: PublicKey, change: Change, *, sudo: bool = False) -> Asked:
+def change_request(device: str, key: PublicKey, change: Change, *, sudo: bool = False) -> RepairRequest:
     """Asks for one change on the device that has this key.
 
     Raises `ChangeFailed` (refused) if a value could not be sent: nothing that is not strictly an address,
@@ -67,15 +66,15 @@ def change_request(device: str, key: PublicKey, change: Change, *, sudo: bool = 
             verb, words = "rewrite", _pair(old, new)
         case SetPeer(peer, prefixes):
             verb, words = "peer", (_key(peer), *map(_prefix, prefixes))
-    return _asked(verb, device, (_key(key), *words), sudo)
+    return _repair_request(verb, device, (_key(key), *words), sudo)
 
 
-def _asked(verb: str, device: str, words: Iterable[str], sudo: bool) -> Asked:
+def _repair_request(verb: str, device: str, words: Iterable[str], sudo: bool) -> RepairRequest:
     if _DEVICE.fullmatch(device) is None:
         raise _refusal(f"{cleaned(device)} cannot be a device's name here")
     shell = "exec sudo -n /bin/sh" if sudo else "exec /bin/sh"
     line = " ".join((shell, "-s --", VERSION, verb, device, *words))
-    return Asked(verb, Request(line, _script()))
+    return RepairRequest(verb, Request(line, _script()))
 
 
 def _pair(first: Prefix, second: Prefix) -> tuple[str, str]:
@@ -119,31 +118,19 @@ def _script() -> bytes:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def parse_repair(data: bytes, asked: Asked) -> DeviceState:
+def parse_repair(data: bytes, asked: RepairRequest) -> DeviceState:
     """Reads what an exec printed. Raises `ProbeError`; never gives part of an answer."""
-    framed = b"\n" + data
-    begin = framed.find(_BEGIN, 0, MAX_NOISE + len(_BEGIN))
-    if begin < 0:
-        raise _unreadable("no answer of the repair script", _line(data) or "nothing was printed")
-    body = framed[begin + len(_BEGIN) - 1 :]  # from the line's end, so that each line has one before it
-    if not body.endswith(_END):
-        raise _unreadable("the answer is cut short or something follows it", _line(body[-400:]))
-    try:
-        lines = body[1 : -len(_END) + 1].decode("utf-8").split("\n")[:-1]
-    except UnicodeDecodeError:
-        raise _unreadable("the answer is not text", "") from None
-    for line in lines:
-        if line.startswith("error "):
-            raise _told(line)
-    return _Fields(asked.verb).read(lines)
+    body = FRAMING.body(data)
+    if (failed := error_line(body)) is not None:
+        raise _failure(*failed)
+    if body.count(b"\n") > MAX_LINES:
+        raise unreadable(f"more than {MAX_LINES} lines")
+    answer = _RepairAnswer(asked.verb)
+    read_lines(body, answer.take)
+    return answer.state()
 
 
-def answered(data: bytes) -> bool:
-    """Whether the script began to run at all."""
-    return _BEGIN in b"\n" + data[: MAX_NOISE + len(_BEGIN)]
-
-
-class _Fields:
+class _RepairAnswer:
     """The lines of an answer, gathered; each may stand there as often as the script prints it."""
 
     def __init__(self, verb: str) -> None:
@@ -154,20 +141,14 @@ class _Fields:
         self._files: dict[str, None] = {}
         self._notes: dict[str, None] = {}
 
-    def read(self, lines: list[str]) -> DeviceState:
-        if len(lines) > MAX_LINES:
-            raise _unreadable(f"more than {MAX_LINES} lines", "")
-        for line in lines:
-            word, _, value = line.partition(" ")
-            try:
-                self._take(word, value)
-            except InvalidValue as error:
-                raise _unreadable(str(error), line) from None
+    def state(self) -> DeviceState:
+        """Build the state that the lines describe. Raises `ProbeError` if one is missing."""
         if self._key is None or not self._done:
-            raise _unreadable(f"the answer has no line {'done' if self._key else 'key'}", "")
+            raise unreadable(f"the answer has no line {'done' if self._key else 'key'}")
         return DeviceState(self._key, tuple(self._addresses), tuple(self._files), tuple(self._notes))
 
-    def _take(self, word: str, value: str) -> None:
+    def take(self, word: str, value: str) -> None:
+        """Take one line. Raises `InvalidValue`."""
         if self._done:
             raise InvalidValue("something follows the line done")
         match word:
@@ -245,18 +226,7 @@ _NOTES: dict[str, Callable[[str], str]] = {
 }
 
 
-def _told(line: str) -> ProbeError:
-    _, reason, *rest = line.split(" ", 2)
-    detail = cleaned(rest[0] if rest else "") or "no detail was given"
+def _failure(reason: str, detail: str) -> ProbeError:
     if reason in (_REFUSED, _FAILED):
         return ChangeFailed(detail, refused=reason == _REFUSED)
     return ProbeError(_REASONS.get(reason, GapReason.UNREADABLE_OUTPUT), detail)
-
-
-def _unreadable(what: str, said: str) -> ProbeError:
-    line = cleaned(said)
-    return ProbeError(GapReason.UNREADABLE_OUTPUT, f"{what}: {line}" if line else what)
-
-
-def _line(data: bytes) -> str:
-    return cleaned(data.lstrip().partition(b"\n")[0])

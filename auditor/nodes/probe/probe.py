@@ -10,29 +10,25 @@ from __future__ import annotations
 import operator
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from typing import Literal, NoReturn
+from typing import Literal
 
 from auditor.errors import ConfigError, GapReason, InvalidValue, ProbeError
+from auditor.nodes.framing import Framing, Request, error_line, first_line, last_line, read_lines, unreadable
 from auditor.values.addresses import Prefix, PublicKey, format_prefix, parse_prefix, parse_public_key
 from auditor.values.models import Device, RouteTable
-from auditor.values.text import masked
 
 VERSION = "wgaudit-probe/1"
+FRAMING = Framing(VERSION, "the probe")
 Mode = Literal["digest", "text"]
 
-MAX_NOISE = 64 * 1024
-"""Bytes that a node's start-up files may print before the answer begins."""
 MAX_ADDRESSES = 1024
-MAX_DETAIL = 200
 MAX_REGION = 100
 
 _INLINE = "exec /bin/sh -s -- "
-_BEGIN = f"\n{VERSION} begin\n".encode()
-_END = f"{VERSION} end\n".encode()
 _TABLE = b"table\n"
 _REASONS = {
     "sudo": GapReason.SUDO,
@@ -54,15 +50,6 @@ _ENDPOINT = re.compile(
     r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-f:.]{2,45}(?:%[A-Za-z0-9_=+.\-]{1,15})?\]):[0-9]{1,5}"
 )
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One exec on a node: its command line, and what goes into its standard input."""
-
-    command: str
-    """Plain words: whatever the login shell is, there is nothing in it to expand or quote."""
-    stdin: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +153,7 @@ def canonical_table(device: Device, allowed_ips: str) -> RouteTable:
     for line in allowed_ips.splitlines():
         key, tab, prefixes = line.partition("\t")
         if not tab or not prefixes.strip():
-            _unreadable("a line of allowed-ips without key or prefix", line)
+            raise unreadable("a line of allowed-ips without key or prefix", line)
         lines |= {
             f"{key}\t{prefix}" for prefix in ([prefixes] if prefixes == "(none)" else prefixes.split(" "))
         }
@@ -185,20 +172,16 @@ def _own_lines(device: Device) -> set[str]:
 
 def parse_answer(data: bytes, device_name: str) -> ProbeAnswer:
     """Reads what an exec printed. Raises `ProbeError` with the reason; never gives part of an answer."""
-    framed = b"\n" + data
-    begin = framed.find(_BEGIN, 0, MAX_NOISE + len(_BEGIN))
-    if begin < 0:
-        _unreadable("no answer of the probe", _first_line(data) or "nothing was printed")
-    body = framed[begin + len(_BEGIN) :]
-    # The end is asked for first: an error line that was cut short is no reason, only a sign.
-    if not body.endswith(_END) or (len(body) > len(_END) and body[-len(_END) - 1 : -len(_END)] != b"\n"):
-        _unreadable("the answer is cut short or something follows it", _last_line(body))
-    body = body[: -len(_END)]
-    _raise_error_line(body)
+    body = FRAMING.body(data)
+    # The frame comes first: an error line that was cut short is no reason, only a sign.
+    if (failed := error_line(body)) is not None:
+        reason, detail = failed
+        raise ProbeError(_REASONS.get(reason, GapReason.UNREADABLE_OUTPUT), detail)
     head, table_mark, text = _split_table(body)
-    answer = _Fields(device_name).read(_decoded(head).split("\n")[:-1])
+    answer = _AnswerHead(device_name)
+    read_lines(head, answer.take)
     if (answer.digest is not None or answer.undigested) == table_mark:
-        _unreadable("the answer has neither digest nor table, or both", _last_line(head))
+        raise unreadable("the answer has neither digest nor table, or both", last_line(head))
     device = answer.device()
     table = _checked_table(text, device) if table_mark else None
     return ProbeAnswer(device, answer.digest, table, answer.region, answer.endpoints())
@@ -206,7 +189,7 @@ def parse_answer(data: bytes, device_name: str) -> ProbeAnswer:
 
 def format_answer(answer: ProbeAnswer) -> bytes:
     """An answer as a node prints it: the inverse of `parse_answer`, for servers that answer without a shell."""
-    lines = [f"{VERSION} begin", f"key {answer.device.public_key}"]
+    lines = [f"key {answer.device.public_key}"]
     lines += [f"address {format_prefix(address)}" for address in answer.device.addresses]
     if answer.region is not None:
         lines.append(f"region {answer.region}")
@@ -215,27 +198,18 @@ def format_answer(answer: ProbeAnswer) -> bytes:
         lines.append(f"endpoints {len(answer.endpoints)}")
     lines.append(f"digest {answer.digest or 'none'}" if answer.table is None else "table")
     text = answer.table.text if answer.table is not None else b""
-    return b"\n" + "".join(f"{line}\n" for line in lines).encode() + text + _END
+    return FRAMING.wrap("".join(f"{line}\n" for line in lines).encode() + text)
 
 
 def format_failure(reason: GapReason, detail: str) -> bytes:
     """A failure as a node prints it. Raises `ValueError` for a reason that a node cannot have."""
     for word, known in _REASONS.items():
         if known == reason:
-            return f"\n{VERSION} begin\nerror {word} {detail}\n".encode() + _END
+            return FRAMING.wrap(f"error {word} {detail}\n".encode())
     raise ValueError(f"not a node's own reason: {reason}")
 
 
-def cleaned(text: bytes | str) -> str:
-    """One line of a node's text, fit for a gap's detail: bounded, without control characters or keys."""
-    if isinstance(text, bytes):
-        text = text[: 4 * MAX_DETAIL].decode("utf-8", "replace")
-    # A wrapper in wg's place may print anything. The node has cut the text too, perhaps through a key.
-    text = masked(text[: 4 * MAX_DETAIL], cut=len(text) >= MAX_DETAIL)[:MAX_DETAIL]
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text).strip()
-
-
-class _Fields:
+class _AnswerHead:
     """The lines before the table, gathered; each may stand there as often as the probe prints it."""
 
     def __init__(self, device_name: str) -> None:
@@ -249,20 +223,15 @@ class _Fields:
         self.undigested = False
         self.region: str | None = None
 
-    def read(self, lines: Iterable[str]) -> _Fields:
-        for line in lines:
-            word, _, value = line.partition(" ")
-            if word not in ("address", "endpoint"):
-                if word in self._seen:
-                    _unreadable(f"a second line {cleaned(word)}", line)
-                self._seen.add(word)
-            try:
-                self._take(word, value)
-            except InvalidValue as error:
-                _unreadable(f"{cleaned(word)}: {error}", line)
-        return self
+    def take(self, word: str, value: str) -> None:
+        """Take one line. Raises `InvalidValue`."""
+        if word not in ("address", "endpoint"):
+            if word in self._seen:
+                raise InvalidValue("a second such line")
+            self._seen.add(word)
+        self._read(word, value)
 
-    def _take(self, word: str, value: str) -> None:
+    def _read(self, word: str, value: str) -> None:
         match word:
             case "key":
                 self._key = parse_public_key(value)
@@ -308,14 +277,14 @@ class _Fields:
 
     def device(self) -> Device:
         if self._key is None:
-            _unreadable("the answer has no line key", "")
+            raise unreadable("the answer has no line key")
         return Device(self._name, self._key, tuple(self._addresses))
 
     def endpoints(self) -> Mapping[PublicKey, str] | None:
         if self._endpoint_count is None and not self._endpoints:
             return None
         if self._endpoint_count != len(self._endpoints):
-            _unreadable("endpoints are missing", f"{len(self._endpoints)} of {self._endpoint_count}")
+            raise unreadable("endpoints are missing", f"{len(self._endpoints)} of {self._endpoint_count}")
         return self._endpoints
 
 
@@ -330,18 +299,18 @@ def _checked_table(text: bytes, device: Device) -> RouteTable:
     match = _TABLE_TEXT.match(text)
     if match is None or match.end() != len(text):
         rest = text[match.end() :] if match else text
-        _unreadable("a line of the table that wg would not print", _first_line(rest))
+        raise unreadable("a line of the table that wg would not print", first_line(rest))
     for prefix in set(_OTHER_PREFIX.findall(text)):
         _check_prefix(prefix)
     lines = text.splitlines()
     if not all(map(operator.lt, lines, lines[1:])):
-        _unreadable("the table is not sorted, or has a line twice", "")
+        raise unreadable("the table is not sorted, or has a line twice")
     for none in _NONE.finditer(text):  # it sorts before any prefix
         if text.startswith(text[none.start() - 44 : none.start() + 1], none.end()):
-            _unreadable("the table has a key with both (none) and a prefix", "")
+            raise unreadable("the table has a key with both (none) and a prefix")
     own = sorted(f"{line}\n".encode() for line in _own_lines(device))
     if text.count(f"{device.public_key}\t".encode()) != len(own) or b"".join(own) not in text:
-        _unreadable("the table's own lines are not the device's addresses", "")
+        raise unreadable("the table's own lines are not the device's addresses")
     return RouteTable(text)
 
 
@@ -356,8 +325,8 @@ def _check_prefix(prefix: bytes) -> None:
         # Not an address that a registration may hold, yet wg takes and prints it like any other.
         if text.startswith("::ffff:") and _is_mapped(text):
             return
-        _unreadable(f"the table has a bad prefix: {error}", text)
-    _unreadable("the table has a prefix that is not in canonical form", text)
+        raise unreadable(f"the table has a bad prefix: {error}", text) from None
+    raise unreadable("the table has a prefix that is not in canonical form", text)
 
 
 def _is_mapped(text: str) -> bool:
@@ -369,32 +338,3 @@ def _is_mapped(text: str) -> bool:
     except InvalidValue:
         return False
     return f"::ffff:{inner.rpartition('/')[0]}/{length}" == text
-
-
-def _raise_error_line(body: bytes) -> None:
-    start = 0 if body.startswith(b"error ") else body.find(b"\nerror ") + 1
-    if not body.startswith(b"error ", start):
-        return
-    _, reason, *detail = body[start:].partition(b"\n")[0].split(b" ", 2)
-    known = _REASONS.get(reason[:20].decode("ascii", "replace"), GapReason.UNREADABLE_OUTPUT)
-    raise ProbeError(known, cleaned(detail[0] if detail else b"") or "no detail was given")
-
-
-def _decoded(head: bytes) -> str:
-    try:
-        return head.decode("utf-8")
-    except UnicodeDecodeError:
-        _unreadable("the answer is not text", "")
-
-
-def _first_line(data: bytes) -> str:
-    return cleaned(data.lstrip().partition(b"\n")[0])
-
-
-def _last_line(data: bytes) -> str:
-    return cleaned(data[-4 * MAX_DETAIL :].rstrip().rpartition(b"\n")[2])
-
-
-def _unreadable(what: str, shown_text: str) -> NoReturn:
-    line = cleaned(shown_text)
-    raise ProbeError(GapReason.UNREADABLE_OUTPUT, f"{what}: {line}" if line else what)

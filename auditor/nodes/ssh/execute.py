@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import asyncssh
 
-from auditor.errors import GapReason, ProbeError
-from auditor.nodes.probe.probe import Request, cleaned
+from auditor.errors import ChangeFailed, GapReason, ProbeError
+from auditor.nodes.framing import Framing, Request, cleaned, first_telling_line
 
 _ERRORS_KEPT = 4096
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a command left behind."""
+    """The output of a script, and how it ended."""
 
+    framing: Framing
     data: bytes
     errors: bytes
     """The beginning of its standard error; for details only."""
     ended: str
     """`exit 0`, `signal KILL` …"""
+
+    def how(self) -> str:
+        """Word how the command ended: its exit status, and the first telling line of its standard error."""
+        said = self._said()
+        return f"{self.ended}{': ' + said if said else ''}"
+
+    def read(self, parse: Callable[[bytes], T], hint: str = "") -> T:
+        """Parse the output. Raises `ProbeError`; one for an answer that cannot be read says how the script ended."""
+        try:
+            return parse(self.data)
+        except ProbeError as error:
+            if error.reason is not GapReason.UNREADABLE_OUTPUT or isinstance(error, ChangeFailed):
+                raise
+            # A whole answer that tells of an error says all: the script's own exit code would only confuse.
+            how = self._said() if self.framing.ended(self.data) else self.how()
+            raise ProbeError(error.reason, f"{error.detail}{f' ({how})' if how else ''}{hint}") from None
+
+    def _said(self) -> str:
+        return first_telling_line(self.errors.splitlines())
 
 
 class _ExecSession(asyncssh.SSHClientSession[bytes]):
@@ -68,13 +92,15 @@ class _ExecSession(asyncssh.SSHClientSession[bytes]):
 async def execute(
     connection: asyncssh.SSHClientConnection,
     request: Request,
+    framing: Framing,
     *,
     seconds: float,
     limit: int,
     where: str,
-    what: str = "the probe",
 ) -> Output:
-    """Runs one request. Raises `ProbeError`: command-timeout, output-too-large, connection-lost, ssh-protocol."""
+    """Run one request within so many `seconds`, for at most `limit` bytes of output. `where`: for details.
+
+    Raises `ProbeError`: command-timeout, output-too-large, connection-lost, ssh-protocol."""
     session = _ExecSession(limit, request.stdin)
     channel: asyncssh.SSHClientChannel[bytes] | None = None
     try:
@@ -89,7 +115,7 @@ async def execute(
             # hung command stays on the node until it ends by itself or writes into the closed channel.
             channel.kill()
         raise ProbeError(
-            GapReason.COMMAND_TIMEOUT, f"{where}: {what} did not end within {seconds:g} s"
+            GapReason.COMMAND_TIMEOUT, f"{where}: {framing.script} did not end within {seconds:g} s"
         ) from None
     except asyncssh.ChannelOpenError as error:
         raise ProbeError(
@@ -97,14 +123,14 @@ async def execute(
         ) from None
     except (asyncssh.Error, OSError) as error:
         raise ProbeError(
-            GapReason.CONNECTION_LOST, f"{where}: while {what} ran: {cleaned(str(error))}"
+            GapReason.CONNECTION_LOST, f"{where}: while {framing.script} ran: {cleaned(str(error))}"
         ) from None
     if session.too_large:
         channel.kill()
         raise ProbeError(
             GapReason.OUTPUT_TOO_LARGE, f"{where}: more than {limit} bytes; ssh.max_output sets the bound"
         )
-    return Output(b"".join(session.chunks), session.errors, _ended(channel))
+    return Output(framing, b"".join(session.chunks), session.errors, _ended(channel))
 
 
 def _send(channel: asyncssh.SSHClientChannel[bytes], data: bytes) -> None:

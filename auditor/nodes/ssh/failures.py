@@ -11,7 +11,7 @@ from pathlib import Path
 import asyncssh
 
 from auditor.errors import GapReason, ProbeError
-from auditor.nodes.probe.probe import cleaned
+from auditor.nodes.framing import cleaned
 
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)

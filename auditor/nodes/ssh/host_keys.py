@@ -15,8 +15,8 @@ from pathlib import Path
 import asyncssh
 
 from auditor.errors import ConfigError
+from auditor.nodes.framing import cleaned
 from auditor.nodes.known_hosts import HashedHosts, HashedLine, lines_for, split_hashed
-from auditor.nodes.probe.probe import cleaned
 
 Keys = tuple[list[asyncssh.SSHKey], list[asyncssh.SSHKey], list[asyncssh.SSHKey]]
 """Trusted host keys, certificate authorities, revoked keys."""

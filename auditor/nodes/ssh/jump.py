@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import asyncssh
 
 from auditor.errors import ConfigError, ProbeError
-from auditor.nodes.probe.probe import cleaned
+from auditor.nodes.framing import cleaned
 from auditor.nodes.ssh.turns import Turns
 
 _HOP = re.compile(

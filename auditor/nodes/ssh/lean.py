@@ -170,7 +170,7 @@ def _signs_at_once(key: asyncssh.SSHKeyPair) -> bool:
 
 
 class _Quiet(type(asyncssh.logging.logger)):  # type: ignore[misc]
-    """The library's logger, without the texts that it makes for levels that `nodes.py` has switched off."""
+    """The library's logger, without the texts that it makes for levels that `access.py` has switched off."""
 
     def info(self, *_: Any, **__: Any) -> None:
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncssh
 
 from auditor.errors import ConfigError
-from auditor.nodes.probe.probe import cleaned
+from auditor.nodes.framing import cleaned
 from auditor.nodes.ssh.host_keys import KnownHosts, Lookup
 from auditor.settings.ssh import SshSettings
 

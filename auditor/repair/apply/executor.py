@@ -28,7 +28,7 @@ class Executor:
         plan: RepairPlan,
         journal: Journal,
         ledger: Ledger,
-        hands: NodeChanger,
+        changer: NodeChanger,
         nodes: NodeSource,
         registrations: Mapping[NodeId, Registration],
         options: ApplyOptions,
@@ -40,8 +40,8 @@ class Executor:
         self._say = say
         self._stopping = asyncio.Event()
         known = dict(registrations)
-        observers = PeerRoutes(nodes, hands, known, say)
-        self._steps = Steps(ledger, hands, observers, known, options, self._stopping)
+        observers = PeerRoutes(nodes, changer, known, say)
+        self._steps = Steps(ledger, changer, observers, known, options, self._stopping)
         self._keepers = {
             move.ident: contested.keeper for contested in plan.contested for move in contested.moves
         }

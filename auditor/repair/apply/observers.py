@@ -68,13 +68,13 @@ class PeerRoutes:
     def __init__(
         self,
         nodes: NodeSource,
-        hands: NodeChanger,
+        changer: NodeChanger,
         registrations: Mapping[NodeId, Registration],
         say: Callable[[str], None],
     ) -> None:
         """`registrations`: the registry as it is now; whoever owns the mapping keeps it so."""
         self._nodes = nodes
-        self._hands = hands
+        self._changer = changer
         self._registrations = registrations
         self._say = say
 
@@ -219,7 +219,7 @@ class PeerRoutes:
             raise sight
         theirs = [prefix for prefix in sight.allowed_ips(keeper.public_key) if prefix != move.old]
         peer = SetPeer(keeper.public_key, (*theirs, move.old) if give else tuple(theirs))
-        await self._hands.change(self._registrations[move.node], peer)
+        await self._changer.change(self._registrations[move.node], peer)
 
     async def _set(
         self, nodes: Iterable[NodeId], wanted: Callable[[NodeId, PeerView], Iterable[SetPeer]]
@@ -237,7 +237,7 @@ class PeerRoutes:
                     if peer.public_key != own and frozenset(peer.allowed_ips) != frozenset(
                         sight.allowed_ips(peer.public_key)
                     ):
-                        await self._hands.change(self._registrations[node], peer)
+                        await self._changer.change(self._registrations[node], peer)
             except ProbeError as error:
                 failed.append(f"{node} ({error})")
 

@@ -65,7 +65,7 @@ class Steps:
     def __init__(
         self,
         ledger: Ledger,
-        hands: NodeChanger,
+        changer: NodeChanger,
         observers: PeerRoutes,
         registrations: dict[NodeId, Registration],
         options: ApplyOptions,
@@ -73,7 +73,7 @@ class Steps:
     ) -> None:
         """`registrations`: the registry as it is now; kept so here. `stopping`: ends a wait with `Stopped`."""
         self._ledger = ledger
-        self._hands = hands
+        self._changer = changer
         self._observers = observers
         self._registrations = registrations
         self._options = options
@@ -279,10 +279,10 @@ class Steps:
 
     async def _device(self, move: Move) -> DeviceState:
         """A fresh look at the mover's device, which must have its key."""
-        return self._its_own(move, await self._hands.look(self._way(move.node)))
+        return self._its_own(move, await self._changer.look(self._way(move.node)))
 
     async def _changed(self, move: Move, change: Change) -> DeviceState:
-        return self._its_own(move, await self._hands.change(self._way(move.node), change))
+        return self._its_own(move, await self._changer.change(self._way(move.node), change))
 
     def _its_own(self, move: Move, device: DeviceState) -> DeviceState:
         if device.public_key != move.public_key:

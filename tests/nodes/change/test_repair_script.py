@@ -14,7 +14,7 @@ import pytest
 
 from auditor.errors import ChangeFailed, GapReason, ProbeError
 from auditor.nodes.change.changes import AddAddress, Change, DeviceState, DropAddress, RewriteFiles, SetPeer
-from auditor.nodes.change.repair_script import Asked, change_request, look_request, parse_repair
+from auditor.nodes.change.repair_script import RepairRequest, change_request, look_request, parse_repair
 from auditor.values.addresses import Prefix, PublicKey
 from tests.nodes.namespaces import Network
 from tests.nodes.stubs import StubNode, key
@@ -49,7 +49,7 @@ def stub(tmp_path: Path) -> StubNode:
     return StubNode(tmp_path / "node")
 
 
-def words_of(asked: Asked, shell: list[str] | None = None) -> list[str]:
+def words_of(asked: RepairRequest, shell: list[str] | None = None) -> list[str]:
     return [*(shell or ["/bin/sh"]), *asked.request.command.removeprefix("exec /bin/sh ").split()]
 
 
@@ -77,7 +77,7 @@ def refused(network: Network, change: Change, path: Path | None = None) -> str:
     return caught.value.detail
 
 
-def on_stub(stub: StubNode, asked: Asked) -> subprocess.CompletedProcess[bytes]:
+def on_stub(stub: StubNode, asked: RepairRequest) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         words_of(asked),
         input=asked.request.stdin,

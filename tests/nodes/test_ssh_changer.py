@@ -1,4 +1,4 @@
-"""Hands over a real sshd, on a real device where the device matters."""
+"""Changes over a real sshd, on a real device where the device matters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 
 from auditor.errors import ChangeFailed, ConfigError, GapReason, ProbeError
 from auditor.nodes.change.changes import AddAddress, DeviceState, DropAddress, SetPeer
-from auditor.nodes.ssh.hands import SshHands
+from auditor.nodes.interface import TableStore
+from auditor.nodes.ssh import SshAccess, SshChanger
 from auditor.settings.ssh import SshSettings
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import NodeId, Registration
@@ -24,21 +25,21 @@ OLD, NEW = Prefix("10.0.0.1/32"), Prefix("10.9.0.7/32")
 ADD = AddAddress(NEW, like=OLD)
 
 
-def hands(bench: Bench, *, mesh: tuple[str, ...] = (), **settings: object) -> SshHands:
+def changer(bench: Bench, *, mesh: tuple[str, ...] = (), **settings: object) -> SshChanger:
     options: dict[str, object] = {
         "user": "root" if os.geteuid() == 0 else os.environ["USER"],
         "identity_files": [bench.identity],
         "known_hosts": bench.known_hosts,
         "config_file": None,
     }
-    made = SshHands(SshSettings.model_validate(options | settings), "wg0")
-    made.expect(Registration(NodeId("", "another"), key(8), (Prefix(f"{host}/32"),)) for host in mesh)
-    return made
+    access = SshAccess(SshSettings.model_validate(options | settings))
+    access.expect(Registration(NodeId("", "another"), key(8), (Prefix(f"{host}/32"),)) for host in mesh)
+    return SshChanger(access, "wg0")
 
 
 async def failing(bench: Bench, server: Sshd | str, **settings: object) -> ProbeError:
     with pytest.raises(ProbeError) as caught:
-        await hands(bench, **settings).change(bench.registered(server), ADD)  # type: ignore[arg-type]
+        await changer(bench, **settings).change(bench.registered(server), ADD)  # type: ignore[arg-type]
     assert str(caught.value).isprintable()
     return caught.value
 
@@ -64,7 +65,7 @@ def real(bench: Bench, server: Sshd, network: Network) -> Registration:
 
 
 async def test_a_node_is_renumbered_over_ssh(bench: Bench, network: Network, real: Registration) -> None:
-    theirs = hands(bench)
+    theirs = changer(bench)
     assert await theirs.look(real) == DeviceState(real.public_key, (OLD,))
     assert await theirs.change(real, ADD) == DeviceState(real.public_key, (OLD, NEW))
     assert await theirs.change(real, DropAddress(OLD, keep=NEW)) == DeviceState(real.public_key, (NEW,))
@@ -74,31 +75,44 @@ async def test_a_node_is_renumbered_over_ssh(bench: Bench, network: Network, rea
     assert network.sh("wg show wg0 allowed-ips") == f"{key(2)}\t10.0.0.1/32\n"
 
 
+async def test_looking_and_changing_share_one_reading_of_known_hosts(
+    bench: Bench, network: Network, real: Registration
+) -> None:
+    """The file is gone after the access was built, and both go on."""
+    nodes = bench.nodes()
+    bench.known_hosts.unlink()
+    await SshChanger(nodes._access, "wg0").change(real, ADD)
+    seen = await nodes.observe(real, TableStore())
+    assert seen.device.addresses == (OLD, NEW)
+
+
 async def test_a_server_in_anothers_place_is_not_changed(
     bench: Bench, network: Network, real: Registration
 ) -> None:
     with pytest.raises(ProbeError) as caught:
-        await hands(bench).change(replace(real, public_key=key(9)), ADD)
+        await changer(bench).change(replace(real, public_key=key(9)), ADD)
     assert caught.value.reason is GapReason.WRONG_HOST
     assert network.addresses == ["10.0.0.1/32"]
 
 
 async def test_a_refusal_of_the_node_comes_as_one(bench: Bench, server: Sshd) -> None:
     with pytest.raises(ChangeFailed) as caught:
-        await hands(bench).change(bench.registered(server), DropAddress(OLD, keep=NEW))
+        await changer(bench).change(bench.registered(server), DropAddress(OLD, keep=NEW))
     assert caught.value.refused
     assert str(caught.value) == "refused: wg0 does not hold 10.9.0.7"
 
 
 async def test_what_cannot_be_sent_is_refused_before_anyone_is_asked(bench: Bench) -> None:
     with pytest.raises(ChangeFailed, match=r"refused: 10\.0\.0\.0/8 is not one address"):
-        await hands(bench).change(bench.registered("192.0.2.1"), AddAddress(Prefix("10.0.0.0/8"), like=OLD))
+        await changer(bench).change(bench.registered("192.0.2.1"), AddAddress(Prefix("10.0.0.0/8"), like=OLD))
 
 
 async def test_with_sudo_the_whole_script_runs_under_it_and_never_asks(bench: Bench, server: Sshd) -> None:
     """sudo's log then says what was changed."""
     bench.node.script("sudo", f'#!/bin/sh\necho "sudo $*" >>{bench.node.folder}/calls\nshift; exec "$@"\n')
-    await hands(bench, sudo=True).change(bench.registered(server), SetPeer(key(2), (Prefix("10.0.0.2/32"),)))
+    await changer(bench, sudo=True).change(
+        bench.registered(server), SetPeer(key(2), (Prefix("10.0.0.2/32"),))
+    )
     assert bench.node.calls[0] == (
         f"sudo -n /bin/sh -s -- wgaudit-repair/1 peer wg0 {bench.node.key} {key(2)} 10.0.0.2/32"
     )
@@ -174,4 +188,4 @@ async def test_a_change_that_does_not_end_is_told_and_not_tried_again(bench: Ben
 
 def test_an_identity_that_is_not_there_is_told_before_anything_is_changed(bench: Bench) -> None:
     with pytest.raises(ConfigError):
-        hands(bench, identity_files=[bench.folder / "none"])
+        changer(bench, identity_files=[bench.folder / "none"])

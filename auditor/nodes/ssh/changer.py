@@ -1,0 +1,58 @@
+"""Changes of nodes over SSH: one connection, one request, one answer; nothing is ever tried twice by itself."""
+
+from __future__ import annotations
+
+from auditor.errors import GapReason, ProbeError
+from auditor.nodes.change.changes import Change, DeviceState, NodeChanger
+from auditor.nodes.change.repair_script import (
+    FRAMING,
+    RepairRequest,
+    change_request,
+    look_request,
+    parse_repair,
+)
+from auditor.nodes.ssh.access import SshAccess
+from auditor.nodes.ssh.execute import Output
+from auditor.values.models import Registration
+
+_FORCED = (
+    "its key may run the installed probe and nothing else; for repair, use a configuration with another key "
+    '(ssh.identity_files) and ssh.probe = "inline", or make the change by hand: `wgaudit plan --format shell`'
+)
+
+
+class SshChanger(NodeChanger):
+    """Changes nodes, with the same access as whatever looks at them."""
+
+    def __init__(self, access: SshAccess, device: str) -> None:
+        self._access = access
+        self._device = device
+
+    async def look(self, registration: Registration) -> DeviceState:
+        """Ask for the device as it is now. Raises `ProbeError`."""
+        return await self._ask(registration, look_request(self._device, sudo=self._access.settings.sudo))
+
+    async def change(self, registration: Registration, change: Change) -> DeviceState:
+        """Make one change on the device with the registration's key, once. Raises `ProbeError`."""
+        sudo = self._access.settings.sudo
+        return await self._ask(
+            registration, change_request(self._device, registration.public_key, change, sudo=sudo)
+        )
+
+    async def _ask(self, registration: Registration, asked: RepairRequest) -> DeviceState:
+        if self._access.settings.probe == "installed":
+            raise ProbeError(GapReason.AUTH, f"{registration.node}: {_FORCED}")
+        async with self._access.session(registration) as session:
+            output = await session.run(asked.request, FRAMING)
+            if not FRAMING.begun(output.data):
+                self._check_not_begun(output, registration)
+            return output.read(lambda data: parse_repair(data, asked))
+
+    def _check_not_begun(self, output: Output, registration: Registration) -> None:
+        """Raises `ProbeError` with why the script did not begin, where that is the login's or sudo's doing."""
+        if b"wgaudit-probe/" in output.data:
+            raise ProbeError(GapReason.AUTH, f"{registration.node}: {_FORCED}")
+        if self._access.settings.sudo:
+            raise ProbeError(
+                GapReason.SUDO, f"sudo -n /bin/sh did not run ({output.how()}); repair needs it whole"
+            )
