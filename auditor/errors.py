@@ -35,6 +35,7 @@ All exceptions of both packages are here, but for private ones that never leave 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -95,13 +96,47 @@ class GapScope(StrEnum):
 class WgauditError(Exception):
     """Base of all errors of this program. `str()` is one line fit for a person at 3 a.m."""
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The text to show, a line each. Only an error that tells several faults has more than one."""
+        return (str(self),)
+
 
 class UsageError(WgauditError):
     """The command line asks for something that cannot be done."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigFault:
+    """One place in a configuration file that cannot be used. Holds no value: it may be a secret."""
+
+    file: str
+    key: str
+    """Dotted, entries of lists counted from one; empty: the file as a whole."""
+    reason: str
+    line: int | None = None
+    """Counted from one; None: not known."""
+    column: int | None = None
+    """Set for a syntax error alone: a key says itself where it is in its line."""
+
+    def __str__(self) -> str:
+        """`file:line:column: key: reason`, without the parts that are not known."""
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        return ": ".join(part for part in (place, self.key, self.reason) if part)
+
+
 class ConfigError(UsageError):
-    """A configuration file, key or value cannot be used; the text names file and key."""
+    """A configuration file, key or value cannot be used; the text names file and key, one line a fault."""
+
+    def __init__(self, text: str | tuple[ConfigFault, ...]) -> None:
+        """`text`: one line, or all faults of a file."""
+        self.faults = text if isinstance(text, tuple) else ()
+        super().__init__(text if isinstance(text, str) else "\n".join(map(str, text)))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """One line a fault."""
+        return tuple(map(str, self.faults)) or super().lines
 
 
 class SnapshotError(WgauditError):

@@ -83,7 +83,7 @@ def cli(verbose: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code. Every error ends here, as one line on stderr."""
+    """Runs the command line; returns the exit code. Every error ends here, as a line on stderr for each fault."""
     from auditor.errors import WgauditError
 
     try:
@@ -94,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return EXIT_USAGE
     except WgauditError as error:
-        _complain(str(error))
+        for line in error.lines:
+            _complain(line)
         return EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):
         _complain("interrupted")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, Strict, StrictBool, StrictInt, model_validator
+from pydantic import Field, SecretStr, Strict, StrictBool, StrictInt
 
 from auditor.errors import ConfigError
-from auditor.settings.base import Seconds, Settings, UserPath
-from auditor.settings.secret import exactly_one, given, resolved_secret, web_address
+from auditor.settings.base import Contradiction, Seconds, Settings, UserPath, one_of
+from auditor.settings.secret import given, places, resolved_secret, web_address
 from auditor.values.models import Severity
 
 
@@ -41,10 +41,10 @@ class SecretUrl(NotifierSettings):
     url_env: str | None = None
     max_per_message: StrictInt = Field(default=20, ge=1, le=500)
 
-    @model_validator(mode="after")
-    def _one_url(self) -> SecretUrl:
-        exactly_one(self, "url")
-        return self
+    @classmethod
+    def contradictions(cls, table: Mapping[str, object]) -> Iterator[Contradiction]:
+        """The URL in no place, or in several."""
+        yield from one_of(table, *places("url"), required=True)
 
     def resolved_url(self, environment: Mapping[str, str]) -> SecretStr:
         """The URL. Raises `ConfigError` that names the notifier and the place, never the URL."""
@@ -73,11 +73,11 @@ class WebhookSettings(SecretUrl):
     secret_file: UserPath | None = None
     secret_env: str | None = None
 
-    @model_validator(mode="after")
-    def _at_most_one_secret(self) -> WebhookSettings:
-        if given(self, "secret"):
-            exactly_one(self, "secret")
-        return self
+    @classmethod
+    def contradictions(cls, table: Mapping[str, object]) -> Iterator[Contradiction]:
+        """The URL in no place or in several, or the signing secret in several."""
+        yield from super().contradictions(table)
+        yield from one_of(table, *places("secret"), required=False)
 
     def resolved_secret(self, environment: Mapping[str, str]) -> SecretStr | None:
         """The signing secret, if there is one. Raises `ConfigError`."""
@@ -94,10 +94,10 @@ class PagerDutySettings(NotifierSettings):
     api: str = Field(default="https://events.pagerduty.com", pattern=r"^https?://[^\s/]+$")
     """The EU service region has https://events.eu.pagerduty.com."""
 
-    @model_validator(mode="after")
-    def _one_key(self) -> PagerDutySettings:
-        exactly_one(self, "routing_key")
-        return self
+    @classmethod
+    def contradictions(cls, table: Mapping[str, object]) -> Iterator[Contradiction]:
+        """The routing key in no place, or in several."""
+        yield from one_of(table, *places("routing_key"), required=True)
 
     def resolved_key(self, environment: Mapping[str, str]) -> SecretStr:
         """The routing key. Raises `ConfigError` that names the notifier and the place, never the key."""
@@ -124,11 +124,10 @@ class AlertSettings(Settings):
     heartbeat_url_file: UserPath | None = None
     heartbeat_url_env: str | None = None
 
-    @model_validator(mode="after")
-    def _at_most_one_url(self) -> AlertSettings:
-        if given(self, "heartbeat_url"):
-            exactly_one(self, "heartbeat_url")
-        return self
+    @classmethod
+    def contradictions(cls, table: Mapping[str, object]) -> Iterator[Contradiction]:
+        """The heartbeat's URL in several places."""
+        yield from one_of(table, *places("heartbeat_url"), required=False)
 
     def resolved_heartbeat(self, environment: Mapping[str, str]) -> SecretStr | None:
         """The heartbeat URL, if there is one. Raises `ConfigError`, never with the URL."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from pydantic import SecretStr, model_validator
+from pydantic import SecretStr, field_validator
 
 from auditor.errors import ConfigError
-from auditor.settings.base import Seconds, Settings, UserPath
+from auditor.settings.base import Contradiction, Seconds, Settings, UserPath, one_of
 
 TOKEN_VARIABLE = "CONSUL_HTTP_TOKEN"  # noqa: S105  (the variable's name, not a token)
 
@@ -42,21 +42,26 @@ class ConsulSettings(Settings):
     """A file written by `consul kv export`, read in place of a server."""
     fields: ConsulFields = ConsulFields()
 
-    @model_validator(mode="after")
-    def _check(self) -> ConsulSettings:
-        scheme, separator, rest = self.url.partition("://")
+    @field_validator("url")
+    @classmethod
+    def _url(cls, url: str) -> str:
+        scheme, separator, rest = url.partition("://")
         if scheme not in ("http", "https") or not separator or not rest:
-            raise ValueError("url must start with http:// or https://")
+            raise ValueError("must start with http:// or https://")
         if "@" in rest:
-            raise ValueError("url must not carry a password; use token or token_file")
-        if self.token is not None and self.token_file is not None:
-            raise ValueError("token and token_file exclude each other")
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file go together")
-        if self.layout != "catalog" and (not self.prefix or not self.prefix.endswith("/")):
+            raise ValueError("must not carry a password; use token or token_file")
+        return url
+
+    @classmethod
+    def contradictions(cls, table: Mapping[str, object]) -> Iterator[Contradiction]:
+        """A token twice, half a client certificate, a prefix that Consul would match too widely."""
+        yield from one_of(table, "token", "token_file", required=False)
+        if ("cert_file" in table) != ("key_file" in table):
+            yield Contradiction((), "cert_file and key_file go together")
+        prefix = table.get("prefix", cls.model_fields["prefix"].default)
+        if table.get("layout") != "catalog" and isinstance(prefix, str) and not prefix.endswith("/"):
             # Consul's prefix match is greedy: "wireguard/node" would also match "wireguard/nodes-old/…".
-            raise ValueError("prefix must end with /")
-        return self
+            yield Contradiction(("prefix",), "must end with /")
 
     def resolved_token(self, environment: Mapping[str, str]) -> SecretStr | None:
         """The token to send: config, then token_file, then CONSUL_HTTP_TOKEN. Raises `ConfigError`."""

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, field_validator
 
 from auditor.settings.base import Settings, WrittenPrefix
 from auditor.values.addresses import Prefix
@@ -70,11 +70,12 @@ class SharedSettings(Settings):
     reason: str = Field(min_length=1, max_length=500)
     until: Annotated[datetime, BeforeValidator(_moment)]
 
-    @model_validator(mode="after")
-    def _several(self) -> SharedSettings:
-        if len(set(self.nodes)) < 2:
-            raise ValueError("nodes must name at least two different nodes")
-        return self
+    @field_validator("nodes")
+    @classmethod
+    def _several(cls, nodes: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(nodes)) < 2:
+            raise ValueError("must name at least two different nodes")
+        return nodes
 
     def policy(self) -> SharedAddress:
         """Convert to the agreement used by the judge."""

@@ -12,15 +12,14 @@ from auditor.errors import ConfigError
 from auditor.settings.base import Settings
 
 
-def given(settings: Settings, field: str) -> list[str]:
+def places(field: str) -> tuple[str, str, str]:
+    """The three keys under which a secret may be given."""
+    return field, f"{field}_file", f"{field}_env"
+
+
+def given(settings: Settings, field: str) -> tuple[str, ...]:
     """The keys of the three that are set."""
-    return [name for name in (field, f"{field}_file", f"{field}_env") if getattr(settings, name) is not None]
-
-
-def exactly_one(settings: Settings, field: str) -> None:
-    """Raise `ValueError` unless one of the three is set."""
-    if len(given(settings, field)) != 1:
-        raise ValueError(f"give exactly one of {field}, {field}_file and {field}_env")
+    return tuple(key for key in places(field) if getattr(settings, key) is not None)
 
 
 def web_address(secret: SecretStr, what: str) -> SecretStr:
@@ -30,11 +29,9 @@ def web_address(secret: SecretStr, what: str) -> SecretStr:
     return secret
 
 
-def _shown(path: Path) -> str:
-    """The path, unless it looks as if the secret itself had been put in its place."""
-    text = str(path)
-    secret = re.match(r"https?:/", text) or re.fullmatch(r"[A-Za-z0-9_+=-]{20,}", text)
-    return "the file that it names" if secret else text
+def may_be_secret(text: str) -> bool:
+    """Whether a name looks as if the secret itself had been put in its place."""
+    return re.match(r"https?:/|[A-Za-z0-9+=-]{20,}$|[A-Za-z0-9_+=-]{40,}$", text) is not None
 
 
 def resolved_secret(settings: Settings, field: str, environment: Mapping[str, str], owner: str) -> SecretStr:
@@ -51,7 +48,8 @@ def resolved_secret(settings: Settings, field: str, environment: Mapping[str, st
             text = value.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "not a text file"
-            raise ConfigError(f"{owner}.{key}: cannot read {_shown(value)}: {reason}") from None
+            shown = "the file that it names" if may_be_secret(str(value)) else value
+            raise ConfigError(f"{owner}.{key}: cannot read {shown}: {reason}") from None
     else:
         text = environment.get(value, "")
     if not text.strip():

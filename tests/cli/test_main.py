@@ -31,11 +31,17 @@ def test_an_unknown_command_is_a_usage_error(tmp_path: Path) -> None:
     assert "No such command 'sweeep'" in done.stderr
 
 
-def test_an_unknown_configuration_key_is_refused_with_the_nearest_known_name(tmp_path: Path) -> None:
-    (tmp_path / "wgaudit.toml").write_text('[consul]\nprefx = "wireguard/nodes/"\n')
+def test_each_fault_of_a_configuration_has_a_line_of_its_own(tmp_path: Path) -> None:
+    """With file, line, key, and the nearest name that is known; a key's own line end makes no other."""
+    (tmp_path / "wgaudit.toml").write_text('"a\\nb" = 1\n[consul]\nprefx = "wireguard/nodes/"\ntimeout = 0\n')
     done = wgaudit("sweep", folder=tmp_path)
     assert done.returncode == 2
-    assert "unknown key consul.prefx; did you mean prefix?" in one_line(done.stderr)
+    first, *others = done.stderr.splitlines()
+    assert 'wgaudit.toml:1: "a\\nb": unknown key; known here: ' in first
+    assert [line.partition("wgaudit.toml:")[2] for line in others] == [
+        "3: consul.prefx: unknown key; did you mean prefix?",
+        "4: consul.timeout: must be greater than 0",
+    ]
 
 
 def test_a_configuration_that_was_named_must_be_there(tmp_path: Path) -> None:
@@ -54,8 +60,7 @@ def test_text_that_is_no_toml_is_one_line_with_the_place(tmp_path: Path) -> None
     (tmp_path / "wgaudit.toml").write_text("[consul\n")
     done = wgaudit("sweep", folder=tmp_path)
     assert done.returncode == 2
-    assert "wgaudit.toml: not valid TOML" in one_line(done.stderr)
-    assert "line 1" in done.stderr
+    assert "wgaudit.toml:1:8: not valid TOML: " in one_line(done.stderr)
 
 
 def test_a_bad_value_is_told_with_its_key_and_without_the_value(tmp_path: Path) -> None:

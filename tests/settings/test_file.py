@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import tomllib
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
-from auditor.errors import ConfigError
+from auditor.errors import ConfigError, ConfigFault
 from auditor.settings.alerts import PagerDutySettings, SlackSettings, WebhookSettings
-from auditor.settings.file import _FORMS, Config, _tables_in, find_config, load_config, parse_config
+from auditor.settings.faults import _FORMS, tables_under
+from auditor.settings.file import Config, find_config, load_config, parse_config, parse_toml
 from auditor.values.models import Severity
 
 KEY = "0123456789abcdef0123456789ABCDEF"
@@ -28,17 +29,22 @@ SHARED = '[[shared]]\naddress = "10.0.0.53"\nnodes = ["a", "b"]\nreason = "anyca
 
 def parsed(text: str) -> Config:
     """The configuration that stands in a file of this text."""
-    return parse_config(tomllib.loads(text), "wgaudit.toml")
+    return parse_toml(text, "wgaudit.toml")
+
+
+def refusals(text: str) -> list[str]:
+    """All that is told of it, a line each."""
+    with pytest.raises(ConfigError) as caught:
+        parsed(text)
+    assert str(caught.value).splitlines() == list(caught.value.lines)
+    return list(caught.value.lines)
 
 
 def refusal(text: str) -> str:
-    """Why it is refused."""
-    with pytest.raises(ConfigError) as caught:
-        parsed(text)
-    line = str(caught.value)
-    assert line.startswith("wgaudit.toml: ")
-    assert "\n" not in line
-    return line.removeprefix("wgaudit.toml: ")
+    """Why it is refused: the one fault of it, without file and line."""
+    (line,) = refusals(text)
+    assert re.match(r"wgaudit\.toml:\d+: ", line)
+    return line.split(": ", 1)[1]
 
 
 # -- what is refused
@@ -49,20 +55,23 @@ def refusal(text: str) -> str:
     [
         (
             PAGER.replace("routing_key", "routing_kee"),
-            "unknown key notifiers[1].routing_kee; did you mean routing_key?",
+            "notifiers[1].routing_kee: unknown key; did you mean routing_key?",
         ),
         (
             SLACK + PAGER.replace("routing_key", "routing_kee"),
-            "unknown key notifiers[2].routing_kee; did you mean routing_key?",
+            "notifiers[2].routing_kee: unknown key; did you mean routing_key?",
         ),
-        (SLACK.replace("url", "ulr"), "unknown key notifiers[1].ulr; did you mean url?"),
-        (HOOK + 'secret_fil = "x"', "unknown key notifiers[1].secret_fil; did you mean secret_file?"),
-        (SHARED.replace("address", "adress"), "unknown key shared[1].adress; did you mean address?"),
-        ('[alerts]\nheartbeat = "x"', "unknown key alerts.heartbeat; did you mean heartbeat_url?"),
-        ("[state]\nkeep_day = 3", "unknown key state.keep_day; did you mean keep_days?"),
-        ('[[notifier]]\nname = "a"', "unknown key notifier; did you mean notifiers?"),
-        ('[consul.fields]\nadress = "ip"', "unknown key consul.fields.adress; did you mean address?"),
-        ('[regions.pool]\nsin = "10.1.0.0/16"', "unknown key regions.pool; did you mean pools?"),
+        (SLACK.replace("url", "ulr"), "notifiers[1].ulr: unknown key; did you mean url?"),
+        (HOOK + 'secret_fil = "x"', "notifiers[1].secret_fil: unknown key; did you mean secret_file?"),
+        (
+            SHARED.replace("address", "adress") + "until = 2030-01-01",
+            "shared[1].adress: unknown key; did you mean address?",
+        ),
+        ('[alerts]\nheartbeat = "x"', "alerts.heartbeat: unknown key; did you mean heartbeat_url?"),
+        ("[state]\nkeep_day = 3", "state.keep_day: unknown key; did you mean keep_days?"),
+        ('[[notifier]]\nname = "a"', "notifier: unknown key; did you mean notifiers?"),
+        ('[consul.fields]\nadress = "ip"', "consul.fields.adress: unknown key; did you mean address?"),
+        ('[regions.pool]\nsin = "10.1.0.0/16"', "regions.pool: unknown key; did you mean pools?"),
     ],
 )
 def test_a_misspelt_key_is_named_with_the_nearest_that_is_known(text: str, words: str) -> None:
@@ -73,7 +82,7 @@ def test_a_misspelt_key_is_named_with_the_nearest_that_is_known(text: str, words
 def test_a_key_of_another_kind_of_notifier_is_refused_with_the_known_ones() -> None:
     """A Slack webhook has no routing key."""
     words = refusal(SLACK + f'routing_key = "{KEY}"')
-    assert words.startswith("unknown key notifiers[1].routing_key; known here: checks, max_per_message, ")
+    assert words.startswith("notifiers[1].routing_key: unknown key; known here: checks, max_per_message, ")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +93,7 @@ def test_a_key_of_another_kind_of_notifier_is_refused_with_the_known_ones() -> N
         (SLACK.replace('name = "team"\n', ""), "notifiers[1].name: is missing"),
         (SLACK.replace('"team"', '"a b"'), "notifiers[1].name: "),
         (SLACK.replace('"team"', '""'), "notifiers[1].name: "),
-        (SLACK + HOOK.replace('"hook"', '"team"'), "notifiers: two are called team"),
+        (SLACK + HOOK.replace('"hook"', '"team"'), "notifiers[2].name: an earlier notifier has this name"),
         ('[notifiers]\nname = "a"', "notifiers: must be a list: write [[notifiers]] above each entry"),
         ('notifiers = ["a"]', "notifiers[1]"),
         (SLACK + 'checks = "key-drift"', "notifiers[1].checks: must be a list in [ ]"),
@@ -94,7 +103,10 @@ def test_a_key_of_another_kind_of_notifier_is_refused_with_the_known_ones() -> N
         (SLACK + "timeout = nan", "notifiers[1].timeout: "),
         (SLACK + "max_per_message = 0", "notifiers[1].max_per_message: "),
         (PAGER + 'api = "ftp://x"', "notifiers[1].api: "),
-        (SLACK + 'url_file = "~no-such-user/x"', "notifiers[1].url_file: begins with ~ "),
+        (
+            SLACK.replace(f'url = "{URL}"', 'url_file = "~no-such-user/x"'),
+            "notifiers[1].url_file: begins with ~ ",
+        ),
         ("[alerts]\nblind_after = 0", "alerts.blind_after: "),
         ("[state]\nkeep_days = 0", "state.keep_days: "),
     ],
@@ -140,7 +152,7 @@ def test_every_pattern_has_words_of_its_own() -> None:
     while pending:
         table = pending.pop()
         for name, field in table.model_fields.items():
-            pending += _tables_in(table, name)
+            pending += tables_under(table, name)
             if any(getattr(part, "pattern", None) for part in field.metadata):
                 patterned.add(name)
     assert patterned
@@ -163,15 +175,15 @@ def test_a_directory_given_as_the_configuration_is_called_one(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (SLACK + 'url_file = "x"', "notifiers[1]: give exactly one of url, url_file and url_env"),
-        (SLACK + 'url_env = "X"', "notifiers[1]: give exactly one of url, url_file and url_env"),
+        (SLACK + 'url_file = "x"', "notifiers[1].url_file: give exactly one of url, url_file and url_env"),
+        (SLACK + 'url_env = "X"', "notifiers[1].url_env: give exactly one of url, url_file and url_env"),
         (
             SLACK.replace(f'url = "{URL}"\n', ""),
             "notifiers[1]: give exactly one of url, url_file and url_env",
         ),
         (
             PAGER + 'routing_key_env = "X"',
-            "notifiers[1]: give exactly one of routing_key, routing_key_file and routing_key_env",
+            "notifiers[1].routing_key_env: give exactly one of routing_key, routing_key_file and routing_key_env",
         ),
         (
             PAGER.replace(f'routing_key = "{KEY}"\n', ""),
@@ -179,11 +191,11 @@ def test_a_directory_given_as_the_configuration_is_called_one(tmp_path: Path) ->
         ),
         (
             HOOK + 'secret = "x"\nsecret_env = "X"',
-            "notifiers[1]: give exactly one of secret, secret_file and secret_env",
+            "notifiers[1].secret_env: give at most one of secret, secret_file and secret_env",
         ),
         (
             '[alerts]\nheartbeat_url = "https://x"\nheartbeat_url_env = "X"',
-            "alerts: give exactly one of heartbeat_url, heartbeat_url_file and heartbeat_url_env",
+            "alerts.heartbeat_url_env: give at most one of heartbeat_url, heartbeat_url_file and heartbeat_url_env",
         ),
     ],
 )
@@ -312,7 +324,7 @@ def test_no_secret_is_in_what_the_configuration_shows_of_itself() -> None:
 )
 def test_no_secret_is_in_what_is_said_of_a_broken_configuration(damage: tuple[str, str]) -> None:
     """Whatever is wrong around it, or with it."""
-    words = refusal(FULL.replace(*damage, 1))
+    words = "\n".join(refusals(FULL.replace(*damage, 1)))
     assert not [secret for secret in SECRETS if secret in words]
 
 
@@ -379,8 +391,8 @@ def test_an_agreement_without_a_date_is_refused(until: str) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (('["a", "b"]', '["a"]'), "shared[1]: nodes must name at least two different nodes"),
-        (('["a", "b"]', '["a", "a"]'), "shared[1]: nodes must name at least two different nodes"),
+        (('["a", "b"]', '["a"]'), "shared[1].nodes: must name at least two different nodes"),
+        (('["a", "b"]', '["a", "a"]'), "shared[1].nodes: must name at least two different nodes"),
         (('"10.0.0.53"', '"10.0.0.300"'), "shared[1].address: not an IP address"),
         (('"10.0.0.53"', "10"), "shared[1].address: must be an address prefix in quotes"),
         (('"anycast"', '""'), "shared[1].reason: "),
@@ -411,10 +423,105 @@ def test_an_empty_file_is_a_configuration(tmp_path: Path) -> None:
     assert (config.notifiers, config.shared, config.alerts.blind_after) == ((), (), 2)
 
 
-@pytest.mark.parametrize("content", [b"[[notifiers", b"\xff\xfe", b"a = 1\na = 2\n"])
-def test_a_file_that_is_no_toml_is_refused_by_its_name(tmp_path: Path, content: bytes) -> None:
-    """With the line, where TOML's reader knows it."""
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a = 1\n[[notifiers", "2:12: not valid TOML: Expected "),
+        (b'[consul]\nurl = "x', "2:9: not valid TOML: "),
+        (b"a = 1\na = 2\n", "2:6: not valid TOML: Cannot overwrite a value"),
+        (b"a = 1\nb = \n", "2:5: not valid TOML: Invalid value"),
+        (b"a = 1\n\xff\xfe", "2: not valid TOML: not UTF-8 text"),
+        (b"a = " + b"[" * 5000, "not valid TOML: nested too deeply"),
+    ],
+)
+def test_a_file_that_is_no_toml_is_refused_in_one_line_with_its_place(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    """Line and column, as TOML's reader knows them."""
     file = tmp_path / "wgaudit.toml"
     file.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"wgaudit\.toml: not valid TOML: "):
+    with pytest.raises(ConfigError) as caught:
         load_config(file)
+    (line,) = caught.value.lines
+    assert line.removeprefix(f"{file}:").strip().startswith(words)
+
+
+# -- all faults at once, each with its line
+
+
+MANY = """\
+titel = "x"
+[consul.fields]
+adress = "ip"  # out of order: the rest of consul comes below
+
+[[notifiers]]
+name = "team"
+type = "webhook"
+ulr = "s3cr3t"
+secret = "hunter2"
+secret_file = "hunter2"
+timeout = 0
+
+[[notifiers]]
+name = "team"
+type = "slack"
+url = \"\"\"https://s3cr3t
+continued\"\"\"
+checks = [
+  "key-drift",  # a note
+  3,
+]
+[[notifiers]]
+type = "slack"
+[regions]
+name_pattern = "x"
+[consul]
+prefix = "nodes"
+device = "wg0"
+[mesh]
+pools = ["10.0.0.0/8", "x"]
+"""
+
+
+def test_all_faults_are_told_at_once_each_with_its_line_and_none_twice() -> None:
+    """In the order of the file; what a misspelt key leaves missing is told by the misspelling alone."""
+    assert refusals(MANY) == [
+        "wgaudit.toml:1: titel: unknown key; did you mean state?",
+        "wgaudit.toml:3: consul.fields.adress: unknown key; did you mean address?",
+        "wgaudit.toml:8: notifiers[1].ulr: unknown key; did you mean url?",
+        "wgaudit.toml:10: notifiers[1].secret_file: give at most one of secret, secret_file and secret_env",
+        "wgaudit.toml:11: notifiers[1].timeout: must be greater than 0",
+        "wgaudit.toml:14: notifiers[2].name: an earlier notifier has this name",
+        "wgaudit.toml:20: notifiers[2].checks[2]: must be text in quotes",
+        "wgaudit.toml:22: notifiers[3].name: is missing",
+        "wgaudit.toml:22: notifiers[3]: give exactly one of url, url_file and url_env",
+        "wgaudit.toml:25: regions.name_pattern: needs a group named region: (?P<region>…)",
+        "wgaudit.toml:27: consul.prefix: must end with /",
+        "wgaudit.toml:28: consul.device: unknown key; did you mean mesh.device?",
+        "wgaudit.toml:30: mesh.pools[2]: not an IP address",
+    ]
+
+
+def test_a_fault_is_a_value_with_file_line_key_and_reason() -> None:
+    """For a command that shows them in a form of its own."""
+    with pytest.raises(ConfigError) as caught:
+        parsed("\n[ssh]\nport = 0\n")
+    assert caught.value.faults == (
+        ConfigFault("wgaudit.toml", "ssh.port", "must be greater than or equal to 1", line=3),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('consul = { url = "http://x", "a\\nb" = 1 }', '1: consul."a\\nb": unknown key'),
+        ('[regions.pools]\n"x y" = 3', '2: regions.pools."x y": must be an address prefix'),
+        ("\r\n[ssh]\r\nport = 0\r\n", "3: ssh.port: "),
+        ("shared = [\n  { address = 1 },\n]", "2: shared[1].address: "),
+        ('[[shared]]\naddress = "\\ue0000\\ue000"\nnodes = ["a"]', "1: shared[1].reason: is missing"),
+        (f'{KEY} = "x"', "1: …: unknown key"),
+    ],
+)
+def test_each_form_of_toml_has_its_line_and_its_key_stays_on_it(text: str, words: str) -> None:
+    """Inline tables, quoted keys, Windows' line ends; a key that looks like a secret is not shown."""
+    assert [line for line in refusals(text) if line.startswith(f"wgaudit.toml:{words}")]
