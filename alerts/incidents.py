@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 
 from alerts.models import Incident
-from auditor.errors import InvalidValue
-from auditor.values.addresses import parse_prefix
 from auditor.values.models import Finding, Report
 
 Group = tuple[Finding, Sequence[Finding]]
 """A finding that leads an incident, and its followers."""
-
-_GUESS = re.compile(r"(?:^|(?<=\s))Probably\b")
-
 
 MOST_ROUTES = 50
 """Destinations that an incident names; the others, the least busy ones, are one entry that counts them."""
@@ -48,7 +42,6 @@ def groups(report: Report, own: Collection[str] = ()) -> list[Group]:
 def incident(report: Report, group: Group) -> Incident:
     """The group as it is told: its facts, and how bad the worst of it is."""
     finding, followers = group
-    summary, guess = _without_guess(finding.summary)
     routing = [
         (
             report.name(pick.node) if pick.node is not None else pick.public_key or "nobody",
@@ -65,25 +58,11 @@ def incident(report: Report, group: Group) -> Incident:
         check=finding.check,
         severity=min((finding.severity, *(item.severity for item in followers)), key=lambda item: item.rank),
         subject=finding.subject,
-        address=_address(finding.subject),
-        summary=summary,
-        guess=guess,
+        address=finding.address or "",
+        summary=finding.statement,
+        guess=finding.guess.sentence if finding.guess is not None else "",
         nodes=tuple(sorted(report.name(node) for node in finding.nodes)),
         regions=tuple(sorted(finding.regions)),
         routing=tuple(routing),
         follows=tuple(sorted(Counter(item.check for item in followers).items())),
     )
-
-
-def _without_guess(summary: str) -> tuple[str, str]:
-    match = _GUESS.search(summary)
-    if match is None:
-        return summary.strip(), ""
-    return summary[: match.start()].strip(), summary[match.start() :].strip()
-
-
-def _address(subject: str) -> str:
-    try:
-        return parse_prefix(subject.partition(" ")[0])
-    except InvalidValue:
-        return ""  # the subject is a node or a key

@@ -7,11 +7,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from auditor.values.models import NodeId, Severity
+from auditor.errors import InvalidValue
+from auditor.values.addresses import Prefix, format_prefix, parse_public_key
+from auditor.values.models import CheckIdent, NodeId, Severity
 from auditor.values.text import for_shell
 
-BLIND_CHECK = "audit-blind"
-"""The ident of the one incident that no finding leads: the audit itself cannot see enough."""
+
+class AlertIdent(CheckIdent):
+    """Idents of incidents that no finding leads."""
+
+    BLIND = "audit-blind"
+    """The audit itself cannot see enough."""
+
+
+BLIND_CHECK = AlertIdent.BLIND
 
 
 class NotifyReason(StrEnum):
@@ -43,11 +52,11 @@ class Incident:
     severity: Severity
     subject: str
     address: str
-    """Canonical prefix that the subject is or begins with (`10.0.0.1/32`); "" where it is no address."""
+    """Canonical prefix that it is about (`10.0.0.1/32`); "" where it is about no address."""
     summary: str
     """Facts, without the guess."""
     guess: str
-    """The probable cause in words, marked as a guess by beginning with "Probably"; "" where there is none."""
+    """The cause that is guessed, as a sentence that says how sure it is; "" where there is none."""
     nodes: tuple[str, ...]
     """The claimants, as people call them; sorted."""
     regions: tuple[str, ...]
@@ -66,14 +75,31 @@ class Incident:
         if self.check == BLIND_CHECK:
             return "wgaudit sweep"
         try:
-            return f"wgaudit explain {for_shell(self.subject.partition(' ')[0])}"
+            return f"wgaudit explain {for_shell(self._target)}"
         except ValueError:  # no shell can spell this name; the report of a sweep has it
             return "wgaudit sweep"
+
+    @property
+    def _target(self) -> str:
+        """The address, key or node that it is about, as `explain` takes it."""
+        if self.address:
+            return format_prefix(Prefix(self.address))
+        if len(self.nodes) == 1 and not _is_key(self.subject):
+            return self.nodes[0]
+        return self.subject
 
     @property
     def docs(self) -> str:
         """Where the documentation explains it."""
         return f"docs/findings.md#{self.check}"
+
+
+def _is_key(text: str) -> bool:
+    try:
+        parse_public_key(text)
+    except InvalidValue:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

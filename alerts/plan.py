@@ -39,10 +39,6 @@ class Rest(TypedDict):
     last_sweep: int
 
 
-_UNREGISTERED = "unregistered-peer"
-_WRONG_HOST = "wrong-host"
-
-
 def plan(report: Report, log: Log, silences: Iterable[Silence], now: datetime, policy: Policy) -> AlertPlan:
     """What to send after this sweep, each with its reason, and what to remember of it.
 
@@ -108,7 +104,7 @@ class _Reckoning:
             cause = None if known else self._hidden_cause(group, hidden)
             if cause is not None:
                 travelling[cause] += (finding, *followers)
-            elif known or not (self._sight.unread and finding.check == _UNREGISTERED):
+            elif known or not (self._sight.unread and finding.from_absence):
                 # A registry that was not read makes its peers look unregistered: that is blindness.
                 standing[mark] = self._shown(group, before.get(mark))
         for mark, findings in travelling.items():
@@ -119,7 +115,7 @@ class _Reckoning:
         """The incident that this group would travel in, if a gap did not hide its leader."""
         finding, _ = group
         severity = incident(self._report, group).severity
-        for mark in finding.follows_from:
+        for mark in (cause.fingerprint for cause in finding.follows_from):
             if mark in hidden and hidden[mark].incident.severity.at_least(severity):
                 return mark
         return None
@@ -182,7 +178,7 @@ class _Reckoning:
             for item in findings
             for node in (*_claimants(item), *item.evidence.sample)
             # Asked for a node, another one answered: the way there is the place to look at again.
-            if node in observed or item.check == _WRONG_HOST
+            if node in observed or item.reached_elsewhere
         }
         if before is not None:
             if self._registries_seen(before):

@@ -5,28 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from auditor.checks import unregistered_peer
+from auditor.checks import idents
 from auditor.checks.catalogue import CHECKS
+from auditor.checks.idents import Ident
 from auditor.errors import GapReason, GapScope
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import format_prefix
+from auditor.values.addresses import Prefix
 from auditor.values.models import (
+    CheckIdent,
     Coverage,
     Finding,
     Gap,
+    Identity,
     NodeId,
     Observation,
     Report,
     SecondLook,
     Snapshot,
     Verdict,
-    fingerprint,
 )
 
 SUSPECT_SHARE = 0.05
 """More than this share of live peers unregistered: perhaps our view of the registry is filtered."""
 
-_PRECEDENCE = {check.ident: position for position, check in enumerate(CHECKS)}
+_PRECEDENCE: Mapping[CheckIdent, int] = {check.ident: position for position, check in enumerate(CHECKS)}
 
 
 def judge(snapshot: Snapshot) -> Report:
@@ -63,7 +65,7 @@ def judge(snapshot: Snapshot) -> Report:
 
 def find(fleet: Fleet) -> tuple[Finding, ...]:
     """Every check's findings, worst first, each with the cause that it follows from."""
-    findings = _with_causes([finding for check in CHECKS for finding in check.run(fleet)])
+    findings = _with_causes([finding for check in CHECKS for finding in check.findings(fleet)])
     return tuple(sorted(findings, key=_finding_order))
 
 
@@ -80,7 +82,7 @@ def _with_causes(findings: list[Finding]) -> list[Finding]:
 
     def cause(finding: Finding) -> Finding | None:
         for candidate in finding.follows_from:
-            found = by_fingerprint.get(candidate)
+            found = by_fingerprint.get(candidate.fingerprint)
             if found is not None and _PRECEDENCE[found.check] < _PRECEDENCE[finding.check]:
                 return found
         return None
@@ -107,7 +109,7 @@ def _confirm(
     renewed = {item.node: item for item in again.witnesses}
     newest = tuple(renewed.get(item.node, item) for item in snapshot.observations)
     latest = findings if newest == snapshot.observations else find(_as_shown_by(newest, fleet, snapshot))
-    shown_again = {finding.fingerprint for check in CHECKS for finding in check.run(again)}
+    shown_again = {finding.fingerprint for check in CHECKS for finding in check.findings(again)}
     still_there = {finding.fingerprint for finding in latest}
     known = {finding.fingerprint for finding in findings}
 
@@ -164,7 +166,7 @@ def _derived_gaps(fleet: Fleet, findings: Iterable[Finding], snapshot: Snapshot)
             datacenter=observation.node.datacenter or None,
         )
     # A live key that a registered node's own device holds is that node's drift, and no sign of a filter.
-    unregistered = sum(item.check == unregistered_peer.IDENT and not item.nodes for item in findings)
+    unregistered = sum(item.check is Ident.UNREGISTERED_PEER and not item.nodes for item in findings)
     live = unregistered + fleet.routes.expected_keys
     if unregistered > SUSPECT_SHARE * live:
         yield Gap(
@@ -196,7 +198,7 @@ def _agreed(findings: tuple[Finding, ...], fleet: Fleet, snapshot: Snapshot) -> 
 
     What follows from it and is about something else (a node's drift, a ghost's key) was agreed on by nobody.
     """
-    agreements: dict[str, tuple[str, str]] = {}
+    agreements: dict[str, tuple[Prefix, str]] = {}
     for shared in snapshot.policy.shared:
         holders = [*fleet.contested.get(shared.prefix, ())]
         # Who is only routed to holds it too, as far as the mesh is concerned.
@@ -204,13 +206,12 @@ def _agreed(findings: tuple[Finding, ...], fleet: Fleet, snapshot: Snapshot) -> 
         strangers = any(pick.node is None for pick in picks)
         names = {node.name for node in (*holders, *(pick.node for pick in picks)) if node is not None}
         if snapshot.started_at < shared.until and not strangers and names <= shared.nodes:
-            address = format_prefix(shared.prefix)
             text = f"shared until {shared.until.date().isoformat()}: {shared.reason}"
-            agreements[fingerprint("duplicate-address", address)] = (address, text)
+            agreements[idents.duplicate_address(shared.prefix).fingerprint] = (shared.prefix, text)
 
     def agreed(finding: Finding) -> str | None:
-        address, text = agreements.get(finding.caused_by or finding.fingerprint, ("", None))
-        return text if finding.subject.partition(" ")[0] == address else None
+        prefix, text = agreements.get(finding.caused_by or finding.fingerprint, (None, None))
+        return text if prefix is not None and finding.address == prefix else None
 
     if not agreements:
         return findings
@@ -231,7 +232,7 @@ def seen_enough(gaps: Iterable[Gap], coverage: Coverage, minimum: float) -> bool
     return whole and coverage.observed > 0 and coverage.share >= minimum
 
 
-def _finding_order(finding: Finding) -> tuple[int, int, str, str]:
+def _finding_order(finding: Finding) -> tuple[int, int, str, Identity]:
     return finding.severity.rank, _PRECEDENCE[finding.check], finding.subject, finding.identity
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditor.checks.interface import Check
+from auditor.checks import idents
+from auditor.checks.idents import Ident
+from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import listed
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import covers
 from auditor.values.addresses import Prefix, format_prefix, network, prefix_sort_key
-from auditor.values.models import Evidence, Finding, Severity, fingerprint
-
-IDENT = "address-drift"
+from auditor.values.models import Evidence, Severity
 
 
-def run(fleet: Fleet) -> Iterable[Finding]:
+def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding a node. A registered prefix of more than one address is routed, not held: no drift."""
     for observation in fleet.witnesses:
         node = observation.node
@@ -44,12 +44,10 @@ def run(fleet: Fleet) -> Iterable[Finding]:
             parts.append(f"{device} holds {_addresses(unexpected)}, which is not registered for it")
         if lacking and not held:
             parts = [f"registered with {_addresses(lacking)}, but {device} holds no address at all"]
-        yield Finding(
-            check=IDENT,
-            severity=Severity.ERROR,
-            subject=fleet.name(node),
-            identity=str(node),
-            summary=f"{fleet.name(node)}: {'; '.join(parts)}.",
+        yield Draft(
+            identity=idents.by_node(node),
+            party=fleet.name(node),
+            statement=f"{fleet.name(node)}: {'; '.join(parts)}.",
             nodes=(node,),
             regions=fleet.regions((node,)),
             evidence=Evidence(
@@ -61,11 +59,8 @@ def run(fleet: Fleet) -> Iterable[Finding]:
                 )
             ),
             follows_from=(
-                fingerprint("duplicate-public-key", observation.device.public_key),
-                *(
-                    fingerprint("duplicate-address", format_prefix(prefix))
-                    for prefix in (*unexpected, *lacking)
-                ),
+                idents.duplicate_public_key(observation.device.public_key),
+                *(idents.duplicate_address(prefix) for prefix in (*unexpected, *lacking)),
             ),
         )
 
@@ -79,4 +74,4 @@ def _addresses(prefixes: Iterable[Prefix]) -> str:
     return listed(map(format_prefix, prefixes))
 
 
-CHECK = Check(IDENT, Severity.ERROR, "The registered address is not the device's own.", run)
+CHECK = Check(Ident.ADDRESS_DRIFT, Severity.ERROR, "The registered address is not the device's own.", run)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from auditor.checks.interface import Check
-from auditor.checks.sentences import count, identity, listed, peer
+from auditor.checks import idents
+from auditor.checks.idents import Ident
+from auditor.checks.interface import Check, Draft
+from auditor.checks.sentences import count, listed, peer
 from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix, PublicKey, format_prefix, prefix_sort_key
-from auditor.values.models import Evidence, Finding, Severity, fingerprint
-
-IDENT = "displaced-allowed-ips"
+from auditor.values.models import Evidence, NodeId, Severity
 
 
-def run(fleet: Fleet) -> Iterable[Finding]:
+def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding a registered address of a node, over all observers whose peer lacks it."""
     lacking: dict[tuple[Prefix, PublicKey], list[Deviation]] = defaultdict(list)
     winners: dict[tuple[Prefix, PublicKey], set[PublicKey]] = defaultdict(set)
@@ -33,12 +33,11 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         others = sorted(winners[prefix, key] - {key})
         to = sorted({peer(fleet, other) for other in others})
         taken = f"; it is routed to {listed(to)} instead" if to else "; it is on no peer there"
-        yield Finding(
-            check=IDENT,
-            severity=Severity.ERROR,
-            subject=f"{format_prefix(prefix)} of {fleet.name(node)}",
-            identity=identity(format_prefix(prefix), node),
-            summary=(
+        yield Draft(
+            identity=idents.by_address_of_node(prefix, node),
+            address=prefix,
+            party=fleet.name(node),
+            statement=(
                 f"{count(len(observers), 'observer has', 'observers have')} {fleet.name(node)} as a peer, but without "
                 f"{format_prefix(prefix)}{taken}. What they send to it is lost or goes elsewhere."
             ),
@@ -50,27 +49,23 @@ def run(fleet: Fleet) -> Iterable[Finding]:
                 sample=observers.first(),
             ),
             follows_from=(
-                fingerprint("duplicate-address", format_prefix(prefix)),
-                fingerprint("duplicate-public-key", key),
-                fingerprint("split-routing", format_prefix(prefix)),
-                fingerprint("key-drift", str(node)),
-                *(
-                    fingerprint("address-drift", str(other))
-                    for item in others
-                    for other in _nodes(fleet, item)
-                ),
-                fingerprint("address-drift", str(node)),
+                idents.duplicate_address(prefix),
+                idents.duplicate_public_key(key),
+                idents.split_routing(prefix),
+                idents.key_drift(node),
+                *(idents.address_drift(other) for item in others for other in _nodes(fleet, item)),
+                idents.address_drift(node),
             ),
         )
 
 
-def _nodes(fleet: Fleet, key: PublicKey) -> Iterable[object]:
+def _nodes(fleet: Fleet, key: PublicKey) -> Iterable[NodeId]:
     node = fleet.node_of_key(key)
     return () if node is None else (node,)
 
 
 CHECK = Check(
-    IDENT,
+    Ident.DISPLACED_ALLOWED_IPS,
     Severity.ERROR,
     "A registered peer is on the observer's device, but its address is not routed to it.",
     run,

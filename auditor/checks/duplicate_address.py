@@ -7,14 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from auditor.checks import fallback_address
-from auditor.checks.interface import Check
+from auditor.checks import fallback_address, idents
+from auditor.checks.idents import Ident
+from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import count, placed, routed
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import Prefix, format_prefix
-from auditor.values.models import Claim, Evidence, Finding, NodeId, Severity, Witness, fingerprint
-
-IDENT = "duplicate-address"
+from auditor.values.addresses import Prefix
+from auditor.values.models import Claim, Evidence, Guess, GuessedCause, NodeId, Severity, Sureness, Witness
 
 PARALLEL_WRITERS = 16
 """Registrations that lie no further apart, in the order in which they were written, may have been written by
@@ -25,7 +24,7 @@ cluster, and around one registration there are many: sessions, tries for the loc
 with 16 writes each."""
 
 
-def run(fleet: Fleet) -> Iterable[Finding]:
+def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding a contested prefix, with its claims and who is routed where."""
     if not fleet.contested:
         return
@@ -33,7 +32,6 @@ def run(fleet: Fleet) -> Iterable[Finding]:
     for prefix, nodes in fleet.contested.items():
         claims = fleet.claims(prefix)
         picks = fleet.routes.picks(prefix)
-        cause, guess = _probable_cause(fleet, written, prefix, claims)
         regions = fleet.regions(nodes)
         where = f" in {count(len(regions), 'region')}" if len(regions) > 1 else ""
         sentences = [
@@ -41,20 +39,16 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         ]
         if picks:
             sentences.append(f"{routed(fleet, picks)}.")
-        if guess:
-            sentences.append(guess)
-        yield Finding(
-            check=IDENT,
-            severity=Severity.CRITICAL,
-            subject=format_prefix(prefix),
-            summary=" ".join(sentences),
+        yield Draft(
+            identity=idents.by_address(prefix),
+            address=prefix,
+            statement=" ".join(sentences),
             nodes=nodes,
             regions=regions,
             evidence=Evidence(claims=claims, routing=picks, observers=sum(pick.observers for pick in picks)),
-            probable_cause=cause,
+            guess=_guess(fleet, written, prefix, claims),
             follows_from=tuple(
-                fingerprint("duplicate-public-key", key)
-                for key in sorted({claim.public_key for claim in claims})
+                idents.duplicate_public_key(key) for key in sorted({claim.public_key for claim in claims})
             )
             if len({claim.public_key for claim in claims}) == 1
             else (),
@@ -85,20 +79,18 @@ class _Written:
         )
 
 
-def _probable_cause(
-    fleet: Fleet, written: _Written, prefix: Prefix, claims: Sequence[Claim]
-) -> tuple[str | None, str]:
+def _guess(fleet: Fleet, written: _Written, prefix: Prefix, claims: Sequence[Claim]) -> Guess | None:
     registered = [claim for claim in claims if claim.witness is Witness.REGISTERED]
     if len({claim.node for claim in registered}) < 2:
-        return None, ""
+        return None
     pool = fallback_address.pool_whose_first_is(fleet, prefix)
     if pool is not None:
-        return (
-            "allocator-fallback",
-            (
-                f"Probably the allocator fell back: it is the first address of {pool}, "
-                "handed out when the registry could not be read."
-            ),
+        return Guess(
+            GuessedCause.ALLOCATOR_FALLBACK,
+            Sureness.PROBABLE,
+            f"the allocator fell back: it is the first address of {pool}, "
+            "handed out when the registry could not be read",
+            (("first address of", pool),),
         )
     nodes = [(claim.node.datacenter, claim) for claim in registered if claim.node is not None]
     for name, of_these, of_all in (
@@ -107,11 +99,13 @@ def _probable_cause(
     ):
         closest = _closest(of_these, of_all)
         if closest is not None:
-            return (
-                "parallel-writers",
-                f"Probably written by parallel writers: {name} of the registrations only {closest} apart.",
+            return Guess(
+                GuessedCause.PARALLEL_WRITERS,
+                Sureness.PROBABLE,
+                f"written by parallel writers: {name} of the registrations only {closest} apart",
+                ((f"{name} apart", str(closest)),),
             )
-    return None, ""
+    return None
 
 
 def _indexes(indexed: Iterable[tuple[str, int | None]]) -> dict[str, list[int]]:
@@ -135,4 +129,6 @@ def _closest(of_these: Mapping[str, list[int]], of_all: Mapping[str, list[int]])
     return min(close, default=None)
 
 
-CHECK = Check(IDENT, Severity.CRITICAL, "One mesh address is claimed by two or more nodes.", run)
+CHECK = Check(
+    Ident.DUPLICATE_ADDRESS, Severity.CRITICAL, "One mesh address is claimed by two or more nodes.", run
+)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from auditor.checks.interface import Check
+from auditor.checks.idents import Ident
+from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import listed
 from auditor.fleet.fleet import Fleet
-from auditor.values.models import Evidence, Finding, NodeId, Severity
-
-IDENT = "duplicate-node-name"
+from auditor.values.models import Evidence, NodeId, Severity
 
 
-def run(fleet: Fleet) -> Iterable[Finding]:
+def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding a name."""
     by_name: dict[str, list[NodeId]] = defaultdict(list)
     if fleet.ambiguous_names:
@@ -29,11 +28,10 @@ def run(fleet: Fleet) -> Iterable[Finding]:
             same = "with one key: one node, mirrored"
         else:
             same = "with different keys: different servers"
-        yield Finding(
-            check=IDENT,
-            severity=Severity.WARNING,
-            subject=name,
-            summary=f"The name {name} stands in {listed(node.datacenter for node in nodes)}, {same}.",
+        yield Draft(
+            identity=(name,),
+            party=name,
+            statement=f"The name {name} stands in {listed(node.datacenter for node in nodes)}, {same}.",
             nodes=tuple(nodes),
             regions=fleet.regions(nodes),
             evidence=Evidence(
@@ -49,4 +47,4 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         )
 
 
-CHECK = Check(IDENT, Severity.WARNING, "One node name stands in two datacenters.", run)
+CHECK = Check(Ident.DUPLICATE_NODE_NAME, Severity.WARNING, "One node name stands in two datacenters.", run)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from auditor.checks.interface import Check
+from auditor.checks import idents
+from auditor.checks.idents import Ident
+from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import count, placed
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import PublicKey
-from auditor.values.models import Claim, Evidence, Finding, NodeId, Severity, Witness
-
-IDENT = "duplicate-public-key"
+from auditor.values.models import Claim, Evidence, Guess, GuessedCause, NodeId, Severity, Sureness, Witness
 
 
-def run(fleet: Fleet) -> Iterable[Finding]:
+def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding a key that two nodes are registered under or that two devices hold."""
     for key in sorted(_on_several(fleet)):
         registered = [item.node for item in fleet.by_key.get(key, ())]
@@ -36,19 +36,18 @@ def run(fleet: Fleet) -> Iterable[Finding]:
             for item in map(fleet.observed.__getitem__, live)
             for prefix in item.device.addresses
         )
-        cause, guess = _probable_cause(registered, live)
-        yield Finding(
-            check=IDENT,
-            severity=Severity.CRITICAL,
-            subject=key,
-            summary=(
+        yield Draft(
+            identity=idents.by_key(key),
+            public_key=key,
+            party=key,
+            statement=(
                 f"One key on {count(len(nodes), 'node')}: {placed(fleet, nodes)}; "
-                f"registered for {len(set(registered))}, seen on {count(len(live), 'device')}. {guess}".rstrip()
+                f"registered for {len(set(registered))}, seen on {count(len(live), 'device')}."
             ),
             nodes=nodes,
             regions=fleet.regions(nodes),
             evidence=Evidence(claims=claims),
-            probable_cause=cause,
+            guess=_guess(registered, live),
         )
 
 
@@ -63,12 +62,20 @@ def _on_several(fleet: Fleet) -> set[PublicKey]:
     return several
 
 
-def _probable_cause(registered: Sequence[NodeId], live: Sequence[NodeId]) -> tuple[str | None, str]:
+def _guess(registered: Sequence[NodeId], live: Sequence[NodeId]) -> Guess | None:
     if len(live) > 1:
-        return "cloned-image", "Probably a cloned disk image: peers talk to whichever spoke last."
+        return Guess(
+            GuessedCause.CLONED_IMAGE,
+            Sureness.PROBABLE,
+            "a cloned disk image: peers talk to whichever spoke last",
+        )
     if len(set(registered)) > 1:
-        return "copied-registration", "Probably one registration was copied from the other."
-    return None, ""
+        return Guess(
+            GuessedCause.COPIED_REGISTRATION,
+            Sureness.PROBABLE,
+            "one registration was copied from the other",
+        )
+    return None
 
 
-CHECK = Check(IDENT, Severity.CRITICAL, "One public key is on two or more nodes.", run)
+CHECK = Check(Ident.DUPLICATE_PUBLIC_KEY, Severity.CRITICAL, "One public key is on two or more nodes.", run)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from auditor.checks.interface import Check
+from auditor.checks import idents
+from auditor.checks.idents import Ident
+from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import placed
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import Prefix, format_prefix, network
-from auditor.values.models import Evidence, Finding, Severity, fingerprint
+from auditor.values.addresses import Prefix, network
+from auditor.values.models import Evidence, Guess, GuessedCause, Severity, Sureness
 
-IDENT = "fallback-address"
+_FELL_BACK = Guess(GuessedCause.ALLOCATOR_FALLBACK, Sureness.PROBABLE, "the allocator fell back")
 
 
-def run(fleet: Fleet) -> Iterable[Finding]:
+def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding for each pool whose first address somebody holds, alone or not."""
     firsts = {first: pool for pool in reversed(fleet.policy.pools) if (first := _first_host(pool))}
     for prefix, pool in sorted(firsts.items()):
@@ -22,22 +24,18 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         if not claims:
             continue
         nodes = fleet.contested.get(prefix) or tuple(sorted({claim.node for claim in claims if claim.node}))
-        summary = (
-            f"{placed(fleet, nodes)} {'holds' if len(nodes) == 1 else 'hold'} the first address of {pool}: "
-            "what an allocator hands out when it could not read the registry."
-        )
-        if len(nodes) > 1:
-            summary += " Probably the allocator fell back."
-        yield Finding(
-            check=IDENT,
-            severity=Severity.WARNING,
-            subject=format_prefix(prefix),
-            summary=summary,
+        yield Draft(
+            identity=idents.by_address(prefix),
+            address=prefix,
+            statement=(
+                f"{placed(fleet, nodes)} {'holds' if len(nodes) == 1 else 'hold'} the first address of {pool}: "
+                "what an allocator hands out when it could not read the registry."
+            ),
             nodes=nodes,
             regions=fleet.regions(nodes),
             evidence=Evidence(claims=claims),
-            probable_cause="allocator-fallback" if len(nodes) > 1 else None,
-            follows_from=(fingerprint("duplicate-address", format_prefix(prefix)),),
+            guess=_FELL_BACK if len(nodes) > 1 else None,
+            follows_from=(idents.duplicate_address(prefix),),
         )
 
 
@@ -62,4 +60,4 @@ def _first_host(pool: Prefix) -> Prefix | None:
     return Prefix(f"{first}/{whole.max_prefixlen}")
 
 
-CHECK = Check(IDENT, Severity.WARNING, "The first address of a pool is held.", run)
+CHECK = Check(Ident.FALLBACK_ADDRESS, Severity.WARNING, "The first address of a pool is held.", run)

@@ -1,22 +1,83 @@
-"""What a check is: an ident, a severity, a sentence, and a pure function from fleet to findings."""
+"""What a check is: an ident, a severity, a sentence, and a pure function from fleet to drafts of findings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
 
+from auditor.checks.idents import Ident
 from auditor.fleet.fleet import Fleet
-from auditor.values.models import Finding, Severity
+from auditor.values.addresses import Prefix, PublicKey, format_prefix
+from auditor.values.models import Evidence, Finding, Guess, Identity, NodeId, Reference, Severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A finding as its check states it, before ident and severity are stamped on it."""
+
+    identity: Identity
+    """What makes it one finding across sweeps; the ident is added. See auditor/checks/idents.py."""
+    address: Prefix | None = None
+    """The address that it is about, if it is about one."""
+    public_key: PublicKey | None = None
+    """The key that it is about, if its subject is one."""
+    party: str = ""
+    """Name of the node, key or place that it is about, beside or in place of an address."""
+    relation: Literal["of", "on", "peers of"] = "of"
+    """How address and party relate: `10.0.0.1 of edge-fra-1`. `peers of` is about a party's whole peer list."""
+    statement: str
+    """One or two sentences of facts."""
+    guess: Guess | None = None
+    nodes: tuple[NodeId, ...] = ()
+    regions: tuple[str, ...] = ()
+    evidence: Evidence = field(default_factory=Evidence)
+    follows_from: tuple[Reference, ...] = ()
+    """Findings that would be its cause, likeliest first. Only those of checks before its own are looked for."""
+    reached_elsewhere: bool = False
+    """See `Finding`."""
+    from_absence: bool = False
+    """See `Finding`."""
+    severity: Severity | None = None
+    """Deliberate exception: this finding's own severity. None, nearly always: that of its check."""
+
+    @property
+    def subject(self) -> str:
+        """What it is about, as people write it."""
+        if self.address is None:
+            return f"peers of {self.party}" if self.relation == "peers of" else self.party
+        address = format_prefix(self.address)
+        return f"{address} {self.relation} {self.party}" if self.party else address
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """One rule. Its ident is also its anchor in docs/findings.md and part of each finding's fingerprint."""
 
-    ident: str
-    """Kebab-case; never changes once released."""
+    ident: Ident
     severity: Severity
     says: str
     """What a finding of it says, in one sentence."""
-    run: Callable[[Fleet], Iterable[Finding]]
+    run: Callable[[Fleet], Iterable[Draft]]
     """Reads the fleet and nothing else; the order of what it yields does not matter."""
+
+    def findings(self, fleet: Fleet) -> Iterator[Finding]:
+        """Run the check, and stamp its ident and severity on what it yields."""
+        for draft in self.run(fleet):
+            yield Finding(
+                check=self.ident,
+                severity=draft.severity or self.severity,
+                subject=draft.subject,
+                statement=draft.statement,
+                identity=draft.identity,
+                address=draft.address,
+                public_key=draft.public_key,
+                party=draft.party,
+                guess=draft.guess,
+                nodes=draft.nodes,
+                regions=draft.regions,
+                evidence=draft.evidence,
+                follows_from=draft.follows_from,
+                reached_elsewhere=draft.reached_elsewhere,
+                from_absence=draft.from_absence,
+            )

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditor.checks.interface import Check
+from auditor.checks.idents import Ident
+from auditor.checks.interface import Check, Draft
 from auditor.fleet.fleet import Fleet
-from auditor.values.models import Evidence, Finding, Severity
-
-IDENT = "invalid-registration"
+from auditor.values.models import Evidence, Severity
 
 
-def run(fleet: Fleet) -> Iterable[Finding]:
+def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding a registration."""
     for item in fleet.invalid:
-        yield Finding(
-            check=IDENT,
-            severity=Severity.ERROR,
-            subject=fleet.name(item.node) or item.where,
-            identity=f"{item.node} {item.where}",
-            summary=(
+        yield Draft(
+            identity=(str(item.node), item.where),
+            party=fleet.name(item.node) or item.where,
+            statement=(
                 f"The registration at {item.where} cannot be read: {_sentence(item.reason)} "
                 "Its node is not audited."
             ),
@@ -36,4 +33,4 @@ def _sentence(text: str) -> str:
     return text if text.endswith(("?", "!", ".")) else f"{text}."
 
 
-CHECK = Check(IDENT, Severity.ERROR, "A registration cannot be read.", run)
+CHECK = Check(Ident.INVALID_REGISTRATION, Severity.ERROR, "A registration cannot be read.", run)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditor.checks.interface import Check
+from auditor.checks import idents
+from auditor.checks.idents import Ident
+from auditor.checks.interface import Check, Draft
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import format_prefix
-from auditor.values.models import Evidence, Finding, Severity, fingerprint
-
-IDENT = "key-drift"
+from auditor.values.models import Evidence, Severity
 
 
-def run(fleet: Fleet) -> Iterable[Finding]:
+def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding a node whose own machine answered with another key than the registry's."""
     for observation in fleet.witnesses:
         node = observation.node
@@ -23,12 +22,10 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         owner = next((item.node for item in fleet.by_key.get(live, ())), None)
         prefixes = tuple(dict.fromkeys((*registration.addresses, *observation.device.addresses)))
         whose = f" (registered for {fleet.name(owner)})" if owner else ", which no registration knows"
-        yield Finding(
-            check=IDENT,
-            severity=Severity.ERROR,
-            subject=fleet.name(node),
-            identity=str(node),
-            summary=(
+        yield Draft(
+            identity=idents.by_node(node),
+            party=fleet.name(node),
+            statement=(
                 f"{fleet.name(node)} is registered with key {registration.public_key}, but {observation.device.name} "
                 f"holds {live}{whose}. Peers that follow the registry cannot reach it."
             ),
@@ -41,10 +38,10 @@ def run(fleet: Fleet) -> Iterable[Finding]:
                 facts=(("registered key", registration.public_key), ("device key", live)),
             ),
             follows_from=(
-                fingerprint("duplicate-public-key", live),
-                *(fingerprint("split-routing", format_prefix(prefix)) for prefix in prefixes),
+                idents.duplicate_public_key(live),
+                *(idents.split_routing(prefix) for prefix in prefixes),
             ),
         )
 
 
-CHECK = Check(IDENT, Severity.ERROR, "The registered key is not the device's own.", run)
+CHECK = Check(Ident.KEY_DRIFT, Severity.ERROR, "The registered key is not the device's own.", run)

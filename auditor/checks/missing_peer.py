@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from auditor.checks.interface import Check
+from auditor.checks import idents
+from auditor.checks.idents import Ident
+from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import NAMED, count, listed
 from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import ObserverGroup
 from auditor.values.addresses import PublicKey
-from auditor.values.models import Evidence, Finding, NodeId, Observation, Severity, fingerprint
-
-IDENT = "missing-peer"
+from auditor.values.models import Evidence, NodeId, Observation, Severity
 
 LONELY_SHARE = 0.5
 """An observer that lacks more than this share of all peers is one finding, not one for each peer."""
 
 
-def run(fleet: Fleet) -> Iterable[Finding]:
+def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding a registered node that observers lack, and one an observer that lacks most nodes."""
     if fleet.policy.topology == "partial":
         return
@@ -40,12 +40,10 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         if not observers:
             continue
         node = fleet.by_key[key][0].node
-        yield Finding(
-            check=IDENT,
-            severity=Severity.WARNING,
-            subject=fleet.name(node),
-            identity=str(node),
-            summary=(
+        yield Draft(
+            identity=idents.by_node(node),
+            party=fleet.name(node),
+            statement=(
                 f"{fleet.name(node)} is registered, but is no peer on {count(len(observers), 'observer')}: "
                 f"{listed(map(fleet.name, observers.first(NAMED)), len(observers))}."
             ),
@@ -57,16 +55,16 @@ def run(fleet: Fleet) -> Iterable[Finding]:
                 facts=(("registered key", key),),
             ),
             follows_from=(
-                fingerprint("key-drift", str(node)),
-                fingerprint("duplicate-public-key", key),
-                fingerprint("wrong-host", str(node)),
+                idents.key_drift(node),
+                idents.duplicate_public_key(key),
+                idents.wrong_host(node),
             ),
         )
 
 
-def _told_apart(fleet: Fleet, deviation: Deviation) -> tuple[list[Finding], list[Observation]]:
+def _told_apart(fleet: Fleet, deviation: Deviation) -> tuple[list[Draft], list[Observation]]:
     """What is to be said of holders that lack most peers, and the holders that lack some."""
-    lonely: list[Finding] = []
+    lonely: list[Draft] = []
     others: list[Observation] = []
     expected = fleet.routes.expected_keys - 1
     for observation in deviation.holders:
@@ -86,22 +84,23 @@ def _selves(fleet: Fleet, observation: Observation) -> frozenset[PublicKey]:
     return frozenset((live,) if registration is None else (live, registration.public_key))
 
 
-def _lonely(fleet: Fleet, observation: Observation, absent: int, expected: int) -> Finding:
+def _lonely(fleet: Fleet, observation: Observation, absent: int, expected: int) -> Draft:
     node = observation.node
-    return Finding(
-        check=IDENT,
-        severity=Severity.WARNING,
-        subject=f"peers of {fleet.name(node)}",
-        identity=f"peers of {node}",
-        summary=(
+    return Draft(
+        identity=("peers of", str(node)),
+        party=fleet.name(node),
+        relation="peers of",
+        statement=(
             f"{fleet.name(node)} lacks {absent:,} of the {expected:,} peers that the registry lists: "
             "its own peer list is old, or was never written."
         ),
         nodes=(node,),
         regions=fleet.regions((node,)),
         evidence=Evidence(observers=1, sample=(node,)),
-        follows_from=(fingerprint("key-drift", str(node)),),
+        follows_from=(idents.key_drift(node),),
     )
 
 
-CHECK = Check(IDENT, Severity.WARNING, "A registered node is no peer on an observer's device.", run)
+CHECK = Check(
+    Ident.MISSING_PEER, Severity.WARNING, "A registered node is no peer on an observer's device.", run
+)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditor.checks.interface import Check
+from auditor.checks import idents
+from auditor.checks.idents import Ident
+from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import listed, placed
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import Prefix, format_prefix, network, prefix_sort_key
-from auditor.values.models import Evidence, Finding, Severity, fingerprint
-
-IDENT = "outside-pool"
+from auditor.values.addresses import Prefix, network, prefix_sort_key
+from auditor.values.models import Evidence, Severity
 
 
-def run(fleet: Fleet) -> Iterable[Finding]:
+def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding an address."""
     pools = [_Pool(pool) for pool in fleet.policy.pools]
     wrong_ones = {
@@ -22,15 +22,14 @@ def run(fleet: Fleet) -> Iterable[Finding]:
     for prefix, wrong in sorted(wrong_ones.items(), key=lambda entry: prefix_sort_key(entry[0])):
         claims = fleet.registered_claims[prefix]
         nodes = tuple(sorted({claim.node for claim in claims if claim.node is not None}))
-        yield Finding(
-            check=IDENT,
-            severity=Severity.WARNING,
-            subject=format_prefix(prefix),
-            summary=f"Registered for {placed(fleet, nodes)}, but {wrong}.",
+        yield Draft(
+            identity=idents.by_address(prefix),
+            address=prefix,
+            statement=f"Registered for {placed(fleet, nodes)}, but {wrong}.",
             nodes=nodes,
             regions=fleet.regions(nodes),
             evidence=Evidence(claims=claims),
-            follows_from=(fingerprint("duplicate-address", format_prefix(prefix)),),
+            follows_from=(idents.duplicate_address(prefix),),
         )
 
 
@@ -72,5 +71,8 @@ def _wrong(prefix: Prefix, pools: list[_Pool]) -> str | None:
 
 
 CHECK = Check(
-    IDENT, Severity.WARNING, "An address lies in no pool, or is a network or broadcast address.", run
+    Ident.OUTSIDE_POOL,
+    Severity.WARNING,
+    "An address lies in no pool, or is a network or broadcast address.",
+    run,
 )

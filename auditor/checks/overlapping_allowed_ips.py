@@ -6,17 +6,17 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 
-from auditor.checks.interface import Check
-from auditor.checks.sentences import count, identity, listed
+from auditor.checks import idents
+from auditor.checks.idents import Ident
+from auditor.checks.interface import Check, Draft
+from auditor.checks.sentences import count, listed
 from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix, PublicKey, format_prefix, is_host, network, prefix_sort_key
-from auditor.values.models import Evidence, Finding, Severity, fingerprint
-
-IDENT = "overlapping-allowed-ips"
+from auditor.values.models import Evidence, Severity
 
 
-def run(fleet: Fleet) -> Iterable[Finding]:
+def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding a prefix of more than one address that covers another key's prefix somewhere."""
     routes = fleet.routes
     holders: dict[tuple[Prefix, PublicKey], list[Deviation]] = defaultdict(list)
@@ -51,12 +51,11 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         node = fleet.node_of_key(key)
         owner = fleet.name(node) if node else f"unregistered key {key[:8]}…"
         seen = f"on {count(len(observers), 'observer')}" if observers else "by its registration"
-        yield Finding(
-            check=IDENT,
-            severity=Severity.ERROR,
-            subject=f"{format_prefix(wide)} of {owner}",
-            identity=identity(f"{wide} {key}"),
-            summary=(
+        yield Draft(
+            identity=idents.by_prefix_of_key(wide, key),
+            address=wide,
+            party=owner,
+            statement=(
                 f"{owner} has {wide} {seen}, which covers {count(len(covered), 'prefix', 'prefixes')} of other keys: "
                 f"{listed(format_prefix(prefix) for prefix in covered)}. The longest prefix wins; where the longer "
                 f"one is missing, traffic goes to {owner} instead."
@@ -68,8 +67,13 @@ def run(fleet: Fleet) -> Iterable[Finding]:
                 sample=observers.first(),
                 facts=(("key", key), *(("covers", format_prefix(prefix)) for prefix in covered[:20])),
             ),
-            follows_from=(fingerprint("key-drift", str(node)),) if node else (),
+            follows_from=(idents.key_drift(node),) if node else (),
         )
 
 
-CHECK = Check(IDENT, Severity.ERROR, "Prefixes of different keys overlap; the longest wins.", run)
+CHECK = Check(
+    Ident.OVERLAPPING_ALLOWED_IPS,
+    Severity.ERROR,
+    "Prefixes of different keys overlap; the longest wins.",
+    run,
+)

@@ -4,40 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditor.checks.interface import Check
+from auditor.checks import idents
+from auditor.checks.idents import Ident
+from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import count, listed
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import format_prefix, prefix_sort_key
-from auditor.values.models import Evidence, Finding, Severity, fingerprint
-
-IDENT = "region-mismatch"
+from auditor.values.models import Evidence, Severity
 
 
-def run(fleet: Fleet) -> Iterable[Finding]:
+def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding a node whose sources disagree, and one an address that crosses regions."""
     yield from _nodes(fleet)
     yield from _routes(fleet)
 
 
-def _nodes(fleet: Fleet) -> Iterable[Finding]:
+def _nodes(fleet: Fleet) -> Iterable[Draft]:
     for node in fleet.by_node:
         words = fleet.region_witnesses(node)
         if node in fleet.in_flight_nodes or len({word.region for word in words}) < 2:
             continue
         said = listed(f"{word.source} says {word.region}" for word in words)
-        yield Finding(
-            check=IDENT,
-            severity=Severity.ERROR,
-            subject=fleet.name(node),
-            identity=str(node),
-            summary=f"Sources disagree on where {fleet.name(node)} is: {said}.",
+        yield Draft(
+            identity=idents.by_node(node),
+            party=fleet.name(node),
+            statement=f"Sources disagree on where {fleet.name(node)} is: {said}.",
             nodes=(node,),
             regions=tuple(sorted({word.region for word in words})),
             evidence=Evidence(facts=tuple((f"{word.source} says", word.region) for word in words)),
         )
 
 
-def _routes(fleet: Fleet) -> Iterable[Finding]:
+def _routes(fleet: Fleet) -> Iterable[Draft]:
     for prefix in sorted({*fleet.contested, *fleet.routes.deviating_prefixes}, key=prefix_sort_key):
         claims = fleet.claims(prefix)
         claimants = {claim.node for claim in claims if claim.node is not None}
@@ -58,11 +56,10 @@ def _routes(fleet: Fleet) -> Iterable[Finding]:
         reached = {fleet.region(pick.node) for pick in crossing if pick.node is not None}
         nodes = tuple(sorted(claimants | {pick.node for pick in crossing if pick.node is not None}))
         observers = sum(pick.observers for pick in crossing)
-        yield Finding(
-            check=IDENT,
-            severity=Severity.ERROR,
-            subject=format_prefix(prefix),
-            summary=(
+        yield Draft(
+            identity=idents.by_address(prefix),
+            address=prefix,
+            statement=(
                 f"{format_prefix(prefix)} belongs to {listed(sorted(home))}, and "
                 f"{count(observers, 'observer routes', 'observers route')} it to {listed(sorted(reached))}: "
                 "peers appear from the wrong region."
@@ -71,10 +68,10 @@ def _routes(fleet: Fleet) -> Iterable[Finding]:
             regions=tuple(sorted(home | reached)),
             evidence=Evidence(claims=claims, routing=picks, observers=observers),
             follows_from=(
-                fingerprint("duplicate-address", format_prefix(prefix)),
-                fingerprint("split-routing", format_prefix(prefix)),
-                *(fingerprint("address-drift", str(node)) for node in nodes),
-                *(fingerprint("key-drift", str(node)) for node in nodes),
+                idents.duplicate_address(prefix),
+                idents.split_routing(prefix),
+                *(idents.address_drift(node) for node in nodes),
+                *(idents.key_drift(node) for node in nodes),
             ),
         )
 
@@ -83,4 +80,9 @@ def _keys(fleet: Fleet, prefix: object) -> frozenset[object]:
     return frozenset(claim.public_key for claim in fleet.claims(prefix))  # type: ignore[arg-type]
 
 
-CHECK = Check(IDENT, Severity.ERROR, "The witnesses of a region disagree, or a route crosses regions.", run)
+CHECK = Check(
+    Ident.REGION_MISMATCH,
+    Severity.ERROR,
+    "The witnesses of a region disagree, or a route crosses regions.",
+    run,
+)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditor.checks.interface import Check
-from auditor.checks.sentences import identity, listed, peer
+from auditor.checks import idents
+from auditor.checks.idents import Ident
+from auditor.checks.interface import Check, Draft
+from auditor.checks.sentences import listed, peer
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import format_prefix
-from auditor.values.models import Claim, Evidence, Finding, Severity, Witness, fingerprint
-
-IDENT = "self-routed-address"
+from auditor.values.models import Claim, Evidence, Severity, Witness
 
 
-def run(fleet: Fleet) -> Iterable[Finding]:
+def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding a node and own address that it has also given to a peer."""
     for deviation in fleet.routes.deviations:
         for observation in deviation.holders:
@@ -29,12 +29,12 @@ def run(fleet: Fleet) -> Iterable[Finding]:
                     continue
                 node = observation.node
                 peers = [peer(fleet, key) for key in keys]
-                yield Finding(
-                    check=IDENT,
-                    severity=Severity.ERROR,
-                    subject=f"{format_prefix(prefix)} on {fleet.name(node)}",
-                    identity=identity(format_prefix(prefix), node),
-                    summary=(
+                yield Draft(
+                    identity=idents.by_address_of_node(prefix, node),
+                    address=prefix,
+                    party=fleet.name(node),
+                    relation="on",
+                    statement=(
                         f"{fleet.name(node)} holds {format_prefix(prefix)} itself and also routes it to its peer "
                         f"{listed(peers)}: packets from that peer are taken for its own address."
                     ),
@@ -55,12 +55,17 @@ def run(fleet: Fleet) -> Iterable[Finding]:
                         sample=(node,),
                     ),
                     follows_from=(
-                        fingerprint("duplicate-address", format_prefix(prefix)),
-                        fingerprint("split-routing", format_prefix(prefix)),
-                        fingerprint("address-drift", str(node)),
-                        fingerprint("displaced-allowed-ips", identity(format_prefix(prefix), node)),
+                        idents.duplicate_address(prefix),
+                        idents.split_routing(prefix),
+                        idents.address_drift(node),
+                        idents.displaced_allowed_ips(prefix, node),
                     ),
                 )
 
 
-CHECK = Check(IDENT, Severity.ERROR, "A node's own address stands in one of its peers' allowed-ips.", run)
+CHECK = Check(
+    Ident.SELF_ROUTED_ADDRESS,
+    Severity.ERROR,
+    "A node's own address stands in one of its peers' allowed-ips.",
+    run,
+)

@@ -59,8 +59,3 @@ def routed(fleet: Fleet, picks: Sequence[Pick]) -> str:
         else:
             words.append(f"{pick.observers:,} to {target}")
     return ", ".join(words)
-
-
-def identity(subject: str, *nodes: NodeId) -> str:
-    """The subject made unique across datacenters."""
-    return " ".join([subject, *(str(node) for node in nodes)])

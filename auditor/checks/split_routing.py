@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditor.checks.interface import Check
+from auditor.checks import idents
+from auditor.checks.idents import Ident
+from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import count, routed
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import format_prefix, prefix_sort_key
-from auditor.values.models import Evidence, Finding, Severity, Witness, fingerprint
-
-IDENT = "split-routing"
+from auditor.values.addresses import prefix_sort_key
+from auditor.values.models import Evidence, Severity, Witness
 
 
-def run(fleet: Fleet) -> Iterable[Finding]:
+def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding a prefix that two or more keys receive, each from some observers."""
     routes = fleet.routes
     for prefix in sorted({*fleet.contested, *routes.deviating_prefixes}, key=prefix_sort_key):
@@ -28,19 +28,18 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         nodes = tuple(sorted({pick.node for pick in picks if pick.node is not None}))
         observers = sum(pick.observers for pick in picks)
         claims = tuple(claim for claim in fleet.claims(prefix) if claim.witness is not Witness.ROUTED)
-        yield Finding(
-            check=IDENT,
-            severity=Severity.CRITICAL,
-            subject=format_prefix(prefix),
-            summary=f"Observers send it to {count(len(keys), 'different key')}: {routed(fleet, picks)}.",
+        yield Draft(
+            identity=idents.by_address(prefix),
+            address=prefix,
+            statement=f"Observers send it to {count(len(keys), 'different key')}: {routed(fleet, picks)}.",
             nodes=nodes,
             regions=fleet.regions(nodes),
             evidence=Evidence(claims=claims, routing=picks, observers=observers),
             follows_from=(
-                fingerprint("duplicate-address", format_prefix(prefix)),
-                *(fingerprint("duplicate-public-key", key) for key in keys),
+                idents.duplicate_address(prefix),
+                *(idents.duplicate_public_key(key) for key in keys),
             ),
         )
 
 
-CHECK = Check(IDENT, Severity.CRITICAL, "Observers send one address to different keys.", run)
+CHECK = Check(Ident.SPLIT_ROUTING, Severity.CRITICAL, "Observers send one address to different keys.", run)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 
-from auditor.checks.interface import Check
-from auditor.checks.sentences import count, identity, listed
+from auditor.checks import idents
+from auditor.checks.idents import Ident
+from auditor.checks.interface import Check, Draft
+from auditor.checks.sentences import count, listed
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import SAMPLE
-from auditor.values.addresses import Prefix, PublicKey, format_prefix, prefix_sort_key
-from auditor.values.models import Claim, Evidence, Finding, Severity, Witness, fingerprint
-
-IDENT = "unregistered-peer"
+from auditor.values.addresses import Prefix, PublicKey, format_prefix, is_host, prefix_sort_key
+from auditor.values.models import Claim, Evidence, Severity, Witness
 
 
-def run(fleet: Fleet) -> Iterable[Finding]:
+def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding a key that at least one observer has as a peer and no registration knows."""
     found = fleet.routes.observers_with(lambda deviation: deviation.extra_keys - fleet.known_keys)
     routed_to: dict[PublicKey, set[Prefix]] = defaultdict(set)
@@ -33,16 +33,17 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         held = f" {fleet.name(owner)}'s device holds this key." if owner else ""
         heard = f" Last heard from {listed(endpoints)}." if endpoints else ""
         displaced = [
-            fingerprint("displaced-allowed-ips", identity(format_prefix(prefix), claim.node))
+            idents.displaced_allowed_ips(prefix, claim.node)
             for prefix in prefixes
             for claim in fleet.registered_claims.get(prefix, ())
             if claim.node is not None
         ]
-        yield Finding(
-            check=IDENT,
-            severity=Severity.WARNING,
-            subject=key,
-            summary=(
+        yield Draft(
+            identity=idents.by_key(key),
+            public_key=key,
+            party=key,
+            from_absence=True,
+            statement=(
                 f"Key {key} is a peer on {count(len(observers), 'observer')}{routed}, but in no registration: "
                 f"a ghost server, or our view of the registry is filtered.{held}{heard}"
             ),
@@ -58,10 +59,10 @@ def run(fleet: Fleet) -> Iterable[Finding]:
                 facts=tuple(("endpoint", endpoint) for endpoint in endpoints[:SAMPLE]),
             ),
             follows_from=(
-                *((fingerprint("key-drift", str(owner)),) if owner else ()),
-                *(fingerprint("split-routing", format_prefix(prefix)) for prefix in prefixes),
+                *((idents.key_drift(owner),) if owner else ()),
+                *(idents.split_routing(prefix) for prefix in prefixes),
                 *displaced,
-                *(fingerprint("overlapping-allowed-ips", f"{prefix} {key}") for prefix in prefixes),
+                *(idents.overlapping_allowed_ips(prefix, key) for prefix in prefixes if not is_host(prefix)),
             ),
         )
 
@@ -76,4 +77,6 @@ def _heard_at(fleet: Fleet, keys: Set[PublicKey]) -> Mapping[PublicKey, set[str]
     return heard_at
 
 
-CHECK = Check(IDENT, Severity.WARNING, "A peer on an observer's device is not in the registry.", run)
+CHECK = Check(
+    Ident.UNREGISTERED_PEER, Severity.WARNING, "A peer on an observer's device is not in the registry.", run
+)

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditor.checks.interface import Check
+from auditor.checks import idents
+from auditor.checks.idents import Ident
+from auditor.checks.interface import Check, Draft
 from auditor.fleet.fleet import Fleet
-from auditor.values.models import Evidence, Finding, Severity
-
-IDENT = "wrong-host"
+from auditor.values.models import Evidence, Severity
 
 
-def run(fleet: Fleet) -> Iterable[Finding]:
+def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding a node whose address led to another node's device."""
     for observation, actual in fleet.wrong_hosts:
         asked = observation.node
         registration = fleet.by_node[asked]
         way = registration.ssh_host or registration.endpoint or "its registered host"
-        yield Finding(
-            check=IDENT,
-            severity=Severity.CRITICAL,
-            subject=fleet.name(asked),
-            identity=str(asked),
-            summary=(
+        yield Draft(
+            identity=idents.by_node(asked),
+            party=fleet.name(asked),
+            reached_elsewhere=True,
+            statement=(
                 f"Asked for {fleet.name(asked)} at {way}, and {fleet.name(actual)} answered: the device holds "
                 f"the key that is registered for {fleet.name(actual)}. {fleet.name(asked)} itself was not seen."
             ),
@@ -40,4 +39,6 @@ def run(fleet: Fleet) -> Iterable[Finding]:
         )
 
 
-CHECK = Check(IDENT, Severity.CRITICAL, "The server that answered is not the node that we asked for.", run)
+CHECK = Check(
+    Ident.WRONG_HOST, Severity.CRITICAL, "The server that answered is not the node that we asked for.", run
+)

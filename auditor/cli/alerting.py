@@ -217,7 +217,7 @@ def _blindness(made: AlertPlan) -> tuple[Finding, ...]:
     if (standing := made.standing.get(BLIND)) is None:
         return ()
     told = standing.incident
-    return (Finding(told.check, told.severity, told.subject, told.summary, identity="sweep"),)
+    return (Finding(BLIND_CHECK, told.severity, told.subject, told.summary, identity=("sweep",)),)
 
 
 def _now() -> datetime:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from auditor.checks.idents import Ident
 from auditor.cli import running, screen, settings
 from auditor.cli.progress import watching
 from auditor.cli.sweep import FORMATS, renderer
@@ -37,7 +38,7 @@ MOST_NODES = 1_000
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _CONCURRENCY = 16
 _LIMIT = 50  # findings that the table writes out, as in a sweep
-_IDENT_WIDTH = len("duplicate-address")
+_IDENT_WIDTH = len(Ident.DUPLICATE_ADDRESS)
 # A command at work holds both ends of its connection and its three pipes, while it starts twice of these.
 _FILES_A_SESSION = 10
 _FILES_BESIDE = 64

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from auditor.checks.idents import Ident
 from auditor.demo.fleet import Contest, DemoFleet, PlantedIncident
 from auditor.errors import GapReason
 from auditor.values.addresses import format_prefix
-from auditor.values.models import Finding, Report, Verdict
+from auditor.values.models import CheckIdent, Finding, Report, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def compare(fleet: DemoFleet, report: Report) -> Comparison:
     """Holds the report on `fleet` against its incident. A healthy fleet must give a clean report."""
     standing = {(finding.check, finding.subject): finding for finding in report.standing}
     planted: tuple[Planted, ...] = ()
-    expected: set[tuple[str, str]] = set()
+    expected: set[tuple[CheckIdent, str]] = set()
     unreachable = ""
     verdict = Verdict.CLEAN
     if fleet.incident is not None:
@@ -66,14 +67,14 @@ def compare(fleet: DemoFleet, report: Report) -> Comparison:
     return Comparison(planted, tuple(unexpected))
 
 
-def _expected(incident: PlantedIncident) -> set[tuple[str, str]]:
+def _expected(incident: PlantedIncident) -> set[tuple[CheckIdent, str]]:
     """Check and subject of the findings that are causes of their own."""
     return {
-        ("duplicate-address", format_prefix(incident.pair.address)),
-        ("duplicate-address", format_prefix(incident.triple.address)),
-        ("fallback-address", format_prefix(incident.pair.address)),
-        ("region-mismatch", incident.misplaced),
-        ("address-drift", incident.drifted),
+        (Ident.DUPLICATE_ADDRESS, format_prefix(incident.pair.address)),
+        (Ident.DUPLICATE_ADDRESS, format_prefix(incident.triple.address)),
+        (Ident.FALLBACK_ADDRESS, format_prefix(incident.pair.address)),
+        (Ident.REGION_MISMATCH, incident.misplaced),
+        (Ident.ADDRESS_DRIFT, incident.drifted),
     }
 
 
@@ -89,9 +90,12 @@ def _follows(finding: Finding, known: set[str], report: Report) -> bool:
 
 
 def _compared(
-    fleet: DemoFleet, incident: PlantedIncident, report: Report, standing: Mapping[tuple[str, str], Finding]
+    fleet: DemoFleet,
+    incident: PlantedIncident,
+    report: Report,
+    standing: Mapping[tuple[CheckIdent, str], Finding],
 ) -> Iterator[Planted]:
-    def found(check: str, subject: str, what: str, missing: str = "") -> Planted:
+    def found(check: Ident, subject: str, what: str, missing: str = "") -> Planted:
         if (check, subject) not in standing:
             missing = f"no {check} for {subject}"
         return Planted(what, check, missing)
@@ -100,25 +104,25 @@ def _compared(
     racing = "parallel writers' doing (an export carries no indexes to tell)"
     for contest, why in ((incident.pair, "fallback"), (incident.triple, racing)):
         subject = format_prefix(contest.address)
-        finding = standing.get(("duplicate-address", subject))
+        finding = standing.get((Ident.DUPLICATE_ADDRESS, subject))
         holders = _listed([f"{name} ({fleet.node(name).registered_region})" for name in contest.claimants])
         yield found(
-            "duplicate-address",
+            Ident.DUPLICATE_ADDRESS,
             subject,
             f"{subject} on {holders}: {why}",
             _contest_differs(fleet, contest, finding) if finding is not None else "",
         )
         if contest is incident.pair:
-            yield found("fallback-address", subject, f"{subject} is the first address of the pool")
+            yield found(Ident.FALLBACK_ADDRESS, subject, f"{subject} is the first address of the pool")
     misplaced = fleet.node(incident.misplaced)
     yield found(
-        "region-mismatch",
+        Ident.REGION_MISMATCH,
         misplaced.name,
         f"{misplaced.name} stands in {misplaced.region}, registered in {misplaced.registered_region}",
     )
     drifted = fleet.node(incident.drifted)
     yield found(
-        "address-drift",
+        Ident.ADDRESS_DRIFT,
         drifted.name,
         f"{drifted.name} has {format_prefix(drifted.device_address)}, "
         f"registered with {format_prefix(drifted.registered_address)}",

@@ -127,10 +127,10 @@ def _unknown(snapshot: Snapshot, report: Report, fleet: Fleet, text: str, warnin
 
 
 def about_address(finding: Finding, prefix: Prefix) -> bool:
-    """Whether the finding is about the address, by subject, claim or fact."""
+    """Whether the finding is about the address, or rests on a claim to it or a fact about it."""
     text = format_prefix(prefix)
     return (
-        text in (finding.subject, finding.subject.partition(" ")[0])
+        finding.address == prefix
         or any(claim.prefix == prefix for claim in finding.evidence.claims)
         or any(value in (text, prefix) for _, value in finding.evidence.facts)
     )
@@ -154,7 +154,7 @@ def about_key(finding: Finding, key: PublicKey) -> bool:
     """Whether the finding is about the key, by subject, claim, pick or fact."""
     evidence = finding.evidence
     return (
-        finding.subject == key
+        finding.public_key == key
         or any(claim.public_key == key for claim in evidence.claims)
         or any(pick.public_key == key for pick in evidence.routing)
         or any(value == key for _, value in evidence.facts)

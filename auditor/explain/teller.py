@@ -231,9 +231,9 @@ class _Teller:
         if registry:
             notes.append("The registry may not have been read whole: there may be claims that nobody saw.")
         steps: list[str] = []
-        agreed = {finding.subject for finding in self.report.findings if finding.agreed is not None}
+        agreed = {finding.address for finding in self.report.findings if finding.agreed is not None}
         for prefix in dict.fromkeys(claim.prefix for claim in story.claims):
-            if prefix in self.fleet.contested and format_prefix(prefix) in agreed:
+            if prefix in self.fleet.contested and prefix in agreed:
                 steps.append(f"{format_prefix(prefix)} is meant to be shared, as [[shared]] says: leave it.")
             elif prefix in self.fleet.contested:
                 steps += _contest_steps(format_prefix(prefix), self.fleet.claims(prefix), self.report.name)
@@ -288,7 +288,7 @@ class _Teller:
             (
                 finding.evidence.routing
                 for finding in self.report.findings
-                if finding.evidence.routing and finding.subject in (format_prefix(prefix), prefix)
+                if finding.evidence.routing and finding.address == prefix
             ),
             None,
         )

@@ -18,7 +18,7 @@ from pydantic_core import core_schema
 
 from auditor.reports.interface import Layout
 from auditor.reports.outline import Command, Outline, outline
-from auditor.values.models import Claim, Coverage, Evidence, Finding, Gap, NodeId, Pick, Report
+from auditor.values.models import Claim, Coverage, Evidence, Finding, Gap, Guess, NodeId, Pick, Report
 
 SCHEMA: Literal["wgaudit.report/1"] = "wgaudit.report/1"
 UNKNOWN_REGION = "unknown"
@@ -107,6 +107,17 @@ class EvidenceV1(_V1):
     facts: list[FactV1]
 
 
+class GuessV1(_V1):
+    """A cause that nobody saw."""
+
+    cause: str = Field(description="kebab-case name, such as parallel-writers; more may be added")
+    sureness: Literal["probable", "possible"] = Field(
+        description="probable: the other explanations are excluded"
+    )
+    sentence: str = Field(description="the guess in words; the summary ends with it")
+    facts: list[FactV1] = Field(description="what it rests on")
+
+
 class FindingV1(_V1):
     """Something that a check says is wrong."""
 
@@ -114,10 +125,14 @@ class FindingV1(_V1):
     severity: Literal["critical", "error", "warning", "info"]
     fingerprint: str = Field(description="the same in every sweep: check and subject, no time, no observer")
     subject: str = Field(description="an address, a node or a key")
+    address: str | None = Field(
+        description="canonical prefix that it is about, such as 10.0.0.1/32; null where it is about no address"
+    )
     nodes: list[str]
     regions: list[str]
-    summary: str = Field(description="facts first; a guess begins with `Probably`")
-    probable_cause: str | None = Field(description="kebab-case name of the guess")
+    summary: str = Field(description="facts first, then the guess in words")
+    guess: GuessV1 | None = Field(description="null where nothing is guessed")
+    probable_cause: str | None = Field(description="the guess's cause")
     confirmed: bool | None = Field(
         description="true: shown again on a second look; false: gone then, and not counted; null: seen once"
     )
@@ -259,9 +274,11 @@ def _finding(report: Report, finding: Finding, command: Command | None) -> Findi
         severity=finding.severity.value,
         fingerprint=finding.fingerprint,
         subject=_text(finding.subject),
+        address=finding.address,
         nodes=[_name(report, node) for node in finding.nodes],
         regions=[_text(region) for region in finding.regions],
         summary=_text(finding.summary),
+        guess=_guess(finding.guess),
         probable_cause=_optional(finding.probable_cause),
         confirmed=finding.confirmed,
         caused_by=finding.caused_by,
@@ -270,6 +287,17 @@ def _finding(report: Report, finding: Finding, command: Command | None) -> Findi
         evidence=_evidence(report, finding.evidence),
         docs=f"{_DOCS}#{finding.check}",
         next=[_text(word) for word in command] if command is not None else None,
+    )
+
+
+def _guess(guess: Guess | None) -> GuessV1 | None:
+    if guess is None:
+        return None
+    return GuessV1(
+        cause=guess.cause.value,
+        sureness=guess.sureness.value,
+        sentence=_text(guess.sentence),
+        facts=[FactV1(label=_text(label), value=_text(value)) for label, value in guess.facts],
     )
 
 

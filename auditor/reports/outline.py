@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from auditor.checks.idents import Ident
 from auditor.errors import GapReason, GapScope
 from auditor.values.addresses import PublicKey
 from auditor.values.models import (
@@ -24,7 +25,7 @@ from auditor.values.models import (
     Witness,
 )
 
-CONTESTED = "duplicate-address"
+CONTESTED = Ident.DUPLICATE_ADDRESS
 """Ident of the check whose findings come first, whatever else is as severe."""
 NO_REGION = ""
 """Stands for "no region is known" among counts by region."""

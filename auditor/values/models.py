@@ -281,30 +281,107 @@ class Evidence:
     """Labelled values, such as ("name says", "fra")."""
 
 
+class CheckIdent(StrEnum):
+    """Base of the enums that spell idents of checks. It has no members: the checks give it theirs.
+
+    So everything can take an ident for a type, and a plain text is none.
+    """
+
+
+Identity = tuple[str, ...]
+"""What a finding is about, as the texts that tell it from every other finding of its check, in every sweep."""
+
+
 def fingerprint(check: str, identity: str) -> str:
     """Identity of a finding across sweeps: 20 hex digits of sha256 over the check's ident and the subject."""
     return hashlib.sha256(f"{check}\0{identity}".encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """Names a finding by its check and identity, whether or not there is one."""
+
+    check: CheckIdent
+    identity: Identity
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of that finding."""
+        return fingerprint(self.check, " ".join(self.identity))
+
+
+class GuessedCause(StrEnum):
+    """What may have brought a finding about."""
+
+    ALLOCATOR_FALLBACK = "allocator-fallback"
+    """The allocator could not read the registry and handed out a pool's first address."""
+    PARALLEL_WRITERS = "parallel-writers"
+    """Two writers chose an address before either had written it."""
+    CLONED_IMAGE = "cloned-image"
+    """A disk image was copied with the key on it."""
+    COPIED_REGISTRATION = "copied-registration"
+    """A registration was copied from another node's."""
+
+
+class Sureness(StrEnum):
+    """How sure a guess is."""
+
+    PROBABLE = "probable"
+    """What was seen excludes the other explanations that are known."""
+    POSSIBLE = "possible"
+
+    @property
+    def adverb(self) -> str:
+        """The word that begins a sentence of a guess."""
+        return {"probable": "Probably", "possible": "Possibly"}[self.value]
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A cause that nobody saw, and how sure it is."""
+
+    cause: GuessedCause
+    sureness: Sureness
+    explanation: str
+    """What is guessed, as a clause that follows the adverb: `the allocator fell back`."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """What it rests on, as labelled values."""
+
+    @property
+    def sentence(self) -> str:
+        """The guess in words, marked as one."""
+        return f"{self.sureness.adverb} {self.explanation}."
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """Something that a check says is wrong."""
 
-    check: str
+    check: CheckIdent
     severity: Severity
     subject: str
-    """What it is about, as people write it: an address, a node, a key."""
-    summary: str
-    """One or two sentences: facts first; a guess begins with "Probably"."""
-    identity: str = ""
-    """The subject made unique across datacenters; "" where `subject` is unique already."""
+    """What it is about, as people write it: an address, a node, a key. Made from `address` and `party`."""
+    statement: str
+    """One or two sentences of facts, without the guess."""
+    identity: Identity = ()
+    """What makes it one finding across sweeps; empty where `subject` does."""
+    address: Prefix | None = None
+    """The address that it is about; None where it is about a node or a key as a whole."""
+    public_key: PublicKey | None = None
+    """The key that it is about, where the subject is that key."""
+    party: str = ""
+    """Name of the node, key or place that it is about, beside an address (its holder) or in place of one."""
+    guess: Guess | None = None
+    """What may have brought it about."""
     nodes: tuple[NodeId, ...] = ()
     regions: tuple[str, ...] = ()
     evidence: Evidence = Evidence()
-    probable_cause: str | None = None
-    """Kebab-case name of the guess in the summary, if it has one."""
-    follows_from: tuple[str, ...] = ()
-    """Fingerprints that would be its cause, likeliest first, if they turn out to be findings too."""
+    follows_from: tuple[Reference, ...] = ()
+    """Findings that would be its cause, likeliest first, if they turn out to be there too."""
+    reached_elsewhere: bool = False
+    """Whether asking one of its nodes led to another machine: its nodes must be asked again, though none was seen."""
+    from_absence: bool = False
+    """Whether it rests on what the registry does not list: nothing to go by where that was not read."""
     confirmed: bool | None = None
     """True: shown again on a second look. False: looked at again, and gone. None: not looked at twice."""
     caused_by: str | None = None
@@ -315,9 +392,24 @@ class Finding:
     """The silence that mutes its alerts. It counts all the same."""
 
     @property
+    def reference(self) -> Reference:
+        """How other findings name this one as their cause."""
+        return Reference(self.check, self.identity or (self.subject,))
+
+    @property
     def fingerprint(self) -> str:
         """Identity across sweeps: check and subject, never a time or an observer."""
-        return fingerprint(self.check, self.identity or self.subject)
+        return self.reference.fingerprint
+
+    @property
+    def summary(self) -> str:
+        """The facts, then the guess, if there is one."""
+        return f"{self.statement} {self.guess.sentence}" if self.guess is not None else self.statement
+
+    @property
+    def probable_cause(self) -> GuessedCause | None:
+        """The name of its guess."""
+        return self.guess.cause if self.guess is not None else None
 
 
 @dataclass(frozen=True, slots=True)

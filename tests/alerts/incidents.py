@@ -13,18 +13,22 @@ from typing import Literal
 
 from alerts.models import AlertPlan, Log, LogEntry, NotifyReason, Policy, Route, Silence, Status
 from alerts.plan import plan
-from auditor.errors import GapReason
-from auditor.values.addresses import Prefix
+from auditor.checks.idents import Ident
+from auditor.errors import GapReason, InvalidValue
+from auditor.values.addresses import Prefix, parse_prefix
 from auditor.values.models import (
     Claim,
     Coverage,
     Evidence,
     Finding,
     Gap,
+    Guess,
+    GuessedCause,
     NodeId,
     Pick,
     Report,
     Severity,
+    Sureness,
     Verdict,
     Witness,
 )
@@ -48,6 +52,16 @@ def nodes(names: Iterable[str]) -> tuple[NodeId, ...]:
 FLEET = frozenset(nodes("abcdefghxy"))
 
 
+RACE = Guess(GuessedCause.PARALLEL_WRITERS, Sureness.PROBABLE, "a race")
+
+
+def _address(subject: str) -> Prefix | None:
+    try:
+        return parse_prefix(subject)
+    except InvalidValue:
+        return None
+
+
 def finding(
     subject: str,
     names: Iterable[str] = "",
@@ -59,16 +73,21 @@ def finding(
     routed: bool = False,
     follows_from: Iterable[Finding] = (),
     cause: Finding | None = None,
-    summary: str = "Two hold it. Probably a race.",
+    statement: str = "Two hold it.",
+    guess: Guess | None = RACE,
     regions: Iterable[str] = ("fra",),
 ) -> Finding:
     """A finding about these nodes, shown `by` these observers (by everybody, if it is `routed`)."""
     claimants, sample = nodes(names), nodes(by)
     return Finding(
-        check=check,
+        check=Ident(check),
         severity=severity,
         subject=subject,
-        summary=summary,
+        statement=statement,
+        address=_address(subject),
+        guess=guess,
+        reached_elsewhere=check == "wrong-host",
+        from_absence=check == "unregistered-peer",
         nodes=claimants,
         regions=tuple(regions),
         evidence=Evidence(
@@ -80,7 +99,7 @@ def finding(
             observers=len(sample) if observers is None else observers,
             sample=sample,
         ),
-        follows_from=tuple(item.fingerprint for item in follows_from),
+        follows_from=tuple(item.reference for item in follows_from),
         caused_by=cause.fingerprint if cause is not None else None,
     )
 

@@ -12,6 +12,7 @@ from alerts.incidents import incidents
 from alerts.models import BLIND_CHECK, Log, NotifyReason, Policy, Route, Status
 from alerts.plan import plan
 from auditor.judge import judge
+from auditor.values.addresses import Prefix
 from auditor.values.models import Severity
 from tests.alerts.incidents import (
     MINUTE,
@@ -25,7 +26,7 @@ from tests.alerts.incidents import (
     report,
     silence,
 )
-from tests.fleets import contested
+from tests.fleets import contested, key_of
 
 SPLIT = finding("10.0.0.9", "ab", check="split-routing", cause=PAIR, routed=True, follows_from=(PAIR,))
 DRIFT = finding("c", "c", check="address-drift", severity=Severity.ERROR, regions=("sin",))
@@ -110,23 +111,27 @@ def test_the_guess_stands_apart_from_the_facts() -> None:
     """Marked as what it is."""
     (told,) = incidents(report(PAIR))
     assert (told.summary, told.guess) == ("Two hold it.", "Probably a race.")
-    (plain,) = incidents(report(finding("10.0.0.9", "ab", summary="Improbably shared.")))
+    (plain,) = incidents(report(finding("10.0.0.9", "ab", statement="Improbably shared.", guess=None)))
     assert (plain.summary, plain.guess) == ("Improbably shared.", "")
 
 
 @pytest.mark.parametrize(
-    ("subject", "address"),
+    ("subject", "address", "command"),
     [
-        ("10.0.0.9", "10.0.0.9/32"),
-        ("10.9.0.0/24 of gate", "10.9.0.0/24"),
-        ("fd00::1", "fd00::1/128"),
-        ("edge-1", ""),
+        ("10.0.0.9", "10.0.0.9/32", "wgaudit explain 10.0.0.9"),
+        ("10.9.0.0/24 of gate", "10.9.0.0/24", "wgaudit explain 10.9.0.0/24"),
+        ("fd00::1", "fd00::1/128", "wgaudit explain fd00::1"),
+        ("10.0.0.7", None, "wgaudit explain a"),
+        ("peers of a", None, "wgaudit explain a"),
+        (key_of("ghost"), None, f"wgaudit explain {key_of('ghost')}"),
     ],
 )
-def test_the_address_is_the_canonical_prefix_of_the_subject(subject: str, address: str) -> None:
-    """What silences and labels go by; nodes and keys have none."""
-    (told,) = incidents(report(finding(subject, "a")))
-    assert told.address == address
+def test_silences_and_the_next_command_go_by_the_address_that_a_finding_has(
+    subject: str, address: Prefix | None, command: str
+) -> None:
+    """Not by what its subject looks like: a node may be called like an address."""
+    (told,) = incidents(report(replace(finding(subject, "a"), address=address)))
+    assert (told.address, told.explain) == (address or "", command)
 
 
 def test_order_of_findings_silences_and_routes_does_not_matter() -> None:

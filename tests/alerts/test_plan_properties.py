@@ -260,7 +260,7 @@ def test_every_finding_that_counts_is_in_an_incident_or_behind_a_gap(history: li
     """What leads stands, or travels in what hides, or is a peer of a registry that was not read."""
     for turn, _, made in lived(history):
         for shown, _ in groups(turn.seen):
-            travels = any(cause in made.standing for cause in shown.follows_from)
+            travels = any(cause.fingerprint in made.standing for cause in shown.follows_from)
             unread = bool(made.blind) and shown.check == "unregistered-peer"
             assert shown.fingerprint in made.standing or travels or unread
 

@@ -253,7 +253,7 @@ def test_an_incident_that_is_agreed_on_while_a_claimant_hides_is_not_over() -> N
 def test_what_travelled_in_an_incident_that_a_gap_hides_is_no_new_page() -> None:
     """b's device does not answer, so the cause is not shown; its split routing still is."""
     watch = Watch()
-    led = replace(SPLIT, caused_by=PAIR.fingerprint, follows_from=(PAIR.fingerprint,))
+    led = replace(SPLIT, caused_by=PAIR.fingerprint, follows_from=(PAIR.reference,))
     watch.sweep(report(PAIR, led))
     left = replace(led, caused_by=None)
     assert watch.reasons(report(left, unseen="b")) == []
@@ -263,7 +263,7 @@ def test_what_travelled_in_an_incident_that_a_gap_hides_is_no_new_page() -> None
 def test_what_still_shows_in_a_hidden_incident_is_evidence_of_it() -> None:
     """h showed the split when it was last seen; the incident is not over before h was seen again."""
     watch = Watch()
-    led = replace(SPLIT, caused_by=PAIR.fingerprint, follows_from=(PAIR.fingerprint,))
+    led = replace(SPLIT, caused_by=PAIR.fingerprint, follows_from=(PAIR.reference,))
     watch.sweep(report(PAIR, led))
     watch.sweep(report(replace(led, caused_by=None), unseen="b"))
     assert watch.log.standing[PAIR.fingerprint].incident.not_seen_since == NOW + MINUTE
@@ -276,7 +276,7 @@ def test_what_is_worse_than_the_hidden_incident_is_told_on_its_own() -> None:
     watch = Watch()
     mild = replace(PAIR, severity=Severity.WARNING)
     watch.sweep(report(mild))
-    worse = replace(SPLIT, follows_from=(PAIR.fingerprint,))
+    worse = replace(SPLIT, follows_from=(PAIR.reference,))
     assert watch.reasons(report(worse, unseen="b")) == ["split-routing first-notification"]
 
 

@@ -14,7 +14,7 @@ from alerts.incidents import incidents
 from alerts.silences import active, expired, matches, muting
 from tests.alerts.incidents import MINUTE, NOW, finding, report, silence
 
-(TOLD,) = incidents(report(finding("10.0.0.9 of a", "ab", regions=("fra", "sin"))))
+(TOLD,) = incidents(report(finding("10.0.0.9", "ab", regions=("fra", "sin"))))
 WORDS = {
     "checks": ("duplicate-address", "key-drift"),
     "addresses": ("10.0.0.9/32", "10.0.0.8/32"),

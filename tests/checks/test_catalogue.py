@@ -126,7 +126,7 @@ def test_every_finding_carries_its_checks_ident_and_severity() -> None:
     )
     index = Fleet(mesh.snapshot())
     for check in CHECKS:
-        for finding in check.run(index):
+        for finding in check.findings(index):
             assert (finding.check, finding.severity) == (check.ident, Severity(CONTRACT[check.ident]))
             assert "\n" not in finding.summary
             assert finding.summary.endswith(".")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from auditor.checks.idents import Ident
 from auditor.errors import GapReason
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import (
@@ -16,10 +17,13 @@ from auditor.values.models import (
     Evidence,
     Finding,
     Gap,
+    Guess,
+    GuessedCause,
     NodeId,
     Pick,
     Report,
     Severity,
+    Sureness,
     Verdict,
     Witness,
 )
@@ -83,14 +87,10 @@ def pick(name: str | None, regions: dict[str, int], *sample: str) -> Pick:
 
 
 PAIR = Finding(
-    check="duplicate-address",
+    check=Ident.DUPLICATE_ADDRESS,
     severity=Severity.CRITICAL,
     subject="10.0.0.1",
-    summary=(
-        "edge-fra-1 and edge-sin-1 both hold 10.0.0.1, in the registry and on their devices. "
-        "Probably written by parallel writers: their Consul indexes are 1 apart; "
-        "10.0.0.1 is the first address of its pool, which the allocator hands out when it falls back."
-    ),
+    statement=("edge-fra-1 and edge-sin-1 both hold 10.0.0.1, in the registry and on their devices."),
     nodes=(node("edge-fra-1"), node("edge-sin-1")),
     regions=("fra", "sin"),
     evidence=Evidence(
@@ -101,15 +101,23 @@ PAIR = Finding(
             pick(None, {"iad": 1}, "worker-iad-9"),
         ),
     ),
-    probable_cause="parallel-writers",
+    address=Prefix("10.0.0.1/32"),
+    guess=Guess(
+        GuessedCause.PARALLEL_WRITERS,
+        Sureness.PROBABLE,
+        "written by parallel writers: their Consul indexes are 1 apart; "
+        "10.0.0.1 is the first address of its pool, which the allocator hands out when it falls back",
+        (("CreateIndex apart", "1"),),
+    ),
     confirmed=True,
 )
 
 TRIPLE = Finding(
-    check="duplicate-address",
+    check=Ident.DUPLICATE_ADDRESS,
     severity=Severity.CRITICAL,
     subject="10.20.0.7",
-    summary="cache-ams-3, db-iad-2 and worker-nrt-4 hold 10.20.0.7 in the registry.",
+    address=Prefix("10.20.0.7/32"),
+    statement="cache-ams-3, db-iad-2 and worker-nrt-4 hold 10.20.0.7 in the registry.",
     nodes=(node("cache-ams-3"), node("db-iad-2"), node("worker-nrt-4")),
     regions=("ams", "iad", "nrt"),
     evidence=Evidence(
@@ -124,14 +132,17 @@ TRIPLE = Finding(
 )
 
 
-def follower(check: str, subject: str, cause: Finding, observers: int = 0) -> Finding:
+def follower(check: Ident, subject: str, cause: Finding, observers: int = 0, party: str = "") -> Finding:
     """A finding that follows from another one."""
+    beside = subject[0].isdigit()
     return Finding(
         check=check,
-        severity=Severity.ERROR if check != "split-routing" else Severity.CRITICAL,
-        subject=subject,
-        summary=f"{subject} follows.",
-        nodes=(node(subject),) if not subject[0].isdigit() else (),
+        severity=Severity.ERROR if check is not Ident.SPLIT_ROUTING else Severity.CRITICAL,
+        subject=f"{subject} of {party}" if party else subject,
+        statement=f"{subject} follows.",
+        address=cause.address if beside else None,
+        party=party or ("" if beside else subject),
+        nodes=(node(subject),) if not beside else (),
         evidence=Evidence(observers=observers),
         confirmed=True,
         caused_by=cause.fingerprint,
@@ -139,19 +150,19 @@ def follower(check: str, subject: str, cause: Finding, observers: int = 0) -> Fi
 
 
 FOLLOWERS = (
-    follower("split-routing", "10.0.0.1", PAIR),
-    follower("displaced-allowed-ips", "10.0.0.1 of edge-fra-1", PAIR, 23),
-    follower("displaced-allowed-ips", "10.0.0.1 of edge-sin-1", PAIR, 12),
-    follower("self-routed-address", "10.0.0.1 on edge-sin-1", PAIR, 1),
-    follower("region-mismatch", "10.0.0.1", PAIR, 36),
-    follower("split-routing", "10.20.0.7", TRIPLE),
+    follower(Ident.SPLIT_ROUTING, "10.0.0.1", PAIR),
+    follower(Ident.DISPLACED_ALLOWED_IPS, "10.0.0.1", PAIR, 23, party="edge-fra-1"),
+    follower(Ident.DISPLACED_ALLOWED_IPS, "10.0.0.1", PAIR, 12, party="edge-sin-1"),
+    follower(Ident.SELF_ROUTED_ADDRESS, "10.0.0.1", PAIR, 1, party="edge-sin-1"),
+    follower(Ident.REGION_MISMATCH, "10.0.0.1", PAIR, 36),
+    follower(Ident.SPLIT_ROUTING, "10.20.0.7", TRIPLE),
 )
 
 DRIFT = Finding(
-    check="address-drift",
+    check=Ident.ADDRESS_DRIFT,
     severity=Severity.ERROR,
     subject="worker-nrt-3",
-    summary="worker-nrt-3 is registered with 10.0.3.1, but its own wg0 holds 10.0.3.9.",
+    statement="worker-nrt-3 is registered with 10.0.3.1, but its own wg0 holds 10.0.3.9.",
     nodes=(node("worker-nrt-3"),),
     regions=("nrt",),
     evidence=Evidence(facts=(("registered", "10.0.3.1"), ("device", "10.0.3.9"))),
@@ -159,10 +170,10 @@ DRIFT = Finding(
 )
 
 REGION = Finding(
-    check="region-mismatch",
+    check=Ident.REGION_MISMATCH,
     severity=Severity.ERROR,
     subject="db-sin-2",
-    summary="The witnesses of its region disagree.",
+    statement="The witnesses of its region disagree.",
     nodes=(node("db-sin-2"),),
     regions=("fra", "sin"),
     evidence=Evidence(
@@ -172,11 +183,17 @@ REGION = Finding(
 )
 
 UNREGISTERED = Finding(
-    check="unregistered-peer",
+    check=Ident.UNREGISTERED_PEER,
     severity=Severity.WARNING,
     subject=key("ghost"),
-    summary="A peer that the registry does not list; it is routed 10.0.9.9. "
-    "Probably a server that was deregistered while it still runs, or the registry was read through a filter.",
+    public_key=key("ghost"),
+    party=key("ghost"),
+    statement="A peer that the registry does not list; it is routed 10.0.9.9.",
+    guess=Guess(
+        GuessedCause.COPIED_REGISTRATION,
+        Sureness.POSSIBLE,
+        "a server that was deregistered while it still runs, or the registry was read through a filter",
+    ),
     regions=("ams", "sin"),
     evidence=Evidence(
         observers=37, sample=(node("worker-ams-1"), node("worker-ams-2"), node("worker-sin-1"))
@@ -185,10 +202,10 @@ UNREGISTERED = Finding(
 )
 
 GONE = Finding(
-    check="missing-peer",
+    check=Ident.MISSING_PEER,
     severity=Severity.WARNING,
     subject="worker-iad-5",
-    summary="Registered, but absent from 2 observers.",
+    statement="Registered, but absent from 2 observers.",
     nodes=(node("worker-iad-5"),),
     regions=("iad",),
     evidence=Evidence(observers=2),
@@ -281,10 +298,12 @@ def hostile() -> Report:
         address = f"10.6.6.{number}"
         findings.append(
             Finding(
-                check="duplicate-address",
+                check=Ident.DUPLICATE_ADDRESS,
                 severity=Severity.CRITICAL,
                 subject=address,
-                summary=f"{name} and edge-sin-1 hold {address}. Probably {name}.",
+                statement=f"{name} and edge-sin-1 hold {address}.",
+                address=Prefix(f"{address}/32"),
+                guess=Guess(GuessedCause.COPIED_REGISTRATION, Sureness.PROBABLE, name),
                 nodes=(subject, node("edge-sin-1")),
                 regions=(name, "sin"),
                 evidence=Evidence(
@@ -295,10 +314,10 @@ def hostile() -> Report:
         )
         findings.append(
             Finding(
-                check="address-drift",
+                check=Ident.ADDRESS_DRIFT,
                 severity=Severity.ERROR,
                 subject=name,
-                summary=name,
+                statement=name,
                 nodes=(subject,),
                 regions=(name,),
                 evidence=Evidence(observers=7, sample=(subject,), facts=((name, name),)),
@@ -323,14 +342,14 @@ def huge(nodes: int = 10_000, findings: int = 3_000) -> Report:
     for number in range(findings - 2):
         name = names[number]
         check, severity = (
-            ("address-drift", Severity.ERROR) if number < 1000 else ("missing-peer", Severity.WARNING)
+            (Ident.ADDRESS_DRIFT, Severity.ERROR) if number < 1000 else (Ident.MISSING_PEER, Severity.WARNING)
         )
         made.append(
             Finding(
                 check=check,
                 severity=severity,
                 subject=name.name,
-                summary=f"{name.name} is not what it is registered as.",
+                statement=f"{name.name} is not what it is registered as.",
                 nodes=(name,),
                 regions=(name.name.split("-")[1],),
                 evidence=Evidence(observers=9_990, sample=tuple(names[:3])),

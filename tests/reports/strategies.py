@@ -16,10 +16,13 @@ from auditor.values.models import (
     Evidence,
     Finding,
     Gap,
+    Guess,
+    GuessedCause,
     NodeId,
     Pick,
     Report,
     Severity,
+    Sureness,
     Verdict,
     Witness,
 )
@@ -46,13 +49,14 @@ def picks(draw: st.DrawFn) -> Pick:
     return Pick(public_key, owner, sum(regions.values()), regions, sample)
 
 
+evidence_facts = st.lists(st.tuples(words, words), max_size=3).map(tuple)
 evidence = st.builds(
     Evidence,
     claims=st.lists(claims, max_size=4).map(tuple),
     routing=st.lists(picks(), max_size=4).map(tuple),
     observers=st.integers(0, 20_000),
     sample=st.lists(nodes, max_size=3).map(tuple),
-    facts=st.lists(st.tuples(words, words), max_size=3).map(tuple),
+    facts=evidence_facts,
 )
 findings = st.builds(
     Finding,
@@ -60,11 +64,12 @@ findings = st.builds(
     | st.text(string.ascii_lowercase + "-", min_size=1, max_size=30),
     severity=st.sampled_from(Severity),
     subject=words | st.sampled_from(("10.0.0.1", "10.0.0.2")),
-    summary=words | words.map(lambda text: f"{text} Probably {text}"),
+    statement=words,
     nodes=st.lists(nodes, max_size=4).map(tuple),
     regions=st.lists(words, max_size=4).map(tuple),
     evidence=evidence,
-    probable_cause=st.none() | words,
+    guess=st.none()
+    | st.builds(Guess, st.sampled_from(GuessedCause), st.sampled_from(Sureness), words, evidence_facts),
     confirmed=st.sampled_from((True, False, None)),
     agreed=st.none() | words,
     silenced=st.none() | words,
@@ -101,7 +106,7 @@ def crowded(finding: Finding, times: int) -> Finding:
         finding,
         nodes=tuple(NodeId(dc, f"{name}{number}") for number in range(times) for dc, name in finding.nodes),
         regions=tuple(f"{region}{number}" for number in range(times) for region in finding.regions),
-        summary=finding.summary * times,
+        statement=finding.statement * times,
         evidence=replace(
             evidence,
             claims=claims,

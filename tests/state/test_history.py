@@ -98,7 +98,7 @@ def test_the_last_sweeps_come_first_and_no_more_than_asked_for(connection: sqlit
 
 def test_a_finding_keeps_when_it_was_first_seen(connection: sqlite3.Connection) -> None:
     record(connection, 1, PAIR)
-    record(connection, 2, replace(PAIR, summary="a, b and c hold it.", severity=Severity.ERROR))
+    record(connection, 2, replace(PAIR, statement="a, b and c hold it.", severity=Severity.ERROR))
     assert found(connection, PAIR) == PastFinding(
         fingerprint=PAIR.fingerprint,
         check="duplicate-address",
@@ -216,7 +216,7 @@ def test_what_is_no_beginning_of_a_fingerprint_is_refused(connection: sqlite3.Co
 
 def test_text_that_no_database_takes_is_kept_as_visible_escapes(connection: sqlite3.Connection) -> None:
     """Consul's JSON can spell a lone surrogate; a history that breaks over it would break the sweep."""
-    odd = replace(PAIR, subject="n\udc80", summary="\ud800!", nodes=(NodeId("", "x\udc80"),))
+    odd = replace(PAIR, subject="n\udc80", statement="\ud800!", nodes=(NodeId("", "x\udc80"),))
     record(connection, 1, odd)
     past = found(connection, odd)
     assert (past.subject, past.summary, past.nodes) == ("n\\udc80", "\\ud800!", ("x\udc80",))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from auditor.checks.idents import Ident
 from auditor.errors import AdoptionDisturbed, InvalidValue, NotAdoptable, StoreConflict
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import covers
@@ -24,7 +25,12 @@ from auditor.values.models import AuditPolicy, Registration, RegistryReading, Re
 AT_ONCE = 64
 """Operations of one transaction: what every Consul takes."""
 
-REFUSED_FOR = ("duplicate-address", "duplicate-public-key", "duplicate-node-name", "invalid-registration")
+REFUSED_FOR = (
+    Ident.DUPLICATE_ADDRESS,
+    Ident.DUPLICATE_PUBLIC_KEY,
+    Ident.DUPLICATE_NODE_NAME,
+    Ident.INVALID_REGISTRATION,
+)
 """Findings about the registry alone under which no claims are built: they would make a fault lawful."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from itertools import islice
 
+from auditor.checks.idents import Ident
 from auditor.errors import GapScope, Undecided
 from auditor.explain.targets import unreadable_with
 from auditor.fleet.fleet import Fleet
@@ -21,12 +22,10 @@ from auditor.values.addresses import (
     format_prefix,
     is_host,
     network,
-    parse_prefix,
     prefix_sort_key,
 )
 from auditor.values.models import Finding, NodeId, Observation, Registration, Report, Snapshot
 
-IDENT = "duplicate-address"
 TRIES = 100_000
 """Candidates that are looked at before a source counts as full: more than a /16 holds."""
 
@@ -89,8 +88,7 @@ class _Planner:
     def plan(self, only: Prefix | None) -> RepairPlan:
         contested: list[Contested] = []
         left_out: list[LeftOut] = []
-        for finding in self._standing(only):
-            prefix = parse_prefix(finding.subject)
+        for prefix, finding in self._standing(only):
             try:
                 contested.append(self._contested(prefix, finding))
             except (_NotVouched, Undecided) as error:
@@ -115,14 +113,16 @@ class _Planner:
             claims_prefix=self._policy.claims_prefix,
         )
 
-    def _standing(self, only: Prefix | None) -> list[Finding]:
+    def _standing(self, only: Prefix | None) -> list[tuple[Prefix, Finding]]:
         """The contested addresses that count, in address order."""
         found = [
-            finding
+            (finding.address, finding)
             for finding in self._report.standing
-            if finding.check == IDENT and (only is None or parse_prefix(finding.subject) == only)
+            if finding.check is Ident.DUPLICATE_ADDRESS
+            and finding.address is not None
+            and only in (None, finding.address)
         ]
-        return sorted(found, key=lambda finding: prefix_sort_key(parse_prefix(finding.subject)))
+        return sorted(found, key=lambda entry: prefix_sort_key(entry[0]))
 
     def _contested(self, prefix: Prefix, finding: Finding) -> Contested:
         self._check_registry()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from auditor.errors import GapReason, InvalidValue
+from auditor.errors import GapReason
 from auditor.reports.outline import NO_REGION, Claimant, GapGroup, gap_node
 from auditor.reports.terminal.page import (
     PALETTE,
@@ -20,7 +19,6 @@ from auditor.reports.terminal.page import (
     regions_line,
 )
 from auditor.reports.terminal.rest import by_region
-from auditor.values.addresses import parse_public_key
 from auditor.values.models import Claim, Coverage, Finding, Gap, NodeId, Pick, Report, Severity
 
 _WIDEST_NAME = 40
@@ -32,7 +30,6 @@ _MOST_NAMES = 6
 _MOST_REGIONS = 6
 _SHORTEST_BAR, _LONGEST_BAR = 10, 40
 _SEVERITY_WIDTH = max(len(severity) for severity in Severity)
-_GUESS = re.compile(r"(?:^|(?<=\s))Probably\b")
 
 NameOf = Callable[[NodeId], str]
 
@@ -41,39 +38,23 @@ def report_keys(report: Report) -> set[str]:
     """Every public key that the report shows somewhere."""
     keys: set[str] = set(report.node_keys.values())
     for finding in report.findings:
-        if _is_key(finding.subject):
-            keys.add(finding.subject)
+        if finding.public_key is not None:
+            keys.add(finding.public_key)
         keys |= {claim.public_key for claim in finding.evidence.claims}
         keys |= {pick.public_key for pick in finding.evidence.routing if pick.public_key is not None}
     return keys
 
 
-def _is_key(text: str) -> bool:
-    try:
-        parse_public_key(text)
-    except InvalidValue:
-        return False
-    return True
-
-
 def subject_words(page: Page, finding: Finding) -> str:
     """The subject; a key is shortened where the summary gives it in full."""
-    if finding.subject in finding.summary and _is_key(finding.subject):
-        return page.key(finding.subject)
+    if finding.public_key is not None and finding.public_key in finding.statement:
+        return page.key(finding.public_key)
     return page.name(finding.subject)
 
 
 def severity_tag(severity: Severity) -> Text:
     """The severity as a word of fixed width: readable without colour."""
     return Text(f"{severity:<{_SEVERITY_WIDTH}}", STYLES[severity])
-
-
-def split_guess(summary: str) -> tuple[str, str]:
-    """The facts of a summary, and the guess that begins with "Probably"."""
-    match = _GUESS.search(summary)
-    if match is None:
-        return summary.strip(), ""
-    return summary[: match.start()].strip(), summary[match.start() :].strip()
 
 
 def finding_head(page: Page, finding: Finding) -> None:

@@ -18,7 +18,6 @@ from auditor.reports.terminal.blocks import (
     gaps_block,
     picked_most,
     routing_block,
-    split_guess,
 )
 from auditor.reports.terminal.page import Page, plural
 from auditor.values.addresses import format_prefix
@@ -177,10 +176,9 @@ def _findings(page: Page, story: Story) -> None:
 
 def _finding(page: Page, finding: Finding) -> None:
     finding_head(page, finding)
-    facts, guess = split_guess(finding.summary)
-    page.line(page.clean(facts), 10)
-    if guess:
-        page.labelled("guess", page.clean(guess), 10)
+    page.line(page.clean(finding.statement), 10)
+    if finding.guess is not None:
+        page.labelled("guess", page.clean(finding.guess.sentence), 10)
     if finding.confirmed is False:
         page.line("gone on the second look; not counted", 10, "dim")
     if finding.agreed is not None:

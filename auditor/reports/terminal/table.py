@@ -26,7 +26,6 @@ from auditor.reports.terminal.blocks import (
     report_keys,
     routing_block,
     seen_by,
-    split_guess,
 )
 from auditor.reports.terminal.page import Page, pasteable, percent, plural
 from auditor.reports.terminal.rest import rest_block
@@ -153,7 +152,7 @@ def _tally_line(page: Page, report: Report, grouped: Outline) -> None:
 def _contested(page: Page, report: Report, item: OutlinedFinding) -> None:
     finding = item.finding
     finding_head(page, finding)
-    facts, guess = split_guess(finding.summary)
+    facts = finding.statement
     # The rows and bars below say the rest, more clearly.
     page.line(page.clean(_first_sentence(facts) if finding.evidence.routing else facts), 2)
     if item.claimants:
@@ -166,7 +165,7 @@ def _contested(page: Page, report: Report, item: OutlinedFinding) -> None:
             lambda node: report.node_regions.get(node, NO_REGION),
         )
     _routing(page, report, item)
-    _guess(page, finding, guess, 2)
+    _guess(page, finding, 2)
     _followers(page, item, 2)
     _silenced(page, finding, 2)
     if item.next_command is not None and all(map(pasteable, item.next_command)):
@@ -189,8 +188,7 @@ def _routing(page: Page, report: Report, item: OutlinedFinding) -> None:
 def _finding(page: Page, report: Report, item: OutlinedFinding) -> None:
     finding = item.finding
     finding_head(page, finding)
-    prose, guess = split_guess(finding.summary)
-    page.line(page.clean(prose), _INDENT)
+    page.line(page.clean(finding.statement), _INDENT)
     named = f"{finding.subject} {finding.summary}"
     others = [name for node in finding.nodes if not _says(named, name := report.name(node))]
     if others:
@@ -203,7 +201,7 @@ def _finding(page: Page, report: Report, item: OutlinedFinding) -> None:
     if observers:
         page.line(observers, _INDENT, "dim")
     _routing(page, report, item)
-    _guess(page, finding, guess, _INDENT)
+    _guess(page, finding, _INDENT)
     _followers(page, item, _INDENT)
     _silenced(page, finding, _INDENT)
 
@@ -219,9 +217,9 @@ def _says(text: str, word: str) -> bool:
     return False
 
 
-def _guess(page: Page, finding: Finding, guess: str, indent: int) -> None:
-    if guess or finding.probable_cause:
-        page.labelled("guess", page.clean(guess or f"Probably {finding.probable_cause}."), indent)
+def _guess(page: Page, finding: Finding, indent: int) -> None:
+    if finding.guess is not None:
+        page.labelled("guess", page.clean(finding.guess.sentence), indent)
 
 
 def _silenced(page: Page, finding: Finding, indent: int) -> None:
@@ -245,9 +243,8 @@ def _followers(page: Page, item: OutlinedFinding, indent: int) -> None:
 
 def _follower(page: Page, cause: Finding, finding: Finding) -> str:
     """`edge-fra-1 on 23 observers`: what the finding adds to its cause."""
-    rest = finding.subject
-    if rest.partition(" ")[0] == cause.subject:  # "10.0.0.1 of edge-fra-1", beside 10.0.0.1
-        rest = rest.removeprefix(cause.subject).removeprefix(" of ").removeprefix(" on ")
+    beside = finding.address is not None and finding.address == cause.address
+    rest = finding.party if beside else finding.subject  # "10.0.0.1 of edge-fra-1", beside 10.0.0.1
     count = finding.evidence.observers
     observers = plural(count, "observer") if count > 1 or (count and not rest) else ""
     return " on ".join(filter(None, [page.name(rest) if rest else "", observers]))

@@ -155,7 +155,13 @@ async def test_thousands_of_nodes_are_cut_with_a_count(workspace: SlackDouble) -
 async def test_forty_long_incidents_are_all_in_one_message(workspace: SlackDouble) -> None:
     """Each gets a section, shorter, that says how much it lacks and what to run."""
     long = [
-        replace(PAIR, subject=f"10.0.0.{number}", fingerprint=str(number), summary="long " * 500)
+        replace(
+            PAIR,
+            subject=f"10.0.0.{number}",
+            address=f"10.0.0.{number}/32",
+            fingerprint=str(number),
+            summary="long " * 500,
+        )
         for number in range(40)
     ]
     message = await told(workspace, *map(firing, long))
@@ -177,7 +183,7 @@ async def test_incidents_beyond_the_block_limit_are_counted(workspace: SlackDoub
 
 async def test_a_command_that_does_not_fit_is_left_out_whole(workspace: SlackDouble) -> None:
     """Half a command would be pasted."""
-    message = await told(workspace, firing(replace(PAIR, subject="n" * 4000)))
+    message = await told(workspace, firing(replace(PAIR, subject="n" * 4000, address="")))
     assert "Run:" not in section(message)
 
 

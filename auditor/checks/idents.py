@@ -1,0 +1,97 @@
+"""The idents of all checks, and references to their findings: the only place that spells them.
+
+`CheckIdent` stands in auditor/values, which everything sees, and has no members; `Ident` gives it those of the
+checks. A reference is made by the function of its check, which takes the values that identify one of its findings:
+a misspelt check is no attribute of this module, and an identity of the wrong kind does not pass the type checker.
+"""
+
+from __future__ import annotations
+
+from auditor.values.addresses import Prefix, PublicKey, format_prefix
+from auditor.values.models import CheckIdent, Identity, NodeId, Reference
+
+
+class Ident(CheckIdent):
+    """Each check's ident: kebab-case, its anchor in docs/findings.md; it never changes once released."""
+
+    ADDRESS_DRIFT = "address-drift"
+    DISPLACED_ALLOWED_IPS = "displaced-allowed-ips"
+    DUPLICATE_ADDRESS = "duplicate-address"
+    DUPLICATE_NODE_NAME = "duplicate-node-name"
+    DUPLICATE_PUBLIC_KEY = "duplicate-public-key"
+    FALLBACK_ADDRESS = "fallback-address"
+    INVALID_REGISTRATION = "invalid-registration"
+    KEY_DRIFT = "key-drift"
+    MISSING_PEER = "missing-peer"
+    OUTSIDE_POOL = "outside-pool"
+    OVERLAPPING_ALLOWED_IPS = "overlapping-allowed-ips"
+    REGION_MISMATCH = "region-mismatch"
+    SELF_ROUTED_ADDRESS = "self-routed-address"
+    SPLIT_ROUTING = "split-routing"
+    UNREGISTERED_PEER = "unregistered-peer"
+    WRONG_HOST = "wrong-host"
+
+
+def by_address(prefix: Prefix) -> Identity:
+    """Identity of a finding about one prefix."""
+    return (format_prefix(prefix),)
+
+
+def by_node(node: NodeId) -> Identity:
+    """Identity of a finding about one node, unique across datacenters."""
+    return (str(node),)
+
+
+def by_key(key: PublicKey) -> Identity:
+    """Identity of a finding about one public key."""
+    return (key,)
+
+
+def by_address_of_node(prefix: Prefix, node: NodeId) -> Identity:
+    """Identity of a finding about one prefix of one node."""
+    return (format_prefix(prefix), str(node))
+
+
+def by_prefix_of_key(prefix: Prefix, key: PublicKey) -> Identity:
+    """Identity of a finding about one prefix of one key, the prefix with its length."""
+    return (prefix, key)
+
+
+def duplicate_address(prefix: Prefix) -> Reference:
+    """Reference to the finding that two or more nodes claim the prefix."""
+    return Reference(Ident.DUPLICATE_ADDRESS, by_address(prefix))
+
+
+def split_routing(prefix: Prefix) -> Reference:
+    """Reference to the finding that observers send the prefix to different keys."""
+    return Reference(Ident.SPLIT_ROUTING, by_address(prefix))
+
+
+def duplicate_public_key(key: PublicKey) -> Reference:
+    """Reference to the finding that two or more nodes have the key."""
+    return Reference(Ident.DUPLICATE_PUBLIC_KEY, by_key(key))
+
+
+def wrong_host(node: NodeId) -> Reference:
+    """Reference to the finding that another server answered in the node's place."""
+    return Reference(Ident.WRONG_HOST, by_node(node))
+
+
+def key_drift(node: NodeId) -> Reference:
+    """Reference to the finding that the node's device has another key than its registration."""
+    return Reference(Ident.KEY_DRIFT, by_node(node))
+
+
+def address_drift(node: NodeId) -> Reference:
+    """Reference to the finding that the node's device has other addresses than its registration."""
+    return Reference(Ident.ADDRESS_DRIFT, by_node(node))
+
+
+def displaced_allowed_ips(prefix: Prefix, node: NodeId) -> Reference:
+    """Reference to the finding that observers have the node as a peer without the prefix."""
+    return Reference(Ident.DISPLACED_ALLOWED_IPS, by_address_of_node(prefix, node))
+
+
+def overlapping_allowed_ips(prefix: Prefix, key: PublicKey) -> Reference:
+    """Reference to the finding that the key's prefix covers prefixes of other keys."""
+    return Reference(Ident.OVERLAPPING_ALLOWED_IPS, by_prefix_of_key(prefix, key))
