@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from asyncio import selector_events
 from collections.abc import Callable
 from pathlib import Path
@@ -20,14 +21,18 @@ def test_the_installed_library_is_one_that_the_lean_connection_was_written_again
     assert lean.IN_USE, f"asyncssh {asyncssh.__version__}: lean.py was written against {lean.LOOKED_AT}*"
 
 
-async def test_another_release_of_the_library_is_used_as_it_is(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+async def test_another_release_of_the_library_is_used_as_it_is_and_the_log_says_so_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(lean, "IN_USE", False)
+    lean._log_off.cache_clear()
+    caplog.set_level(logging.INFO, lean.__name__)
     server = bench.sshd()
     assert (await bench.observe(server)).host_key == server.fingerprint
     keygen("-q", "-H", "-f", str(bench.known_hosts))
     assert (await bench.observe(server)).host_key == server.fingerprint
+    (record,) = [record for record in caplog.records if record.name == lean.__name__]
+    assert f"asyncssh {asyncssh.__version__} is in use" in record.getMessage()
 
 
 async def test_a_look_at_a_node_is_nine_writes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,9 @@ def test_one_who_gives_up_waiting_takes_nobodys_turn() -> None:
     virtual_time.run(give_up())
 
 
-def test_patience_is_halved_for_who_was_silent_and_for_nobody_else() -> None:
-    patience = ConnectWait(10.0)
-    patience.in_vain("a:22")
-    assert (patience.of("a:22"), patience.of("b:22")) == (5.0, 10.0)
+def test_a_destination_has_half_the_time_from_a_timeout_until_it_answers() -> None:
+    wait = ConnectWait(10.0)
+    wait.timed_out("a:22")
+    assert (wait.seconds("a:22"), wait.seconds("b:22")) == (5.0, 10.0)
+    wait.answered("a:22")
+    assert wait.seconds("a:22") == 10.0

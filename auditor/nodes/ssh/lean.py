@@ -10,20 +10,24 @@ write and the event loop's for each answer. Left out, against the library's own 
   needs nobody's consent is shown with its signature right away. `none` is tried when all else has failed;
 - texts for a log that is off.
 
-What it overrides is not all documented. So it is used with the releases whose insides were looked at, and
-with any other the library's own connection is; `tests/nodes/test_ssh_cost.py` says when that happens.
+What it overrides is not all documented. So it is used with the releases whose insides were looked at. With any
+other the library's own connection is used, which the log says at INFO.
 """
 
 from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 import asyncssh
 
 from auditor.nodes.ssh.host_keys import Lookup
+
+log = logging.getLogger(__name__)
 
 LOOKED_AT = "2.24."
 """Releases of the library that this was written against."""
@@ -48,12 +52,15 @@ async def connect(
     algorithms: str,
     client_factory: Callable[[], asyncssh.SSHClient],
 ) -> asyncssh.SSHClientConnection:
-    """What `asyncssh.connect` does with the same arguments, and raises. No `keys`: those of the options.
+    """Connect as `asyncssh.connect` does with the same arguments; raises the same. No `keys`: those of the options.
 
     `algorithms` of host keys: empty for those of the known keys.
     """
     # What `Match final` matches is only known while connecting, and changes the options again.
     if not IN_USE or options.config.has_match_final():
+        _log_off(
+            "ssh's configuration has Match final" if IN_USE else f"asyncssh {asyncssh.__version__} is in use"
+        )
         return await asyncssh.connect(
             host,
             port,
@@ -90,6 +97,12 @@ async def connect(
         lambda: _LeanConnection(loop, mine, wait="auth"),
         "Opening SSH connection to",
     )
+
+
+@lru_cache
+def _log_off(why: str) -> None:
+    """Say once that connections cost more than they need to."""
+    log.info("lean SSH connections are off: %s; each login costs more time", why)
 
 
 class _LeanConnection(asyncssh.SSHClientConnection):
@@ -156,7 +169,7 @@ class _LeanConnection(asyncssh.SSHClientConnection):
             args, key, trivial = (_SIGNED, *args[1:]), shown, False
         await super().send_userauth_request(method, *args, key=key, trivial=trivial)
 
-    # --- a log that nobody reads ---
+    # --- texts for a log that is off ---
 
     def log_sent_packet(self, *_: Any) -> None:
         return

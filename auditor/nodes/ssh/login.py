@@ -19,8 +19,8 @@ _FIRST_CIPHER = "^aes128-gcm@openssh.com"
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """How to reach one host, after ssh's own configuration has had its say."""
+class Destination:
+    """One host to log in to, as ssh's own configuration completes it."""
 
     options: asyncssh.SSHClientConnectionOptions
     host: str
@@ -82,14 +82,16 @@ class Login:
             self._keys = tuple(self._base.client_keys or ())
         self._check_config()
 
-    async def way(self, host: str, port: int | None, *, user: str | None = None, jumped: bool = False) -> Way:
-        """How to reach a host. `jumped`: it is itself a jump host, so no further one is looked for."""
+    async def destination(
+        self, host: str, port: int | None, *, user: str | None = None, jumped: bool = False
+    ) -> Destination:
+        """Resolve how to reach a host. `jumped`: it is itself a jump host, so no further one is looked for."""
         settings = self._settings
         if user is None and not jumped and "user" in settings.model_fields_set:
             user = settings.user
         jump = "" if jumped else settings.proxy_jump
         if self._config is None:
-            return Way(self._base, host, port or 22, user or self._default_user(jumped), jump)
+            return Destination(self._base, host, port or 22, user or self._default_user(jumped), jump)
         options = await asyncssh.SSHClientConnectionOptions.construct(
             self._base,
             config=[str(self._config)],
@@ -101,7 +103,7 @@ class Login:
         user = user or _text(options.config.get("User")) or self._default_user(jumped)
         if not jump and not jumped:
             jump = _text(options.tunnel)
-        return Way(options, host, options.port, user, jump)
+        return Destination(options, host, options.port, user, jump)
 
     def _default_user(self, jumped: bool) -> str:
         return self._base.username if jumped else self._settings.user

@@ -1,4 +1,4 @@
-"""Taking turns at a host, and how long a host is waited for."""
+"""Turns at a host, and the timeout for connecting to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 class Turns:
-    """At most so many at one time at one place; the others wait, first come first served."""
+    """Lets at most so many in at one place at a time; the others wait, first come first served."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -17,7 +17,7 @@ class Turns:
 
     @asynccontextmanager
     async def at(self, place: str) -> AsyncIterator[None]:
-        """A turn at the place while the block runs. The wait for it is bounded by the others' turns alone."""
+        """Hold a turn at the place while the block runs. The wait for it is bounded by the others' turns alone."""
         found = self._places.setdefault(place, _Place(asyncio.Semaphore(self._most)))
         found.users += 1
         try:
@@ -36,7 +36,7 @@ class _Place:
 
 
 class ConnectWait:
-    """Seconds for connecting and logging in: all of them the first time, half of them after a time in vain.
+    """Seconds for connecting and logging in: all of them the first time, half of them after a timeout.
 
     A node that did not answer is asked once more, and half of them do not. Two attempts and the pause between
     them so end within twice the time that one may take.
@@ -46,10 +46,14 @@ class ConnectWait:
         self._seconds = seconds
         self._silent: set[str] = set()
 
-    def of(self, way: str) -> float:
-        """Seconds for the next attempt to go this way."""
-        return self._seconds / 2 if way in self._silent else self._seconds
+    def seconds(self, destination: str) -> float:
+        """Seconds for the next attempt to reach a destination."""
+        return self._seconds / 2 if destination in self._silent else self._seconds
 
-    def in_vain(self, way: str) -> None:
-        """Nothing came of the last attempt in time."""
-        self._silent.add(way)
+    def timed_out(self, destination: str) -> None:
+        """Note that the last attempt ended at its timeout."""
+        self._silent.add(destination)
+
+    def answered(self, destination: str) -> None:
+        """Note that the last attempt got an answer: the next one has all its time again."""
+        self._silent.discard(destination)
