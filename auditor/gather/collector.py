@@ -1,4 +1,4 @@
-"""Collectors: what a sweep asks to look at many nodes, near or far."""
+"""The protocol of a collector: it looks at many nodes, from here or from elsewhere, and streams the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many nodes are asked at once: a window that finds what the way to them takes, as a pure state machine."""
+"""The number of nodes asked at once: a window that finds what the network takes, as a pure state machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KEPT = 128
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """One node being asked once."""
+    """One try of one node."""
 
     began: float
     round: int
@@ -40,7 +40,7 @@ class Turn:
 
 @dataclass(slots=True)
 class _Cut:
-    """What was before the window was cut, and the signs that brought it about."""
+    """The state before the window was cut, and the signs that brought it about."""
 
     window: int
     ceiling: int
@@ -49,7 +49,10 @@ class _Cut:
 
 
 class Pace:
-    """Fed with what becomes of each node asked, and when (seconds of any steady clock); says whether to ask one more.
+    """Decides whether one more node may be asked, from the outcomes so far and their times.
+
+    Times are seconds of any steady clock. `most`: bound on the window. `room`: bound on all that is under way.
+
 
     The window grows twofold a round (slow start), then by small steps, up to `most`. It is halved at signs of
     overload, and stays where more nodes at once bring no more answers a second; now and then more is tried. A
@@ -100,13 +103,13 @@ class Pace:
         )
 
     def begin(self, now: float, *, counted: bool = True) -> Turn:
-        """A node is asked."""
+        """Count a node that is asked from now on."""
         self._open += 1
         self._active += counted
         return Turn(now, self._round, counted)
 
     def late(self, turn: Turn) -> None:
-        """A node has not answered within `late_after`: it makes room."""
+        """Note that a node has not answered within `late_after`: it makes room."""
         if not turn.counted:
             return
         turn.counted = False
@@ -118,7 +121,7 @@ class Pace:
             self._cut(max(START, self._window // 2))
 
     def end(self, turn: Turn, now: float, *, answered: bool) -> None:
-        """A node is done with: it `answered`, whatever it said, or it did not."""
+        """Note the end of a try: the node `answered`, whatever it said, or it did not."""
         self._open -= 1
         self._active -= turn.counted
         if not answered:
@@ -141,7 +144,7 @@ class Pace:
             self._end_round(self._measured / max(now - self._since, 1e-6))
 
     def overloaded(self, turn: Turn) -> None:
-        """A sign that this was too much at once: a lost connection, a timeout of a node that answers otherwise."""
+        """Note a sign of too much at once: a lost connection, a timeout of a node that answers otherwise."""
         if turn.round != self._round:
             return  # it began before the last cut, and says nothing of what is under way since
         self._signs += 1
@@ -158,7 +161,7 @@ class Pace:
             self._window = self._target = max(1, self._window - 1)
 
     def faulty(self) -> None:
-        """A node's connection was lost twice, the second time after a pause: that is its own fault.
+        """Note that a node's connection was lost twice, the second time after a pause: that is its own fault.
 
         Such nodes must not hold up the others: what they took from the window is given back.
         """

@@ -145,7 +145,7 @@ def _freeze(
 
 
 def _changed(before: tuple[Registration, ...], after: tuple[Registration, ...]) -> tuple[Registration, ...]:
-    """Registrations that differ between two readings, in both forms. Consul's indexes alone do not count."""
+    """Find registrations that differ between two readings, in both forms. Consul's indexes alone do not count."""
 
     def content(item: Registration) -> Registration:
         return replace(item, create_index=None, modify_index=None)

@@ -1,1 +1,1 @@
-"""How nodes are asked for their live state: what runs on them, and the way there."""
+"""Nodes: the scripts that run on them, the framing of their answers, and the access over SSH."""

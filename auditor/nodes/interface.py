@@ -1,4 +1,4 @@
-"""The fleet's nodes as the sweep knows them: something that can be asked for its live state."""
+"""The protocol of a node source, and the store of the route tables that it finds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from auditor.values.models import Observation, Registration, RouteTable
 class TableStore:
     """The route tables seen so far, each distinct one once, by digest.
 
-    A table is fetched by the first node that shows its digest; the others who show it meanwhile wait,
+    A table is fetched by the first node that shows its digest; others that show it meanwhile wait,
     and one of them fetches it if the first one fails. So the number of texts that cross the wire is the
     number of distinct tables, whatever the number of nodes.
     """
@@ -23,13 +23,13 @@ class TableStore:
         self._fetching: dict[str, asyncio.Lock] = {}
 
     def add(self, table: RouteTable) -> str:
-        """Keeps a table whose text is at hand; returns its digest."""
+        """Keep a table whose text is at hand. Returns its digest."""
         digest = table.digest
         self.tables.setdefault(digest, table)
         return digest
 
     async def obtain(self, digest: str, fetch: Callable[[], Awaitable[RouteTable]]) -> str:
-        """The digest of the table that the node holds: the given one, or what `fetch` found instead.
+        """Make sure that the table of a digest is kept. Returns the digest, or that of the table `fetch` found instead.
 
         `fetch` is awaited only if no table has the digest yet. A table may change between digest and
         text; then the text counts, under its own digest.
@@ -44,14 +44,14 @@ class TableStore:
 
 
 class NodeSource(Protocol):
-    """A way to nodes. One implementation speaks SSH."""
+    """Looks at single nodes. One implementation speaks SSH."""
 
     def expect(self, registrations: Iterable[Registration]) -> None:
-        """Tells, before any is asked, who belongs to the mesh: their mesh addresses are no way to them."""
+        """Take the whole registry, before any node is asked: no node is reached by one of its mesh addresses."""
         ...
 
     async def observe(self, registration: Registration, tables: TableStore) -> Observation:
-        """Looks at one node once. Raises `ProbeError` with its `GapReason`; bounded in time and size."""
+        """Look at one node once. Raises `ProbeError` with its `GapReason`; bounded in time and size."""
         ...
 
 

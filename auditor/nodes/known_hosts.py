@@ -26,7 +26,7 @@ class HashedLine(NamedTuple):
 
 
 def split_hashed(text: str) -> tuple[str, tuple[HashedLine, ...]]:
-    """Takes the hashed lines out of a known_hosts text. Raises `ValueError` naming the line's number."""
+    """Take the hashed lines out of a known_hosts text. Raises `ValueError` naming the line's number."""
     plain, hashed = [], []
     for number, line in enumerate(text.splitlines(), 1):
         marker, words = "", line.split(None, 2)
@@ -56,7 +56,7 @@ def _parsed(words: list[str], marker: str, number: int) -> HashedLine:
 
 
 def lines_for(hashed: Iterable[HashedLine], host: str, address: str, port: int | None) -> list[HashedLine]:
-    """The lines for a host, by its name or its address.
+    """Find the lines for a host, by its name or its address.
 
     As ssh does, the names without the port are tried if none has it. `port` None: the default one.
     """
@@ -115,7 +115,7 @@ class HashedHosts:
 
 
 def _blob(key: str) -> bytes:
-    """A public key's bytes; none where they cannot be read, as from a key that nobody can show."""
+    """Decode a public key's bytes. Returns none where they cannot be read: no server can show such a key."""
     try:
         return binascii.a2b_base64(key.split()[1])
     except binascii.Error:

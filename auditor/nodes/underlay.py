@@ -1,4 +1,4 @@
-"""Where a node is reached: from its registration and the `[ssh]` settings to a host and port.
+"""The host and port of a node on the underlay: from its registration and the `[ssh]` settings.
 
 Registrations are untrusted: what comes out is a host name or an address and nothing that a resolver, a
 shell or a log could take for something else, and never a mesh address unless the template asks for one.
@@ -31,7 +31,7 @@ _PORT = re.compile(r"[0-9]{1,5}")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect."""
+    """Host and port to connect to."""
 
     host: str
     """A host name, or an address without brackets and zone."""
@@ -40,7 +40,7 @@ class Target:
 
 
 def check_host_template(template: str) -> None:
-    """Checks `[ssh] host` when the configuration is read. Raises `ConfigError` listing what may stand in it."""
+    """Check `[ssh] host` when the configuration is read. Raises `ConfigError` listing the names that it may hold."""
     _template_names(template)
 
 
@@ -50,7 +50,7 @@ def uses_mesh_address(template: str) -> bool:
 
 
 def target_for(registration: Registration, settings: SshSettings, mesh_addresses: Collection[str]) -> Target:
-    """Host and port of one node.
+    """Find host and port of one node.
 
     `mesh_addresses` are those of the whole registry, as text without a length (`10.0.0.1`, `fdaa::1`);
     the registration's own count always. Raises `ProbeError`: no-host, mesh-host, resolve (not a host name).
@@ -76,7 +76,7 @@ def mesh_addresses(registrations: Iterable[Registration]) -> frozenset[str]:
 
 
 def check_not_mesh(host: str, registration: Registration, mesh_addresses: Collection[str]) -> None:
-    """Raises `ProbeError` (mesh-host) if the host is an address of the mesh that is being audited."""
+    """Raise `ProbeError` (mesh-host) if the host is an address of the mesh that is being audited."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -161,7 +161,7 @@ def _default(registration: Registration) -> str:
 
 
 def _split(text: str) -> tuple[str, int | None]:
-    """`host`, `host:port`, `[v6]:port`, `[v6]` or a bare v6 address."""
+    """Split `host`, `host:port`, `[v6]:port`, `[v6]` or a bare v6 address."""
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):

@@ -1,1 +1,1 @@
-"""PURE: what may be changed on a node, what runs there to change it, and how its answer is read."""
+"""PURE: changes of a node as values, the script that makes them there, and the parser of its answer."""

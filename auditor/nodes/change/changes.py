@@ -1,4 +1,4 @@
-"""What may be changed on a node, as values, and the way to have it done; one implementation speaks SSH."""
+"""Changes of a node as values, and the protocol of a changer; one implementation speaks SSH."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from auditor.values.models import Registration
 
 @dataclass(frozen=True, slots=True)
 class AddAddress:
-    """The device holds `new` beside `like`, with the length that `like` has there. Done already: nothing happens."""
+    """Add `new` to the device beside `like`, with the length that `like` has there. Done already: nothing happens."""
 
     new: Prefix
     like: Prefix
@@ -19,7 +19,7 @@ class AddAddress:
 
 @dataclass(frozen=True, slots=True)
 class DropAddress:
-    """The device no longer holds `old`. Refused by the node unless it holds `keep`, before and after."""
+    """Drop `old` from the device. Refused by the node unless it holds `keep`, before and after."""
 
     old: Prefix
     keep: Prefix
@@ -27,7 +27,7 @@ class DropAddress:
 
 @dataclass(frozen=True, slots=True)
 class RewriteFiles:
-    """The device's file (wg-quick's, systemd-networkd's) names `new` where it named `old`; a copy is kept beside it."""
+    """Name `new` for `old` in the device's file (wg-quick's, systemd-networkd's); a copy is kept beside it."""
 
     old: Prefix
     new: Prefix
@@ -35,7 +35,7 @@ class RewriteFiles:
 
 @dataclass(frozen=True, slots=True)
 class SetPeer:
-    """The device routes exactly these prefixes to this peer. A peer that the device does not have is not made."""
+    """Route exactly these prefixes to this peer. A peer that the device does not have is not made."""
 
     public_key: PublicKey
     allowed_ips: tuple[Prefix, ...]
@@ -46,7 +46,7 @@ Change = AddAddress | DropAddress | RewriteFiles | SetPeer
 
 @dataclass(frozen=True, slots=True)
 class DeviceState:
-    """What a node says of its device, before a change or after it."""
+    """A device as its node describes it, before a change or after it."""
 
     public_key: PublicKey
     addresses: tuple[Prefix, ...]
@@ -58,14 +58,14 @@ class DeviceState:
 
 
 class NodeChanger(Protocol):
-    """A way to change nodes."""
+    """Changes nodes, one change at a time."""
 
     async def look(self, registration: Registration) -> DeviceState:
-        """The device as it is now. Raises `ProbeError`."""
+        """Ask for the device as it is now. Raises `ProbeError`."""
         ...
 
     async def change(self, registration: Registration, change: Change) -> DeviceState:
-        """Makes one change, whole or not at all, and says how the device stands after it.
+        """Make one change, whole or not at all. Returns the device after it.
 
         Refused where the device has another key than the registration. Repeating a change is no error.
         Raises `ProbeError`; then it is not known whether it was made, unless it is a refused `ChangeFailed`.

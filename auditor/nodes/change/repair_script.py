@@ -1,4 +1,4 @@
-"""What is asked of a node that is to be changed and how its answer is read: pure functions around `repair.sh`.
+"""Requests for changes of a node, and the parser of its answers: pure functions around `repair.sh`.
 
 An answer is lines between `wgaudit-repair/1 begin` and `wgaudit-repair/1 end`. It counts whole or not at
 all, and only with a `done` line of the verb that was asked for. Everything in it is untrusted.
@@ -46,12 +46,12 @@ class RepairRequest:
 
 
 def look_request(device: str, *, sudo: bool = False) -> RepairRequest:
-    """Asks for key and addresses. Raises `ChangeFailed` for a name that cannot be a device's."""
+    """Build the request for key and addresses. Raises `ChangeFailed` for a name that cannot be a device's."""
     return _repair_request("look", device, (), sudo)
 
 
 def change_request(device: str, key: PublicKey, change: Change, *, sudo: bool = False) -> RepairRequest:
-    """Asks for one change on the device that has this key.
+    """Build the request for one change on the device that has this key.
 
     Raises `ChangeFailed` (refused) if a value could not be sent: nothing that is not strictly an address,
     a key or a device's name ever stands in a command line.
@@ -78,7 +78,7 @@ def _repair_request(verb: str, device: str, words: Iterable[str], sudo: bool) ->
 
 
 def _pair(first: Prefix, second: Prefix) -> tuple[str, str]:
-    """Two different hosts of one family, as bare addresses."""
+    """Check two different hosts of one family. Returns them as bare addresses."""
     for prefix in (first, second):
         if not is_host(Prefix(_prefix(prefix))):
             raise _refusal(f"{prefix} is not one address")
@@ -119,7 +119,7 @@ def _script() -> bytes:
 
 
 def parse_repair(data: bytes, asked: RepairRequest) -> DeviceState:
-    """Reads what an exec printed. Raises `ProbeError`; never gives part of an answer."""
+    """Read what an exec printed. Raises `ProbeError`; never gives part of an answer."""
     body = FRAMING.body(data)
     if (failed := error_line(body)) is not None:
         raise _failure(*failed)
@@ -171,7 +171,7 @@ class _RepairAnswer:
 
 
 def _address(value: str) -> Prefix:
-    """`10.0.0.1/8`, as `ip` prints it (without a length beside a point-to-point peer), as a host prefix."""
+    """Read `10.0.0.1/8`, as `ip` prints it (without a length beside a point-to-point peer), as a host prefix."""
     host, slash, length = value.partition("/")
     prefix = parse_prefix(host)
     if format_prefix(prefix) != host:

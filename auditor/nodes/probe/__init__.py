@@ -1,1 +1,1 @@
-"""PURE: what runs on a node to look at it, and how its answer is read."""
+"""PURE: the script that looks at a node, and the parser of its answer."""

@@ -1,4 +1,4 @@
-"""What is asked of a node and how its answer is read: pure functions around `probe.sh`.
+"""Requests to look at a node, and the parser of its answers: pure functions around `probe.sh`.
 
 An answer is lines between `wgaudit-probe/1 begin` and `wgaudit-probe/1 end`. It counts whole or not at
 all: an `error` line, a missing end or one line that `wg` would not print makes it a `ProbeError`.
@@ -72,7 +72,7 @@ class ProbeAnswer:
 def inline_request(
     mode: Mode, *, device: str, sudo: bool = False, endpoints: bool = False, region_command: str = ""
 ) -> Request:
-    """The probe travelling along: over standard input, so never in a process list and never quoted twice.
+    """Build a request that brings the probe along, over standard input: never in a process list, never quoted twice.
 
     Only the parts that are asked for travel. The command's last words are for `read_request` and for people.
     """
@@ -83,12 +83,12 @@ def inline_request(
 
 
 def installed_request(mode: Mode, *, endpoints: bool = False) -> Request:
-    """The probe being installed on the node: only the mode is said."""
+    """Build a request to a probe that is installed on the node: it names the mode alone."""
     return Request(f"{VERSION} {mode}{' endpoints' if endpoints else ''}", b"")
 
 
 def probe_script(device: str, sudo: bool, region_command: str) -> str:
-    """The file to install on a node, for `command="…",restrict` in authorized_keys.
+    """Write the file to install on a node, for `command="…",restrict` in authorized_keys.
 
     Device, sudo and region command are fixed in it; who connects can choose the mode and nothing else.
     """
@@ -97,7 +97,7 @@ def probe_script(device: str, sudo: bool, region_command: str) -> str:
 
 
 def read_request(command: str) -> tuple[Mode, bool]:
-    """Mode and whether endpoints are wanted, from a `Request.command`. Raises `ValueError`.
+    """Read mode and whether endpoints are wanted from a `Request.command`. Raises `ValueError`.
 
     For servers that answer without a shell, such as the demo's.
     """
@@ -120,7 +120,7 @@ def _head(**variables: str) -> str:
 
 @lru_cache(maxsize=16)
 def _sent(parts: frozenset[str]) -> str:
-    """`probe.sh` as it travels: whole lines are left out, the others only lose their indentation.
+    """Shorten `probe.sh` for its travel: whole lines are left out, the others only lose their indentation.
 
     Left out are comments, empty lines, and from `# only NAME:` to `# end NAME` each part not in `parts`.
     """
@@ -145,7 +145,7 @@ def _body() -> str:
 
 
 def canonical_table(device: Device, allowed_ips: str) -> RouteTable:
-    """The route table as the probe makes it, from the output of `wg show DEVICE allowed-ips`.
+    """Make the route table as the probe makes it, from the output of `wg show DEVICE allowed-ips`.
 
     Raises `ProbeError` (unreadable-output) for a line that `wg` would not print.
     """
@@ -171,7 +171,7 @@ def _own_lines(device: Device) -> set[str]:
 
 
 def parse_answer(data: bytes, device_name: str) -> ProbeAnswer:
-    """Reads what an exec printed. Raises `ProbeError` with the reason; never gives part of an answer."""
+    """Read what an exec printed. Raises `ProbeError` with the reason; never gives part of an answer."""
     body = FRAMING.body(data)
     # The frame comes first: an error line that was cut short is no reason, only a sign.
     if (failed := error_line(body)) is not None:
@@ -188,7 +188,7 @@ def parse_answer(data: bytes, device_name: str) -> ProbeAnswer:
 
 
 def format_answer(answer: ProbeAnswer) -> bytes:
-    """An answer as a node prints it: the inverse of `parse_answer`, for servers that answer without a shell."""
+    """Write an answer as a node prints it: the inverse of `parse_answer`, for servers that answer without a shell."""
     lines = [f"key {answer.device.public_key}"]
     lines += [f"address {format_prefix(address)}" for address in answer.device.addresses]
     if answer.region is not None:
@@ -202,7 +202,7 @@ def format_answer(answer: ProbeAnswer) -> bytes:
 
 
 def format_failure(reason: GapReason, detail: str) -> bytes:
-    """A failure as a node prints it. Raises `ValueError` for a reason that a node cannot have."""
+    """Write a failure as a node prints it. Raises `ValueError` for a reason that a node cannot have."""
     for word, known in _REASONS.items():
         if known == reason:
             return FRAMING.wrap(f"error {word} {detail}\n".encode())
@@ -316,7 +316,7 @@ def _checked_table(text: bytes, device: Device) -> RouteTable:
 
 @lru_cache(maxsize=100_000)
 def _check_prefix(prefix: bytes) -> None:
-    """Whether this is exactly how `wg` prints a prefix. Fleets share prefixes, so each is looked at once."""
+    """Check that `wg` prints a prefix exactly so. Fleets share prefixes, so each is checked once."""
     text = prefix.decode("ascii")
     try:
         if parse_prefix(text) == text:

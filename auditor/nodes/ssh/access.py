@@ -1,4 +1,4 @@
-"""Access to nodes over SSH, for looking and for changing: one login, one check of where it leads, one way to run."""
+"""Access to nodes over SSH, for looking and for changing: one login, one check of where it leads, one execution."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from auditor.nodes.underlay import (
 from auditor.settings.ssh import SshSettings
 from auditor.values.models import Registration
 
-# The library tells each connection's story at INFO; whoever asks this program for more wants its own.
+# The library tells each connection's story at INFO; --verbose asks for this program's own.
 asyncssh.set_log_level(logging.WARNING)
 
 
@@ -51,7 +51,7 @@ class SshAccess:
             yield NodeSession(connection, target.host, self.settings)
 
     def _check_peer(self, connection: asyncssh.SSHClientConnection, registration: Registration) -> None:
-        """A name may resolve to a mesh address. Behind a jump host that cannot be seen from here."""
+        """Refuse a name that resolved to a mesh address. Behind a jump host that cannot be seen from here."""
         peer = connection.get_extra_info("peername")
         if peer and not uses_mesh_address(self.settings.host):
             check_not_mesh(str(peer[0]).partition("%")[0], registration, self._mesh_addresses)
@@ -78,6 +78,6 @@ class NodeSession:
         )
 
     def host_key(self) -> str | None:
-        """Fingerprint of the key that the server showed."""
+        """The fingerprint of the key that the server showed."""
         key = self._connection.get_server_host_key()
         return key.get_fingerprint() if key is not None else None

@@ -22,7 +22,7 @@ _FORCED = (
 
 
 class SshChanger(NodeChanger):
-    """Changes nodes, with the same access as whatever looks at them."""
+    """Changes nodes, with the access that looks at them too."""
 
     def __init__(self, access: SshAccess, device: str) -> None:
         self._access = access
@@ -49,7 +49,7 @@ class SshChanger(NodeChanger):
             return output.read(lambda data: parse_repair(data, asked))
 
     def _check_not_begun(self, output: Output, registration: Registration) -> None:
-        """Raises `ProbeError` with why the script did not begin, where that is the login's or sudo's doing."""
+        """Raise `ProbeError` if the login or sudo kept the script from beginning."""
         if b"wgaudit-probe/" in output.data:
             raise ProbeError(GapReason.AUTH, f"{registration.node}: {_FORCED}")
         if self._access.settings.sudo:

@@ -1,4 +1,4 @@
-"""What went wrong on the way to a node, as the one `ProbeError` that tells a person what to do."""
+"""Failures of connecting and logging in, as the one `ProbeError` that says what to do."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Watch(asyncssh.SSHClient):
 
 
 def host_key_detail(error: Exception, watch: Watch, known: int, where: str, file: Path) -> str:
-    """Unknown, changed or not signed: which key was shown, which file decided, what to do."""
+    """Word a refused host key (unknown, changed, not signed): the key shown, the file that decided, what to do."""
     if watch.authority is not None:
         shown = f"a certificate by authority {watch.authority.get_fingerprint()}"
         return f"{where} shows {shown}, which {file} does not list as @cert-authority for it"
@@ -75,7 +75,7 @@ def host_key_detail(error: Exception, watch: Watch, known: int, where: str, file
 
 
 def from_connecting(error: Exception, where: str) -> ProbeError:
-    """Maps what connecting and logging in raised; host keys apart, which `host_key_detail` words."""
+    """Map an exception of connecting and logging in, host keys apart: those are worded by `host_key_detail`."""
     said = cleaned(str(error))
     match error:
         case socket.gaierror():
@@ -118,7 +118,7 @@ def _from_os(error: OSError, where: str) -> ProbeError:
 
 
 def _from_jump(said: str, where: str) -> ProbeError:
-    """The jump host could not open the way on; it says why in the words of its own resolver and kernel."""
+    """Map a jump host's refusal to connect on; it says why in the words of its own resolver and kernel."""
     lowered = said.lower()
     reason = GapReason.UNREACHABLE
     if "refused" in lowered:

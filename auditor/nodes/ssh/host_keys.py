@@ -1,10 +1,10 @@
-"""Which host keys are trusted: one known_hosts file, asked once for each connection.
+"""Trusted host keys: one known_hosts file, looked up once for each connection.
 
-A host that is known by hashed lines alone is found in two ways. The short one waits for the server to show
+A host that is known by hashed lines alone has two lookups. The short one waits for the server to show
 its key and looks at the lines that hold it. Whatever that does not settle (no such line, a kind of key that
-the host is not known by, a line without the port) goes the whole way: all lines are tried, and the server is
-asked once more, for the kinds of key that are known. Only what the whole way would trust is trusted by the
-short one.
+the host is not known by, a line without the port) goes to the whole one: all lines are tried, and the server is
+asked once more, for the kinds of key that are known. Only what the whole lookup would trust is trusted by
+the short one.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class KnownHosts:
         self._kinds = _signatures(self._hashed.kinds())
 
     def lookups(self, host: str, port: int) -> list[Lookup]:
-        """The ways to look up a host's keys, each to be tried where the one before it did not settle it."""
+        """List the lookups of a host's keys, each to be tried where the one before it did not settle it."""
         whole = Lookup(self)
         if not self._kinds:
             return [whole]
@@ -54,7 +54,7 @@ class KnownHosts:
         return [ShownKey(self, preferred), whole]
 
     def keys_for(self, host: str, address: str, port: int | None) -> Keys:
-        """All that the file says of a host; tries each hashed line."""
+        """Find all keys that the file has for a host; tries each hashed line."""
         keys, authorities, revoked = self._named(host, address, port)
         for line in lines_for(self._hashed.lines, host, address, port):
             if line.marker != "@revoked":
@@ -62,7 +62,7 @@ class KnownHosts:
         return keys, authorities, revoked
 
     def keys_before(self, host: str, address: str, port: int | None) -> Keys:
-        """What must be known of a host before it shows its key: not the keys of hashed lines."""
+        """Find the keys that must be known before a host shows its own: not those of hashed lines."""
         keys, authorities, revoked = self._named(host, address, port)
         authorities += _imported(self._hashed.marked_for("@cert-authority", host, address, port))
         return keys, authorities, revoked
@@ -72,7 +72,7 @@ class KnownHosts:
         return key in _imported(self._hashed.with_key(key.public_data, host, address, port))
 
     def _named(self, host: str, address: str, port: int | None) -> Keys:
-        """What plain lines say, and all that is revoked."""
+        """Find the keys of plain lines, and all that are revoked."""
         keys, authorities, revoked = (list(found) for found in self._plain.match(host, address, port)[:3])
         revoked += _imported(self._hashed.marked_for("@revoked", host, address, port))
         if self._revokes and port is not None:
@@ -84,7 +84,7 @@ class KnownHosts:
 
 
 class Lookup:
-    """What the SSH library calls to know a server's keys; remembers how many there were."""
+    """Gives the SSH library the keys of a server; remembers how many there were."""
 
     whole = True
     """Whether what it does not know is not known."""
@@ -101,12 +101,12 @@ class Lookup:
         return keys
 
     def trusts(self, host: str, address: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002
-        """A key that is not among those that the call gave."""
+        """Whether a key is trusted that is not among those that the call gave."""
         return False
 
 
 class ShownKey(Lookup):
-    """The short way: hashed lines are looked at once the key has been shown."""
+    """The short lookup: hashed lines are looked at once the key has been shown."""
 
     whole = False
 
@@ -123,12 +123,12 @@ class ShownKey(Lookup):
 
 
 def _own(port: int) -> int | None:
-    """None where the port is ssh's own, which known_hosts does not name."""
+    """Convert ssh's own port, which known_hosts does not name, to None."""
     return None if port == _PORT else port
 
 
 def _signatures(kinds: Iterable[HashedLine]) -> str:
-    """To be put before the library's own order of host key algorithms."""
+    """List the algorithms of these kinds, to be put before the library's own order."""
     names = [
         algorithm.decode("ascii")
         for key in _imported(kinds)

@@ -33,14 +33,14 @@ class Jumps:
         self._jumps: dict[str, _Jump] = {}
 
     async def connection(self, hops: str, stack: AsyncExitStack) -> asyncssh.SSHClientConnection:
-        """The connection to the last of `hops`, shared by all who pass it; the last one to leave closes it."""
-        # Who waits for a turn is a user already: the connection stays open for the next in line.
+        """Get the connection to the last of `hops`, shared by all nodes behind it; the last user closes it."""
+        # A user that waits for a turn counts already: the connection stays open for the next in line.
         jump = self._enter(hops, stack)
         await stack.enter_async_context(self._turns.at(hops))
         if jump.is_lost():
             jump = self._enter(hops, stack)
         try:
-            # One who gives up must not take the connection away from the others who wait for it.
+            # One that gives up must not take the connection away from the others that wait for it.
             connection, _ = await asyncio.shield(jump.opening)
         except ProbeError as error:
             raise ProbeError(error.reason, f"jump host {error.detail}") from None
@@ -76,11 +76,11 @@ class _Jump:
     users: int = 0
 
     def is_over(self) -> bool:
-        """Whether it failed or was lost, so that whoever comes next needs a new one."""
+        """Whether it failed or was lost, so that the next user needs a new one."""
         return self._failed() or self.is_lost()
 
     def is_lost(self) -> bool:
-        """Whether it was open once and is no more. Who waited while it failed to open gets that failure."""
+        """Whether it was open once and is no more. A user that waited while it failed to open gets that failure."""
         return self.opening.done() and not self._failed() and self.opening.result()[0].is_closed()
 
     def _failed(self) -> bool:
@@ -94,7 +94,7 @@ class _Jump:
 
 
 def check_jump(hops: str) -> tuple[str | None, str, int | None]:
-    """User, host and port of the last hop of `[user@]host[:port],…`. Raises `ConfigError`."""
+    """Read user, host and port of the last hop of `[user@]host[:port],…`. Raises `ConfigError`."""
     last: tuple[str | None, str, int | None] = (None, "", None)
     for hop in hops.split(","):
         match = _HOP.fullmatch(hop.strip())

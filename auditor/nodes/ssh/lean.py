@@ -145,7 +145,7 @@ class _LeanConnection(asyncssh.SSHClientConnection):
             try:
                 transport.write(data)
             except ConnectionError:
-                # A tunnel that is gone. As for any lost connection, its end is told by `connection_lost`.
+                # A tunnel that is gone. As for any lost connection, its end comes by `connection_lost`.
                 return
 
     # --- logging in ---

@@ -32,7 +32,7 @@ class Destination:
 
     @property
     def known_as(self) -> str:
-        """What known_hosts calls it."""
+        """The name in known_hosts."""
         return self.options.host_key_alias or self.options.host or self.host
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ class Destination:
 
 
 class Login:
-    """Built once from the settings. Raises `ConfigError` with one clear line."""
+    """Identities, known hosts and options for all logins, built once. Raises `ConfigError` with one clear line."""
 
     def __init__(self, settings: SshSettings) -> None:
         self._settings = settings
@@ -109,14 +109,14 @@ class Login:
         return self._base.username if jumped else self._settings.user
 
     def keys(self) -> list[asyncssh.SSHKeyPair]:
-        """The identities for one connection. Copies: the library notes in each what that server can do.
+        """Copy the identities for one connection: the library notes in each what that server can do.
 
         None: those of the options.
         """
         return [copy.copy(key) for key in self._keys]
 
     def _check_config(self) -> None:
-        """Only blocks that match are read by the library, so this finds what holds for every host."""
+        """Find faults that hold for every host; the library reads only blocks that match."""
         if self._config is None:
             return
         try:
@@ -143,7 +143,7 @@ def _config_file(settings: SshSettings) -> Path | None:
 
 
 def _identities(settings: SshSettings) -> tuple[tuple[asyncssh.SSHKeyPair, ...], list[bytes]]:
-    """Key pairs of the named files, and the public keys for which the agent may be asked."""
+    """Load the key pairs of the named files, and the public keys for which the agent may be asked."""
     pairs: list[asyncssh.SSHKeyPair] = []
     public: list[bytes] = []
     for file in settings.identity_files:
@@ -162,7 +162,7 @@ def _identities(settings: SshSettings) -> tuple[tuple[asyncssh.SSHKeyPair, ...],
 
 
 def _held_by_agent(file: Path, settings: SshSettings, error: Exception) -> bytes:
-    """The public half of an identity that cannot be opened here, if an agent may hold the private one."""
+    """Read the public half of an identity that cannot be opened here, if an agent may hold the private one."""
     if "assphrase" not in str(error) and not isinstance(error, asyncssh.KeyEncryptionError):
         raise ConfigError(f"ssh.identity_files: {file}: {cleaned(str(error))}") from None
     half = file.with_name(f"{file.name}.pub")
