@@ -1,1 +1,1 @@
-"""What wgaudit costs, measured against what people would use instead and against its own smaller self."""
+"""Benchmarks: what wgaudit costs, against the tools people would use instead and against smaller fleets."""

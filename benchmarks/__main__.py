@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures, prints one table, and writes `results.md` with its plots."""
+"""Run all parts or some: `python -m benchmarks` prints one table and writes `results.md` with its plots."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0; 1 if an exact figure misses its target or a part broke; 2 for usage."""
+    """Run the benchmarks; return 0, 1 if an exact figure misses its target or a part failed, 2 for usage."""
     asked = _arguments(arguments)
     # A log is as wide as it needs to be; folded figures are hard to read.
     console = Console() if sys.stdout.isatty() else Console(width=140)
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write(outcomes: Sequence[Outcome], folder: Path) -> Path:
-    """Writes `results.md` and the pictures beside it."""
+    """Write `results.md` and the pictures beside it."""
     curves = [curve for one in outcomes if one.results for curve in one.results.curves]
     facts = {
         "Date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -59,7 +59,7 @@ def write(outcomes: Sequence[Outcome], folder: Path) -> Path:
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:
-    """1 if an exact figure misses its target, a part broke, or, in CI, a part could not run."""
+    """Return 1 if an exact figure misses its target, a part failed, or (in CI) a part could not run."""
     complete = os.environ.get("CI") == "true"
     return int(any(one.missed or one.failed or (complete and one.lacks) for one in outcomes))
 

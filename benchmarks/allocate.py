@@ -1,7 +1,7 @@
-"""What it costs to hand out one address, when few are taken and when many are: it should cost the same.
+"""Cost of allocating one address with few and with many addresses taken: it should be the same.
 
-A real Consul on loopback; addresses are taken by claims and registrations in bulk, and the pool is the whole
-10.0.0.0/8, as it is where no regions are planned.
+Runs a real Consul on loopback, filled with claims and registrations in bulk. The pool is the whole 10.0.0.0/8, as
+in a configuration without region prefixes.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ TAKEN = (100, 10_000, 50_000)
 FEW_AND_MANY = TAKEN[:2]
 WRITERS = (1, 8, 32)
 ALLOCATIONS = 192
-"""In one run: a multiple of every number of writers."""
+"""Allocations in one run: a multiple of every number of writers."""
 RUNS = 5
 COUNTED = 24
 MOST_REQUESTS = 3.0
-"""The marker, the registration, the transaction."""
+"""Requests of one allocation: the marker, the registration, the transaction."""
 FLAT = 1.3
 
 
 def measure(quick: bool) -> Results:
-    """Requests an allocation; and, unless in quick form, allocations a second. Raises `CannotRun`."""
+    """Measure requests per allocation and, unless `quick`, allocations per second. Raises `CannotRun`."""
     if consul_binary() is None:
         raise CannotRun(HOW)
     counts = [requests_an_allocation(taken) for taken in FEW_AND_MANY]
@@ -62,7 +62,7 @@ def measure(quick: bool) -> Results:
 
 
 def requests_an_allocation(taken: int) -> float:
-    """HTTP requests of one allocation, no other writer being there."""
+    """Count the HTTP requests of one allocation without other writers."""
     with _registry(taken) as server, ChaosProxy(server.url) as proxy:
         allocator = _allocator(proxy.url)
         for number in range(COUNTED):
@@ -72,7 +72,7 @@ def requests_an_allocation(taken: int) -> float:
 
 
 def _speeds() -> Iterator[Figure]:
-    """By number of writers: allocations a second, and the time of one against the time with few taken."""
+    """Measure allocations per second by number of writers, and the time of one against that with few taken."""
     seconds: dict[tuple[int, int], list[float]] = {(w, taken): [] for w in WRITERS for taken in TAKEN}
     with _registry(TAKEN[0]) as few, _registry(TAKEN[1]) as more, _registry(TAKEN[2]) as many:
         names = (f"new-{number}" for number in itertools.count())
@@ -95,7 +95,7 @@ def _speeds() -> Iterator[Figure]:
 
 
 def _time(url: str, writers: int, names: list[str]) -> float:
-    """Seconds for one allocation a name, so many at once."""
+    """Return the seconds for one allocation per name, with so many writers at once."""
     allocator = _allocator(url)
     with ThreadPoolExecutor(writers) as pool:
         started = time.perf_counter()
@@ -112,7 +112,7 @@ def _allocator(url: str) -> Allocator:
 
 @contextmanager
 def _registry(taken: int) -> Iterator[ConsulServer]:
-    """A Consul with so many registered nodes, each with its claim."""
+    """Start a Consul with so many registered nodes, each with its claim."""
     settings = AllocatorSettings()
     with tempfile.TemporaryDirectory() as folder, ConsulServer(Path(folder) / "consul") as server:
         now = datetime.now(UTC)

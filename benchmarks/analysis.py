@@ -1,9 +1,9 @@
-"""What it costs to find out what is wrong, once the bytes are there: beside a plain script, and in the incident.
+"""Cost of the analysis, from the nodes' answers to the report: against a plain script, and in the incident.
 
-Ours is everything from the bytes of each node's answer to the report: reading answers, checking tables,
-comparing them, looking twice at suspects, the verdict. The plain script is what one writes first: it reads
-what `wg show wg0 allowed-ips` prints on each node into a dict of sets, holds it against the registry and
-remembers who has which address. Both are measured in CPU time of this process; neither reads the registry.
+wgaudit's side is everything from the bytes of each node's answer to the report: reading answers, checking tables,
+comparing them, the second look, the verdict. The plain script is the obvious first attempt: it reads the output of
+`wg show wg0 allowed-ips` of each node into a dict of sets, compares it with the registry and keeps which key has
+which address. Both are measured in CPU time of this process; neither reads the registry.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from auditor.registry.records import KvItem, read_kv
 from auditor.settings.consul import ConsulFields
 from auditor.values.models import Observation, Registration, Report, RouteTable, SecondLook, Snapshot
 from benchmarks.figures import Figure, Results, ratios
-from benchmarks.simulated import POLICY, SimulatedFleet, SimulatedNodes, clear_the_ground
+from benchmarks.simulated import POLICY, SimulatedFleet, SimulatedNodes, exclude_from_collection
 
 RUNS = 5
 AT_ONE_PERCENT = ((3_000, 10.0), (5_000, 20.0))
-"""N, and how many times faster than the plain script the analysis is to be."""
+"""N, and how many times faster than the plain script the analysis must be."""
 IN_THE_INCIDENT = (5_000, 10_000)
 _THEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def measure(quick: bool) -> Results:
-    """Ratios of CPU time, run by run. In quick form nothing: all of it is time."""
+    """Measure ratios of CPU time, run by run. Nothing if `quick`: all of it is time."""
     if quick:
         return Results(())
     figures: list[Figure] = []
@@ -45,7 +45,7 @@ def measure(quick: bool) -> Results:
 
 def _against_the_script(nodes: int, target: float) -> list[Figure]:
     fleet = SimulatedFleet(nodes, "one percent")
-    heard = hear(fleet)
+    heard = collect_answers(fleet)
     ours: list[float] = []
     theirs: list[float] = []
     for _ in range(RUNS):
@@ -67,7 +67,7 @@ def _against_the_script(nodes: int, target: float) -> list[Figure]:
 
 
 def _incident_against_peace(nodes: int) -> list[Figure]:
-    peace, incident = (hear(SimulatedFleet(nodes, kind)) for kind in ("peace", "incident"))
+    peace, incident = (collect_answers(SimulatedFleet(nodes, kind)) for kind in ("peace", "incident"))
     at_peace, in_it = [], []
     for _ in range(RUNS):
         at_peace.append(_seconds(peace))
@@ -89,8 +89,8 @@ def _incident_against_peace(nodes: int) -> list[Figure]:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """What came from one node: its digest, and its table's text where that was new."""
+class NodeAnswer:
+    """One node's answer: its digest, and its table's text if the digest was new."""
 
     registration: Registration
     digest: bytes
@@ -98,15 +98,15 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """All that came from a fleet."""
+class FleetAnswers:
+    """The answers of a whole fleet."""
 
     registrations: tuple[Registration, ...]
-    answers: tuple[Answered, ...]
+    answers: tuple[NodeAnswer, ...]
 
 
-def hear(fleet: SimulatedFleet) -> Heard:
-    """The bytes that a sweep over the fleet would bring home."""
+def collect_answers(fleet: SimulatedFleet) -> FleetAnswers:
+    """Return the bytes that a sweep of the fleet would receive."""
     items = [KvItem(key, value) for key, value in fleet.records().items()]
     registrations = read_kv("kv-json", "", REGISTRY_PREFIX, items, ConsulFields()).registrations
     nodes, answers, fetched = SimulatedNodes(fleet), [], set()
@@ -116,12 +116,12 @@ def hear(fleet: SimulatedFleet) -> Heard:
             digest, _ = fleet.digest_and_size(node)
             text = None if digest in fetched else nodes.printed("text", node)
             fetched.add(digest)
-            answers.append(Answered(registration, nodes.printed("digest", node), text))
-    return Heard(registrations, tuple(answers))
+            answers.append(NodeAnswer(registration, nodes.printed("digest", node), text))
+    return FleetAnswers(registrations, tuple(answers))
 
 
-def analyse(heard: Heard) -> Report:
-    """From bytes to a report, as `sweep` and `judge` do it together, the second look included."""
+def analyse(heard: FleetAnswers) -> Report:
+    """Make a report from bytes, as `sweep` and `judge` do together, second look included."""
     tables: dict[str, RouteTable] = {}
     observations = _observed(heard.answers, tables)
     snapshot = Snapshot(
@@ -136,7 +136,7 @@ def analyse(heard: Heard) -> Report:
     return judge(snapshot)
 
 
-def _observed(answers: Sequence[Answered], tables: dict[str, RouteTable]) -> list[Observation]:
+def _observed(answers: Sequence[NodeAnswer], tables: dict[str, RouteTable]) -> list[Observation]:
     observations = []
     for item in answers:
         answer = parse_answer(item.digest, DEVICE)
@@ -151,8 +151,8 @@ def _observed(answers: Sequence[Answered], tables: dict[str, RouteTable]) -> lis
     return observations
 
 
-def _seconds(heard: Heard) -> float:
-    clear_the_ground()
+def _seconds(heard: FleetAnswers) -> float:
+    exclude_from_collection()
     start = time.process_time()
     analyse(heard)
     return time.process_time() - start
@@ -163,22 +163,22 @@ def _seconds(heard: Heard) -> float:
 
 @dataclass(slots=True)
 class PlainScript:
-    """Reads one observer after the other; `keep` also keeps what it read, to be asked who has what where."""
+    """A plain script that reads one observer after the other; with `keep` it also keeps what it read."""
 
     registrations: Sequence[Registration]
     keep: bool = False
     tables: dict[str, dict[str, set[str]]] = field(default_factory=dict)
     expected: Mapping[str, set[str]] = field(init=False)
     holders: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """Who has each address, over all observers."""
+    """Keys by address, over all observers."""
     wrong: list[tuple[str, str]] = field(default_factory=list)
-    """Observer and key, where the observer's peer is not as it is registered."""
+    """Observer and key, where the observer's peer differs from the registration."""
 
     def __post_init__(self) -> None:
         self.expected = {item.public_key: set(item.addresses) for item in self.registrations}
 
     def read(self, observer: str, own_key: str, allowed_ips: bytes) -> None:
-        """Takes in what one observer printed."""
+        """Read one observer's output."""
         table: dict[str, set[str]] = {}
         for line in allowed_ips.decode().splitlines():
             key, prefixes = line.split("\t")
@@ -196,14 +196,14 @@ class PlainScript:
 
     @property
     def duplicates(self) -> dict[str, set[str]]:
-        """Addresses that more than one key has."""
+        """Return the addresses that more than one key has."""
         return {prefix: keys for prefix, keys in self.holders.items() if len(keys) > 1}
 
 
-def _seconds_of_the_script(fleet: SimulatedFleet, heard: Heard) -> float:
-    """Without the making of what it reads, which is done for one observer at a time: all would be 1.5 GB."""
+def _seconds_of_the_script(fleet: SimulatedFleet, heard: FleetAnswers) -> float:
+    """Measure the script without making its input, which is made per observer: all at once would be 1.5 GB."""
     script, seconds = PlainScript(heard.registrations), 0.0
-    clear_the_ground()
+    exclude_from_collection()
     for node in fleet.nodes.values():
         printed = fleet.allowed_ips(node)
         start = time.process_time()

@@ -1,4 +1,4 @@
-"""One measured figure, and what it is held against."""
+"""Measured figures, with their targets."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ Kind = Literal["at most", "at least"]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A median with its range. A ratio is taken run by run, both sides of it in the same run."""
+    """A median with its range. A ratio is computed run by run, with both sides from the same run."""
 
     name: str
-    """What was measured, in the issue's words: `client CPU a host, against clush`."""
+    """What was measured: `client CPU a host, against clush`."""
     unit: str
     """`×` for ratios, `ms`, `MB`, `bytes` …"""
     samples: tuple[float, ...]
-    """One value a run, in the order of the runs."""
+    """One value per run, in the order of the runs."""
     target: float | None = None
-    """What it should reach; None: told for what it is."""
+    """The target; None: reported without one."""
     kind: Kind = "at most"
     exact: bool = False
     """Whether it is the same on every machine (bytes, texts fetched, objects held), so that CI may judge it."""
     note: str = ""
-    """How it was measured, and on what, in a few words."""
+    """How and on what it was measured, in a few words."""
 
     @property
     def median(self) -> float:
-        """The middle of the samples."""
+        """Return the median of the samples."""
         return statistics.median(self.samples)
 
     @property
     def met(self) -> bool | None:
-        """Whether the median reaches the target; None where there is none."""
+        """Whether the median reaches the target; None without a target."""
         if self.target is None:
             return None
         return self.median <= self.target if self.kind == "at most" else self.median >= self.target
@@ -46,7 +46,7 @@ class Curve:
     """One line of a plot: what something costs at each N."""
 
     plot: str
-    """`CPU`, `bytes` or `memory`: which picture it belongs to."""
+    """The picture it belongs to: `CPU`, `bytes` or `memory`."""
     name: str
     """`wgaudit, in the incident`."""
     unit: str
@@ -56,7 +56,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What one part of the benchmarks found."""
+    """Results of one part of the benchmarks."""
 
     figures: tuple[Figure, ...]
     curves: tuple[Curve, ...] = ()
@@ -65,13 +65,13 @@ class Results:
 
 
 class CannotRun(Exception):
-    """This machine lacks what a part needs. The text says what, and how to get it."""
+    """Raised if this machine lacks something that a part needs. The text says what, and how to get it."""
 
 
 Part = Callable[[bool], Results]
-"""A part of the benchmarks. The argument says whether the quick form is wanted: exact figures alone."""
+"""A part of the benchmarks. Its argument `quick` asks for exact figures only."""
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, ...]:
-    """Run by run, ours over theirs."""
+    """Return ours divided by theirs, run by run."""
     return tuple(a / b for a, b in zip(ours, theirs, strict=True))

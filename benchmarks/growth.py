@@ -1,10 +1,10 @@
-"""How the cost of a whole sweep grows with the number of nodes: CPU, bytes and memory, in peace and in the incident.
+"""Growth of a whole sweep's cost with the number of nodes: CPU, bytes and memory, in peace and in the incident.
 
 A sweep is everything but the network: the registry's file, each node's answer as bytes, the store of tables,
-checks, second look, verdict, both reports. Each is made in a process of its own. Bytes are those of commands,
-of what travels along with them, and of answers, in both directions, as the SSH channels carry them.
+checks, second look, verdict, both reports. Each runs in its own process. Bytes are those of commands,
+of their standard input, and of answers, in both directions, as the SSH channels carry them.
 
-`python -m benchmarks.growth N` prints what the plain script needs for N nodes, in a process of its own.
+`python -m benchmarks.growth N` prints the cost of the plain script for N nodes, in its own process.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.analysis import PlainScript, hear
+from benchmarks.analysis import PlainScript, collect_answers
 from benchmarks.figures import Curve, Figure, Results
-from benchmarks.simulated import Cost, SimulatedFleet, in_a_fresh_process, look, peak_memory
+from benchmarks.simulated import SimulatedFleet, SweepCost, look, look_in_new_process, peak_memory
 
 SIZES = (500, 1_000, 2_000, 4_000, 8_000)
 WIRE = 5_000
@@ -41,7 +41,7 @@ BYTES_TARGET = {"peace": 1 / 100, "incident": 1 / 50}
 
 
 def measure(quick: bool) -> Results:
-    """The exact figures; in full also CPU and memory, with the curves."""
+    """Measure the exact figures and, unless `quick`, CPU and memory, with the curves."""
     costs = {kind: {nodes: _look(nodes, kind) for nodes in (*SIZES, WIRE)} for kind in KINDS}
     figures = [figure for kind, by_size in costs.items() for figure in exact_figures(kind, by_size)]
     if quick:
@@ -53,8 +53,8 @@ def measure(quick: bool) -> Results:
     return Results(tuple(figures), (*_our_curves(timed), *_script_curves(timed["peace"])))
 
 
-def exact_figures(kind: str, costs: Mapping[int, Cost]) -> list[Figure]:
-    """What is the same on every machine, for one kind of fleet: by N what a sweep moved and held.
+def exact_figures(kind: str, costs: Mapping[int, SweepCost]) -> list[Figure]:
+    """Return the figures that are the same on every machine for one kind of fleet: by N, what a sweep moved and held.
 
     `WIRE` must be among the sizes; the growth is over all of them.
     """
@@ -97,15 +97,15 @@ def exact_figures(kind: str, costs: Mapping[int, Cost]) -> list[Figure]:
 
 
 def exponent(points: Sequence[tuple[int, float]]) -> float:
-    """Least squares on logarithms: 1 grows as N does, 2 as its square."""
+    """Return the growth exponent by least squares on logarithms: 1 grows like N, 2 like its square."""
     nodes, values = [math.log(n) for n, _ in points], [math.log(value) for _, value in points]
     return statistics.linear_regression(nodes, values).slope
 
 
-def _growth_figures(kind: str, timed: Mapping[int, Sequence[Cost]]) -> list[Figure]:
+def _growth_figures(kind: str, timed: Mapping[int, Sequence[SweepCost]]) -> list[Figure]:
     words = f"N={SIZES[0]:,} → {SIZES[-1]:,}, {KINDS[kind]}"
 
-    def grown(value: Callable[[Cost], float]) -> tuple[float, ...]:
+    def grown(value: Callable[[SweepCost], float]) -> tuple[float, ...]:
         runs = range(RUNS)
         return tuple(exponent([(nodes, value(timed[nodes][run])) for nodes in SIZES]) for run in runs)
 
@@ -135,7 +135,7 @@ def _growth_figures(kind: str, timed: Mapping[int, Sequence[Cost]]) -> list[Figu
 
 
 def _memory_figure(kind: str) -> Figure:
-    peaks = [in_a_fresh_process(LARGE, kind, keep=True).peak_memory / MB for _ in range(RUNS)]
+    peaks = [look_in_new_process(LARGE, kind, keep=True).peak_memory / MB for _ in range(RUNS)]
     return Figure(
         f"peak memory of a sweep of {LARGE:,} nodes, {KINDS[kind]}",
         "MB",
@@ -145,8 +145,8 @@ def _memory_figure(kind: str) -> Figure:
     )
 
 
-def _our_curves(timed: Mapping[str, Mapping[int, Sequence[Cost]]]) -> list[Curve]:
-    def curve(plot: str, unit: str, kind: str, value: Callable[[Cost], float]) -> Curve:
+def _our_curves(timed: Mapping[str, Mapping[int, Sequence[SweepCost]]]) -> list[Curve]:
+    def curve(plot: str, unit: str, kind: str, value: Callable[[SweepCost], float]) -> Curve:
         points = [(n, statistics.median(map(value, costs))) for n, costs in timed[kind].items()]
         return Curve(plot, f"wgaudit, {KINDS[kind]}", unit, tuple(points))
 
@@ -158,8 +158,8 @@ def _our_curves(timed: Mapping[str, Mapping[int, Sequence[Cost]]]) -> list[Curve
     return curves
 
 
-def _script_curves(timed: Mapping[int, Sequence[Cost]]) -> list[Curve]:
-    script = [(nodes, _script_in_a_fresh_process(nodes)) for nodes in SCRIPT_SIZES]
+def _script_curves(timed: Mapping[int, Sequence[SweepCost]]) -> list[Curve]:
+    script = [(nodes, _script_in_new_process(nodes)) for nodes in SCRIPT_SIZES]
     sent = tuple((nodes, costs[0].naive_bytes / MB) for nodes, costs in timed.items())
     return [
         Curve("CPU", "dict-of-sets script", "s", tuple((n, cost["cpu"]) for n, cost in script)),
@@ -168,16 +168,16 @@ def _script_curves(timed: Mapping[int, Sequence[Cost]]) -> list[Curve]:
     ]
 
 
-def _look(nodes: int, kind: str) -> Cost:
+def _look(nodes: int, kind: str) -> SweepCost:
     with tempfile.TemporaryDirectory() as folder:
         return look(SimulatedFleet(nodes, kind), Path(folder))
 
 
-def _fresh(nodes: int, kind: str) -> list[Cost]:
-    return [in_a_fresh_process(nodes, kind) for _ in range(RUNS)]
+def _fresh(nodes: int, kind: str) -> list[SweepCost]:
+    return [look_in_new_process(nodes, kind) for _ in range(RUNS)]
 
 
-def _script_in_a_fresh_process(nodes: int) -> dict[str, float]:
+def _script_in_new_process(nodes: int) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.growth", str(nodes)],
         cwd=Path(__file__).parent.parent,
@@ -190,9 +190,9 @@ def _script_in_a_fresh_process(nodes: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Runs the plain script over a healthy fleet, keeping every table, and prints its cost as JSON."""
+    """Run the plain script over a healthy fleet, keeping every table, and print its cost as JSON."""
     fleet = SimulatedFleet(int(sys.argv[1]), "peace")
-    script, seconds = PlainScript(hear(fleet).registrations, keep=True), 0.0
+    script, seconds = PlainScript(collect_answers(fleet).registrations, keep=True), 0.0
     for node in fleet.nodes.values():
         printed = fleet.allowed_ips(node)
         start = time.process_time()

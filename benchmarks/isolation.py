@@ -1,4 +1,4 @@
-"""A network of its own for a run: nothing leaves it, and its loopback counts nobody else's bytes."""
+"""An isolated network for a run: nothing leaves it, and its loopback counts no other program's bytes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _NETWORK = 0x40000000  # CLONE_NEWNET of <sched.h>
 
 
 def isolate() -> str:
-    """Takes this process, and all that it starts, into a new network namespace with nothing but loopback.
+    """Move this process, and all that it starts, into a new network namespace with only loopback.
 
-    Empty, or why it could not be done; then the network is as it was.
+    Returns an empty text, or why it could not be done; then the network is unchanged.
     """
     if os.geteuid() != 0:
         return "only root may make a network namespace"
@@ -35,7 +35,7 @@ def isolated() -> bool:
 
 
 def loopback_bytes() -> int:
-    """Bytes that went over loopback so far, headers of Ethernet, IP and TCP included, both directions."""
+    """Return the bytes sent over loopback so far, with Ethernet, IP and TCP headers, in both directions."""
     for line in Path("/proc/net/dev").read_text(encoding="ascii").splitlines():
         name, _, counters = line.partition(":")
         if name.strip() == "lo":

@@ -1,4 +1,4 @@
-"""What the size of known_hosts costs: a file of 5,000 lines against one of 100, plain and hashed."""
+"""Cost of the size of known_hosts: a file of 5,000 lines against one of 100, plain and hashed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from auditor.settings.ssh import SshSettings
 from auditor.values.addresses import Prefix, parse_public_key
 from auditor.values.models import NodeId, Registration
 from benchmarks.figures import Figure, Results, ratios
-from benchmarks.sshd import Fleet
+from benchmarks.sshd import SshdFleet
 
 HOSTS = 100
-"""As many as the small file has lines; each is asked several times."""
+"""Hosts: as many as the small file has lines; each is asked several times."""
 CONNECTIONS = 500
 LINES = 5000
 RUNS = 5
@@ -29,18 +29,18 @@ TARGET = 1.1
 
 
 def measure(quick: bool) -> Results:
-    """Reading the file and asking every node, over real connections; only times, so nothing in quick form."""
+    """Measure reading the file and asking every node over real connections. Nothing if `quick`: only times."""
     if quick:
         return Results(())
     with tempfile.TemporaryDirectory(prefix="wgaudit-bench-") as name:
         folder = Path(name)
-        with Fleet(folder, HOSTS) as fleet:
+        with SshdFleet(folder, HOSTS) as fleet:
             return _measured(fleet, folder)
 
 
-def _measured(fleet: Fleet, folder: Path) -> Results:
+def _measured(fleet: SshdFleet, folder: Path) -> Results:
     lines = (fleet.folder / "known_hosts").read_text(encoding="ascii").splitlines()
-    many = lines + [_another(number) for number in range(LINES - len(lines))]
+    many = lines + [_unasked_host(number) for number in range(LINES - len(lines))]
     files = {
         "plain": (_written(folder / "known-few", lines), _written(folder / "known-many", many)),
         "hashed": (
@@ -70,8 +70,8 @@ def _measured(fleet: Fleet, folder: Path) -> Results:
     return Results(tuple(figures))
 
 
-def _cost(fleet: Fleet, known_hosts: Path) -> float:
-    """Seconds of this process's CPU for reading known_hosts and asking every node."""
+def _cost(fleet: SshdFleet, known_hosts: Path) -> float:
+    """Return this process's CPU seconds for reading known_hosts and asking every node."""
     settings = SshSettings(
         identity_files=(fleet.key,),
         agent=False,
@@ -108,14 +108,14 @@ def _cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _another(number: int) -> str:
-    """A line for a host that is not asked, with a key of its own."""
+def _unasked_host(number: int) -> str:
+    """Return a line for a host that is not asked, with its own key."""
     blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + os.urandom(32)
     return f"127.2.{number // 250}.{number % 250 + 1} ssh-ed25519 {base64.b64encode(blob).decode()}"
 
 
 def _hashed(line: str) -> str:
-    """As `ssh-keygen -H` writes it."""
+    """Return a line as `ssh-keygen -H` writes it."""
     host, key = line.split(" ", 1)
     salt = os.urandom(20)
     parts = (salt, hmac.digest(salt, host.encode(), "sha1"))

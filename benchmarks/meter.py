@@ -1,7 +1,7 @@
-"""Runs one command and tells what it cost, with everything that it started and left behind.
+"""Measure the cost of one command, with everything that it started and left running.
 
-As a program it is the small parent that does so: children that outlive their own parent become its children,
-so that their CPU is counted too (ansible leaves an ssh process for each host).
+Run as a program, it is a small parent process that adopts children which outlive their own parent, so that their CPU
+is counted too (ansible leaves an ssh process for each host).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from pathlib import Path
 
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
 _PATIENCE = 5.0
-"""Seconds that a process which was left behind has to end, once it was asked to."""
+"""Seconds that a leftover process gets to end after SIGTERM."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What one command used, with all of its descendants."""
+class CommandCost:
+    """Resources used by one command and all of its descendants."""
 
     code: int
     """Exit code; negative for a signal."""
     user: float
     """Seconds of CPU in the program."""
     system: float
-    """Seconds of CPU in the kernel on its behalf."""
+    """Seconds of CPU in the kernel."""
     peak: int
-    """KiB of memory that the largest of its processes held at once."""
+    """Peak memory of its largest process, in KiB."""
 
     @property
     def cpu(self) -> float:
@@ -44,8 +44,8 @@ class Cost:
 
 def metered(
     command: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str], output: Path
-) -> Cost:
-    """Runs the command in `folder`; stdout goes to `output`, stderr to `output.err`. Raises `OSError`."""
+) -> CommandCost:
+    """Run the command in `folder`; stdout goes to `output`, stderr to `output.err`. Raises `OSError`."""
     told = output.with_name(f"{output.name}.cost")
     told.unlink(missing_ok=True)
     with output.open("wb") as out, output.with_name(f"{output.name}.err").open("wb") as err:
@@ -58,7 +58,7 @@ def metered(
             stderr=err,
             check=True,
         )
-    return Cost(**json.loads(told.read_text(encoding="utf-8")))
+    return CommandCost(**json.loads(told.read_text(encoding="utf-8")))
 
 
 def _main(told: Path, command: Sequence[str]) -> None:
@@ -74,7 +74,7 @@ def _main(told: Path, command: Sequence[str]) -> None:
 
 
 def _end_children() -> None:
-    """Ends what is left and takes its CPU into account; whoever has lost a parent by that comes next."""
+    """End leftover processes and count their CPU, then those that were orphaned by that."""
     mine = Path(f"/proc/self/task/{os.getpid()}/children")
     number, patience = signal.SIGTERM, time.monotonic() + _PATIENCE
     while children := mine.read_text(encoding="ascii").split():

@@ -1,7 +1,7 @@
-"""What one look costs the node itself: its CPU beside that of a plain reading of the device, and the bytes.
+"""Cost of one look on the node itself: CPU against a plain reading of the device, and bytes.
 
-The device is a real one of wireguard-go with 5,000 peers, in network, mount and process namespaces that are
-made for it and end with it. All of its keys are random numbers that nothing else knows.
+The device is a real wireguard-go device with 5,000 peers, in network, mount and process namespaces of its own. All of
+its keys are random.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TARGET_BYTES = 3_000
 
 _NAMESPACES = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 _START = 10.0
-"""Seconds that wireguard-go has to make its device."""
+"""Seconds that wireguard-go gets to create its device."""
 
 # What the probe is held against prints private keys. The program never runs it, on no node: it runs here
 # alone, on a device whose keys were thrown like dice a moment ago, and its output goes to /dev/null.
@@ -43,7 +43,7 @@ _READINGS = ("wg show wg0 public-key", "wg show wg0 allowed-ips")
 
 
 def measure(quick: bool) -> Results:
-    """The bytes of one look; and, unless in quick form, what it costs. Raises `CannotRun`."""
+    """Measure the bytes of one look and, unless `quick`, its CPU. Raises `CannotRun`."""
     if quick:
         return Results((_bytes(),))
     return Results((_bytes(), *_costs(_measured_apart())))
@@ -69,7 +69,7 @@ def _bytes() -> Figure:
 
 
 def _fleet() -> tuple[Device, str]:
-    """The device, and what `wg show wg0 allowed-ips` prints on it."""
+    """Return the device's fleet, and what `wg show wg0 allowed-ips` prints on it."""
     dice = random.Random(PEERS)  # noqa: S311  (no secrets: only numbers that look like keys)
     own, *peers = [_key(dice) for _ in range(PEERS + 1)]
     lines = [f"{key}\t{_address(number)}/32\n" for number, key in enumerate(peers, start=1)]
@@ -119,7 +119,7 @@ def _costs(measured: Mapping[str, Sequence[Sequence[float]]]) -> tuple[Figure, .
 
 
 def _measured_apart() -> Mapping[str, Sequence[Sequence[float]]]:
-    """By command, for each run: ms of the processes' CPU, and of the daemon's."""
+    """Return, by command and run, the CPU of its processes and of the daemon, in ms."""
     if os.geteuid() != 0:
         raise CannotRun("needs root, to make a device in namespaces of its own")
     for program in ("wg", "wireguard-go", "ip", "unshare"):
@@ -136,7 +136,7 @@ def _measured_apart() -> Mapping[str, Sequence[Sequence[float]]]:
 
 
 def _inside(folder: Path, told: Path) -> None:
-    """The process in the namespaces. All that it started ends with it."""
+    """Run inside the namespaces. Everything it started ends with it."""
     device, allowed_ips = _fleet()
     request = inline_request("digest", device=device.name)
     probe = _Command(request.command, request.stdin)
@@ -160,7 +160,7 @@ def _inside(folder: Path, told: Path) -> None:
 
 
 def _start_device(folder: Path, allowed_ips: str) -> int:
-    """Makes wg0 with these peers; the daemon's process id."""
+    """Create wg0 with these peers; return the daemon's process id."""
     sockets = Path("/run/wireguard")
     sockets.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", sockets], check=True)
@@ -191,7 +191,7 @@ def _start_device(folder: Path, allowed_ips: str) -> int:
 
 
 def _run(command: _Command, environment: Mapping[str, str], daemon: int) -> tuple[float, float]:
-    """Runs it once, as sshd does: ms of CPU of it and all that it waited for, and of the daemon meanwhile."""
+    """Run the command once, as sshd does; return its CPU, children included, and the daemon's, in ms."""
     script, feed = os.pipe()
     os.write(feed, command.stdin)  # far smaller than a pipe
     os.close(feed)
@@ -213,7 +213,7 @@ def _run(command: _Command, environment: Mapping[str, str], daemon: int) -> tupl
 
 
 def _daemon_time(process: int) -> float:
-    """ms of CPU that its threads have used. The usual counters move in steps of 10 ms."""
+    """Return the CPU that its threads have used, in ms. The usual counters move in steps of 10 ms."""
     threads = Path(f"/proc/{process}/task").iterdir()
     return sum(int((one / "schedstat").read_text(encoding="ascii").split()[0]) for one in threads) / 1e6
 

@@ -1,4 +1,4 @@
-"""What someone writes with parallel-ssh: one command on all hosts of a file, its output line by line."""
+"""A typical program with parallel-ssh: one command on all hosts of a file, its output line by line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pssh.clients import ParallelSSHClient
 
 
 def main(hosts: str, key: str, command: str) -> None:
-    """`hosts` is a file with one address a line, `key` that of a private key."""
+    """Run the command on every host. `hosts` is a file with one address per line, `key` one with a private key."""
     client = ParallelSSHClient(
         Path(hosts).read_text(encoding="utf-8").split(),
         user="root",

@@ -1,4 +1,4 @@
-"""The ways to ask a whole fleet over SSH that wgaudit is held against, each as the command that one would type."""
+"""Other tools that run a command on a whole fleet over SSH, each as the command that one would type."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.figures import CannotRun
-from benchmarks.meter import Cost, metered
-from benchmarks.sshd import SMALL, Fleet
+from benchmarks.meter import CommandCost, metered
+from benchmarks.sshd import SMALL, SshdFleet
 
 COMMAND = f"wg show {SMALL} allowed-ips"
-"""What the peers run on each node: 1,024 bytes of output, however large the fleet is."""
+"""The command the tools run on each node: 1,024 bytes of output, whatever the size of the fleet."""
 FORKS = 25
-"""Hosts that ansible asks at a time; its default of 5 costs the same CPU and takes five times as long."""
+"""Hosts that ansible asks at a time; its default of 5 needs the same CPU and five times as long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
-    """One way to ask the fleet."""
+class FleetTool:
+    """One tool that asks the fleet."""
 
     name: str
     """`clush`, `ansible -m raw` …"""
-    command: Callable[[Fleet], Sequence[str | Path]]
+    command: Callable[[SshdFleet], Sequence[str | Path]]
     answered: Callable[[str, str], int]
-    """From stdout and stderr: how many hosts gave their whole answer."""
+    """Counts, from stdout and stderr, the hosts that gave their complete answer."""
     environment: Callable[[Path], Mapping[str, str]] = field(default=lambda _: {})
-    """Of a run whose own new folder this is."""
+    """Returns the command of a run, given the run's own new folder."""
 
-    def run(self, fleet: Fleet, folder: Path) -> Cost:
-        """Asks every node once. Raises `RuntimeError` unless all of them answered."""
+    def run(self, fleet: SshdFleet, folder: Path) -> CommandCost:
+        """Ask every node once. Raises `RuntimeError` unless all of them answered."""
         folder.mkdir()
         # A home of its own: nobody's own configuration, keys or open connections play a part.
         plain = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": str(folder)}
@@ -52,7 +52,7 @@ class Client:
 
 
 def _beside(program: str) -> str:
-    """The program of this environment."""
+    """Return the path of a program in this environment."""
     return str(Path(sys.executable).with_name(program))
 
 
@@ -66,8 +66,8 @@ def _whole_tables(said: str, _: str) -> int:
     return len(re.findall(r"/32 +$", said, re.MULTILINE))
 
 
-def _ansible(module: str) -> Callable[[Fleet], Sequence[str | Path]]:
-    def command(fleet: Fleet) -> Sequence[str | Path]:
+def _ansible(module: str) -> Callable[[SshdFleet], Sequence[str | Path]]:
+    def command(fleet: SshdFleet) -> Sequence[str | Path]:
         return [_beside("ansible"), "all", "-i", fleet.hosts, "-f", str(FORKS), "-m", module, "-a", COMMAND,
                 "-e", f"ansible_python_interpreter={Path(sys.executable).resolve()}",
                 "--ssh-common-args", f"-F {fleet.ssh_config}"]  # fmt: skip
@@ -84,15 +84,15 @@ def _ansible_environment(folder: Path) -> Mapping[str, str]:
     }
 
 
-WGAUDIT = Client(
+WGAUDIT = FleetTool(
     "wgaudit sweep", lambda fleet: [_beside("wgaudit"), "sweep", "--config", fleet.config], _seen
 )
-CLUSH = Client(
+CLUSH = FleetTool(
     "clush",
     lambda fleet: [_beside("clush"), "--hostfile", fleet.hosts, "-o", f"-F {fleet.ssh_config}", COMMAND],
     _whole_tables,
 )
-PARALLEL_SSH = Client(
+PARALLEL_SSH = FleetTool(
     "parallel-ssh",
     lambda fleet: [
         sys.executable,
@@ -103,12 +103,12 @@ PARALLEL_SSH = Client(
     ],
     _whole_tables,
 )
-ANSIBLE_RAW = Client("ansible -m raw", _ansible("raw"), _whole_tables, _ansible_environment)
-ANSIBLE_COMMAND = Client("ansible -m command", _ansible("command"), _whole_tables, _ansible_environment)
+ANSIBLE_RAW = FleetTool("ansible -m raw", _ansible("raw"), _whole_tables, _ansible_environment)
+ANSIBLE_COMMAND = FleetTool("ansible -m command", _ansible("command"), _whole_tables, _ansible_environment)
 
 
 def require_peers() -> None:
-    """Raises `CannotRun` where they are not installed beside this interpreter."""
+    """Raise `CannotRun` if the tools are not installed beside this interpreter."""
     missing = [name for name in ("ClusterShell", "pssh", "ansible") if find_spec(name) is None]
     if missing:
         raise CannotRun(f"needs {', '.join(missing)} in the environment that runs it: make bench")

@@ -1,4 +1,4 @@
-"""Draws curves against the number of nodes: one PNG for CPU, bytes and memory each."""
+"""Plots of curves over the number of nodes: one PNG each for CPU, bytes and memory."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from benchmarks.figures import Curve
 
 LARGEST = 60_000
-"""Bytes of one picture; they are kept with the source."""
+"""Maximum size of one picture in bytes: pictures are kept with the source."""
 
 
 def draw(curves: Sequence[Curve], folder: Path) -> list[Path]:
-    """Writes `cpu.png`, `bytes.png` …; both axes are logarithmic, so that a slope is a growth exponent."""
+    """Write `cpu.png`, `bytes.png` …; both axes are logarithmic, so a slope is a growth exponent."""
     return [
         _draw([one for one in curves if one.plot == plot], folder / f"{plot.lower()}.png")
         for plot in dict.fromkeys(one.plot for one in curves)

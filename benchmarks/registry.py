@@ -1,7 +1,7 @@
-"""What it costs to read a registry of 20,000 registrations into validated values, beside the plain way.
+"""Cost of reading 20,000 registrations into validated values, against the plain way.
 
-The plain way is what a script would do: python-consul2's own client, then one pydantic model a record with
-validators that ask what ours ask. Both read the same keys of the same real Consul, over loopback, and both
+The plain way is what a script would do: python-consul2's own client, then one pydantic model per record with
+validators equivalent to ours. Both read the same keys of the same real Consul, over loopback, and both
 are measured in CPU time of this process, threads included.
 """
 
@@ -35,7 +35,7 @@ PREFIX = "wireguard/nodes/"
 
 
 def measure(quick: bool) -> Results:
-    """CPU for a whole reading, ours over theirs, run by run. In quick form nothing: all of it is time."""
+    """Measure the CPU of a whole reading, ours over theirs, run by run. Nothing if `quick`: all of it is time."""
     if quick:
         return Results(())
     if consul_binary() is None:
@@ -92,7 +92,7 @@ _Text = Annotated[str, Field(max_length=253), AfterValidator(_printable)]
 
 
 class Plain(BaseModel):
-    """A registration as a script would have it."""
+    """A registration as a script would model it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -110,7 +110,7 @@ def _address_or_network(text: str) -> object:
 
 
 class Tuned(Plain):
-    """The same, its addresses read in the cheapest way that the standard library has."""
+    """The same, with addresses parsed in the cheapest way of the standard library."""
 
     ip: Annotated[  # type: ignore[assignment]  # other values than the base class's
         tuple[Annotated[str, AfterValidator(_address_or_network)], ...],
@@ -120,7 +120,7 @@ class Tuned(Plain):
 
 
 def read_plainly(url: str, model: type[Plain]) -> dict[str, Plain]:
-    """The plain way: registrations by name. What is wrong with others is kept too, as ours does."""
+    """Read registrations by name the plain way. Errors of invalid ones are kept too, as ours does."""
     host, _, port = url.removeprefix("http://").partition(":")
     client = consul.Consul(host=host, port=int(port), consistency="consistent")
     _, items = client.kv.get(PREFIX, recurse=True)
@@ -138,7 +138,7 @@ def read_plainly(url: str, model: type[Plain]) -> dict[str, Plain]:
 
 
 def read_ours(url: str) -> RegistryReading:
-    """As the sweep reads it."""
+    """Read the registry as the sweep does."""
     readings: list[RegistryReading] = []
 
     async def read() -> None:
@@ -149,7 +149,7 @@ def read_ours(url: str) -> RegistryReading:
 
 
 def records(count: int) -> Iterator[tuple[str, bytes]]:
-    """Keys and values as the contract has them; every tenth node has an IPv6 address too."""
+    """Return keys and values in the default layout; every tenth node has an IPv6 address too."""
     for number in range(count):
         name = f"worker-fra-{number:05d}"
         ip = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
@@ -176,7 +176,7 @@ def _whole(found: Sized) -> None:
 
 
 def _alternating(runs: int, *readers: Callable[[], None]) -> tuple[list[float], ...]:
-    """CPU seconds of each, turn about; the first turn of each only warms up."""
+    """Measure the CPU seconds of each, alternating; the first run of each is a warm-up."""
     took: tuple[list[float], ...] = tuple([] for _ in readers)
     for run in range(runs + 1):
         for read, times in zip(readers, took, strict=True):

@@ -1,4 +1,4 @@
-"""What it costs to show a report of a large fleet, and how long it gets."""
+"""Cost and length of the report on a large fleet."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ NODES, FINDINGS, GAPS = 10_000, 3_000, 500
 RUNS = 7
 _SECONDS = 2.0
 _LINES = 350
-"""Lines that the table may have: fifty findings of a few lines each, and one page for all the rest."""
+"""Maximum lines of the table: fifty findings of a few lines each, and one page for the rest."""
 
 
 def measure(quick: bool) -> Results:
-    """CPU seconds of the table and of JSON, and the table's lines; in quick form the lines alone."""
+    """Measure the CPU seconds of table and JSON, and the table's lines; only the lines if `quick`."""
     report = replace(huge(NODES, FINDINGS), gaps=_black_holes(GAPS))
     layout = Layout(width=80, recording="sweep.json.gz")
     everything = replace(layout, limit=FINDINGS)

@@ -1,4 +1,4 @@
-"""What was found, in words: one table for the terminal, and `results.md` with the machine and the versions."""
+"""Results in words: one table for the terminal, and `results.md` with the machine and the versions."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from benchmarks.run import REPOSITORY, Outcome
 PEERS = ("clustershell", "parallel-ssh", "ansible-core", "python-consul2", "matplotlib")
 OURS = ("asyncssh", "cryptography", "pydantic", "rich")
 _FRACTION = 0.5
-"""From here down a ratio is written as the targets are: 1/5."""
+"""Ratios from here down are written like the targets: 1/5."""
 
 
-def shown(figure: Figure, value: float) -> str:
-    """A value in the figure's unit: `1/5.2`, `0.93×`, `12.4 ms`, `1,024 bytes`."""
+def formatted(figure: Figure, value: float) -> str:
+    """Format a value in the figure's unit: `1/5.2`, `0.93×`, `12.4 ms`, `1,024 bytes`."""
     number = _bare(figure, value)
     if figure.unit == "×":
         return number if number.startswith("1/") else f"{number}×"
@@ -33,21 +33,21 @@ def shown(figure: Figure, value: float) -> str:
 
 
 def target(figure: Figure) -> str:
-    """`≤ 1/5`, or nothing."""
+    """Format the target, `≤ 1/5`; empty without one."""
     if figure.target is None:
         return ""
-    return f"{'≤' if figure.kind == 'at most' else '≥'} {shown(figure, figure.target)}"
+    return f"{'≤' if figure.kind == 'at most' else '≥'} {formatted(figure, figure.target)}"
 
 
 def spread(figure: Figure) -> str:
-    """Least and largest of the runs, without the unit; nothing for a single one."""
+    """Format the smallest and the largest run, without the unit; empty for a single run."""
     if len(figure.samples) == 1:
         return ""
     return f"{_bare(figure, min(figure.samples))} – {_bare(figure, max(figure.samples))}"
 
 
 def verdict(figure: Figure, *, quick: bool) -> str:
-    """`met`, `MISSED`, or nothing; the quick form does not judge what depends on the machine."""
+    """Return `met`, `MISSED` or nothing; with `quick`, times are not judged."""
     if figure.met is None:
         return ""
     if quick and not figure.exact:
@@ -69,7 +69,7 @@ def _number(value: float) -> str:
 
 
 def terminal(outcomes: Sequence[Outcome], *, quick: bool) -> Group:
-    """One table, a section a part, and under it what could not be run."""
+    """Render one table with a section per part, and below it the parts that could not run."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("Figure", "Median", "Range", "Runs", "Target", ""):
         table.add_column(heading, justify="left" if heading in ("Figure", "") else "right", overflow="fold")
@@ -84,7 +84,7 @@ def terminal(outcomes: Sequence[Outcome], *, quick: bool) -> Group:
             said = verdict(figure, quick=quick)
             table.add_row(
                 Text(figure.name),
-                shown(figure, figure.median),
+                formatted(figure, figure.median),
                 spread(figure),
                 str(len(figure.samples)),
                 target(figure),
@@ -95,7 +95,7 @@ def terminal(outcomes: Sequence[Outcome], *, quick: bool) -> Group:
 
 
 def not_measured(outcomes: Iterable[Outcome]) -> list[str]:
-    """One line for each part that has no results, and why."""
+    """Return one line for each part without results, with the reason."""
     lines = []
     for outcome in outcomes:
         if outcome.lacks:
@@ -106,7 +106,7 @@ def not_measured(outcomes: Iterable[Outcome]) -> list[str]:
 
 
 def tally(outcomes: Sequence[Outcome], *, quick: bool) -> str:
-    """`12 targets met, 1 missed; 2 parts not measured`."""
+    """Summarise: `12 targets met, 1 missed; 2 parts not measured`."""
     figures = [figure for one in outcomes if one.results for figure in one.results.figures]
     verdicts = [verdict(figure, quick=quick) for figure in figures]
     text = f"{verdicts.count('met')} targets met, {verdicts.count('MISSED')} missed"
@@ -117,7 +117,7 @@ def tally(outcomes: Sequence[Outcome], *, quick: bool) -> str:
 def markdown(
     outcomes: Sequence[Outcome], plots: Sequence[Path], facts: Mapping[str, str], versions: Mapping[str, str]
 ) -> str:
-    """The text of `results.md`."""
+    """Render `results.md`."""
     lines = [
         "# What wgaudit costs",
         "",
@@ -137,7 +137,7 @@ def markdown(
         rows = [
             (
                 one.name,
-                shown(one, one.median),
+                formatted(one, one.median),
                 spread(one),
                 str(len(one.samples)),
                 target(one),
@@ -171,7 +171,7 @@ def _cell(text: str) -> str:
 
 
 def machine() -> dict[str, str]:
-    """What the figures were measured on."""
+    """Describe the machine that the figures were measured on."""
     processors = re.findall(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
     memory = re.search(r"^MemTotal:\s*(\d+) kB$", _read("/proc/meminfo"), re.MULTILINE)
     return {
@@ -184,7 +184,7 @@ def machine() -> dict[str, str]:
 
 
 def software() -> dict[str, str]:
-    """Versions of what was measured and of what it is held against."""
+    """Return the versions of wgaudit and of the other tools."""
     ssh = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=False).stderr
     return {
         "Python": platform.python_version(),
@@ -194,7 +194,7 @@ def software() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit that was measured, and whether the tree differed from it."""
+    """Return the measured commit, and whether the tree differed from it."""
     git = ["git", "-C", str(REPOSITORY)]
     head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     if head.returncode != 0:

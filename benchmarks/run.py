@@ -1,4 +1,4 @@
-"""Runs one part in a process of its own, so that none inherits another's heap; its results go to a JSON file."""
+"""Run one part in its own process, so that none inherits another's heap; results go to a JSON file."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ REPOSITORY = Path(__file__).parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one part."""
+    """Outcome of one part: results, or why there are none."""
 
     part: str
     results: Results | None = None
     lacks: str = ""
-    """What this machine lacks for it."""
+    """What this machine lacks for the part."""
     failed: str = ""
-    """How it broke; its traceback went to stderr."""
+    """How the part failed; its traceback went to stderr."""
 
     @property
     def missed(self) -> list[Figure]:
-        """Exact figures that miss their target. Times are not judged here: they are the machine's too."""
+        """Return exact figures that miss their target. Times are not judged: they depend on the machine."""
         figures = self.results.figures if self.results else ()
         return [figure for figure in figures if figure.exact and figure.met is False]
 
 
 def run_apart(part: str, *, quick: bool) -> Outcome:
-    """Runs `benchmarks/<part>.py` in a new process of this interpreter."""
+    """Run `benchmarks/<part>.py` in a new process of this interpreter."""
     with tempfile.TemporaryDirectory(prefix="wgaudit-bench-") as folder:
         told = Path(folder, "results.json")
         command = [sys.executable, "-m", "benchmarks.run", part, str(told), "quick" if quick else "full"]
@@ -47,7 +47,7 @@ def run_apart(part: str, *, quick: bool) -> Outcome:
 
 
 def written_outcome(measure: Part, *, quick: bool) -> dict[str, Any]:
-    """What the process of a part writes down."""
+    """Serialise an outcome, in the process of a part."""
     try:
         return {"results": asdict(measure(quick))}
     except CannotRun as error:
@@ -55,7 +55,7 @@ def written_outcome(measure: Part, *, quick: bool) -> dict[str, Any]:
 
 
 def read_outcome(part: str, written: Mapping[str, Any]) -> Outcome:
-    """The reverse of `written_outcome`."""
+    """Read what `written_outcome` serialised."""
     if "lacks" in written:
         return Outcome(part, lacks=written["lacks"])
     results = written["results"]

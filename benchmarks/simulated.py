@@ -1,9 +1,9 @@
-"""Fleets of any size that answer with real bytes, without a network and without work that grows with N squared.
+"""Simulated fleets of any size that answer with real bytes, with no network and no work that grows with N squared.
 
-Each node answers as its probe would, byte for byte; what it is asked has the real request's size. What is
-measured over it is wgaudit's own code, from the bytes of an answer to the bytes of a report.
+Each node answers as its probe would, byte for byte, and requests have their real size. So wgaudit's own code is
+measured, from the bytes of an answer to the bytes of a report.
 
-`python -m benchmarks.simulated N FLEET` makes one sweep in a process of its own and prints what it cost.
+`python -m benchmarks.simulated N FLEET` makes one sweep in its own process and prints its cost.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import AuditPolicy, Device, Observation, Registration, RouteTable, Snapshot
 
 KINDS = ("peace", "incident", "one percent", "bad day")
-"""A healthy mesh; the demo's pair and triple; one observer in a hundred without one peer, each without
-another; and a dozen contested pairs, each observer with a winner of its own for each."""
+"""A healthy mesh; the demo's pair and triple; one observer in a hundred without one peer, each without a different
+one; and a dozen contested pairs, where each observer has its own winner for each pair."""
 
 PAIRS_OF_A_BAD_DAY = 12
 POLICY = AuditPolicy(device=DEVICE, pools=(Prefix("10.0.0.0/8"),), name_pattern=NAME_PATTERN)
@@ -53,7 +53,7 @@ Change = Mapping[PublicKey, str | None]
 
 
 class SimulatedFleet:
-    """A demo fleet, and in closed form the route table that each of its nodes shows."""
+    """A demo fleet, with the route table of each of its nodes in closed form."""
 
     def __init__(self, nodes: int, kind: str) -> None:
         fleet = build_fleet(nodes, incident=kind == "incident")
@@ -74,7 +74,7 @@ class SimulatedFleet:
         self._known: dict[frozenset[tuple[PublicKey, str | None]], tuple[str, int]] = {}
 
     def change(self, observer: DemoNode) -> Change:
-        """What this observer's table has otherwise than the registry."""
+        """Return the differences of this observer's table from the registry."""
         change: dict[PublicKey, str | None] = {}
         for contest in self.contests:
             keeper = self._keeper(observer, contest)
@@ -88,14 +88,14 @@ class SimulatedFleet:
         return change
 
     def text(self, observer: DemoNode) -> bytes:
-        """The canonical table, worked out anew each time so that the simulation holds none of them."""
+        """Return the canonical table, computed each time so that the simulation holds none."""
         lines = list(self._expected)
         for key, prefix in self.change(observer).items():
             lines[self._place[key]] = b"" if prefix is None else _line(key, prefix)
         return b"".join(lines)
 
     def digest_and_size(self, observer: DemoNode) -> tuple[str, int]:
-        """The digest of the table and its size in bytes; each distinct table's text is made once for it."""
+        """Return the table's digest and size in bytes; each distinct table's text is made once for it."""
         shape = frozenset(self.change(observer).items())
         known = self._known.get(shape)
         if known is None:
@@ -104,9 +104,9 @@ class SimulatedFleet:
         return known
 
     def naive_bytes(self) -> int:
-        """What it would take to have each reachable node print its allowed-ips, the command included.
+        """Return the bytes of having each reachable node print its allowed-ips, the command included.
 
-        A device's own line is not among them; all else is as long in the canonical text.
+        A device's own line is not printed; everything else is as long in the canonical text.
         """
         return sum(
             len(NAIVE_COMMAND)
@@ -117,22 +117,22 @@ class SimulatedFleet:
         )
 
     def allowed_ips(self, observer: DemoNode) -> bytes:
-        """What `wg show DEVICE allowed-ips` prints there: the canonical text without the device's own line."""
+        """Return what `wg show DEVICE allowed-ips` prints there: the canonical text without the device's own line."""
         own = _line(observer.public_key, observer.device_address)
         before, _, after = self.text(observer).partition(own)
         return before + after
 
     def records(self) -> Mapping[str, bytes]:
-        """Consul's keys and values."""
+        """Return Consul's keys and values."""
         return self._fleet.records({name: f"{name}.example:22" for name in self.nodes})
 
     def export(self) -> str:
-        """The registry, as `consul kv export` prints it."""
+        """Return the registry as `consul kv export` prints it."""
         return export_text(self.records())
 
 
 class SimulatedNodes:
-    """The fleet's nodes: bytes go out, bytes come in, and both are counted."""
+    """The fleet's nodes as a node source that counts the bytes in both directions."""
 
     def __init__(self, fleet: SimulatedFleet) -> None:
         self._fleet = fleet
@@ -141,16 +141,16 @@ class SimulatedNodes:
             "text": inline_request("text", device=DEVICE),
         }
         self.sent = 0
-        """Bytes of all commands and of what travelled along with them."""
+        """Bytes of all commands and of their standard input."""
         self.received = 0
         self.texts = 0
         """Tables that came as text."""
 
     def expect(self, registrations: Iterable[Registration]) -> None:
-        """There is no way to a node here that could be a wrong one."""
+        """Do nothing: simulated nodes are not reached over a network."""
 
     async def observe(self, registration: Registration, tables: TableStore) -> Observation:
-        """Asks for the digest, and for the text only where it is new, as the SSH source does."""
+        """Ask for the digest, and for the text only if it is new, as the SSH source does."""
         node = self._fleet.nodes[registration.node.name]
         if not node.reachable:
             raise ProbeError(GapReason.CONNECT_REFUSED, f"{node.name}.example:22: refused")
@@ -177,7 +177,7 @@ class SimulatedNodes:
         return parse_answer(data, DEVICE)
 
     def printed(self, mode: Mode, node: DemoNode) -> bytes:
-        """What the node prints. By default no region command is sent along, so no region comes back."""
+        """Return the node's output. By default no region command is sent, so no region comes back."""
         device = Device(DEVICE, node.public_key, (node.device_address,))
         if mode == "digest":
             digest, _ = self._fleet.digest_and_size(node)
@@ -187,12 +187,12 @@ class SimulatedNodes:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What one whole sweep cost: registry, nodes, verdict, both reports."""
+class SweepCost:
+    """SweepCost of one whole sweep: registry, nodes, verdict, both reports."""
 
     nodes: int
     cpu: float
-    """Seconds of this process, imports and the making of the fleet left out."""
+    """CPU seconds of this process, without imports and making the fleet."""
     sent: int
     received: int
     naive_bytes: int
@@ -201,7 +201,7 @@ class Cost:
     tables: int
     """Distinct tables that observers hold."""
     lines: int
-    """Lines of tables that are held at the end."""
+    """Lines of all tables held at the end."""
     findings: int
     start_memory: int
     """Peak memory before the sweep, in bytes: Python, its modules, and the made fleet."""
@@ -210,17 +210,17 @@ class Cost:
 
     @property
     def bytes_moved(self) -> int:
-        """Both directions."""
+        """Return the bytes in both directions."""
         return self.sent + self.received
 
 
-def look(fleet: SimulatedFleet, folder: Path, *, keep: bool = False) -> Cost:
-    """One whole sweep; `keep` also records it in `folder`."""
+def look(fleet: SimulatedFleet, folder: Path, *, keep: bool = False) -> SweepCost:
+    """Make one whole sweep; with `keep`, also record it in `folder`."""
     export = folder / "registry.json"
     export.write_text(fleet.export())
     registry = FileRegistry(export, ConsulSettings())
     nodes = SimulatedNodes(fleet)
-    clear_the_ground()
+    exclude_from_collection()
     start_memory, start = peak_memory(), time.process_time()
     snapshot = threads.run(sweep(registry, LocalCollector(nodes), POLICY, SweepOptions(confirm_after=0.0)))
     if keep:
@@ -230,7 +230,7 @@ def look(fleet: SimulatedFleet, folder: Path, *, keep: bool = False) -> Cost:
     (folder / "report.txt").write_text(table.render(report, Layout()))
     cpu = time.process_time() - start
     gc.unfreeze()
-    return Cost(
+    return SweepCost(
         nodes=len(fleet.nodes),
         cpu=cpu,
         sent=nodes.sent,
@@ -245,23 +245,23 @@ def look(fleet: SimulatedFleet, folder: Path, *, keep: bool = False) -> Cost:
     )
 
 
-def in_a_fresh_process(nodes: int, kind: str, *, keep: bool = False) -> Cost:
-    """`look` in a process of its own, so that its memory is its own too."""
+def look_in_new_process(nodes: int, kind: str, *, keep: bool = False) -> SweepCost:
+    """Call `look` in a new process, so that its memory is measured alone."""
     command = [sys.executable, "-m", "benchmarks.simulated", str(nodes), kind, *(["--keep"] if keep else [])]
     done = subprocess.run(
         command, cwd=Path(__file__).parent.parent, check=True, capture_output=True, text=True
     )
-    return Cost(**json.loads(done.stdout))
+    return SweepCost(**json.loads(done.stdout))
 
 
-def clear_the_ground() -> None:
-    """What the benchmark itself holds is not to be paid for in Python's collections of garbage."""
+def exclude_from_collection() -> None:
+    """Exclude the benchmark's own objects from Python's garbage collection."""
     gc.collect()
     gc.freeze()
 
 
 def peak_memory() -> int:
-    """Bytes that this process held at most. Not `ru_maxrss`: that one starts at what the parent held."""
+    """Return this process's peak memory in bytes. Not `ru_maxrss`, which starts at the parent's."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -273,7 +273,7 @@ def _lines_held(snapshot: Snapshot) -> int:
 
 
 def _contested(fleet: DemoFleet, pairs: int) -> tuple[DemoFleet, tuple[Contest, ...]]:
-    """The fleet with contested pairs, none of which shares a node with another."""
+    """Return the fleet with contested pairs, none of which shares a node with another."""
     nodes = {node.name: node for node in fleet.nodes}
     contests = []
     for number in range(pairs):
@@ -287,7 +287,7 @@ def _contested(fleet: DemoFleet, pairs: int) -> tuple[DemoFleet, tuple[Contest, 
 
 
 def _any_keeper(observer: DemoNode, contest: Contest) -> str:
-    """The claimant that won on this observer; on each and for each address by a throw of its own."""
+    """Return the claimant that won on this observer, random per observer and address."""
     others = [name for name in contest.claimants if name != observer.name]
     return others[hashlib.sha256(f"{observer.name} {contest.address}".encode()).digest()[0] % len(others)]
 
@@ -297,7 +297,7 @@ def _line(key: PublicKey, prefix: str) -> bytes:
 
 
 def main() -> None:
-    """Makes one sweep and prints its cost as JSON."""
+    """Make one sweep and print its cost as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("nodes", type=int)
     parser.add_argument("kind", choices=KINDS)

@@ -1,4 +1,4 @@
-"""What a whole sweep over real SSH connections costs its own machine, beside what people would use instead."""
+"""CommandCost of a whole sweep over real SSH connections for the client, against the tools people would use instead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, Results, ratios
 from benchmarks.isolation import loopback_bytes
-from benchmarks.meter import Cost
+from benchmarks.meter import CommandCost
 from benchmarks.peers import (
     ANSIBLE_COMMAND,
     ANSIBLE_RAW,
@@ -20,16 +20,16 @@ from benchmarks.peers import (
     FORKS,
     PARALLEL_SSH,
     WGAUDIT,
-    Client,
+    FleetTool,
     require_peers,
 )
-from benchmarks.sshd import KEX, Fleet
+from benchmarks.sshd import KEX, SshdFleet
 
 HOSTS = 500
 RUNS = 5
 QUICK_HOSTS = 40
 CLIENTS = (WGAUDIT, PARALLEL_SSH, CLUSH, ANSIBLE_RAW, ANSIBLE_COMMAND)
-TARGETS: Mapping[Client, tuple[str, float]] = {
+TARGETS: Mapping[FleetTool, tuple[str, float]] = {
     CLUSH: ("client CPU a host, against clush", 1 / 5),
     ANSIBLE_RAW: ("client CPU a host, against ansible -m raw", 1 / 20),
     ANSIBLE_COMMAND: ("client CPU a host, against ansible -m command", 1 / 35),
@@ -52,15 +52,15 @@ _WHERE_IT_GOES = (
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One client asked every node once."""
+    """One run of a client that asks every node once."""
 
-    cost: Cost
+    cost: CommandCost
     transferred: int
     """Bytes over loopback."""
 
 
 def measure(quick: bool) -> Results:
-    """The whole client process, start-up and children included; real connections, healthy nodes."""
+    """Measure whole client processes, start-up and children included, over real connections to healthy nodes."""
     with tempfile.TemporaryDirectory(prefix="wgaudit-bench-") as name:
         folder = Path(name)
         counted = _counted(_new(folder / "counted"))
@@ -77,7 +77,7 @@ def _new(folder: Path) -> Path:
 
 
 def _counted(folder: Path) -> tuple[Figure, ...]:
-    with Fleet(folder, QUICK_HOSTS, counting=True) as fleet:
+    with SshdFleet(folder, QUICK_HOSTS, counting=True) as fleet:
         WGAUDIT.run(fleet, folder / "run")
         logins, readings = fleet.logins, fleet.calls("allowed-ips")
     note = f"one sweep of {QUICK_HOSTS} nodes behind a real sshd, counted there"
@@ -95,9 +95,9 @@ def _against_peers(folder: Path) -> tuple[Figure, ...]:
     require_peers()
     for package in ("auditor", "alerts"):
         compileall.compile_dir(REPOSITORY / package, quiet=1)  # as an installation does, once
-    with Fleet(_new(folder / "all"), HOSTS) as fleet:
+    with SshdFleet(_new(folder / "all"), HOSTS) as fleet:
         runs = _interleaved(CLIENTS, fleet, folder)
-    with Fleet(_new(folder / "one"), 1) as fleet:
+    with SshdFleet(_new(folder / "one"), 1) as fleet:
         starts = [WGAUDIT.run(fleet, folder / f"start-{number}").cpu for number in range(RUNS)]
     cpu = {client: [run.cost.cpu for run in runs[client]] for client in CLIENTS}
     compared = [
@@ -113,9 +113,11 @@ def _against_peers(folder: Path) -> tuple[Figure, ...]:
     return (*compared, start, *_costs(runs))
 
 
-def _interleaved(clients: Sequence[Client], fleet: Fleet, folder: Path) -> Mapping[Client, list[_Run]]:
-    """Each client in turn, and that `RUNS` times: what changes on the machine meanwhile meets all alike."""
-    runs: dict[Client, list[_Run]] = {client: [] for client in clients}
+def _interleaved(
+    clients: Sequence[FleetTool], fleet: SshdFleet, folder: Path
+) -> Mapping[FleetTool, list[_Run]]:
+    """Run each client in turn, `RUNS` times, so that changes on the machine affect all alike."""
+    runs: dict[FleetTool, list[_Run]] = {client: [] for client in clients}
     for number in range(RUNS):
         for place, client in enumerate(clients):
             before = loopback_bytes()
@@ -124,10 +126,10 @@ def _interleaved(clients: Sequence[Client], fleet: Fleet, folder: Path) -> Mappi
     return runs
 
 
-def _costs(runs: Mapping[Client, Sequence[_Run]]) -> list[Figure]:
-    """What each client costs a host, for what it is."""
+def _costs(runs: Mapping[FleetTool, Sequence[_Run]]) -> list[Figure]:
+    """Return each client's cost per host, without a target."""
 
-    def samples(client: Client, value: Callable[[_Run], float]) -> tuple[float, ...]:
+    def samples(client: FleetTool, value: Callable[[_Run], float]) -> tuple[float, ...]:
         return tuple(value(run) / HOSTS for run in runs[client])
 
     figures = []
@@ -145,7 +147,7 @@ def _costs(runs: Mapping[Client, Sequence[_Run]]) -> list[Figure]:
     return figures
 
 
-def _note(peer: Client) -> str:
+def _note(peer: FleetTool) -> str:
     checked = "does not check host keys" if peer is PARALLEL_SSH else "checks host keys"
     return f"{HOSTS} real connections; the peer {checked}, wgaudit does"
 

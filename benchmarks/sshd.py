@@ -1,4 +1,4 @@
-"""A fleet behind one real sshd: each node is an address of 127.0.0.0/8, with stubs in place of `wg` and `ip`."""
+"""A fleet behind one real sshd: each node is an address in 127.0.0.0/8, with stubs in place of `wg` and `ip`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from benchmarks.isolation import isolated
 _SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"])
 _HOW = "tests/parts/install, or the packages openssh-server and openssh-client"
 _START = 10.0
-"""Seconds that sshd has to begin to listen."""
+"""Seconds that sshd gets to start listening."""
 
 KEX = "curve25519-sha256"
 """The one key exchange that the server offers: OpenSSH's own default since 9.0 costs ten times as much."""
@@ -35,14 +35,14 @@ set -- $SSH_CONNECTION "$@"
 """
 
 
-class Fleet:
-    """`count` healthy nodes that can be reached over SSH, as a context manager; needs a network of its own.
+class SshdFleet:
+    """`count` healthy nodes that can be reached over SSH, as a context manager; needs an isolated network.
 
-    `counting` writes down each connection and each call of `wg`, which costs the nodes a little.
+    `counting` logs each connection and each call of `wg`, which costs the nodes a little.
     """
 
     def __init__(self, folder: Path, count: int, *, counting: bool = False) -> None:
-        """Raises `CannotRun` where there is no OpenSSH or no network of its own."""
+        """Prepare the fleet. Raises `CannotRun` without OpenSSH or an isolated network."""
         if not isolated():
             raise CannotRun("needs a network of its own: run it as root on Linux, with iproute2")
         self._sshd = _program("sshd")
@@ -55,7 +55,7 @@ class Fleet:
         self._write_nodes()
         self._write_clients()
 
-    def __enter__(self) -> Fleet:
+    def __enter__(self) -> SshdFleet:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         config = self.folder / "sshd_config"
         config.write_text("\n".join(self._sshd_config()) + "\n", encoding="utf-8")
@@ -83,26 +83,26 @@ class Fleet:
 
     @property
     def hosts(self) -> Path:
-        """One address a line."""
+        """Return a file with one address per line."""
         return self.folder / "hosts"
 
     @property
     def config(self) -> Path:
-        """wgaudit's configuration."""
+        """Return wgaudit's configuration."""
         return self.folder / "wgaudit.toml"
 
     @property
     def ssh_config(self) -> Path:
-        """The same for OpenSSH's client: this key, these host keys, this key exchange."""
+        """Return the same for OpenSSH's client: this key, these host keys, this key exchange."""
         return self.folder / "ssh_config"
 
     @property
     def logins(self) -> int:
-        """Connections that were authenticated so far; only when `counting`."""
+        """Count the connections authenticated so far; only with `counting`."""
         return (self.folder / "sshd.log").read_text(encoding="utf-8").count("Accepted publickey")
 
     def calls(self, field: str) -> int:
-        """How often `wg show … FIELD` ran on all nodes together; only when `counting`."""
+        """Count the runs of `wg show … FIELD` on all nodes together; only with `counting`."""
         return (self.folder / "calls").read_text(encoding="utf-8").split().count(field)
 
     def _make_key(self, name: str) -> Path:
@@ -153,7 +153,7 @@ class Fleet:
         self.config.write_text(
             f'[consul]\nfile = "{self.folder}/registry.json"\n'
             f'[ssh]\nidentity_files = ["{self.key}"]\nagent = false\nknown_hosts = "{known_hosts}"\n'
-            # Fleet and client share this machine: a login may have to wait for the others' turn.
+            # SshdFleet and client share this machine: a login may have to wait for the others' turn.
             "connect_timeout = 120.0\ncommand_timeout = 120.0\n"
             f'[state]\npath = "{self.folder}/state.db"\n',
             encoding="utf-8",
@@ -202,7 +202,7 @@ def _listens(address: str) -> bool:
 
 
 def _kilobyte(lines: list[str]) -> str:
-    """The first lines, as many as go into 1,024 bytes, and blanks at their end to make it just that."""
+    """Return the first lines, padded with blanks to exactly 1,024 bytes."""
     text = ""
     for line in lines:
         if len(text) + len(line) > 1024:

@@ -1,4 +1,4 @@
-"""What it costs to start the program: `wgaudit sweep --help`, as a process of its own."""
+"""Cost of starting the program: `wgaudit sweep --help` in its own process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RUNS = 9
 
 
 def measure(quick: bool) -> Results:
-    """CPU seconds of `wgaudit sweep --help`; nothing in quick form, for it judges no times."""
+    """Measure the CPU seconds of `wgaudit sweep --help`. Nothing if `quick`, which judges no times."""
     if quick:
         return Results(())
     program = Path(sys.executable).with_name("wgaudit")

@@ -138,7 +138,7 @@ def test_a_part_that_cannot_run_fails_the_run_in_ci_only(
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_value_is_written_as_its_target_is(figure: Figure, median: str, target: str) -> None:
-    assert (results.shown(figure, figure.median), results.target(figure)) == (median, target)
+    assert (results.formatted(figure, figure.median), results.target(figure)) == (median, target)
 
 
 def test_a_ratio_is_taken_run_by_run() -> None:

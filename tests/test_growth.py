@@ -18,10 +18,10 @@ from auditor.judge import judge
 from auditor.nodes.probe.probe import Mode, parse_answer
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import NodeId, Observation, RouteTable, Snapshot
-from benchmarks.analysis import PlainScript, analyse, hear
+from benchmarks.analysis import PlainScript, analyse, collect_answers
 from benchmarks.growth import KINDS, WIRE, exact_figures, exponent
 from benchmarks.simulated import KINDS as FLEETS
-from benchmarks.simulated import Cost, SimulatedFleet, SimulatedNodes, look
+from benchmarks.simulated import SimulatedFleet, SimulatedNodes, SweepCost, look
 from tests.demo.snapshots import snapshot_of
 from tests.fleets import Mesh, key_of
 
@@ -31,7 +31,7 @@ SIZES = (500, 1_000, 2_000, WIRE)
 @pytest.fixture(scope="module", params=KINDS)
 def swept(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, dict[int, Cost]]:
+) -> tuple[str, dict[int, SweepCost]]:
     """What whole sweeps of simulated fleets cost, by their size."""
     folder = tmp_path_factory.mktemp("sweeps")
     return request.param, {size: look(SimulatedFleet(size, request.param), folder) for size in SIZES}
@@ -40,35 +40,39 @@ def swept(
 # -- what crosses the wire and what is held
 
 
-def test_every_exact_figure_of_the_benchmark_reaches_its_target(swept: tuple[str, dict[int, Cost]]) -> None:
+def test_every_exact_figure_of_the_benchmark_reaches_its_target(
+    swept: tuple[str, dict[int, SweepCost]],
+) -> None:
     """Bytes against full tables, texts fetched, lines held, growth of bytes: as benchmarks/results.md says."""
     figures = exact_figures(*swept)
     assert {figure.name: figure.median for figure in figures if figure.met is False} == {}
     assert sum(figure.met is True for figure in figures) == 4
 
 
-def test_no_more_texts_are_fetched_than_there_are_distinct_tables(swept: tuple[str, dict[int, Cost]]) -> None:
+def test_no_more_texts_are_fetched_than_there_are_distinct_tables(
+    swept: tuple[str, dict[int, SweepCost]],
+) -> None:
     """Whatever the number of nodes, and with a second look."""
     _, costs = swept
     assert {cost.texts - cost.tables for cost in costs.values()} == {0}
 
 
 def test_the_number_of_distinct_tables_does_not_grow_with_the_fleet(
-    swept: tuple[str, dict[int, Cost]],
+    swept: tuple[str, dict[int, SweepCost]],
 ) -> None:
     """One at peace; in the incident every table deviates, yet in one of a dozen ways."""
     kind, costs = swept
     assert max(cost.tables for cost in costs.values()) <= (1 if kind == "peace" else 12)
 
 
-def test_bytes_grow_no_faster_than_the_fleet(swept: tuple[str, dict[int, Cost]]) -> None:
+def test_bytes_grow_no_faster_than_the_fleet(swept: tuple[str, dict[int, SweepCost]]) -> None:
     """Between every two sizes, not only over all: a term in N² would show at the end first."""
     _, costs = swept
     for smaller, larger in pairwise(SIZES):
         assert exponent([(size, costs[size].bytes_moved) for size in (smaller, larger)]) <= 1.1
 
 
-def test_a_text_that_is_fetched_is_held_once(swept: tuple[str, dict[int, Cost]]) -> None:
+def test_a_text_that_is_fetched_is_held_once(swept: tuple[str, dict[int, SweepCost]]) -> None:
     """As many lines as distinct tables have."""
     _, costs = swept
     assert all(cost.lines == cost.tables * cost.nodes for cost in costs.values())
@@ -197,7 +201,7 @@ def test_a_simulated_node_prints_what_the_probe_would(kind: str, mode: Mode) -> 
 def test_the_plain_script_and_the_audit_find_the_same() -> None:
     """So that the benchmark compares two ways to one result."""
     fleet = SimulatedFleet(300, "one percent")
-    heard = hear(fleet)
+    heard = collect_answers(fleet)
     script = PlainScript(heard.registrations)
     for node in fleet.nodes.values():
         script.read(node.name, node.public_key, fleet.allowed_ips(node))
@@ -212,7 +216,7 @@ def test_the_plain_script_and_the_audit_find_the_same() -> None:
 def test_the_plain_script_finds_the_contested_addresses_too() -> None:
     """Its observers give them to different keys."""
     fleet = SimulatedFleet(300, "incident")
-    heard = hear(fleet)
+    heard = collect_answers(fleet)
     script = PlainScript(heard.registrations)
     for node in fleet.nodes.values():
         script.read(node.name, node.public_key, fleet.allowed_ips(node))
