@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from alerts.deliver import deliver
+from alerts.delivery.deliver import deliver
 from alerts.memory.notification_log import MIGRATIONS as ALERT_MIGRATIONS
 from alerts.memory.notification_log import NotificationLog
 from alerts.models import BLIND_CHECK, AlertPlan, Policy, Receipt, Route

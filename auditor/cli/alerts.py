@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from alerts.deliver import deliver
+from alerts.delivery.deliver import deliver
 from alerts.models import Incident, Log, Notification, NotifyReason, Status
 from alerts.notifiers.interface import Notifier
 from alerts.plan import plan

@@ -23,7 +23,7 @@ from auditor.repair.apply.ledger import Ledger
 from auditor.repair.apply.steps import ApplyOptions
 from auditor.repair.claims.registration import AllocatorSettings, allocator_settings
 from auditor.repair.moves import Move, RepairPlan
-from auditor.repair.plan.plan_file import read_plan
+from auditor.repair.plan_file import read_plan
 from auditor.values.addresses import format_prefix
 
 if TYPE_CHECKING:

@@ -190,11 +190,11 @@ def _deliver(plan: RepairPlan, format_name: str, output: Path | None, config_pat
         running.deliver(script(plan), output)
         return
     if output is not None:
-        from auditor.repair.plan.plan_file import write_plan
+        from auditor.repair.plan_file import write_plan
 
         write_plan(plan, output)
     if format_name == "json":
-        from auditor.repair.plan.plan_file import document
+        from auditor.repair.plan.plan_v1 import document
 
         if output is None:
             running.deliver(document(plan), None)

@@ -34,7 +34,7 @@ Command = tuple[str, ...]
 """A proposed command, word by word, unquoted."""
 
 
-class RegistryReading(StrEnum):
+class RegistryView(StrEnum):
     """How much of the registry was read."""
 
     WHOLE = "whole"
@@ -163,7 +163,7 @@ class Outline:
     """Not there any more on a second look."""
     gaps: tuple[GapGroup, ...]
     """The registry's first, then the nodes'; of each the largest first."""
-    registry: RegistryReading
+    registry: RegistryView
     unseen: tuple[NodeId, ...]
     """The nodes that gaps name, each once."""
     in_flight: tuple[NodeId, ...]
@@ -216,7 +216,7 @@ def outline(report: Report) -> Outline:
         agreed_sharing=_agreed_sharing(agreed),
         gone=tuple(finding for finding in report.findings if finding.confirmed is False),
         gaps=gap_groups(report.gaps, lambda node: report.node_regions.get(node, NO_REGION)),
-        registry=registry_reading(report.gaps),
+        registry=registry_view(report.gaps),
         unseen=tuple(dict.fromkeys(node for gap in report.gaps if (node := gap_node(gap)) is not None)),
         in_flight=tuple(dict.fromkeys(report.in_flight)),
         coverage=report.coverage,
@@ -260,10 +260,10 @@ def claimants(claims: Iterable[Claim]) -> tuple[Claimant, ...]:
 
     Routed claims are left out where another witness claims something: counts of routing tell them better.
     """
-    told = tuple(claims)
-    own = [claim for claim in told if claim.witness is not Witness.ROUTED]
+    every = tuple(claims)
+    own = [claim for claim in every if claim.witness is not Witness.ROUTED]
     groups: dict[tuple[NodeId | None, PublicKey], list[Claim]] = defaultdict(list)
-    for claim in own or told:
+    for claim in own or every:
         groups[claim.node, claim.public_key].append(claim)
     return tuple(Claimant(node, key, tuple(group)) for (node, key), group in groups.items())
 
@@ -357,9 +357,9 @@ def registry_gaps(gaps: Iterable[Gap]) -> list[Gap]:
     return [gap for gap in gaps if gap.node is None and gap.reason is not GapReason.CUT_SHORT]
 
 
-def registry_reading(gaps: Iterable[Gap]) -> RegistryReading:
+def registry_view(gaps: Iterable[Gap]) -> RegistryView:
     """Tell from a report's gaps how much of the registry was read."""
     reasons = {gap.reason for gap in registry_gaps(gaps)}
     if not reasons:
-        return RegistryReading.WHOLE
-    return RegistryReading.SUSPECT if reasons == {GapReason.REGISTRY_SUSPECT} else RegistryReading.INCOMPLETE
+        return RegistryView.WHOLE
+    return RegistryView.SUSPECT if reasons == {GapReason.REGISTRY_SUSPECT} else RegistryView.INCOMPLETE

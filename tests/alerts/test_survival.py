@@ -18,7 +18,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.deliver import deliver
+from alerts.delivery.deliver import deliver
 from alerts.memory.notices import Row, State
 from alerts.memory.notification_log import NotificationLog
 from alerts.models import Notification, NotifyReason, Policy, Route, Status

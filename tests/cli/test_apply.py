@@ -19,7 +19,7 @@ from auditor.cli.main import main
 from auditor.repair.apply.journal import Journal
 from auditor.repair.apply.stages import Event
 from auditor.repair.moves import RepairPlan, Step
-from auditor.repair.plan.plan_file import write_plan
+from auditor.repair.plan_file import write_plan
 from tests.cli.command import WGAUDIT, clean_environment, one_line
 from tests.parts.consul import ConsulServer
 from tests.repair.fleet import KEEPER, MOVER, NEW, NODES, OLD, OTHER_NEW, SECOND, Bench, record

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.repair.plan.plan_file import read_plan
+from auditor.repair.plan_file import read_plan
 from auditor.state.recording import record, replay
 from auditor.values.models import NodeId
 from tests.cli.command import one_line, wgaudit

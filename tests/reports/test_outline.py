@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from auditor.errors import GapReason
 from auditor.reports.outline import (
     NO_REGION,
-    RegistryReading,
+    RegistryView,
     claimants,
     gap_groups,
     merged,
     outline,
-    registry_reading,
+    registry_view,
 )
 from auditor.values.models import Claim, Gap, NodeId, Report, Severity, Verdict, Witness
 from tests.reports import sample
@@ -99,9 +99,9 @@ def test_a_suspect_registry_is_told_from_one_that_was_not_read_whole() -> None:
     """A guess stays a guess, unless something else says more; a node's gap is none of the registry."""
     suspect = Gap("consul", GapReason.REGISTRY_SUSPECT, "many live peers are not registered")
     forbidden = Gap("consul", GapReason.CONSUL_FORBIDDEN, "403")
-    assert registry_reading([sample.REFUSED]) is RegistryReading.WHOLE
-    assert registry_reading([suspect, sample.REFUSED]) is RegistryReading.SUSPECT
-    assert registry_reading([suspect, forbidden]) is RegistryReading.INCOMPLETE
+    assert registry_view([sample.REFUSED]) is RegistryView.WHOLE
+    assert registry_view([suspect, sample.REFUSED]) is RegistryView.SUSPECT
+    assert registry_view([suspect, forbidden]) is RegistryView.INCOMPLETE
 
 
 def test_counts_of_several_checks_add_up_under_the_worst_severity() -> None:

@@ -110,8 +110,8 @@ def claims_block(
 
 
 def _places(page: Page, claims: Sequence[Claim], subject: str) -> list[str]:
-    told = [_place(page, claim, subject) for claim in claims[:_MOST_PLACES]]
-    return [*told, f"and {len(claims) - _MOST_PLACES:,} more"] if len(claims) > _MOST_PLACES else told
+    words = [_place(page, claim, subject) for claim in claims[:_MOST_PLACES]]
+    return [*words, f"and {len(claims) - _MOST_PLACES:,} more"] if len(claims) > _MOST_PLACES else words
 
 
 def _claimant_name(page: Page, node: NodeId | None, name_of: NameOf) -> str:
@@ -234,8 +234,8 @@ def _details(page: Page, details: Sequence[str]) -> str:
     """The details of several gaps of one reason: all where they are few, else one and how many there are."""
     if len(details) > _MOST_DETAILS:
         return f"for instance: {page.clean(details[0], 300)}; {len(details):,} different details"
-    told = page.dot.join(page.clean(detail, 300) for detail in details)
-    return f"each: {told}" if len(details) == 1 else told
+    text = page.dot.join(page.clean(detail, 300) for detail in details)
+    return f"each: {text}" if len(details) == 1 else text
 
 
 def _gap_place(gap: Gap, name_of: NameOf) -> str:

@@ -18,7 +18,7 @@ _LABEL = 8
 
 
 def render_plan(plan: RepairPlan, layout: Layout, *, file: str | None = None) -> str:
-    """Renders the plan as a page of text; pure. `layout.limit`: moves that are told step by step.
+    """Render the plan as a page of text. `layout.limit`: moves that are written out step by step.
 
     `file`: where the caller writes the plan as JSON, for the command that comes next; None: nowhere yet.
     """
@@ -48,13 +48,13 @@ def _decisions(page: Page, wording: Wording, plan: RepairPlan) -> None:
 
 def _steps(page: Page, wording: Wording, plan: RepairPlan, limit: int) -> None:
     page.heading("STEP BY STEP", "in this order")
-    told = list(_in_order(plan))
-    for number, (contested, move) in enumerate(told[:limit], start=1):
+    ordered = list(_in_order(plan))
+    for number, (contested, move) in enumerate(ordered[:limit], start=1):
         page.blank()
-        _move(page, wording, contested, move, f"{number} of {len(told)}")
-    if len(told) > limit:
+        _move(page, wording, contested, move, f"{number} of {len(ordered)}")
+    if len(ordered) > limit:
         page.blank()
-        page.line(f"and {len(told) - limit:,} more: see them with --address ADDRESS or --format json", 2)
+        page.line(f"and {len(ordered) - limit:,} more: see them with --address ADDRESS or --format json", 2)
 
 
 def _explanations(page: Page, plan: RepairPlan) -> None:

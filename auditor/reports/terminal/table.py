@@ -14,7 +14,7 @@ from auditor.reports.outline import (
     AgreedSharing,
     Outline,
     OutlinedFinding,
-    RegistryReading,
+    RegistryView,
     outline,
 )
 from auditor.reports.terminal.blocks import (
@@ -36,9 +36,9 @@ _VERDICT_STYLE: Mapping[Verdict, str] = {
     Verdict.FINDINGS: "bold red",
     Verdict.INCONCLUSIVE: "bold yellow",
 }
-_REGISTRY: Mapping[RegistryReading, str] = {
-    RegistryReading.SUSPECT: "perhaps the registry was not read whole",
-    RegistryReading.INCOMPLETE: "the registry was not read whole",
+_REGISTRY: Mapping[RegistryView, str] = {
+    RegistryView.SUSPECT: "perhaps the registry was not read whole",
+    RegistryView.INCOMPLETE: "the registry was not read whole",
 }
 _MOST_GONE = 10
 _MOST_AGREED = 20
@@ -118,8 +118,8 @@ def _verdict_words(page: Page, report: Report, grouped: Outline) -> list[list[st
     return [[found, seen, gaps, cut], [brief, seen, gaps, cut], [brief, tiny, gaps, cut], [brief, tiny, cut]]
 
 
-def _unseen(report: Report, registry: RegistryReading, unseen: int) -> str:
-    if registry is not RegistryReading.WHOLE:
+def _unseen(report: Report, registry: RegistryView, unseen: int) -> str:
+    if registry is not RegistryView.WHOLE:
         return _REGISTRY[registry]
     if not report.coverage.registered:
         return "the registry was not read" if report.cut_short else "no node is registered"

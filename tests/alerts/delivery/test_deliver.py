@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from alerts.deliver import LONGEST_RETRY_AFTER, LONGEST_WAIT, deliver
+from alerts.delivery.deliver import LONGEST_RETRY_AFTER, LONGEST_WAIT, deliver
 from alerts.memory.notices import State
 from alerts.memory.notification_log import NotificationLog
 from alerts.models import Notification, Receipt, Status

@@ -1,13 +1,12 @@
-"""A plan as a file: `wgaudit.plan/1`, strict to read, so that what is applied is what was planned.
+"""PURE: a plan as JSON text, `wgaudit.plan/1`: strict to read, so that what is applied is what was planned.
 
-`python -m auditor.repair.plan_file` prints its JSON Schema, which stands in docs/plan-v1.schema.json.
+`python -m auditor.repair.plan.plan_v1` prints its JSON Schema, which stands in docs/plan-v1.schema.json.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
@@ -15,43 +14,48 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, Str
 from auditor.errors import InvalidValue, PlanError
 from auditor.repair.moves import Contested, Keeper, Kind, LeftOut, Move, RepairPlan, Rule
 from auditor.repair.plan.step_text import Wording
-from auditor.state.files import write_whole
 from auditor.values.addresses import Prefix, PublicKey, is_host, network, parse_prefix, parse_public_key
 from auditor.values.models import NodeId
 
 SCHEMA: Literal["wgaudit.plan/1"] = "wgaudit.plan/1"
-MAX_PLAN = 64 * 1024 * 1024
-"""Bytes beyond which a file is no plan of ours."""
 
 Text = Annotated[StrictStr, Field(max_length=4096)]
 
 
-class _Part(BaseModel):
+class _PlanPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class _Node(_Part):
+class NodeV1(_PlanPart):
+    """A node by name and datacenter."""
+
     name: Text
     datacenter: Text = Field(description="empty where none is known")
 
 
-class _Peer(_Node):
+class PeerV1(NodeV1):
+    """A node with its registered key."""
+
     public_key: Text
 
 
-class _Keeper(_Part):
-    node: _Node | None = Field(description="null: nobody keeps the address")
+class KeeperV1(_PlanPart):
+    """The node that keeps a contested address, and why."""
+
+    node: NodeV1 | None = Field(description="null: nobody keeps the address")
     public_key: Text | None
     rule: Rule = Field(description="the rule that decided")
     why: Text
     addresses: list[Text] = Field(description="all that is registered for it; empty for nobody")
 
 
-class _Move(_Part):
+class MoveV1(_PlanPart):
+    """One node that leaves a contested address."""
+
     kind: Kind = Field(
         description="renumber: registry and device; restore: the device goes back to its registration"
     )
-    node: _Node
+    node: NodeV1
     public_key: Text
     old: Text = Field(description="canonical prefix of the contested address")
     new: Text = Field(description="canonical prefix of the address that it gets")
@@ -65,28 +69,32 @@ class _Move(_Part):
     )
     addresses: list[Text] = Field(min_length=1, description="all that is registered for it before the move")
     idle: bool | None = Field(description="whether it carries no workload; null: not known")
-    sample: list[_Node] = Field(description="some observers that route the old address to it")
+    sample: list[NodeV1] = Field(description="some observers that route the old address to it")
     host: Text = Field(description="where SSH reaches it, by its registration; empty: not said there")
     in_words: list[Text] = Field(
         description="what is done, checked and how it is taken back; for people only"
     )
 
 
-class _LeftOut(_Part):
+class LeftOutV1(_PlanPart):
+    """An address or node that the plan does not touch, and why."""
+
     address: Text
-    node: _Node | None = Field(description="null: nobody who claims the address is moved")
+    node: NodeV1 | None = Field(description="null: nobody who claims the address is moved")
     why: Text
 
 
-class _Contested(_Part):
+class ContestedV1(_PlanPart):
+    """One contested address: its claimants, the keeper, and the moves."""
+
     address: Text
-    claimants: list[_Node]
-    keeper: _Keeper
-    moves: list[_Move]
-    left_out: list[_LeftOut]
+    claimants: list[NodeV1]
+    keeper: KeeperV1
+    moves: list[MoveV1]
+    left_out: list[LeftOutV1]
 
 
-class PlanV1(_Part):
+class PlanV1(_PlanPart):
     """How to get from one sweep to a mesh without contested addresses."""
 
     schema_: Literal["wgaudit.plan/1"] = Field(alias="schema")
@@ -95,14 +103,14 @@ class PlanV1(_Part):
     verdict: Literal["clean", "findings", "inconclusive"]
     device: Text
     claims_prefix: Text
-    contested: list[_Contested]
-    left_out: list[_LeftOut] = Field(description="addresses that no move can be vouched for")
+    contested: list[ContestedV1]
+    left_out: list[LeftOutV1] = Field(description="addresses that no move can be vouched for")
     notes: list[Text] = Field(description="what could not be taken into account")
-    peers: list[_Peer] = Field(description="keepers and movers with their registered keys")
+    peers: list[PeerV1] = Field(description="keepers and movers with their registered keys")
 
 
 def document(plan: RepairPlan) -> str:
-    """The plan as JSON text in ASCII; the same text for the same plan."""
+    """Write a plan as JSON text in ASCII; the same text for the same plan."""
     wording = Wording(plan)
     content = {
         "schema": SCHEMA,
@@ -134,28 +142,12 @@ def document(plan: RepairPlan) -> str:
     return json.dumps(content, indent=1) + "\n"
 
 
-def write_plan(plan: RepairPlan, path: Path) -> None:
-    """Writes the plan: mode 0600, whole or not at all. Raises `PlanError`."""
-    try:
-        write_whole(path, document(plan).encode("ascii"))
-    except OSError as error:
-        raise PlanError(f"cannot write the plan to {path}: {error.strerror}") from None
-
-
-def read_plan(path: Path) -> RepairPlan:
-    """Reads what `write_plan` wrote. Raises `PlanError` with the file and the place of what is not as it must be."""
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_PLAN + 1)
-    except OSError as error:
-        raise PlanError(f"cannot read {path}: {error.strerror}") from None
-    if len(raw) > MAX_PLAN:
-        raise PlanError(f"{path}: more than {MAX_PLAN:,} bytes; not a plan of ours")
-    return from_json(raw, str(path))
-
-
 def from_json(raw: bytes, origin: str) -> RepairPlan:
-    """Reads what `document` wrote. Raises `PlanError`."""
+    """Read what `document` wrote.
+
+    origin: the file's name, for errors.
+    Raises `PlanError` with the place of what is not as it must be.
+    """
     try:
         content = PlanV1.model_validate_json(raw)
     except ValidationError as error:
@@ -220,7 +212,7 @@ def _text(text: str) -> str:
 
 
 class _Reader:
-    """From a plan's form in JSON to the plan, with the place of what cannot be read."""
+    """Converts the form in JSON to a plan; a fault names its place."""
 
     def __init__(self, origin: str) -> None:
         self._origin = origin
@@ -249,7 +241,7 @@ class _Reader:
     def fault(self, place: str, why: str) -> PlanError:
         return PlanError(f"{self._origin}: not a plan: {place}: {why}")
 
-    def _contested(self, place: str, item: _Contested) -> Contested:
+    def _contested(self, place: str, item: ContestedV1) -> Contested:
         address = self._prefix(f"{place}.address", item.address)
         keeper = self._keeper(f"{place}.keeper", item.keeper)
         moves = tuple(self._move(f"{place}.moves.{number}", move) for number, move in enumerate(item.moves))
@@ -260,7 +252,7 @@ class _Reader:
         left_out = self._left_out(f"{place}.left_out", item.left_out)
         return Contested(address, tuple(map(_read_node, item.claimants)), keeper, moves, left_out)
 
-    def _keeper(self, place: str, item: _Keeper) -> Keeper:
+    def _keeper(self, place: str, item: KeeperV1) -> Keeper:
         if (item.node is None) != (item.public_key is None):
             raise self.fault(place, "a keeper has both a name and a key")
         return Keeper(
@@ -271,7 +263,7 @@ class _Reader:
             tuple(self._prefix(f"{place}.addresses", text) for text in item.addresses),
         )
 
-    def _move(self, place: str, item: _Move) -> Move:
+    def _move(self, place: str, item: MoveV1) -> Move:
         return Move(
             kind=item.kind,
             node=_read_node(item.node),
@@ -290,7 +282,7 @@ class _Reader:
             host=item.host,
         )
 
-    def _left_out(self, place: str, items: list[_LeftOut]) -> tuple[LeftOut, ...]:
+    def _left_out(self, place: str, items: list[LeftOutV1]) -> tuple[LeftOut, ...]:
         return tuple(
             LeftOut(
                 self._prefix(f"{place}.{number}.address", item.address),
@@ -313,12 +305,12 @@ class _Reader:
             raise self.fault(place, str(error)) from None
 
 
-def _read_node(item: _Node) -> NodeId:
+def _read_node(item: NodeV1) -> NodeId:
     return NodeId(item.datacenter, item.name)
 
 
 def _impossible(address: Prefix, keeper: Keeper, move: Move) -> str:
-    """What no plan of ours says, whatever its ident; "" where all is well."""
+    """Return why no plan of ours has such a move, whatever its ident; "" where all is well."""
     if move.old != address or move.new == address:
         return "it must go from the contested address to another one"
     if not is_host(move.old) or not is_host(move.new):

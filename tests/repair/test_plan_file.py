@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 
 from auditor.errors import PlanError
-from auditor.repair.plan.plan_file import MAX_PLAN, document, from_json, read_plan, schema_text, write_plan
+from auditor.repair.plan.plan_v1 import document, from_json, schema_text
+from auditor.repair.plan_file import MAX_PLAN, read_plan, write_plan
 from tests.fleets import Mesh
 from tests.repair.plans import meshes, pair, planned
 
-SCHEMA = Path(__file__).resolve().parents[3] / "docs" / "plan-v1.schema.json"
+SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "plan-v1.schema.json"
 
 
 @given(meshes())

@@ -1,0 +1,33 @@
+"""Reads and writes the file that holds a plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from auditor.errors import PlanError
+from auditor.repair.moves import RepairPlan
+from auditor.repair.plan.plan_v1 import document, from_json
+from auditor.state.files import write_whole
+
+MAX_PLAN = 64 * 1024 * 1024
+"""Bytes beyond which a file is no plan of ours."""
+
+
+def write_plan(plan: RepairPlan, path: Path) -> None:
+    """Write a plan with mode 0600, whole or not at all. Raises `PlanError`."""
+    try:
+        write_whole(path, document(plan).encode("ascii"))
+    except OSError as error:
+        raise PlanError(f"cannot write the plan to {path}: {error.strerror}") from None
+
+
+def read_plan(path: Path) -> RepairPlan:
+    """Read what `write_plan` wrote. Raises `PlanError` with the file and the place of what is not as it must be."""
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_PLAN + 1)
+    except OSError as error:
+        raise PlanError(f"cannot read {path}: {error.strerror}") from None
+    if len(raw) > MAX_PLAN:
+        raise PlanError(f"{path}: more than {MAX_PLAN:,} bytes; not a plan of ours")
+    return from_json(raw, str(path))
