@@ -21,7 +21,7 @@ from auditor.registry.store import ConsulStore
 from auditor.repair.claims.adopted import adopted_bytes, adopted_key
 from auditor.repair.claims.allocator import Allocator
 from auditor.repair.claims.claim import claim_bytes, claim_key
-from auditor.repair.claims.registration import AllocatorSettings
+from auditor.repair.claims.registration import AllocatorPolicy
 from auditor.settings.consul import ConsulSettings
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix, format_prefix
@@ -107,13 +107,13 @@ def _time(url: str, writers: int, names: list[str]) -> float:
 
 
 def _allocator(url: str) -> Allocator:
-    return Allocator(ConsulStore(ConsulSettings(url=url), None), AllocatorSettings())
+    return Allocator(ConsulStore(ConsulSettings(url=url), None), AllocatorPolicy())
 
 
 @contextmanager
 def _registry(taken: int) -> Iterator[ConsulServer]:
     """Start a Consul with so many registered nodes, each with its claim."""
-    settings = AllocatorSettings()
+    settings = AllocatorPolicy()
     with tempfile.TemporaryDirectory() as folder, ConsulServer(Path(folder) / "consul") as server:
         now = datetime.now(UTC)
         records = {adopted_key(settings.claims_prefix): adopted_bytes((), now)}

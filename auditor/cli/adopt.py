@@ -52,15 +52,15 @@ def command(replay: Path | None, check: bool, config_path: Path | None) -> int:
 def _adopt(config: Config, replay: Path | None) -> int:
     from auditor.repair.claims.adoption import adopt
     from auditor.repair.claims.provisioning import store_of
-    from auditor.repair.claims.registration import allocator_settings
+    from auditor.repair.claims.registration import allocator_policy
 
-    goes_by = allocator_settings(config)
+    policy = allocator_policy(config)
     live = None
     if replay is not None:
         from auditor.state.recording import replay as read
 
         live = read(replay)
-    adoption = adopt(store_of(config), goes_by, config.policy(), live=live)
+    adoption = adopt(store_of(config), policy, config.policy(), live=live)
     for line in _lines(adoption):
         click.echo(line)
     return 0
@@ -92,9 +92,9 @@ def _some(prefixes: Sequence[Prefix]) -> str:
 def _check(config: Config) -> int:
     from auditor.repair.claims.adoption import check
     from auditor.repair.claims.provisioning import store_of
-    from auditor.repair.claims.registration import allocator_settings
+    from auditor.repair.claims.registration import allocator_policy
 
-    differences = check(store_of(config), allocator_settings(config))
+    differences = check(store_of(config), allocator_policy(config))
     faults = [item for item in differences if not item.under_way]
     for item in differences:
         mark = "under way" if item.under_way else "differs"

@@ -21,7 +21,7 @@ from auditor.repair.apply.executor import Executor, in_words
 from auditor.repair.apply.journal import Journal
 from auditor.repair.apply.ledger import Ledger
 from auditor.repair.apply.steps import ApplyOptions
-from auditor.repair.claims.registration import AllocatorSettings, allocator_settings
+from auditor.repair.claims.registration import AllocatorPolicy, allocator_policy
 from auditor.repair.moves import Move, RepairPlan
 from auditor.repair.plan_file import read_plan
 from auditor.values.addresses import format_prefix
@@ -179,12 +179,12 @@ class _Call:
         return shlex.join(words)
 
 
-def _allocation(config: Config, plan: RepairPlan) -> AllocatorSettings:
+def _allocation(config: Config, plan: RepairPlan) -> AllocatorPolicy:
     """What the registry's side goes by. Raises `UsageError` where this configuration cannot carry out the plan."""
     # Claims of several datacenters stand in a store each, and a move touches its own alone.
     consul = config.consul.model_copy(update={"datacenters": ()})
     try:
-        found = allocator_settings(config.model_copy(update={"consul": consul}))
+        found = allocator_policy(config.model_copy(update={"consul": consul}))
     except ConfigError as error:
         raise UsageError(f"apply: {error}") from None
     for key, here, there in (
@@ -217,7 +217,7 @@ class _ApplyRun:
         self._executor: Executor | None = None
         self._skipped = False
 
-    def run(self, config: Config, allocation: AllocatorSettings, options: ApplyOptions) -> int:
+    def run(self, config: Config, allocation: AllocatorPolicy, options: ApplyOptions) -> int:
         """Makes the moves, or takes them back; the exit code."""
         with asyncio.Runner() as runner:
             runner.get_loop().set_default_executor(threads.DaemonThreads())
@@ -252,7 +252,7 @@ class _ApplyRun:
         return unfinished
 
     def _built(
-        self, runner: asyncio.Runner, config: Config, allocation: AllocatorSettings, options: ApplyOptions
+        self, runner: asyncio.Runner, config: Config, allocation: AllocatorPolicy, options: ApplyOptions
     ) -> Executor:
         from auditor.nodes.ssh import SshAccess, SshChanger, SshNodes
         from auditor.registry.store import ConsulStore

@@ -26,7 +26,7 @@ from auditor.repair.apply.executor import Executor
 from auditor.repair.apply.journal import Journal
 from auditor.repair.apply.ledger import Ledger
 from auditor.repair.apply.steps import ApplyOptions
-from auditor.repair.claims.registration import AllocatorSettings
+from auditor.repair.claims.registration import AllocatorPolicy
 from auditor.repair.moves import Contested, Keeper, Kind, Move, RepairPlan, Rule
 from auditor.settings.consul import ConsulSettings
 from auditor.values.addresses import Prefix, PublicKey, is_host
@@ -171,7 +171,7 @@ class Bench:
         self.server = server
         self.settings = ConsulSettings.model_validate({"url": server.url, "timeout": 5.0})
         self.store = ConsulStore(self.settings, None)
-        self.allocation = AllocatorSettings(NODES, CLAIMS, timeout=timeout)
+        self.allocation = AllocatorPolicy(NODES, CLAIMS, timeout=timeout)
         self.devices = Devices(folder / "devices.json", self.store if agent else None)
         self.said: list[str] = []
 

@@ -10,7 +10,7 @@ from auditor.repair.claims.adoption import Adoption, Difference, adopt, check
 from auditor.repair.claims.allocator import Allocation, Allocator
 from auditor.repair.claims.claim import claim_bytes, claim_key, read_claim
 from auditor.repair.claims.provisioning import store_of
-from auditor.repair.claims.registration import allocator_settings
+from auditor.repair.claims.registration import allocator_policy
 from auditor.settings.file import Config, parse_config
 from auditor.values.address_claims import AddressClaim
 from auditor.values.addresses import Prefix, parse_prefix
@@ -35,7 +35,7 @@ class RegistryOnConsul:
             **tables,
         }
         self.config: Config = parse_config(document, "a test")
-        self.settings = allocator_settings(self.config)
+        self.settings = allocator_policy(self.config)
         self.store = store_of(self.config)
         self.allocator = Allocator(self.store, self.settings, now=lambda: self.now)
 

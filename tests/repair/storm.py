@@ -30,7 +30,7 @@ from auditor.errors import AllocationError
 from auditor.registry.store import ConsulStore
 from auditor.repair.claims.adoption import adopt, check
 from auditor.repair.claims.allocator import Allocator
-from auditor.repair.claims.registration import AllocatorSettings
+from auditor.repair.claims.registration import AllocatorPolicy
 from auditor.settings.consul import ConsulSettings
 from auditor.values.addresses import Prefix, PublicKey, format_prefix
 from auditor.values.models import AuditPolicy
@@ -97,11 +97,11 @@ class Outcome:
 # -- the writers
 
 
-def settings_for(nodes: int) -> AllocatorSettings:
+def settings_for(nodes: int) -> AllocatorPolicy:
     """Two regions: a narrow one, in which writers meet, and a wide one."""
     bits = ceil(log2(nodes * 0.43 + BEFORE + 2))
     pools = {"fra": Prefix(f"10.1.0.0/{32 - bits}"), "sin": Prefix("10.16.0.0/12")}
-    return AllocatorSettings(registry_prefix=NODES, claims_prefix=CLAIMS, region_pools=pools, timeout=60.0)
+    return AllocatorPolicy(registry_prefix=NODES, claims_prefix=CLAIMS, region_pools=pools, timeout=60.0)
 
 
 def work(url: str, nodes: int, numbered: Sequence[tuple[int, int, Job]], threads: int) -> Iterator[None]:

@@ -13,7 +13,7 @@ from auditor.registry.records import parse_json_record
 from auditor.repair.apply.stages import INDEX
 from auditor.repair.claims.claim import claim_bytes, claim_key, read_claim
 from auditor.repair.claims.record import replaced
-from auditor.repair.claims.registration import AllocatorSettings
+from auditor.repair.claims.registration import AllocatorPolicy
 from auditor.repair.moves import Keeper, Kind, Move
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix, format_prefix, network
@@ -31,7 +31,7 @@ class Ledger:
     def __init__(
         self,
         stores: Mapping[str, KeyStore],
-        settings: AllocatorSettings,
+        policy: AllocatorPolicy,
         plan: str,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -40,7 +40,7 @@ class Ledger:
     ) -> None:
         """`stores`: by datacenter, as in `NodeId`. `plan`: its ident, which the claims name."""
         self._stores = stores
-        self._settings = settings
+        self._policy = policy
         self._by = f"apply {plan}"
         self._now = now
         self._clock = clock
@@ -56,7 +56,7 @@ class Ledger:
             return  # the new address is its own, by registry and claim
         self._claimable(move, self._claim(move, move.new))
         new = network(move.new)
-        for stored in self._store(move).list(self._settings.registry_prefix):
+        for stored in self._store(move).list(self._policy.registry_prefix):
             if stored.key == move.where:
                 continue
             read = self._parsed(move, stored)
@@ -81,7 +81,7 @@ class Ledger:
             self._unchanged(move, held)
             self._claimable(move, stored)
             claim = claim_bytes(self._claimed(move, ClaimState.RESERVED))
-            key = claim_key(self._settings.claims_prefix, move.new)
+            key = claim_key(self._policy.claims_prefix, move.new)
             self._store(move).commit(
                 [
                     Require(held.key, held.modify_index),
@@ -181,7 +181,7 @@ class Ledger:
 
     def _settle(self, attempt: Callable[[], Mapping[str, str] | None]) -> Mapping[str, str]:
         """Tries until the store shows it done. What failed or is in doubt is settled by reading, never by a guess."""
-        deadline = self._clock() + self._settings.timeout
+        deadline = self._clock() + self._policy.timeout
         while True:
             try:
                 facts = attempt()
@@ -195,7 +195,7 @@ class Ledger:
                     raise
                 doubt = error
             if self._clock() + PAUSE > deadline:
-                raise StoreError(f"not confirmed by the store within {self._settings.timeout:g} s: {doubt}")
+                raise StoreError(f"not confirmed by the store within {self._policy.timeout:g} s: {doubt}")
             self._pause(PAUSE)
 
     # -- registrations
@@ -228,7 +228,7 @@ class Ledger:
         return read
 
     def _parsed(self, move: Move, held: Stored) -> Registration | None:
-        read = parse_json_record(move.node, held.key, held.value, self._settings.fields)
+        read = parse_json_record(move.node, held.key, held.value, self._policy.fields)
         return read if isinstance(read, Registration) else None
 
     def _rewritten(self, move: Move, held: Stored, *, back: bool) -> bytes:
@@ -236,7 +236,7 @@ class Ledger:
         old, new = (move.new, move.old) if back else (move.old, move.new)
         wanted = move.addresses if back else move.addresses_after
         try:
-            record = replaced(held.value, self._settings.fields.address, old, new)
+            record = replaced(held.value, self._policy.fields.address, old, new)
         except InvalidValue as error:
             raise LedgerSurprise(f"{held.key}: {error}") from None
         if self._registration(move, held._replace(value=record)).addresses != wanted:
@@ -255,7 +255,7 @@ class Ledger:
             return []
         now, by = self._now(), self._handed(move)
         if keeper.node is None:
-            until = now + timedelta(days=self._settings.quarantine_days)
+            until = now + timedelta(days=self._policy.quarantine_days)
             heir = AddressClaim(
                 move.old, ClaimState.RELEASED, move.node.name, move.public_key, now, until, by
             )
@@ -281,7 +281,7 @@ class Ledger:
         return f"{self._by} from {move.node.name}"
 
     def _claim(self, move: Move, prefix: Prefix) -> Stored | None:
-        return self._store(move).read(claim_key(self._settings.claims_prefix, prefix))
+        return self._store(move).read(claim_key(self._policy.claims_prefix, prefix))
 
     def _claimed(self, move: Move, state: ClaimState) -> AddressClaim:
         return AddressClaim(move.new, state, move.node.name, move.public_key, self._now(), None, self._by)
@@ -294,7 +294,7 @@ class Ledger:
 
     def _read(self, stored: Stored) -> AddressClaim | None:
         try:
-            return read_claim(self._settings.claims_prefix, stored.key, stored.value)
+            return read_claim(self._policy.claims_prefix, stored.key, stored.value)
         except InvalidValue:
             return None
 

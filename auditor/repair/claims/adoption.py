@@ -17,7 +17,7 @@ from auditor.registry.interface import Create, KeyStore, Operation, Replace, Req
 from auditor.registry.records import KvItem, read_kv
 from auditor.repair.claims.adopted import adopted_bytes, adopted_key, adopted_networks, read_adopted
 from auditor.repair.claims.claim import claim_bytes, claim_key, read_claim
-from auditor.repair.claims.registration import AllocatorSettings
+from auditor.repair.claims.registration import AllocatorPolicy
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix, format_prefix, is_host, network, prefix_sort_key
 from auditor.values.models import AuditPolicy, Registration, RegistryReading, Report, Snapshot
@@ -65,8 +65,8 @@ class Difference:
 
 def adopt(
     store: KeyStore,
-    settings: AllocatorSettings,
-    policy: AuditPolicy,
+    policy: AllocatorPolicy,
+    audit: AuditPolicy,
     *,
     live: Snapshot | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -77,9 +77,9 @@ def adopt(
     `NotAdoptable`, `AdoptionDisturbed`, `StoreError`.
     """
     at = now()
-    stored = {item.key: item for item in store.list(settings.registry_prefix)}
-    reading = _reading(stored.values(), settings)
-    report = _report(reading, policy, at)
+    stored = {item.key: item for item in store.list(policy.registry_prefix)}
+    reading = _reading(stored.values(), policy)
+    report = _report(reading, audit, at)
     if report.findings:
         count = len(report.findings)
         stands = "1 finding stands" if count == 1 else f"{count:,} findings stand"
@@ -88,7 +88,7 @@ def adopt(
             report,
         )
     # After the registrations: a claim that came in between is then seen, whoever made it.
-    claims = {item.key: item for item in store.list(settings.claims_prefix)}
+    claims = {item.key: item for item in store.list(policy.claims_prefix)}
     owners = _owners(reading)
     # What several nodes hold lawfully has no single owner whose claim it could be.
     networks = {prefix for prefix, nodes in owners.items() if len(nodes) > 1 or not is_host(prefix)}
@@ -99,7 +99,7 @@ def adopt(
     ]
     unregistered = tuple(sorted(_unregistered(live, owners), key=prefix_sort_key)) if live is not None else ()
     networks |= {prefix for prefix in unregistered if not is_host(prefix)}
-    too_wide = {prefix for prefix in networks if _holds_a_source(prefix, settings)}
+    too_wide = {prefix for prefix in networks if _holds_a_source(prefix, policy)}
     networks -= too_wide
     seen = tuple(prefix for prefix in unregistered if is_host(prefix))
     held = len(wanted)
@@ -109,15 +109,15 @@ def adopt(
     written = 0
     operations: list[Operation] = []
     for item in wanted:
-        needed = _operations(item, claims, stored, settings)
+        needed = _operations(item, claims, stored, policy)
         if len(operations) + len(needed) > AT_ONCE:
             _commit(store, operations)
             operations = []
         operations += needed
         written += bool(needed)
     _commit(store, operations)
-    orphans = _orphans(store, settings, claims, owners, at)
-    _mark(store, settings, networks, at, stored)
+    orphans = _orphans(store, policy, claims, owners, at)
+    _mark(store, policy, networks, at, stored)
     return Adoption(
         registered=held,
         written=written,
@@ -128,40 +128,40 @@ def adopt(
     )
 
 
-def check(store: KeyStore, settings: AllocatorSettings) -> tuple[Difference, ...]:
+def check(store: KeyStore, policy: AllocatorPolicy) -> tuple[Difference, ...]:
     """Where claims and registrations disagree, in address order. Raises `NotAdopted`, `StoreError`.
 
     Claims and registrations are two reads, and others write in between: only what two comparisons both say
     is told.
     """
-    first = _compared(store, settings)
+    first = _compared(store, policy)
     if not first:
         return ()
     again = frozenset(first)
-    return tuple(item for item in _compared(store, settings) if item in again)
+    return tuple(item for item in _compared(store, policy) if item in again)
 
 
-def _compared(store: KeyStore, settings: AllocatorSettings) -> tuple[Difference, ...]:
-    adopted = read_adopted(store, settings.claims_prefix)
+def _compared(store: KeyStore, policy: AllocatorPolicy) -> tuple[Difference, ...]:
+    adopted = read_adopted(store, policy.claims_prefix)
     claims: dict[Prefix, AddressClaim] = {}
     differences: list[Difference] = []
-    for item in store.list(settings.claims_prefix):
+    for item in store.list(policy.claims_prefix):
         if item.key == adopted.key:
             continue
         try:
-            claim = read_claim(settings.claims_prefix, item.key, item.value)
+            claim = read_claim(policy.claims_prefix, item.key, item.value)
         except InvalidValue as error:
             differences.append(Difference(None, f"{item.key}: not a claim that can be read: {error}"))
         else:
             claims[claim.prefix] = claim
-    reading = _reading(store.list(settings.registry_prefix), settings)
+    reading = _reading(store.list(policy.registry_prefix), policy)
     differences += [
         Difference(None, f"{unreadable.where}: the registration cannot be read: {unreadable.reason}")
         for unreadable in reading.invalid
     ]
     owners = _owners(reading)
     for prefix in sorted(claims.keys() | owners.keys(), key=prefix_sort_key):
-        if prefix not in adopted.networks and not _holds_a_source(prefix, settings):
+        if prefix not in adopted.networks and not _holds_a_source(prefix, policy):
             differences += _differences(prefix, claims.get(prefix), owners.get(prefix, ()))
     return tuple(differences)
 
@@ -200,12 +200,12 @@ class _Wanted(NamedTuple):
 
 
 def _operations(
-    wanted: _Wanted, claims: Mapping[str, Stored], stored: Mapping[str, Stored], settings: AllocatorSettings
+    wanted: _Wanted, claims: Mapping[str, Stored], stored: Mapping[str, Stored], policy: AllocatorPolicy
 ) -> list[Operation]:
     """What makes the claim so, while its registration is as it was read; nothing if it is so already."""
-    key = claim_key(settings.claims_prefix, wanted.claim.prefix)
+    key = claim_key(policy.claims_prefix, wanted.claim.prefix)
     there = claims.get(key)
-    if there is not None and not _to_be_replaced(there.value, key, settings, wanted.claim):
+    if there is not None and not _to_be_replaced(there.value, key, policy, wanted.claim):
         return []
     content = claim_bytes(wanted.claim)
     operations: list[Operation] = [
@@ -219,25 +219,25 @@ def _operations(
 
 def _orphans(
     store: KeyStore,
-    settings: AllocatorSettings,
+    policy: AllocatorPolicy,
     claims: Mapping[str, Stored],
     owners: Mapping[Prefix, Sequence[Registration]],
     at: datetime,
 ) -> tuple[Prefix, ...]:
     """Puts into quarantine what is claimed by a node that is no longer registered with it: no address is lost."""
     found: list[Prefix] = []
-    until = at + timedelta(days=settings.quarantine_days)
+    until = at + timedelta(days=policy.quarantine_days)
     for item in claims.values():
         try:
-            claim = read_claim(settings.claims_prefix, item.key, item.value)
+            claim = read_claim(policy.claims_prefix, item.key, item.value)
         except InvalidValue:
             continue  # the marker, or something that `check` reports
         if claim.state is not ClaimState.HELD or claim.prefix in owners:
             continue
         # Who allocates or moves writes claim and registration at once. So if the registration is not there
         # now, and the claim still has the index that it had before, then they do not belong together.
-        held = store.read(f"{settings.registry_prefix}{claim.node}") if claim.node else None
-        if held is not None and _names(held, claim.prefix, settings):
+        held = store.read(f"{policy.registry_prefix}{claim.node}") if claim.node else None
+        if held is not None and _names(held, claim.prefix, policy):
             continue
         gone = AddressClaim(
             claim.prefix, ClaimState.RELEASED, claim.node, claim.public_key, at, until, "adopt"
@@ -247,9 +247,9 @@ def _orphans(
     return tuple(sorted(found, key=prefix_sort_key))
 
 
-def _names(held: Stored, prefix: Prefix, settings: AllocatorSettings) -> bool:
+def _names(held: Stored, prefix: Prefix, policy: AllocatorPolicy) -> bool:
     """Whether the registration has the address, or cannot be read and so may have it."""
-    reading = _reading([held], settings)
+    reading = _reading([held], policy)
     return bool(reading.invalid) or any(prefix in item.addresses for item in reading.registrations)
 
 
@@ -257,9 +257,9 @@ def _owns(claim: AddressClaim, registration: Registration) -> bool:
     return (claim.node, claim.public_key) == (registration.node.name, registration.public_key)
 
 
-def _reading(stored: Iterable[Stored], settings: AllocatorSettings) -> RegistryReading:
+def _reading(stored: Iterable[Stored], policy: AllocatorPolicy) -> RegistryReading:
     items = [KvItem(item.key, item.value, item.create_index, item.modify_index) for item in stored]
-    return read_kv("kv-json", "", settings.registry_prefix, items, settings.fields)
+    return read_kv("kv-json", "", policy.registry_prefix, items, policy.fields)
 
 
 def _owners(reading: RegistryReading) -> Mapping[Prefix, Sequence[Registration]]:
@@ -270,9 +270,9 @@ def _owners(reading: RegistryReading) -> Mapping[Prefix, Sequence[Registration]]
     return dict(owners)
 
 
-def _report(reading: RegistryReading, policy: AuditPolicy, at: datetime) -> Report:
+def _report(reading: RegistryReading, audit: AuditPolicy, at: datetime) -> Report:
     """What stands against adoption: of a sweep's findings on the registry alone, those that `REFUSED_FOR` names."""
-    report = judge(Snapshot(at, at, policy, reading.registrations, reading.invalid))
+    report = judge(Snapshot(at, at, audit, reading.registrations, reading.invalid))
     return replace(report, findings=tuple(item for item in report.standing if item.check in REFUSED_FOR))
 
 
@@ -280,8 +280,8 @@ def _unregistered(live: Snapshot, owners: Mapping[Prefix, Sequence[Registration]
     return set(Fleet(live).known_prefixes) - owners.keys()
 
 
-def _holds_a_source(prefix: Prefix, settings: AllocatorSettings) -> bool:
-    sources = (*settings.pools, *settings.region_pools.values())
+def _holds_a_source(prefix: Prefix, policy: AllocatorPolicy) -> bool:
+    sources = (*policy.pools, *policy.region_pools.values())
     return any(covers(network(prefix), network(source)) for source in sources)
 
 
@@ -290,10 +290,10 @@ def _held(registration: Registration, prefix: Prefix, at: datetime) -> AddressCl
     return AddressClaim(prefix, ClaimState.HELD, name, key, at, None, "adopt")
 
 
-def _to_be_replaced(value: bytes, key: str, settings: AllocatorSettings, wanted: AddressClaim) -> bool:
+def _to_be_replaced(value: bytes, key: str, policy: AllocatorPolicy, wanted: AddressClaim) -> bool:
     """Whether a claim that is there says something else than what is registered. One that can't be read does."""
     try:
-        there = read_claim(settings.claims_prefix, key, value)
+        there = read_claim(policy.claims_prefix, key, value)
     except InvalidValue:
         return True
     if there.state is ClaimState.RESERVED:
@@ -316,16 +316,16 @@ def _commit(store: KeyStore, operations: Sequence[Operation]) -> None:
 
 def _mark(
     store: KeyStore,
-    settings: AllocatorSettings,
+    policy: AllocatorPolicy,
     networks: set[Prefix],
     at: datetime,
     read: Mapping[str, Stored],
 ) -> None:
-    key = adopted_key(settings.claims_prefix)
+    key = adopted_key(policy.claims_prefix)
     there = store.read(key)
     if there is None:
         # From here on addresses are handed out. Who registered one meanwhile has no claim for it yet.
-        now = {item.key: item.modify_index for item in store.list(settings.registry_prefix)}
+        now = {item.key: item.modify_index for item in store.list(policy.registry_prefix)}
         if now != {item.key: item.modify_index for item in read.values()}:
             raise AdoptionDisturbed(
                 "registrations were written while claims were built; run `wgaudit adopt` again"

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from auditor.errors import AllocationError, InvalidValue, StoreConflict, StoreError
 from auditor.registry.interface import Create, KeyStore, Operation, Remove, Replace, Require, Stored
 from auditor.repair.claims.adopted import read_adopted
+from auditor.repair.claims.call_budget import CallBudget
 from auditor.repair.claims.candidates import candidates
 from auditor.repair.claims.claim import claim_bytes, claim_key, claimed_prefix, read_claim
-from auditor.repair.claims.patience import CallBudget
 from auditor.repair.claims.registration import (
-    AllocatorSettings,
+    AllocatorPolicy,
     check_node,
     new_record,
     read_registration,
@@ -59,14 +59,14 @@ class Allocator:
     def __init__(
         self,
         store: KeyStore,
-        settings: AllocatorSettings,
+        policy: AllocatorPolicy,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store = store
-        self._settings = settings
+        self._policy = policy
         self._now = now
         self._clock = clock
         self._pause = pause
@@ -86,18 +86,18 @@ class Allocator:
         no repeating helps.
         """
         check_node(node)
-        source = source_of(self._settings, region)
-        patience = self._patience(f"allocate {node}")
-        key = self._settings.registry_prefix + node
-        record = new_record(self._settings, node, public_key, region, values or {})
-        adopted = patience.until_read(lambda: read_adopted(self._store, self._settings.claims_prefix))
-        wanted = self._free(source, f"{node} {public_key}", patience)
+        source = source_of(self._policy, region)
+        budget = self._budget(f"allocate {node}")
+        key = self._policy.registry_prefix + node
+        record = new_record(self._policy, node, public_key, region, values or {})
+        adopted = budget.read(lambda: read_adopted(self._store, self._policy.claims_prefix))
+        wanted = self._free(source, f"{node} {public_key}", budget)
         candidate: Prefix | None = None
         replaces: Stored | None = None
         while True:
-            held = patience.until_read(lambda: self._store.read(key))
+            held = budget.read(lambda: self._store.read(key))
             if held is not None:
-                return self._held(node, public_key, held, patience)
+                return self._held(node, public_key, held, budget)
             if candidate is None:
                 # By the marker as it is now: it may have come to name more since the call began.
                 candidate = next((item for item in wanted if not adopted.covers(item)), None)
@@ -116,15 +116,15 @@ class Allocator:
                 )
             except StoreConflict:
                 # One of the three was no longer so. The registration is read above in any case.
-                adopted = patience.until_read(lambda: read_adopted(self._store, self._settings.claims_prefix))
-                free, replaces = self._takeable(candidate, patience)
+                adopted = budget.read(lambda: read_adopted(self._store, self._policy.claims_prefix))
+                free, replaces = self._takeable(candidate, budget)
                 if not free or adopted.covers(candidate):
                     candidate = None
-                patience.spent()
+                budget.check()
             except StoreError as error:
                 # It may have been written, now or a little later. The read above tells; and if it comes later
                 # still, it and the next try cannot both be: each creates one and the same registration.
-                patience.doubt(error)
+                budget.doubt(error)
             else:
                 return Allocation(node, public_key, candidate, created=True)
 
@@ -134,35 +134,35 @@ class Allocator:
         Repeating it is no error. Raises `AllocationError`, and `UsageError` for what no repeating helps.
         """
         check_node(node)
-        patience = self._patience(f"release {node}")
-        key = self._settings.registry_prefix + node
+        budget = self._budget(f"release {node}")
+        key = self._policy.registry_prefix + node
         now = self._now()
-        until = now + timedelta(days=self._settings.quarantine_days)
-        patience.until_read(lambda: read_adopted(self._store, self._settings.claims_prefix))
+        until = now + timedelta(days=self._policy.quarantine_days)
+        budget.read(lambda: read_adopted(self._store, self._policy.claims_prefix))
         first: int | None = None
         freed: tuple[Prefix, ...] = ()
         while True:
-            held = patience.until_read(lambda: self._store.read(key))
+            held = budget.read(lambda: self._store.read(key))
             # One that was created anew since then is not what this call is to free.
             if held is None or first not in (None, held.create_index):
                 return Release(node, freed, until if freed else None)
             first = held.create_index
-            freed, quarantine = self._quarantine(node, held, now, until, patience)
+            freed, quarantine = self._quarantine(node, held, now, until, budget)
             try:
                 self._store.commit([Remove(key, held.modify_index), *quarantine])
             except StoreConflict:
-                patience.spent()
+                budget.check()
             except StoreError as error:
-                patience.doubt(error)
+                budget.doubt(error)
             else:
                 return Release(node, freed, until if freed else None)
 
-    def _patience(self, what: str) -> CallBudget:
-        return CallBudget(what, self._settings.timeout, self._clock, self._pause)
+    def _budget(self, what: str) -> CallBudget:
+        return CallBudget(what, self._policy.timeout, self._clock, self._pause)
 
     # -- what is held already
 
-    def _held(self, node: str, public_key: PublicKey, held: Stored, patience: CallBudget) -> Allocation:
+    def _held(self, node: str, public_key: PublicKey, held: Stored, budget: CallBudget) -> Allocation:
         registration = self._registration(node, held)
         if registration.public_key != public_key:
             raise AllocationError(
@@ -170,10 +170,10 @@ class Allocator:
                 f"if the server was reinstalled, run `wgaudit release --node {node}` first"
             )
         for prefix in filter(is_host, registration.addresses):
-            stored = self._read_claim(prefix, patience)
+            stored = self._read_claim(prefix, budget)
             claim = self._parsed(stored) if stored is not None else None
             if claim is not None and claim.state is ClaimState.HELD and _of(claim, node, public_key):
-                return Allocation(node, public_key, prefix, created=patience.in_doubt)
+                return Allocation(node, public_key, prefix, created=budget.in_doubt)
         addresses = ", ".join(map(format_prefix, registration.addresses))
         raise AllocationError(
             f"allocate {node}: it is registered with {addresses}, and no claim says that it is its own; "
@@ -181,7 +181,7 @@ class Allocator:
         )
 
     def _quarantine(
-        self, node: str, held: Stored, now: datetime, until: datetime, patience: CallBudget
+        self, node: str, held: Stored, now: datetime, until: datetime, budget: CallBudget
     ) -> tuple[tuple[Prefix, ...], list[Operation]]:
         """The registration's addresses that are the node's own, and what puts their claims into quarantine."""
         registration = self._registration(node, held)
@@ -191,10 +191,10 @@ class Allocator:
             gone = AddressClaim(
                 prefix, ClaimState.RELEASED, node, registration.public_key, now, until, "release"
             )
-            stored = self._read_claim(prefix, patience)
+            stored = self._read_claim(prefix, budget)
             if stored is None:
                 # No claim where one should be: it was used all the same, so nobody gets it at once.
-                key = claim_key(self._settings.claims_prefix, prefix)
+                key = claim_key(self._policy.claims_prefix, prefix)
                 operations.append(Create(key, claim_bytes(gone)))
             elif _of(self._parsed(stored), node, registration.public_key):
                 operations.append(Replace(stored.key, claim_bytes(gone), stored.modify_index))
@@ -205,57 +205,57 @@ class Allocator:
 
     def _registration(self, node: str, held: Stored) -> Registration:
         try:
-            return read_registration(self._settings, node, held)
+            return read_registration(self._policy, node, held)
         except InvalidValue as error:
             raise AllocationError(str(error)) from None
 
     # -- candidates
 
-    def _free(self, source: Prefix, seed: str, patience: CallBudget) -> Iterator[Prefix]:
+    def _free(self, source: Prefix, seed: str, budget: CallBudget) -> Iterator[Prefix]:
         """Candidates that no known claim speaks against; claims are listed only where it is crowded."""
         taken: frozenset[Prefix] | None = None
         given = 0
-        for candidate in candidates(source, self._settings.pools, seed):
+        for candidate in candidates(source, self._policy.pools, seed):
             if taken is not None and candidate in taken:
                 continue
             yield candidate
             given += 1
             if given == CROWDED:
-                taken = patience.until_read(self._taken)
+                taken = budget.read(self._taken)
 
     def _taken(self) -> frozenset[Prefix]:
         """Addresses that have a claim which stands."""
         found: set[Prefix] = set()
-        for stored in self._store.list(self._settings.claims_prefix):
+        for stored in self._store.list(self._policy.claims_prefix):
             try:
-                prefix = claimed_prefix(self._settings.claims_prefix, stored.key)
+                prefix = claimed_prefix(self._policy.claims_prefix, stored.key)
             except InvalidValue:
                 continue  # the marker, or no address: it is in nobody's way
             if not self._expired(stored):
                 found.add(prefix)
         return frozenset(found)
 
-    def _takeable(self, candidate: Prefix, patience: CallBudget) -> tuple[bool, Stored | None]:
+    def _takeable(self, candidate: Prefix, budget: CallBudget) -> tuple[bool, Stored | None]:
         """Whether the candidate may be had, and the claim that is then to be replaced."""
-        stored = self._read_claim(candidate, patience)
+        stored = self._read_claim(candidate, budget)
         if stored is None:
             return True, None
         return (True, stored) if self._expired(stored) else (False, None)
 
     def _expired(self, stored: Stored) -> bool:
         try:
-            claim = read_claim(self._settings.claims_prefix, stored.key, stored.value)
+            claim = read_claim(self._policy.claims_prefix, stored.key, stored.value)
         except InvalidValue:
             return False  # whatever it is, it is not known to be over
         return claim.is_over(self._now())
 
-    def _read_claim(self, prefix: Prefix, patience: CallBudget) -> Stored | None:
-        key = claim_key(self._settings.claims_prefix, prefix)
-        return patience.until_read(lambda: self._store.read(key))
+    def _read_claim(self, prefix: Prefix, budget: CallBudget) -> Stored | None:
+        key = claim_key(self._policy.claims_prefix, prefix)
+        return budget.read(lambda: self._store.read(key))
 
     def _parsed(self, stored: Stored) -> AddressClaim:
         try:
-            return read_claim(self._settings.claims_prefix, stored.key, stored.value)
+            return read_claim(self._policy.claims_prefix, stored.key, stored.value)
         except InvalidValue as error:
             raise AllocationError(f"{stored.key}: the claim cannot be read: {error}") from None
 
@@ -265,7 +265,7 @@ class Allocator:
         self, candidate: Prefix, node: str, public_key: PublicKey, replaces: Stored | None
     ) -> Create | Replace:
         claim = AddressClaim(candidate, ClaimState.HELD, node, public_key, self._now(), None, "allocate")
-        key, value = claim_key(self._settings.claims_prefix, candidate), claim_bytes(claim)
+        key, value = claim_key(self._policy.claims_prefix, candidate), claim_bytes(claim)
         return Create(key, value) if replaces is None else Replace(key, value, replaces.modify_index)
 
 

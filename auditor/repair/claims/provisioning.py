@@ -8,14 +8,14 @@ from pathlib import Path
 
 from auditor.registry.store import ConsulStore
 from auditor.repair.claims.allocator import Allocation, Allocator, Release
-from auditor.repair.claims.registration import allocator_settings, checked_key, claims_datacenter
+from auditor.repair.claims.registration import allocator_policy, checked_key, claims_datacenter
 from auditor.settings.file import Config, find_config, load_config
 
 
 def allocator_of(config: Config) -> Allocator:
     """The allocator for the configured Consul. Asks nothing yet. Raises `ConfigError`."""
-    settings = allocator_settings(config)
-    return Allocator(store_of(config), settings)
+    policy = allocator_policy(config)
+    return Allocator(store_of(config), policy)
 
 
 def store_of(config: Config) -> ConsulStore:

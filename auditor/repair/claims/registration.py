@@ -23,7 +23,7 @@ _HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9._:\-]{0,252}")
 
 
 @dataclass(frozen=True, slots=True)
-class AllocatorSettings:
+class AllocatorPolicy:
     """What the allocator goes by, out of the configuration."""
 
     registry_prefix: str = "wireguard/nodes/"
@@ -36,7 +36,7 @@ class AllocatorSettings:
     """Seconds until a call that the store has not confirmed is given up."""
 
 
-def allocator_settings(config: Config) -> AllocatorSettings:
+def allocator_policy(config: Config) -> AllocatorPolicy:
     """The configuration's part for the allocator. Raises `ConfigError` where it cannot work with the rest."""
     consul, repair = config.consul, config.repair
     if consul.file is not None:
@@ -54,7 +54,7 @@ def allocator_settings(config: Config) -> AllocatorSettings:
         raise ConfigError(
             f"repair.claims_prefix: {claims} and consul.prefix {nodes} lie in each other; use two"
         )
-    return AllocatorSettings(
+    return AllocatorPolicy(
         registry_prefix=nodes,
         claims_prefix=claims,
         fields=consul.fields,
@@ -87,21 +87,21 @@ def checked_key(public_key: str) -> PublicKey:
         raise UsageError(str(error)) from None
 
 
-def source_of(settings: AllocatorSettings, region: str) -> Prefix:
+def source_of(policy: AllocatorPolicy, region: str) -> Prefix:
     """The prefix that a region's addresses come from. Raises `UsageError`: never a default."""
-    if settings.region_pools:
-        planned = settings.region_pools.get(region)
+    if policy.region_pools:
+        planned = policy.region_pools.get(region)
         if planned is None:
-            known = ", ".join(sorted(settings.region_pools))
+            known = ", ".join(sorted(policy.region_pools))
             raise UsageError(f"region {region[:80]!r} is not in [regions.pools]; known: {known}")
         return planned
-    if not settings.pools:
+    if not policy.pools:
         raise UsageError("no pool is configured (mesh.pools)")
-    return settings.pools[0]
+    return policy.pools[0]
 
 
 def new_record(
-    settings: AllocatorSettings,
+    policy: AllocatorPolicy,
     node: str,
     public_key: PublicKey,
     region: str,
@@ -112,7 +112,7 @@ def new_record(
     Checked with the very reader that everybody else uses. Raises `UsageError`.
     """
     _check_values(values)
-    fields = settings.fields
+    fields = policy.fields
 
     def record(candidate: Prefix) -> bytes:
         document: dict[str, Any] = {}
@@ -132,10 +132,10 @@ def new_record(
     return record
 
 
-def read_registration(settings: AllocatorSettings, node: str, held: Stored) -> Registration:
+def read_registration(policy: AllocatorPolicy, node: str, held: Stored) -> Registration:
     """A stored registration as a value. Raises `InvalidValue` with the reason."""
     read = parse_json_record(
-        NodeId("", node), held.key, held.value, settings.fields, held.create_index, held.modify_index
+        NodeId("", node), held.key, held.value, policy.fields, held.create_index, held.modify_index
     )
     if not isinstance(read, Registration):
         raise InvalidValue(f"{held.key}: the registration cannot be read: {read.reason}")

@@ -25,7 +25,7 @@ from auditor.registry.interface import Operation, Stored
 from auditor.registry.store import ConsulStore
 from auditor.repair.claims.adoption import adopt, check
 from auditor.repair.claims.allocator import Allocator
-from auditor.repair.claims.registration import AllocatorSettings
+from auditor.repair.claims.registration import AllocatorPolicy
 from auditor.settings.consul import ConsulSettings
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import AuditPolicy
@@ -88,7 +88,7 @@ class Provisioning(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         place = f"machine-{next(NUMBERS)}/"
-        self.settings = AllocatorSettings(
+        self.settings = AllocatorPolicy(
             registry_prefix=f"{place}nodes/",
             claims_prefix=f"{place}claims/",
             region_pools={"fra": POOL},

@@ -28,12 +28,12 @@ class CallBudget:
         self.in_doubt = False
         """A write was sent of which the store has not said what became of it."""
 
-    def until_read(self, read: Callable[[], T]) -> T:
+    def read(self, ask: Callable[[], T]) -> T:
         """What the store says; asked again while it does not answer. Raises `NotConfirmed` at the end."""
         wait = FIRST_PAUSE  # of this read alone: that an earlier one had to wait says nothing of this one
         while True:
             try:
-                return read()
+                return ask()
             except StoreError as error:
                 wait = self._again(error, wait)
 
@@ -43,7 +43,7 @@ class CallBudget:
         self.in_doubt = self.in_doubt or not error.permanent
         self._wait = self._again(error, self._wait)
 
-    def spent(self) -> None:
+    def check(self) -> None:
         """A transaction was refused: no reason to wait, but an end must come."""
         if self._clock() > self._deadline:
             self._give_up("other writers were always first")
