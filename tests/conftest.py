@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 
+import hypothesis
 import pytest
 
 LONGEST_FIRST = (
@@ -24,6 +25,10 @@ LONGEST_FIRST = (
 # program that a test starts and then interrupts. A signal with a handler is reset in a child; an ignored one is not.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Where a test does not say how many examples it needs. What CI changes (hypothesis knows it) stays as it is.
+hypothesis.settings.register_profile("wgaudit", hypothesis.settings(), max_examples=40, deadline=None)
+hypothesis.settings.load_profile("wgaudit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

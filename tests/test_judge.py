@@ -137,7 +137,7 @@ def test_tables_and_nodes_without_digest_are_counted() -> None:
 # -- causes
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(fleets())
 def test_a_cause_leads_and_is_never_less_severe(snapshot: Snapshot) -> None:
     """In any fleet with any faults."""
@@ -205,7 +205,7 @@ def shuffled(draw: st.DrawFn, snapshot: Snapshot) -> Snapshot:
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data(), fleets())
 def test_a_report_does_not_depend_on_the_order_of_input(data: st.DataObject, snapshot: Snapshot) -> None:
     """Random fleets, every part of the snapshot permuted."""

@@ -70,7 +70,7 @@ sights = st.tuples(st.sets(st.integers(0, 7), max_size=4), st.sampled_from([None
 
 
 @pytest.mark.parametrize("name", MESHES)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(sights, min_size=1, max_size=6))
 def test_no_gap_ever_ends_or_changes_an_incident_that_goes_on(
     name: str, gaps: list[tuple[set[int], str | None]]

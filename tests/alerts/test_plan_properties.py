@@ -96,7 +96,7 @@ def among(turn: Turn) -> Turn:
     return replace(turn, seen=replace(turn.seen, findings=found))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories(TANGLED).map(lambda history: list(map(among, history))))
 def test_every_life_begins_with_a_first_notification_and_ends_with_its_resolve(history: list[Turn]) -> None:
     """Never two firsts without a resolve between; no change, repeat or resolve without a first."""
@@ -112,7 +112,7 @@ def test_every_life_begins_with_a_first_notification_and_ends_with_its_resolve(h
             open_at.discard(pair)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories(TANGLED))
 def test_an_incident_is_told_to_a_notifier_once_a_sweep(history: list[Turn]) -> None:
     """One reason, one page."""
@@ -168,7 +168,7 @@ class Owed:
             self.claimants, self.registries = set(), self.registries if self.observers else set()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(histories())
 def test_an_incident_ends_exactly_when_every_place_of_its_evidence_was_seen_without_it(
     history: list[Turn],
@@ -189,7 +189,7 @@ def test_an_incident_ends_exactly_when_every_place_of_its_evidence_was_seen_with
         assert watch.log.standing.keys() - {BLIND} == owed.keys()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories())
 def test_what_is_not_shown_and_not_over_says_since_when(history: list[Turn]) -> None:
     """The time of the last sweep that showed it; nothing, while it shows."""
@@ -203,7 +203,7 @@ def test_what_is_not_shown_and_not_over_says_since_when(history: list[Turn]) -> 
                 assert item.incident.since == item.first_seen
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories(TANGLED), st.randoms(use_true_random=False))
 def test_order_of_findings_gaps_silences_and_routes_does_not_matter(
     history: list[Turn], random: object
@@ -224,7 +224,7 @@ def test_order_of_findings_gaps_silences_and_routes_does_not_matter(
         log = watch.log
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories(TANGLED))
 def test_silences_only_ever_take_firing_notifications_away(history: list[Turn]) -> None:
     """The same sweep without them tells the same and what they muted, and remembers the same."""
@@ -241,7 +241,7 @@ def test_silences_only_ever_take_firing_notifications_away(history: list[Turn]) 
         log = watch.log
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories(TANGLED))
 def test_nothing_that_stands_goes_untold_to_who_wants_everything(history: list[Turn]) -> None:
     """Told and not over, or muted, or over: there is no fourth."""
@@ -254,7 +254,7 @@ def test_nothing_that_stands_goes_untold_to_who_wants_everything(history: list[T
                 assert entry.status is Status.RESOLVED
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories(TANGLED))
 def test_every_finding_that_counts_is_in_an_incident_or_behind_a_gap(history: list[Turn]) -> None:
     """What leads stands, or travels in what hides, or is a peer of a registry that was not read."""
@@ -265,7 +265,7 @@ def test_every_finding_that_counts_is_in_an_incident_or_behind_a_gap(history: li
             assert shown.fingerprint in made.standing or travels or unread
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(few_nodes, st.sampled_from([(), ("dc2",)])), min_size=1, max_size=6))
 def test_gaps_alone_never_tell_of_other_claimants(gaps: list[tuple[set[str], tuple[str, ...]]]) -> None:
     """Whoever is hidden of a triple stays in it, until it is seen without the claim."""
@@ -279,7 +279,7 @@ def test_gaps_alone_never_tell_of_other_claimants(gaps: list[tuple[set[str], tup
     assert watch.reasons(report(TRIPLE)) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(1, 4))
 def test_blindness_is_raised_after_so_many_in_a_row_and_ends_with_the_first_good_sweep(
     blind: list[bool], after: int
@@ -304,7 +304,7 @@ def test_the_universe_of_these_tests_reaches_what_they_are_about() -> None:
     """Gaps that hide, silences that mute and registries that shrink do occur in it."""
     seen: defaultdict[str, int] = defaultdict(int)
 
-    @settings(max_examples=150, deadline=None, database=None)
+    @settings(max_examples=100, deadline=None, database=None)
     @given(histories(TANGLED))
     def look(history: list[Turn]) -> None:
         for _, _, made in lived(history):

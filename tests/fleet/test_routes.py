@@ -252,7 +252,7 @@ def naive_pick(fleet: Fleet, observer: Observation, lines: Lines, prefix: Prefix
 QUESTIONS = tuple(prefixes((*ADDRESSES, "10.0.0.200", "10.0.200.0/24", "192.0.2.1", "fd00::77")))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(fleets())
 def test_picks_equal_a_count_over_every_line_of_every_observer(snapshot: Snapshot) -> None:
     """By key and by the observers' region, for addresses that are there and for some that are not."""
@@ -265,7 +265,7 @@ def test_picks_equal_a_count_over_every_line_of_every_observer(snapshot: Snapsho
         assert {pick.public_key: pick.regions for pick in fleet.routes.picks(prefix)} == naive, prefix
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(fleets())
 def test_a_sample_names_only_observers_that_route_it_there(snapshot: Snapshot) -> None:
     """And is never empty."""
@@ -286,7 +286,7 @@ def by_observer(routes: Routes, select: str) -> dict[NodeId, object]:
     }
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(fleets())
 def test_deviations_equal_a_comparison_of_every_line_of_every_observer(snapshot: Snapshot) -> None:
     """Missing, extra, absent, idle: each observer's own, whether it shares its table or not."""

@@ -136,7 +136,7 @@ def test_a_duplicate_of_the_registry_stands_whatever_the_devices_show() -> None:
     assert [finding.confirmed for finding in of(report, "duplicate-address")] == [True]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(fleets(), st.data())
 def test_confirmation_says_gone_only_of_what_the_latest_state_does_not_show(
     snapshot: Snapshot, data: st.DataObject

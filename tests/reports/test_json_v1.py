@@ -47,7 +47,7 @@ def test_reports_keep_to_the_published_schema(make: Any) -> None:
     validator().validate(rendered(make()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(reports())
 def test_any_report_keeps_to_the_schema_and_comes_back_whole(report: Report) -> None:
     """No value breaks the document, and no field is in it that the schema does not know."""
@@ -56,7 +56,7 @@ def test_any_report_keeps_to_the_schema_and_comes_back_whole(report: Report) -> 
     assert ReportV1.model_validate_json(text).model_dump(mode="json", by_alias=True) == json.loads(text)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(reports())
 def test_the_document_is_ascii_without_control_characters(report: Report) -> None:
     """It can be written to any stream and looked at in any terminal."""

@@ -23,7 +23,7 @@ from tests.reports import sample
 from tests.reports.strategies import reports
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(reports())
 def test_every_finding_is_in_exactly_one_group(report: Report) -> None:
     """Circles of causes included: nothing is lost, nothing is told twice."""
@@ -35,7 +35,7 @@ def test_every_finding_is_in_exactly_one_group(report: Report) -> None:
     assert grouped.following == len(report.standing) - len(grouped.leading)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(reports(), st.integers(-1, 8))
 def test_what_is_beyond_the_limit_is_counted(report: Report, limit: int) -> None:
     grouped = outline(report)

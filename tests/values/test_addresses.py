@@ -138,7 +138,7 @@ def as_the_standard_library_reads(text: str) -> Network | None:
     return None if mapped else found
 
 
-@settings(max_examples=500)
+@settings(max_examples=100)
 @given(near(spelled_addresses, "0123456789./:af% \n\x00٣"))
 def test_an_address_is_read_as_the_standard_library_reads_it(text: str) -> None:
     """Whichever of our ways it takes: the short one for single IPv4 addresses, or the long one."""
@@ -154,7 +154,7 @@ def test_an_address_is_read_as_the_standard_library_reads_it(text: str) -> None:
         assert prefix == str(expected)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(near(st.binary(min_size=31, max_size=33).map(base64.b64encode).map(bytes.decode), "AB+/=-_ \né"))
 def test_a_key_is_read_where_its_base64_is_that_of_32_bytes(text: str) -> None:
     """Against the standard library: 32 bytes, and the very text that they would be written as."""

@@ -22,7 +22,7 @@ from tests.doubles.pagerduty import ROUTING_KEY
 from tests.doubles.receiver import validator
 
 any_incident = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 few = st.lists(notifications, min_size=1, max_size=3)
 several = st.lists(notifications, min_size=1, max_size=6) | st.tuples(notifications, st.integers(1, 120)).map(

@@ -47,14 +47,14 @@ def shuffled(snapshot: Snapshot, chance: random.Random) -> Snapshot:
 
 
 @given(meshes(), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_the_same_snapshot_gives_the_same_plan_in_whatever_order(mesh: Mesh, chance: random.Random) -> None:
     snapshot = mesh.snapshot()
     assert planned(shuffled(snapshot, chance)) == planned(snapshot)
 
 
 @given(meshes())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_new_address_is_free_alone_and_none_of_those_that_are_never_handed_out(mesh: Mesh) -> None:
     made = planned(mesh)
     fresh = [move for move in made.moves if move.kind is Kind.RENUMBER]
@@ -67,7 +67,7 @@ def test_a_new_address_is_free_alone_and_none_of_those_that_are_never_handed_out
 
 
 @given(meshes())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_everybody_at_a_contested_address_keeps_it_moves_or_is_left_out_with_a_reason(mesh: Mesh) -> None:
     made = planned(mesh)
     for contested in made.contested:
@@ -82,7 +82,7 @@ def test_everybody_at_a_contested_address_keeps_it_moves_or_is_left_out_with_a_r
 
 
 @given(meshes())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_nothing_moves_that_was_not_seen_as_the_plan_has_it(mesh: Mesh) -> None:
     snapshot = mesh.snapshot()
     devices = {item.node: item.device for item in snapshot.observations}
@@ -94,7 +94,7 @@ def test_nothing_moves_that_was_not_seen_as_the_plan_has_it(mesh: Mesh) -> None:
 
 
 @given(meshes())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_an_address_that_is_planned_whole_is_contested_no_more_once_the_plan_is_carried_out(
     mesh: Mesh,
 ) -> None:

@@ -51,7 +51,7 @@ stories = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(stories, st.integers(40, 170), st.booleans())
 def test_any_story_renders_within_the_width_and_without_control_characters(
     story: Story, width: int, ascii_only: bool

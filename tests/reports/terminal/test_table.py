@@ -99,7 +99,7 @@ def test_the_verdict_is_one_line_at_80_columns_whatever_the_size_of_the_fleet() 
     assert "cut short: interrupted" in first_line(report)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(reports(), st.integers(40, 170), st.booleans())
 def test_any_report_renders_within_the_width_and_without_control_characters(
     report: Report, width: int, ascii_only: bool
@@ -111,7 +111,7 @@ def test_any_report_renders_within_the_width_and_without_control_characters(
     assert text.encode("ascii" if ascii_only else "utf-8")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(reports())
 def test_every_standing_finding_is_shown_somewhere(report: Report) -> None:
     """A finding is written out, folded into its cause, or counted; never lost, circles included."""
@@ -426,7 +426,7 @@ def test_a_finding_about_3000_nodes_and_observers_is_a_few_lines() -> None:
     assert len(render(sample.report(Verdict.FINDINGS, (drift,)), PLAIN).splitlines()) <= 20
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(reports(), st.integers(20, 60))
 def test_no_report_grows_with_what_its_findings_are_about(report: Report, times: int) -> None:
     """Whatever they are called: beyond the first few of everything there is only a count."""
