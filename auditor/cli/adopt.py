@@ -10,11 +10,11 @@ import click
 
 from auditor.cli import settings
 from auditor.values.models import Report
+from auditor.values.text import for_log, listed
 
 if TYPE_CHECKING:
     from auditor.repair.claims.adoption import Adoption
     from auditor.settings.file import Config
-    from auditor.values.addresses import Prefix
 
 EXIT_REFUSED = 1
 _MOST_SHOWN = 20
@@ -67,6 +67,8 @@ def _adopt(config: Config, replay: Path | None) -> int:
 
 
 def _lines(adoption: Adoption) -> Sequence[str]:
+    from auditor.values.addresses import format_prefix
+
     lines = [
         f"{adoption.registered:,} registered addresses have a claim; {adoption.written:,} claims written"
     ]
@@ -77,16 +79,10 @@ def _lines(adoption: Adoption) -> Sequence[str]:
         ("claimed by a node that no longer has it, in quarantine now", adoption.orphans),
     ):
         if prefixes:
-            lines.append(f"{len(prefixes):,} {what}: {_some(prefixes)}")
+            lines.append(
+                f"{len(prefixes):,} {what}: {listed(map(format_prefix, prefixes), most=_MOST_SHOWN, last=', ')}"
+            )
     return lines
-
-
-def _some(prefixes: Sequence[Prefix]) -> str:
-    from auditor.values.addresses import format_prefix
-
-    more = len(prefixes) - _MOST_SHOWN
-    text = ", ".join(map(format_prefix, prefixes[:_MOST_SHOWN]))
-    return f"{text} and {more:,} more" if more > 0 else text
 
 
 def _check(config: Config) -> int:
@@ -98,7 +94,7 @@ def _check(config: Config) -> int:
     faults = [item for item in differences if not item.under_way]
     for item in differences:
         mark = "under way" if item.under_way else "differs"
-        click.echo(settings.visible(f"{mark}: {item.what}"))
+        click.echo(for_log(f"{mark}: {item.what}"))
     if not differences:
         click.echo("claims and registrations agree")
     return EXIT_REFUSED if faults else 0

@@ -23,6 +23,7 @@ from auditor.reports.terminal.page import Page
 from auditor.settings.file import Config
 from auditor.state.database import exclusive
 from auditor.values.models import Severity, fingerprint
+from auditor.values.text import for_log
 
 
 @click.group("alerts")
@@ -53,9 +54,9 @@ async def _test_all(notifiers: Sequence[Notifier]) -> bool:
             except DeliveryError as error:
                 accepted = False
                 kind = "refused" if error.permanent else "not now"
-                click.echo(f"FAIL  {notifier.name}  {status.value:<8}  {kind}: {error}")
+                click.echo(for_log(f"FAIL  {notifier.name}  {status.value:<8}  {kind}: {error}"))
             else:
-                click.echo(f"ok    {notifier.name}  {status.value:<8}  {said}")
+                click.echo(for_log(f"ok    {notifier.name}  {status.value:<8}  {said}"))
             await asyncio.sleep(notifier.pause)
     return accepted
 
@@ -164,7 +165,7 @@ def retry(config_path: Path | None, ids: tuple[int, ...], alert_timeout: float, 
             click.echo(f"-     {stale} is not sent again: its incident is over, or something newer was told")
         receipts = threads.run(deliver(store, notifiers, budget=alert_timeout))
     for receipt in receipts:
-        click.echo(f"{'ok  ' if receipt.accepted else 'FAIL'}  {receipt.notifier}  {receipt.detail}")
+        click.echo(for_log(f"{'ok  ' if receipt.accepted else 'FAIL'}  {receipt.notifier}  {receipt.detail}"))
     if not receipts:
         click.echo("nothing to send")
     return 0 if all(receipt.accepted for receipt in receipts) else EXIT_NOT_HANDED_OVER
@@ -180,7 +181,7 @@ def forget(config_path: Path | None, name: str) -> int:
         raise UsageError(f"alerts forget: {name} is configured; take it out of the configuration first")
     with opened_store(config) as (_, store):
         left = store.forget(name)
-    click.echo(f"{name} is forgotten; {left} that waited for it or had been refused went with it")
+    click.echo(f"{for_log(name)} is forgotten; {left} that waited for it or had been refused went with it")
     return 0
 
 

@@ -17,8 +17,9 @@ from auditor.repair.apply.executor import Executor
 from auditor.repair.apply.steps import ApplyOptions
 from auditor.repair.moves import Kind, Move, RepairPlan, steps_of
 from auditor.repair.plan.step_text import Wording
-from auditor.reports.terminal.page import Page, visible
+from auditor.reports.terminal.page import Page
 from auditor.values.addresses import format_prefix
+from auditor.values.text import for_terminal
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -66,7 +67,7 @@ class Screen:
 
     def clean(self, text: str) -> str:
         """Fit for the terminal."""
-        return visible(text, ascii_only=self._layout.ascii_only, most=2000)
+        return for_terminal(text, ascii_only=self._layout.ascii_only, most=2000)
 
     def ask(self, back: bool) -> str:
         """`y`, `N` or `q`."""

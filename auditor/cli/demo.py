@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import shlex
 import signal
 import tempfile
 import textwrap
@@ -28,6 +27,7 @@ from auditor.judge import judge
 from auditor.settings.file import load_config
 from auditor.state.recording import record as write_snapshot
 from auditor.values.addresses import format_prefix
+from auditor.values.text import for_shell
 
 EXIT_FOUND = 0
 EXIT_NOT_FOUND = 1
@@ -164,13 +164,15 @@ async def _demo(
             write_snapshot(snapshot, record)
         comparison = compare(fleet, report)
         if snapshot.cut_short:
-            running.say(f"\nThe sweep was cut short ({snapshot.cut_short}): what it did not see is missing.")
+            running.say_lines(
+                f"\nThe sweep was cut short ({snapshot.cut_short}): what it did not see is missing."
+            )
         _tell(comparison)
         _tell_next(fleet, record)
         if keep and not snapshot.cut_short:
-            running.say(
+            running.say_lines(
                 f"\nThe fleet stays up until Ctrl-C. From another terminal:\n"
-                f"  wgaudit sweep --config {shlex.quote(str(config_path))}"
+                f"  wgaudit sweep --config {for_shell(str(config_path))}"
             )
             with signals.listening() as interrupt:
                 await interrupt.wait()
@@ -179,7 +181,7 @@ async def _demo(
 
 def _tell(comparison: Comparison) -> None:
     """What was planted beside whether the report has it, on stderr."""
-    running.say("\nPlanted in this fleet, and whether the report has it:")
+    running.say_lines("\nPlanted in this fleet, and whether the report has it:")
     for item in comparison.planted:
         _row("MISSING" if item.missing else "found", f"{item.where:<{_IDENT_WIDTH}}", item.what)
         if item.missing:
@@ -190,24 +192,24 @@ def _tell(comparison: Comparison) -> None:
 
 def _row(state: str, ident: str, text: str) -> None:
     head = f"  {state:<8} {ident}  " if ident else f"  {state}  "
-    running.say(
+    running.say_lines(
         textwrap.fill(text, screen.PLAIN_WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
     )
 
 
 def _tell_next(fleet: DemoFleet, record: Path | None) -> None:
-    running.say("\nNext:")
+    running.say_lines("\nNext:")
     kept = record or Path("demo.json.gz")
     steps = [] if record else [(f"wgaudit demo --record {kept}", "keep what was seen")]
     if fleet.incident is not None:
         target = format_prefix(fleet.incident.pair.address)
         steps.append(
-            (f"wgaudit explain {target} --replay {shlex.quote(str(kept))}", "the story of one address")
+            (f"wgaudit explain {target} --replay {for_shell(str(kept))}", "the story of one address")
         )
     steps.append(("wgaudit init", "configure your own fleet"))
     width = max(len(step) for step, _ in steps)
     for step, purpose in steps:
-        running.say(f"  {step:<{width}}  {purpose}")
+        running.say_lines(f"  {step:<{width}}  {purpose}")
 
 
 def _make_room(nodes: int) -> None:

@@ -15,9 +15,9 @@ from auditor.cli.advice import ADVICE, advice
 from auditor.cli.exposure import exposed
 from auditor.errors import ConfigError, GapReason, ProbeError, UsageError
 from auditor.nodes.interface import TableStore
-from auditor.reports.terminal.page import visible
 from auditor.settings.file import Config
 from auditor.values.models import Gap, Registration, RegistryReading
+from auditor.values.text import for_terminal
 
 _ON_NODE = {
     GapReason.SUDO,
@@ -98,10 +98,10 @@ def _tell(trial: Trial) -> None:
     if trial.warns:
         mark, colour = "warn", "yellow"
     click.echo(f"{click.style(mark, fg=colour)}  {trial.part}")
-    click.echo(f"      tried  {visible(trial.tried)}")
-    click.echo(f"      got    {visible(trial.got)}")
+    click.echo(f"      tried  {for_terminal(trial.tried)}")
+    click.echo(f"      got    {for_terminal(trial.got)}")
     if trial.advice:
-        click.echo(f"      do     {visible(trial.advice)}")
+        click.echo(f"      do     {for_terminal(trial.advice)}")
 
 
 def _secrets(config: Config, path: Path | None) -> Iterator[Trial]:

@@ -11,8 +11,9 @@ from rich.text import Text
 from auditor.cli import running, screen, settings
 from auditor.cli.alerting import opened_store
 from auditor.errors import UsageError
-from auditor.reports.terminal.page import Page, plural
+from auditor.reports.terminal.page import Page
 from auditor.state import history
+from auditor.values.text import count
 
 
 @click.group("history", invoke_without_command=True)
@@ -39,13 +40,13 @@ def command(ctx: click.Context, /, config_path: Path | None, limit: int, everyth
     for sweep in sweeps:
         seconds = (sweep.finished_at - sweep.started_at).total_seconds()
         cut = f", cut short ({page.clean(sweep.cut_short)})" if sweep.cut_short else ""
-        found = plural(sum(sweep.findings.values()), "finding")
+        found = count(sum(sweep.findings.values()), "finding")
         page.row(
             [
                 (Text(_time(sweep.started_at)), 19),
                 (Text(sweep.verdict.value), 12),
                 (Text(f"{sweep.observed:,} of {sweep.registered:,} seen"), 14),
-                (Text(f"{found}, {plural(sweep.gaps, 'gap')}, {seconds:.1f} s{cut}"), 0),
+                (Text(f"{found}, {count(sweep.gaps, 'gap')}, {seconds:.1f} s{cut}"), 0),
             ],
             indent=2,
         )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from typing import Any
 
 import click
+
+from auditor.values.text import for_log, lines_for_log
 
 # Exit codes of the contract. 1 (findings) and 0 (clean) come from a verdict only.
 EXIT_USAGE = 2
@@ -32,6 +36,18 @@ COMMANDS = {
     "doctor": ("auditor.cli.doctor", "Try each part: Consul, registrations, SSH, wg."),
     "probe-script": ("auditor.cli.probe_script", "Print the script for nodes that force one command."),
 }
+
+
+class HarmlessFormatter(logging.Formatter):
+    """One line of stderr for a record, whatever names and answers are in it; a traceback follows line by line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
+        """Return the record's line."""
+        return for_log(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  (logging's name)
+        """Return the traceback, its indentation kept."""
+        return lines_for_log(super().formatException(ei))
 
 
 class LazyGroup(click.Group):
@@ -70,11 +86,9 @@ def cli(verbose: bool) -> None:
     wgaudit doctor            try each part of it
     wgaudit sweep             look at the fleet; exit 0 clean, 1 findings, 3 inconclusive
     """
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING,
-        format="wgaudit: %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(HarmlessFormatter("wgaudit: %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, handlers=[handler])
     # Its debug log repeats what is said to every host; its warnings come back to us as exceptions.
     logging.getLogger("asyncssh").setLevel(logging.INFO if verbose else logging.ERROR)
     logging.getLogger("filelock").setLevel(logging.WARNING)
@@ -91,7 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        click.echo(lines_for_log(said.getvalue()), err=True, nl=False)
         return EXIT_USAGE
     except WgauditError as error:
         for line in error.lines:
@@ -112,13 +128,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(text: str) -> None:
-    visible = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
+    text = f"wgaudit: {for_log(text)}"
     try:
-        click.echo(f"wgaudit: {visible}", err=True)
+        click.echo(text, err=True)
     except UnicodeEncodeError:
-        click.echo(f"wgaudit: {visible.encode('ascii', 'backslashreplace').decode()}", err=True)
+        click.echo(text.encode("ascii", "backslashreplace").decode(), err=True)
 
 
 def run() -> None:

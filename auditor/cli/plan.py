@@ -20,6 +20,7 @@ from auditor.repair.plan.planner import plan as make_plan
 from auditor.repair.plan.step_text import incomplete
 from auditor.values.addresses import Prefix, parse_prefix
 from auditor.values.models import NodeId, Snapshot, Verdict
+from auditor.values.text import count
 
 if TYPE_CHECKING:  # `--help` needs no pydantic
     from auditor.repair.moves import RepairPlan
@@ -214,7 +215,7 @@ def _finish(plan: RepairPlan, only: Prefix | None) -> int:
         of = f" at {only}" if only is not None else ""
         words = f"nothing to do{of}"
     else:
-        moves = f"{len(plan.moves):,} {'move' if len(plan.moves) == 1 else 'moves'}"
+        moves = count(len(plan.moves), "move")
         words = f"{moves}; contested addresses left out in whole or part: {left:,}"
     running.say(f"wgaudit: plan {plan.ident}: {words}; sweep {plan.verdict}; exit code {code}")
     return code

@@ -15,6 +15,7 @@ from typing import NamedTuple, Self, TextIO
 
 from auditor.cli import screen
 from auditor.gather.sweep import SweepObserver, Unwatched
+from auditor.values.text import count, duration
 
 PLAIN_PAUSE = 10.0
 """Seconds between two plain lines: a log that is mailed by cron should stay short."""
@@ -191,10 +192,10 @@ class PlainProgress:
     def _words(self, now: float) -> list[str]:
         total, done = self._total, self._done
         if total is None:
-            return [self._phase, f"for {duration_words(now - self._phase_began, whole=True)}"]
+            return [self._phase, f"for {duration(now - self._phase_began, whole=True)}"]
         gaps = self._gaps
         reading = self._pace.look(done, gaps, total, now)
-        counted = [f"{done:,} of {total:,} nodes", gap_words(gaps)]
+        counted = [f"{done:,} of {total:,} nodes", count(gaps, "gap")]
         return [self._phase, *counted, *pace_words(reading, total - done)]
 
     def __enter__(self) -> Self:
@@ -206,7 +207,7 @@ class PlainProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._keep_first()
-        took = duration_words(self._clock() - self._started)
+        took = duration(self._clock() - self._started)
         seen, total = self._first or (0, 0)
         ended = "sweep ended" if kind is None else "sweep broke off"
         self._write(f"{ended} after {took}: {seen:,} of {total:,} nodes seen")
@@ -233,10 +234,10 @@ def pace_words(reading: Reading, left: int) -> tuple[str, ...]:
         return (rate_words(reading.rate), left_words(reading.left))
     if reading.rate:
         return (rate_words(reading.rate),)
-    waiting = f"waiting for {left:,} {'node' if left == 1 else 'nodes'}"
+    waiting = f"waiting for {count(left, 'node')}"
     if reading.silent is None:
         return (waiting,)
-    return (waiting, f"no answer for {duration_words(reading.silent // 1, whole=True)}")
+    return (waiting, f"no answer for {duration(reading.silent // 1, whole=True)}")
 
 
 def rate_words(rate: float) -> str:
@@ -246,16 +247,4 @@ def rate_words(rate: float) -> str:
 
 def left_words(seconds: float) -> str:
     """`25 s left`: rounded up, for what is left is never nothing."""
-    return f"{duration_words(max(1, math.ceil(seconds)), whole=True)} left"
-
-
-def gap_words(count: int) -> str:
-    """`1 gap`, `2 gaps`."""
-    return "1 gap" if count == 1 else f"{count:,} gaps"
-
-
-def duration_words(seconds: float, *, whole: bool = False) -> str:
-    """A time to be read at a glance: `3.2 s`, `45 s`, `12 min`, `2.1 h`. `whole` for estimates: `3 s`."""
-    if seconds < 120:
-        return f"{seconds:.0f} s" if whole or seconds >= 10 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return f"{duration(max(1, math.ceil(seconds)), whole=True)} left"

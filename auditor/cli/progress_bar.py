@@ -13,7 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from auditor.cli.progress import Clock, RateMeter, Reading, duration_words, gap_words, pace_words
+from auditor.cli.progress import Clock, RateMeter, Reading, pace_words
+from auditor.values.text import count, duration
 
 PAUSE = 0.125
 """Seconds between two looks at the count: the bar is drawn eight times a second at most."""
@@ -138,7 +139,7 @@ class _ProgressColumn(NamedTuple):
 
 def _since(seconds: float) -> tuple[_Word, ...]:
     """How long a phase takes that asks no nodes, so that it is seen to be alive."""
-    return (_Word(1, f"for {duration_words(seconds // 1, whole=True)}"),) if seconds >= 1 else ()
+    return (_Word(1, f"for {duration(seconds // 1, whole=True)}"),) if seconds >= 1 else ()
 
 
 def _pace(reading: Reading, left: int) -> tuple[_Word, ...]:
@@ -153,18 +154,18 @@ def _grid(line: _ProgressColumn, width: int) -> Table:
 
     The bar is the first to go: a line that was folded would leave a torn one behind.
     """
-    name, count = Text(line.phase), Text()
+    name, done = Text(line.phase), Text()
     if line.total is not None:
         total = f"{line.total:,}"
-        count = Text(f"{line.done:>{len(total)},}/{total}", "progress.download")
-    room = width - name.cell_len - count.cell_len - 2
+        done = Text(f"{line.done:>{len(total)},}/{total}", "progress.download")
+    room = width - name.cell_len - done.cell_len - 2
     if room < 0:
-        count = Text(str(count).lstrip(), count.style)
-        name.truncate(max(1, width - count.cell_len - 2), overflow="ellipsis")
-    cells: list[RenderableType] = [name, count] if count else [name]
+        done = Text(str(done).lstrip(), done.style)
+        name.truncate(max(1, width - done.cell_len - 2), overflow="ellipsis")
+    cells: list[RenderableType] = [name, done] if done else [name]
     words = list(line.words)
     if line.gaps:
-        words.insert(0, _Word(0, gap_words(line.gaps), "yellow"))
+        words.insert(0, _Word(0, count(line.gaps, "gap"), "yellow"))
     kept: set[_Word] = set()
     for word in sorted(words, key=lambda word: word.rank):
         if len(word.text) + 2 <= room:

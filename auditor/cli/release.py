@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from auditor.cli import settings
+from auditor.values.text import for_log
 
 
 @click.command("release")
@@ -31,5 +32,5 @@ def command(node: str, config_path: Path | None) -> int:
         until = f", for nobody before {released.until:%Y-%m-%d %H:%M} UTC" if released.until else ""
         click.echo(f"{format_prefix(prefix)}  released{until}")
     if not released.addresses:
-        click.echo(f"{node}  holds no address")
+        click.echo(f"{for_log(node)}  holds no address")
     return 0

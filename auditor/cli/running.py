@@ -20,6 +20,7 @@ from auditor.gather.sweep import SweepObserver, SweepOptions, sweep
 from auditor.registry.interface import Registry
 from auditor.state.files import write_whole
 from auditor.values.models import AuditPolicy, Report, Severity, Snapshot
+from auditor.values.text import count, for_log, lines_for_log
 
 EXIT_CLEAN = 0
 EXIT_FINDINGS = 1
@@ -133,7 +134,7 @@ def summary(report: Report, code: int) -> str:
     cut = f" (cut short: {report.cut_short})" if report.cut_short else ""
     coverage = report.coverage
     unreadable = f", {coverage.unreadable:,} unreadable" if coverage.unreadable else ""
-    gaps = "1 gap" if len(report.gaps) == 1 else f"{len(report.gaps):,} gaps"
+    gaps = count(len(report.gaps), "gap")
     duration = (report.finished_at - report.started_at).total_seconds()
     return (
         f"wgaudit: {report.verdict.value}{cut}: {counted or 'no findings'}; {coverage.observed:,} of "
@@ -142,5 +143,10 @@ def summary(report: Report, code: int) -> str:
 
 
 def say(text: str) -> None:
-    """One line on stderr."""
-    click.echo(text, err=True)
+    """Write one line on stderr; what came from outside is harmless in it."""
+    click.echo(for_log(text), err=True)
+
+
+def say_lines(text: str) -> None:
+    """Write several lines on stderr, harmless as well."""
+    click.echo(lines_for_log(text), err=True)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from auditor.values.text import for_log
+
 if TYPE_CHECKING:  # `--help` needs none of these, and pydantic takes as long as all the rest
     from auditor.gather.collector import Collector
     from auditor.nodes.interface import NodeSource
@@ -61,20 +63,13 @@ def read_config(explicit: Path | None, *, warn: bool = True) -> tuple[Config, Pa
     log.info("configuration: %s", path)
     config = load_config(path)
     for line in exposed(config, path) if warn else ():
-        click.echo(f"wgaudit: {line}", err=True)
+        click.echo(f"wgaudit: {for_log(line)}", err=True)
     return config, path
-
-
-def visible(text: str) -> str:
-    """The text on one line, without what does not print: part of it may have come from elsewhere."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
 
 
 def refuse(error: object, code: int) -> int:
     """One line on stderr, and the exit code."""
-    click.echo(f"wgaudit: {visible(str(error))}", err=True)
+    click.echo(f"wgaudit: {for_log(str(error))}", err=True)
     return code
 
 

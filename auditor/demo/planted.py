@@ -11,6 +11,7 @@ from auditor.demo.fleet import Contest, DemoFleet, PlantedIncident
 from auditor.errors import GapReason
 from auditor.values.addresses import format_prefix
 from auditor.values.models import CheckIdent, Finding, Report, Verdict
+from auditor.values.text import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def _compared(
     for contest, why in ((incident.pair, "fallback"), (incident.triple, racing)):
         subject = format_prefix(contest.address)
         finding = standing.get((Ident.DUPLICATE_ADDRESS, subject))
-        holders = _listed([f"{name} ({fleet.node(name).registered_region})" for name in contest.claimants])
+        holders = listed([f"{name} ({fleet.node(name).registered_region})" for name in contest.claimants])
         yield found(
             Ident.DUPLICATE_ADDRESS,
             subject,
@@ -141,7 +142,7 @@ def _contest_differs(fleet: DemoFleet, contest: Contest, finding: Finding) -> st
     """How the finding differs from what the nodes' kernels were given; "" where it does not."""
     names = sorted(node.name for node in finding.nodes)
     if names != list(contest.claimants):
-        return f"nodes {_listed(names) or 'none'}"
+        return f"nodes {listed(names) or 'none'}"
     seen = {
         pick.node.name if pick.node is not None else "nobody": Counter(pick.regions)
         for pick in finding.evidence.routing
@@ -154,7 +155,3 @@ def _contest_differs(fleet: DemoFleet, contest: Contest, finding: Finding) -> st
 
 def _counts(picks: Mapping[str, Counter[str]]) -> str:
     return ", ".join(f"{name} {regions.total()}" for name, regions in sorted(picks.items())) or "none"
-
-
-def _listed(words: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

@@ -12,6 +12,7 @@ from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import covers
 from auditor.values.addresses import Prefix, PublicKey, format_prefix, network, parse_prefix
 from auditor.values.models import Finding, Gap, InvalidRegistration, NodeId, Report, Snapshot
+from auditor.values.text import count, for_log
 
 SHORTEST_KEY = 6
 """Characters of a key that must at least be given."""
@@ -91,14 +92,14 @@ def not_seen(report: Report, *, details: bool = True) -> list[str]:
     if not coverage.registered:
         reasons.append("no registration was seen")
     elif coverage.observed < coverage.registered:
-        reasons.append(f"only {coverage.observed:,} of {_count(coverage.registered, 'registered node')} seen")
+        reasons.append(f"only {coverage.observed:,} of {count(coverage.registered, 'registered node')} seen")
     if coverage.unreadable:
-        reasons.append(f"{_count(coverage.unreadable, 'registration')} unreadable")
+        reasons.append(f"{count(coverage.unreadable, 'registration')} unreadable")
     if report.cut_short:
         reasons.append(f"the sweep was cut short ({report.cut_short})")
     if report.gaps:
         told = f" ({_told(report.gaps)})" if details else ""
-        reasons.append(f"{_count(len(report.gaps), 'gap')}{told}")
+        reasons.append(f"{count(len(report.gaps), 'gap')}{told}")
     return reasons
 
 
@@ -106,7 +107,7 @@ def _told(gaps: Iterable[Gap]) -> str:
     # The registry's first: it may hide any number of nodes.
     ordered = sorted(gaps, key=lambda gap: gap.node is not None)
     told = [
-        f"{_quoted(gap.node)[1:-1]}: {gap.reason}" if gap.node else f"{gap.reason}: {_bounded(gap.detail)}"
+        f"{_bounded(gap.node)}: {gap.reason}" if gap.node else f"{gap.reason}: {_bounded(gap.detail)}"
         for gap in ordered[:_MOST_GAPS]
     ]
     more = len(ordered) - len(told)
@@ -187,14 +188,10 @@ def _key(fleet: Fleet, snapshot: Snapshot, text: str) -> Key | None:
     return Key(matching[0]) if matching else None
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun if number == 1 else noun + 's'}"
-
-
 def _bounded(text: str) -> str:
     return text if len(text) <= _LONGEST_DETAIL else f"{text[:_LONGEST_DETAIL]}…"
 
 
 def _quoted(text: str) -> str:
-    """A name in quotes, bounded, with what is not printable escaped: it ends up in an error's one line."""
-    return repr(text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…")
+    """A name in quotes, harmless and bounded: it ends up in an error's one line."""
+    return f"'{for_log(text, most=_LONGEST_QUOTE)}'"

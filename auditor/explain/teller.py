@@ -22,6 +22,7 @@ from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import ObserverGroup, covers
 from auditor.values.addresses import Prefix, PublicKey, format_prefix, is_host, network, prefix_sort_key
 from auditor.values.models import Claim, Finding, InvalidRegistration, NodeId, Pick, Report, Snapshot
+from auditor.values.text import count, listed
 
 _MOST_PREFIXES = 12
 """Addresses of one node or key whose routing is told; the others are counted."""
@@ -92,10 +93,10 @@ class _Teller:
         """An address's outcome in words, after the address."""
         unreadable = ""
         if invalid:
-            names = _listed([self._with_region(item.node) for item in invalid])
-            unreadable = f"stands in {_count(len(invalid), 'unreadable registration')}: {names}"
+            names = _names([self._with_region(item.node) for item in invalid])
+            unreadable = f"stands in {count(len(invalid), 'unreadable registration')}: {names}"
         if holders:
-            names = _listed([self._with_region(node) for node in holders])
+            names = _names([self._with_region(node) for node in holders])
             words = f"{len(holders)} nodes: {names}" if len(holders) > 1 else names
             alone = " alone" if len(holders) == 1 and not invalid else ""
             return f"is claimed by {words}{alone}{f', and {unreadable}' if unreadable else ''}"
@@ -119,9 +120,9 @@ class _Teller:
                 if other != prefix and covers(network(prefix), network(other))
             ]
             if inside:
-                listed = _listed([format_prefix(other) for other in sorted(inside, key=prefix_sort_key)])
+                others = _names([format_prefix(other) for other in sorted(inside, key=prefix_sort_key)])
                 notes.append(
-                    f"{_count(len(inside), 'known prefix', 'known prefixes')} lie inside it: {listed}."
+                    f"{count(len(inside), 'known prefix', 'known prefixes')} lie inside it: {others}."
                 )
         return tuple(dict.fromkeys(notes))
 
@@ -142,7 +143,7 @@ class _Teller:
             if registrations
             else ("its registration is unreadable" if invalid else "not registered"),
             "seen" if observations else "not seen",
-            f"{len(findings)} {'finding' if len(findings) == 1 else 'findings'}",
+            count(len(findings), "finding"),
         ]
         if node in self.report.in_flight:
             states.append("in flight: changed during the sweep, so not judged")
@@ -189,7 +190,7 @@ class _Teller:
             headline = f"key {key} is {self._with_region(owners[0])}"
         else:
             headline = (
-                f"key {key} is on {len(owners)} nodes: {_listed([self._with_region(n) for n in owners])}"
+                f"key {key} is on {len(owners)} nodes: {_names([self._with_region(n) for n in owners])}"
             )
         return self._story(
             Story(
@@ -227,7 +228,7 @@ class _Teller:
         others = len(self.report.gaps) - len(own) - len(registry)
         notes = list(story.notes)
         if others:
-            notes.append(f"{_count(others, 'other node')} could not be seen: the routes there are not known.")
+            notes.append(f"{count(others, 'other node')} could not be seen: the routes there are not known.")
         if registry:
             notes.append("The registry may not have been read whole: there may be claims that nobody saw.")
         steps: list[str] = []
@@ -269,10 +270,10 @@ class _Teller:
             if not self.fleet.keys_of(parent) <= {*own_keys}
         ]
         if foreign:
-            owners = _listed([self._owners(parent) for parent in foreign])
+            owners = _names([self._owners(parent) for parent in foreign])
             steps.append(f"{owners} covers it: settle whose it is before you use it.")
         if flying := [self.report.name(node) for node in nodes if node in self.report.in_flight]:
-            steps.append(f"{_listed(flying)} changed during the sweep and was not judged: sweep again.")
+            steps.append(f"{_names(flying)} changed during the sweep and was not judged: sweep again.")
         if unseen := not_seen(self.report, details=False):
             steps.append(
                 f"No finding touches it, but not everything was seen ({', '.join(unseen)}): "
@@ -332,7 +333,7 @@ class _Teller:
         """`10.20.2.0/24 (edge-fra-1)`"""
         nodes = [self.fleet.node_of_key(key) for key in sorted(self.fleet.keys_of(prefix))]
         names = [self.report.name(node) if node is not None else "an unknown key" for node in nodes]
-        return f"{prefix} ({_listed(list(dict.fromkeys(names)), 3)})"
+        return f"{prefix} ({listed(dict.fromkeys(names), most=3, last=', ')})"
 
     def _key_notes(self, keys: Iterable[PublicKey]) -> list[str]:
         """What observers show of the key as a peer, beyond its addresses."""
@@ -354,8 +355,8 @@ class _Teller:
         return notes
 
     def _observers(self, group: ObserverGroup, one: str = "shows", several: str = "show") -> str:
-        names = _listed([self.report.name(item.node) for item in group])
-        return f"{_count(len(group), 'observer')} ({names}) {one if len(group) == 1 else several}"
+        names = _names([self.report.name(item.node) for item in group])
+        return f"{count(len(group), 'observer')} ({names}) {one if len(group) == 1 else several}"
 
     # -- findings and words
 
@@ -389,10 +390,5 @@ def _beyond(prefixes: Collection[Prefix]) -> tuple[str, ...]:
     return (f"Routing of {hidden:,} more of its prefixes is not told here.",) if hidden > 0 else ()
 
 
-def _count(number: int, noun: str, several: str = "") -> str:
-    return f"{number:,} {noun if number == 1 else several or noun + 's'}"
-
-
-def _listed(words: Sequence[str], most: int = 6) -> str:
-    listed = ", ".join(words[:most])
-    return listed if len(words) <= most else f"{listed} and {len(words) - most:,} more"
+def _names(names: Iterable[str]) -> str:
+    return listed(names, most=6, last=", ")

@@ -9,6 +9,7 @@ from pydantic_core import from_json
 
 from auditor.errors import GapReason, RegistryError
 from auditor.registry.records import CatalogNode, KvItem
+from auditor.values.text import for_detail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -76,9 +77,8 @@ def filtered(headers: Mapping[str, str]) -> bool:
 
 
 def excerpt(body: bytes) -> str:
-    """The first characters of a body on one line, without what does not print."""
-    text = body.decode(errors="replace")
-    return "".join(char if char.isprintable() else " " for char in text)[:EXCERPT].strip()
+    """The first characters of a body, on one line and harmless."""
+    return for_detail(body.decode(errors="replace")[: 4 * EXCERPT])[:EXCERPT].rstrip()
 
 
 def rows(answer: object, kind: type[Row], asked: str) -> list[Row]:

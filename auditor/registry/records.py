@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from auditor.errors import InvalidValue
 from auditor.values.addresses import Prefix, parse_prefix, parse_public_key
 from auditor.values.models import InvalidRegistration, NodeId, Registration, RegistryReading
-from auditor.values.text import masked
+from auditor.values.text import for_json, masked
 
 if TYPE_CHECKING:
     from auditor.settings.consul import ConsulFields
@@ -180,13 +180,8 @@ def invalid(node: NodeId, where: str, reason: str, raw: bytes) -> InvalidRegistr
     text = _SECRET_REST.sub(r"\1…", masked(text))
     if _SECRET_NAME.search(node.name):  # a key such as <node>/private_key, read with the wrong layout
         text = "[not shown]"
-    shown = NodeId(node.datacenter, _writable(node.name[:MAX_TEXT]))
-    return InvalidRegistration(shown, _writable(where[: 4 * MAX_TEXT]), reason, text[:EXCERPT])
-
-
-def _writable(text: str) -> str:
-    """The text without lone surrogates, which JSON can spell and no stream can write."""
-    return text.encode(errors="replace").decode()
+    shown = NodeId(node.datacenter, for_json(node.name[:MAX_TEXT]))
+    return InvalidRegistration(shown, for_json(where[: 4 * MAX_TEXT]), reason, text[:EXCERPT])
 
 
 def _reading(parsed: Iterable[Registration | InvalidRegistration]) -> RegistryReading:

@@ -9,7 +9,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -19,6 +18,7 @@ from pydantic_core import core_schema
 from auditor.reports.interface import Layout
 from auditor.reports.outline import Command, Outline, outline
 from auditor.values.models import Claim, Coverage, Evidence, Finding, Gap, Guess, NodeId, Pick, Report
+from auditor.values.text import for_json, timestamp
 
 SCHEMA: Literal["wgaudit.report/1"] = "wgaudit.report/1"
 UNKNOWN_REGION = "unknown"
@@ -26,13 +26,9 @@ _DOCS = "docs/findings.md"
 _LAYOUT = Layout()
 
 
-def _utc(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 Timestamp = Annotated[
     AwareDatetime,
-    PlainSerializer(_utc, return_type=str, when_used="json"),
+    PlainSerializer(timestamp, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time", "pattern": r"Z$"}, mode="serialization"),
 ]
 
@@ -264,7 +260,7 @@ def _gap(gap: Gap) -> GapV1:
         node=_optional(gap.node),
         datacenter=_optional(gap.datacenter or None),
         reason=gap.reason.value,
-        detail=_text(gap.detail),
+        detail=for_json(gap.detail),
     )
 
 
@@ -273,11 +269,11 @@ def _finding(report: Report, finding: Finding, command: Command | None) -> Findi
         check=finding.check,
         severity=finding.severity.value,
         fingerprint=finding.fingerprint,
-        subject=_text(finding.subject),
+        subject=for_json(finding.subject),
         address=finding.address,
         nodes=[_name(report, node) for node in finding.nodes],
-        regions=[_text(region) for region in finding.regions],
-        summary=_text(finding.summary),
+        regions=[for_json(region) for region in finding.regions],
+        summary=for_json(finding.summary),
         guess=_guess(finding.guess),
         probable_cause=_optional(finding.probable_cause),
         confirmed=finding.confirmed,
@@ -286,7 +282,7 @@ def _finding(report: Report, finding: Finding, command: Command | None) -> Findi
         silenced=_optional(finding.silenced),
         evidence=_evidence(report, finding.evidence),
         docs=f"{_DOCS}#{finding.check}",
-        next=[_text(word) for word in command] if command is not None else None,
+        next=[for_json(word) for word in command] if command is not None else None,
     )
 
 
@@ -296,8 +292,8 @@ def _guess(guess: Guess | None) -> GuessV1 | None:
     return GuessV1(
         cause=guess.cause.value,
         sureness=guess.sureness.value,
-        sentence=_text(guess.sentence),
-        facts=[FactV1(label=_text(label), value=_text(value)) for label, value in guess.facts],
+        sentence=for_json(guess.sentence),
+        facts=[FactV1(label=for_json(label), value=for_json(value)) for label, value in guess.facts],
     )
 
 
@@ -307,7 +303,7 @@ def _evidence(report: Report, evidence: Evidence) -> EvidenceV1:
         routing=[_pick(report, pick) for pick in evidence.routing],
         observers=evidence.observers,
         sample=[_name(report, node) for node in evidence.sample],
-        facts=[FactV1(label=_text(label), value=_text(value)) for label, value in evidence.facts],
+        facts=[FactV1(label=for_json(label), value=for_json(value)) for label, value in evidence.facts],
     )
 
 
@@ -318,7 +314,7 @@ def _claim(report: Report, claim: Claim) -> ClaimV1:
         public_key=claim.public_key,
         node=_name(report, claim.node) if claim.node is not None else None,
         datacenter=_optional(claim.node.datacenter or None) if claim.node is not None else None,
-        where=_text(claim.where),
+        where=for_json(claim.where),
         create_index=claim.create_index,
         modify_index=claim.modify_index,
     )
@@ -337,21 +333,16 @@ def _pick(report: Report, pick: Pick) -> PickV1:
 def _regions(regions: Mapping[str, int]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for region, count in regions.items():
-        counts[_text(region) or UNKNOWN_REGION] += count
+        counts[for_json(region) or UNKNOWN_REGION] += count
     return dict(sorted(counts.items()))
 
 
 def _name(report: Report, node: NodeId) -> str:
-    return _text(report.name(node))
+    return for_json(report.name(node))
 
 
 def _optional(text: str | None) -> str | None:
-    return None if text is None else _text(text)
-
-
-def _text(text: str) -> str:
-    """Text that every JSON reader takes: a lone surrogate, which is no character, as visible `\\udc80`."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return None if text is None else for_json(text)
 
 
 class _OpenSchema(GenerateJsonSchema):

@@ -15,6 +15,7 @@ import shlex
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Literal
 from urllib.parse import quote
 
 LONGEST_TEXT = 600
@@ -77,6 +78,12 @@ def for_log(text: str, *, most: int | None = None) -> str:
     if most is None:
         return text if _is_plain(text) else "".join(_shown(text))
     return _cut(_shown(text[: most + 1]), most, "…")
+
+
+def lines_for_log(text: str) -> str:
+    """Several lines of which some words are foreign, such as a traceback: each as for a log, its indentation kept."""
+    lines = (line.rstrip(" ") for line in text.split("\n"))
+    return "\n".join(line[: len(line) - len(bare := line.lstrip(" "))] + for_log(bare) for line in lines)
 
 
 def one_line(text: str, *, most: int | None = None) -> str:
@@ -221,11 +228,12 @@ def listed(items: Iterable[str], *, most: int = 5, total: int = 0, last: str = "
 
 def listed_within(items: Sequence[str], characters: int) -> str:
     """As many items as fit into so many characters, and how many more there are; where none fits, how many."""
+    if len(whole := ", ".join(items)) <= characters:
+        return whole
     names: list[str] = []
     size = 0
     for position, item in enumerate(items):
-        left = len(items) - position - 1
-        rest = len(f" and {left:,} more") if left else 0
+        rest = len(f" and {len(items) - position - 1:,} more")
         separator = 2 if names else 0
         if size + separator + len(item) + rest > characters:
             break
@@ -236,9 +244,9 @@ def listed_within(items: Sequence[str], characters: int) -> str:
     return listed(names, most=len(names), total=len(items), last=", ")
 
 
-def timestamp(at: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds, for programs: `2026-03-01T02:59:42.345Z`."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def timestamp(at: datetime, precision: Literal["seconds", "milliseconds"] = "milliseconds") -> str:
+    """RFC 3339 in UTC, for programs: `2026-03-01T02:59:42.345Z`."""
+    return at.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
 
 
 def stored_time(at: datetime) -> str:

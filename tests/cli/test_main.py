@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 
 import pytest
 
 from auditor.cli import main as main_module
 from auditor.errors import ConfigError
+from auditor.values.text import harmless
 from tests.cli.command import one_line, wgaudit
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
 def test_help_names_every_command(tmp_path: Path) -> None:
@@ -106,3 +111,42 @@ def test_an_error_with_escape_sequences_in_it_prints_none(
     monkeypatch.setattr(main_module.cli, "main", hostile)
     assert main_module.main([]) == 2
     assert "\x1b" not in one_line(capsys.readouterr().err)
+
+
+HOSTILE = "\x1b[31mred\n\u202egnp\u034f\u3164\udc80\u2028 "
+
+
+@pytest.fixture(scope="module")
+def hostile_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of the incident in which names, regions, reasons and the way it ended are made to deceive."""
+    text = gzip.decompress((FIXTURES / "incident" / "snapshot.json.gz").read_bytes()).decode()
+    name = json.loads(text)["registrations"][0]["name"]
+    document = json.loads(text.replace(name, json.dumps(HOSTILE)[1:-1]))
+    document["cut_short"] = HOSTILE
+    for gap in document["gaps"]:
+        gap["detail"] = HOSTILE
+    for registration in document["registrations"][::2]:
+        registration["region"] = registration["where"] = HOSTILE
+    path = tmp_path_factory.mktemp("hostile") / "recorded.json"
+    path.write_text(json.dumps(document), encoding="ascii")
+    return path
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-v sweep",
+        "-v explain 10.0.0.1",
+        f"explain {HOSTILE.splitlines()[0]}",
+        "-v plan",
+        "plan --format shell",
+    ],
+)
+def test_nothing_that_a_terminal_acts_upon_is_printed_whatever_was_recorded(
+    hostile_recording: Path, words: str
+) -> None:
+    """On stdout and stderr, the log and the one-line summary with them."""
+    done = wgaudit(*words.split(" "), "--replay", hostile_recording, folder=hostile_recording.parent)
+    lines = (done.stdout + done.stderr).split("\n")
+    assert [line for line in lines if not harmless(line.strip(" "))] == []
+    assert "internal error" not in done.stderr

@@ -21,7 +21,6 @@ from auditor.cli.progress import (
     PlainProgress,
     RateMeter,
     Ticker,
-    duration_words,
     pace_words,
     watching,
 )
@@ -463,11 +462,3 @@ def test_progress_never_touches_stdout(
         progress.node_done(True)
     os.close(outer)
     assert capsys.readouterr().out == "the report\n"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.04, "0.0 s"), (3.21, "3.2 s"), (45, "45 s"), (600, "10 min"), (9000, "2.5 h")]
-)
-def test_durations_are_read_at_a_glance(seconds: float, words: str) -> None:
-    """The larger, the coarser."""
-    assert duration_words(seconds) == words

@@ -78,6 +78,11 @@ def test_the_summary_says_how_many_registrations_were_unreadable() -> None:
     )
 
 
+def test_what_is_said_on_stderr_is_one_harmless_line(capsys: pytest.CaptureFixture[str]) -> None:
+    running.say(running.summary(replace(CLEAN, cut_short="\x1b[2J\nall is well"), 3))
+    assert "(cut short: \\x1b[2J\\x0aall is well)" in capsys.readouterr().err
+
+
 def test_the_summary_of_a_sweep_that_was_cut_short_says_so() -> None:
     assert "(cut short: interrupted)" in running.summary(replace(CLEAN, cut_short="interrupted"), 3)
 

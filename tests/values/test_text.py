@@ -25,7 +25,9 @@ from auditor.values.text import (
     for_shell,
     for_slack,
     for_terminal,
+    lines_for_log,
     listed,
+    listed_within,
     masked,
     one_line,
     stored_time,
@@ -81,6 +83,51 @@ def test_each_deceiving_character_is_shown_as_its_escape(character: str) -> None
     assert re.fullmatch(r"a\\(x..|u....|U.{8})b", for_log(f"a{character}b")) or character == "\u0301"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("edge-sin-1", "edge-sin-1"),
+        ("[red]x[/red]", "[red]x[/red]"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("a\nb\tc\r", "a\\x0ab\\x09c\\x0d"),
+        ("\u202egnp", "\\u202egnp"),
+        ("\u2066x\u2069", "\\u2066x\\u2069"),
+        ("zero\u200bwidth", "zero\\u200bwidth"),
+        ("\udc80", "\\udc80"),
+        ("\x9b31m", "\\x9b31m"),
+        ("back\\x1b", "back\\\\x1b"),
+        ("\U000e0041", "\\U000e0041"),
+        ("名前", "名前"),
+        ("é", "é"),
+    ],
+)
+def test_what_could_fool_a_terminal_is_shown_as_an_escape(text: str, shown: str) -> None:
+    """A name can neither colour, move, reorder nor hide anything, nor pretend to be an escape."""
+    assert for_terminal(text) == shown
+
+
+@given(foreign)
+def test_ascii_layout_leaves_ascii_only(text: str) -> None:
+    """A stream that knows no Unicode can take every line."""
+    assert for_terminal(text, ascii_only=True).isascii()
+
+
+@given(foreign, foreign)
+def test_two_different_texts_are_shown_differently(one: str, other: str) -> None:
+    """Escaping loses nothing, so that two nodes cannot be taken for one."""
+    assert (for_terminal(one, most=10_000) == for_terminal(other, most=10_000)) == (one == other)
+
+
+def test_a_long_text_is_cut_with_an_ellipsis_and_never_inside_an_escape() -> None:
+    """Bounded, and the cut is to be seen."""
+    assert for_terminal("\x1b" * 100, most=10) == "\\x1b\\x1b…"
+
+
+def test_a_run_of_combining_marks_cannot_pile_up_over_other_lines() -> None:
+    """Two marks make a letter; the rest is shown as escapes."""
+    assert for_terminal("e" + "\u0301" * 4) == "e\u0301\u0301\\u0301\\u0301"
+
+
 def test_letters_of_any_script_and_inner_blanks_are_left_as_they_are() -> None:
     text = "knoten-münchen 名前 хост नमस्ते"
     assert for_terminal(text) == for_log(text) == for_detail(text) == text
@@ -88,6 +135,16 @@ def test_letters_of_any_script_and_inner_blanks_are_left_as_they_are() -> None:
 
 def test_blanks_at_the_edges_are_to_be_seen() -> None:
     assert for_terminal(" a b  ") == "\\x20a b\\x20\\x20"
+
+
+def test_a_traceback_keeps_its_lines_and_their_indentation() -> None:
+    assert lines_for_log("a\n  b\x1b\n\n c ") == "a\n  b\\x1b\n\n c"
+
+
+def test_a_list_of_so_many_characters_counts_what_does_not_fit() -> None:
+    assert listed_within(["aaaa", "bbbb", "cccc"], 15) == "aaaa and 2 more"
+    assert listed_within(["aaaa", "bbbb", "cccc"], 16) == "aaaa, bbbb, cccc"
+    assert listed_within(["a" * 50, "b"], 20) == "2, too many to name here"
 
 
 @given(foreign)
@@ -195,9 +252,15 @@ def test_lists_end_with_how_many_more_there_are(names: str, total: int, shown: s
     assert listed(names, most=3, total=total) == shown
 
 
-def test_durations_are_read_at_a_glance() -> None:
-    assert [duration(some) for some in (3.24, 45, 720, 7560)] == ["3.2 s", "45 s", "12 min", "2.1 h"]
-    assert duration(3.24, whole=True) == "3 s"
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.04, "0.0 s"), (3.21, "3.2 s"), (45, "45 s"), (600, "10 min"), (9000, "2.5 h")]
+)
+def test_durations_are_read_at_a_glance(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_an_estimate_is_in_whole_seconds() -> None:
+    assert duration(3.21, whole=True) == "3 s"
 
 
 @given(st.lists(st.datetimes(timezones=st.just(UTC) | st.just(timezone(timedelta(hours=-7)))), max_size=5))

@@ -14,6 +14,7 @@ from auditor.nodes.interface import NodeSource, TableStore
 from auditor.repair.moves import Keeper, Move
 from auditor.values.addresses import Prefix, PublicKey, parse_prefix
 from auditor.values.models import NodeId, Observation, Registration, RouteTable
+from auditor.values.text import listed
 
 AT_ONCE = 16
 ROUTED = "routed"
@@ -243,8 +244,7 @@ class PeerRoutes:
 
         await _each(sights, one)
         if failed:
-            more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
-            self._say(f"peers not set on {', '.join(sorted(failed)[:5])}{more}")
+            self._say(f"peers not set on {listed(sorted(failed), last=', ')}")
         return tuple(sorted(failed))
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from auditor.errors import InvalidValue
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix, format_prefix, is_host, parse_prefix, parse_public_key
+from auditor.values.text import timestamp
 
 ADOPTED = "adopted"
 """Last part of the key that says that every registered address has a claim; no address looks like it."""
@@ -78,7 +79,7 @@ def read_claim(claims_prefix: str, key: str, value: bytes) -> AddressClaim:
 
 def time_text(time: datetime) -> str:
     """A moment as the store holds it: UTC, whole seconds, `2026-01-01T12:00:00Z`."""
-    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return timestamp(time, "seconds")
 
 
 def _time(text: object, name: str) -> datetime:

@@ -12,6 +12,7 @@ from auditor.repair.moves import Keeper, Rule
 from auditor.values.address_claims import RepairPolicy
 from auditor.values.addresses import Prefix
 from auditor.values.models import NodeId, Registration, Snapshot
+from auditor.values.text import listed
 
 _IDLE_WORDS = frozenset({"", "0", "no", "none", "false", "off", "idle"})
 
@@ -128,9 +129,8 @@ def _oldest(fleet: Fleet, nodes: Sequence[NodeId]) -> tuple[NodeId, str]:
     ordered = sorted(nodes, key=lambda node: indexes[node])
     if indexes[ordered[0]] == indexes[ordered[1]]:
         raise Undecided("its oldest registrations have one and the same CreateIndex; choose with --keep")
-    others = ", ".join(f"{fleet.name(node)} {indexes[node]}" for node in ordered[1:4])
-    more = f" and {len(ordered) - 4} more" if len(ordered) > 4 else ""
-    return ordered[0], f"lowest CreateIndex: {indexes[ordered[0]]}, against {others}{more}"
+    others = listed([f"{fleet.name(node)} {indexes[node]}" for node in ordered[1:]], most=3, last=", ")
+    return ordered[0], f"lowest CreateIndex: {indexes[ordered[0]]}, against {others}"
 
 
 def _kept(fleet: Fleet, node: NodeId, rule: Rule, why: str) -> Keeper:

@@ -16,6 +16,7 @@ from auditor.repair.moves import Contested, Keeper, Kind, LeftOut, Move, RepairP
 from auditor.repair.plan.step_text import Wording
 from auditor.values.addresses import Prefix, PublicKey, is_host, network, parse_prefix, parse_public_key
 from auditor.values.models import NodeId
+from auditor.values.text import for_json
 
 SCHEMA: Literal["wgaudit.plan/1"] = "wgaudit.plan/1"
 
@@ -127,7 +128,7 @@ def document(plan: RepairPlan) -> str:
                     "node": _optional_node(item.keeper.node),
                     "public_key": item.keeper.public_key,
                     "rule": item.keeper.rule.value,
-                    "why": _text(item.keeper.why),
+                    "why": for_json(item.keeper.why),
                     "addresses": list(item.keeper.addresses),
                 },
                 "moves": [_move(wording, item, move) for move in item.moves],
@@ -136,7 +137,7 @@ def document(plan: RepairPlan) -> str:
             for item in plan.contested
         ],
         "left_out": [_left_out(left) for left in plan.left_out],
-        "notes": [_text(note) for note in plan.notes],
+        "notes": [for_json(note) for note in plan.notes],
         "peers": [{**_node(node), "public_key": key} for node, key in sorted(plan.peers.items())],
     }
     return json.dumps(content, indent=1) + "\n"
@@ -171,7 +172,7 @@ def from_json(raw: bytes, origin: str) -> RepairPlan:
 
 
 def _node(node: NodeId) -> dict[str, Any]:
-    return {"name": _text(node.name), "datacenter": _text(node.datacenter)}
+    return {"name": for_json(node.name), "datacenter": for_json(node.datacenter)}
 
 
 def _optional_node(node: NodeId | None) -> dict[str, Any] | None:
@@ -185,30 +186,22 @@ def _move(wording: Wording, contested: Contested, move: Move) -> dict[str, Any]:
         "public_key": move.public_key,
         "old": move.old,
         "new": move.new,
-        "region": _text(move.region),
+        "region": for_json(move.region),
         "source": move.source,
         "rule": move.rule.value,
-        "why": _text(move.why),
-        "where": _text(move.where),
+        "why": for_json(move.why),
+        "where": for_json(move.where),
         "modify_index": move.modify_index,
         "addresses": list(move.addresses),
         "idle": move.idle,
         "sample": [_node(node) for node in move.sample],
-        "host": _text(move.host),
-        "in_words": [_text(f"{label}: {text}") for label, text in wording.moves(contested, move)],
+        "host": for_json(move.host),
+        "in_words": [for_json(f"{label}: {text}") for label, text in wording.moves(contested, move)],
     }
 
 
 def _left_out(left: LeftOut) -> dict[str, Any]:
-    return {"address": left.address, "node": _optional_node(left.node), "why": _text(left.why)}
-
-
-def _text(text: str) -> str:
-    """Text that every JSON reader takes: a lone surrogate, which is no character, as visible `\\udc80`."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-# -- from JSON
+    return {"address": left.address, "node": _optional_node(left.node), "why": for_json(left.why)}
 
 
 class _Reader:

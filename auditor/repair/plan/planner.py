@@ -25,6 +25,7 @@ from auditor.values.addresses import (
     prefix_sort_key,
 )
 from auditor.values.models import Finding, NodeId, Observation, Registration, Report, Snapshot
+from auditor.values.text import count
 
 TRIES = 100_000
 """Candidates that are looked at before a source counts as full: more than a /16 holds."""
@@ -314,9 +315,8 @@ class _Planner:
                 "what the devices hold that were not seen is not known."
             )
         if snapshot.invalid:
-            count = len(snapshot.invalid)
             yield (
-                f"{count:,} registration{'s' if count > 1 else ''} cannot be read: which addresses they hold is "
+                f"{count(len(snapshot.invalid), 'registration')} cannot be read: which addresses they hold is "
                 "known only from their first characters and from the route tables."
             )
         moves = [move for item in contested for move in item.moves]

@@ -7,7 +7,6 @@ only what has the form of a device, an address, a length or a key.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib import resources
@@ -18,6 +17,7 @@ from auditor.repair.moves import Contested, Kind, Move, RepairPlan
 from auditor.repair.plan.step_text import NETWORKD, WG_QUICK, Wording
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import format_prefix, network, parse_prefix, parse_public_key
+from auditor.values.text import for_log, for_shell
 
 _DEVICE = re.compile(r"[A-Za-z0-9_=+.\-]{1,15}")
 _PREFIX = re.compile(r"[A-Za-z0-9._\-/]{1,512}")
@@ -54,9 +54,9 @@ def _lines(plan: RepairPlan) -> Iterator[str]:
         who = wording.name(left.node) if left.node is not None else "the whole address"
         yield from _comment(f"Left out: {format_prefix(left.address)}, {who}: {left.why}")
     yield _fixed_part()
-    yield f"device={shlex.quote(plan.device)}"
-    yield f"file={shlex.quote(WG_QUICK.format(device=plan.device))}"
-    yield f"networks={shlex.quote(NETWORKD)}"
+    yield f"device={for_shell(plan.device)}"
+    yield f"file={for_shell(WG_QUICK.format(device=plan.device))}"
+    yield f"networks={for_shell(NETWORKD)}"
     contested_of = {move.ident: contested for contested in plan.contested for move in contested.moves}
     for number, move in enumerate(plan.moves, start=1):
         yield from _move(plan, wording, contested_of[move.ident], move, number)
@@ -90,7 +90,7 @@ def _move(plan: RepairPlan, wording: Wording, contested: Contested, move: Move, 
     )
     values = {
         "kind": move.kind.value,
-        "node": _printable(wording.name(move.node)),
+        "node": for_log(wording.name(move.node)),
         "key": move.public_key,
         "old": old,
         "new": new,
@@ -106,15 +106,15 @@ def _move(plan: RepairPlan, wording: Wording, contested: Contested, move: Move, 
     }
     host = _destination(move)
     if host:
-        yield f"host={shlex.quote(host)}"
+        yield f"host={for_shell(host)}"
     else:
         yield "host=''   # fill in: how ssh reaches it over the underlay"
         yield f"[ -n \"$host\" ] || {{ echo 'fill in host= of move {number}' >&2; exit 1; }}"
     datacenter = move.node.datacenter
-    yield f"dc={shlex.quote(f'-datacenter={datacenter}' if datacenter else '')}"
-    yield f"dc_query={shlex.quote(f'&dc={datacenter}' if datacenter else '')}"
+    yield f"dc={for_shell(f'-datacenter={datacenter}' if datacenter else '')}"
+    yield f"dc_query={for_shell(f'&dc={datacenter}' if datacenter else '')}"
     for name, value in values.items():
-        yield f"{name}={shlex.quote(value)}"
+        yield f"{name}={for_shell(value)}"
     yield "move"
     yield ""
 
@@ -150,13 +150,9 @@ def _destination(move: Move) -> str:
 def _comment(text: str) -> Iterator[str]:
     """Comment lines that no character of the text can end."""
     line = "#"
-    for word in _printable(text).split(" "):
+    for word in for_log(text).split(" "):
         if len(line) + 1 + len(word) > _COMMENT_WIDTH and line != "#":
             yield line
             line = "#   "
         line = f"{line} {word}"
     yield line
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)

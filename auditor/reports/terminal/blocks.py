@@ -15,11 +15,11 @@ from auditor.reports.terminal.page import (
     Page,
     bar,
     column,
-    plural,
     regions_line,
 )
 from auditor.reports.terminal.rest import by_region
 from auditor.values.models import Claim, Coverage, Finding, Gap, NodeId, Pick, Report, Severity
+from auditor.values.text import count
 
 _WIDEST_NAME = 40
 _MOST_DETAILS = 3
@@ -177,8 +177,8 @@ def routing_block(page: Page, picks: Sequence[Pick], name_of: NameOf, colours: d
             page.row(cells, 4)
             page.line(f"from {froms[index]}", 6)
     if hidden:
-        observers = plural(sum(pick.observers for pick in hidden), "observer")
-        page.line(f"and {plural(len(hidden), 'more key')}: {observers}", 4, "dim")
+        observers = count(sum(pick.observers for pick in hidden), "observer")
+        page.line(f"and {count(len(hidden), 'more key')}: {observers}", 4, "dim")
 
 
 def picked_most(picks: Sequence[Pick]) -> list[Pick]:
@@ -196,7 +196,7 @@ def _share(part: int, whole: int) -> str:
 
 def coverage_words(coverage: Coverage, noun: str = "node") -> str:
     """`7 of 11 nodes seen, 4 unreadable`."""
-    seen = f"{coverage.observed:,} of {plural(coverage.registered, noun)} seen"
+    seen = f"{coverage.observed:,} of {count(coverage.registered, noun)} seen"
     return f"{seen}, {coverage.unreadable:,} unreadable" if coverage.unreadable else seen
 
 
@@ -254,4 +254,4 @@ def seen_by(page: Page, finding: Finding, name_of: NameOf) -> str:
         return ""
     names = [name_of(node) for node in evidence.sample]
     listed = f": {page.names(names, 3, evidence.observers)}" if names else ""
-    return f"seen by {plural(evidence.observers, 'observer')}{listed}"
+    return f"seen by {count(evidence.observers, 'observer')}{listed}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from itertools import pairwise, zip_longest
@@ -15,11 +14,10 @@ from rich.text import Text
 
 from auditor.reports.interface import Layout
 from auditor.values.models import Severity
+from auditor.values.text import LONGEST_TEXT, for_terminal, listed
 
 LONGEST_NAME = 80
 """Characters of a node's name, region or key path; longer ones are cut with an ellipsis."""
-LONGEST_TEXT = 600
-"""Characters of a summary or detail."""
 SHORTEST_KEY = 8
 """Characters of a shortened key, unless more are needed to tell it from another."""
 
@@ -32,50 +30,8 @@ STYLES: Mapping[Severity, str] = {
 PALETTE = ("cyan", "magenta", "blue", "green")
 """One colour a claimant, so that its name and its bar can be found by eye; red is for nobody."""
 
-_MOST_MARKS = 2
 _NARROWEST_CELL = 2  # one wide character
 _NARROWEST_REST = 8
-# Printable to Python and blank on the screen, or changing the width of what stands before them.
-_DECEIVING = re.compile("[\u115f\u1160\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-
-
-def visible(text: str, *, ascii_only: bool = False, most: int = LONGEST_TEXT) -> str:
-    """The text with everything that could move a cursor, hide or reorder words shown as an escape.
-
-    Control characters, line breaks, bidi overrides, invisible and unassigned characters, lone
-    surrogates and long runs of combining marks become `\\x1b`, `\\u202e` …; a backslash is doubled, so
-    that no name can pretend to be an escape. Cut with an ellipsis after `most` characters.
-    """
-    if len(text) <= most and text.isascii() and text.isprintable() and "\\" not in text:
-        return text
-    pieces: list[str] = []
-    length = marks = 0
-    for index, character in enumerate(text):
-        is_mark = unicodedata.category(character).startswith("M")
-        marks = marks + 1 if is_mark else 0
-        piece = character
-        if character == "\\":
-            piece = "\\\\"
-        elif (
-            not character.isprintable()
-            or (ascii_only and not character.isascii())
-            or (is_mark and (index == 0 or marks > _MOST_MARKS))
-            or _DECEIVING.match(character)
-        ):
-            piece = _escape(character)
-        if length + len(piece) > most:
-            pieces.append("..." if ascii_only else "…")
-            break
-        pieces.append(piece)
-        length += len(piece)
-    return "".join(pieces)
-
-
-def _escape(character: str) -> str:
-    point = ord(character)
-    if point <= 0xFF:
-        return f"\\x{point:02x}"
-    return f"\\u{point:04x}" if point <= 0xFFFF else f"\\U{point:08x}"
 
 
 def short_keys(keys: Iterable[str]) -> dict[str, int]:
@@ -108,11 +64,6 @@ def percent(part: int, whole: int) -> str:
     return f"{thousandths // 10}%" if thousandths % 10 == 0 else f"{thousandths / 10:.1f}%"
 
 
-def plural(count: int, noun: str, several: str = "") -> str:
-    """`1 node`, `2 nodes`, `12,000 nodes`."""
-    return f"{count:,} {noun if count == 1 else several or noun + 's'}"
-
-
 class Page:
     """Lines that fit the layout. All foreign text enters through `clean`, `name` or `key`."""
 
@@ -141,7 +92,7 @@ class Page:
 
     def clean(self, text: str, most: int = LONGEST_TEXT) -> str:
         """Foreign text, harmless."""
-        return visible(text, ascii_only=self.ascii_only, most=most)
+        return for_terminal(text, ascii_only=self.ascii_only, most=most)
 
     def name(self, text: str) -> str:
         """A foreign name, harmless, bounded, never nothing."""
@@ -157,12 +108,8 @@ class Page:
 
     def names(self, names: Sequence[str], most: int, total: int | None = None) -> str:
         """`a, b, c and 12 more`. `total` counts also those that are not in `names`."""
-        total = max(total or 0, len(names))
-        listed = ", ".join(self.name(name) for name in names[:most])
-        hidden = total - min(most, len(names))
-        if not hidden:
-            return listed
-        return f"{listed} and {hidden:,} more" if listed else f"{hidden:,}"
+        shown = [self.name(name) for name in names[:most]]
+        return listed(shown, most=most, total=max(total or 0, len(names)), last=", ")
 
     def more(self, what: str, *options: str, indent: int = 2) -> None:
         """Write how to see what was left out: the command, on a line of its own where it does not fit beside."""
@@ -239,9 +186,9 @@ def column(texts: Iterable[str], most: int) -> int:
 def regions_line(page: Page, regions: Mapping[str, int], most: int = 12) -> str:
     """`ams 8, fra 2, unknown 1`: the larger first, then by name; the smallest are summed up."""
     ordered = sorted(regions.items(), key=lambda item: (-item[1], item[0]))
-    listed = [f"{page.name(region) if region else 'unknown'} {count:,}" for region, count in ordered[:most]]
+    shown = [f"{page.name(region) if region else 'unknown'} {count:,}" for region, count in ordered[:most]]
     hidden = sum(count for _, count in ordered[most:])
-    return ", ".join([*listed, f"{len(ordered) - most} other regions {hidden:,}"] if hidden else listed)
+    return ", ".join([*shown, f"{len(ordered) - most} other regions {hidden:,}"] if hidden else shown)
 
 
 def pasteable(target: str) -> bool:

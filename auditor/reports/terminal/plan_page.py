@@ -10,8 +10,9 @@ from rich.text import Text
 from auditor.repair.moves import Contested, LeftOut, Move, RepairPlan
 from auditor.repair.plan.step_text import RULES, Wording, incomplete, rules_of
 from auditor.reports.interface import Layout
-from auditor.reports.terminal.page import Page, column, pasteable, plural
+from auditor.reports.terminal.page import Page, column, pasteable
 from auditor.values.addresses import format_prefix
+from auditor.values.text import count
 
 _WIDEST_NAME = 32
 _LABEL = 8
@@ -76,8 +77,8 @@ def _head(page: Page, plan: RepairPlan) -> None:
     else:
         addresses = len(plan.contested) + len(plan.left_out)
         words = [
-            plural(addresses, "contested address", "contested addresses"),
-            plural(len(plan.moves), "move"),
+            count(addresses, "contested address", "contested addresses"),
+            count(len(plan.moves), "move"),
         ]
         if left := incomplete(plan):
             words.append(f"{left:,} left out in whole or part")

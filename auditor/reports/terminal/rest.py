@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 
 from auditor.reports.outline import NO_REGION, CheckCount, Excerpt, fullest_first, merged
-from auditor.reports.terminal.page import STYLES, Page, column, plural
+from auditor.reports.terminal.page import STYLES, Page, column
+from auditor.values.text import count
 
 _WIDEST_CHECK = 24
 _WIDEST_REGION = 12
@@ -21,7 +22,7 @@ def rest_block(page: Page, excerpt: Excerpt, findings: int) -> None:
 
     findings: how many would have to be written out to show them all.
     """
-    page.heading("NOT SHOWN HERE", plural(excerpt.hidden, "finding"))
+    page.heading("NOT SHOWN HERE", count(excerpt.hidden, "finding"))
     rows = [(page.name(item.checks[0]), item) for item in excerpt.counted[:_MOST_CHECKS]]
     others = excerpt.counted[_MOST_CHECKS:]
     if others:
@@ -38,7 +39,7 @@ def by_region(page: Page, counts: Mapping[str, int], most: int = _MOST_COLUMNS) 
     listed = [f"{_label(page, region)} {count:,}" for region, count in ordered[:most]]
     if len(ordered) > most:
         other = sum(count for _, count in ordered[most:])
-        listed.append(f"{plural(len(ordered) - most, 'other region')} {other:,}")
+        listed.append(f"{count(len(ordered) - most, 'other region')} {other:,}")
     return ", ".join(listed)
 
 

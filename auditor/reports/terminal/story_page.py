@@ -19,9 +19,10 @@ from auditor.reports.terminal.blocks import (
     picked_most,
     routing_block,
 )
-from auditor.reports.terminal.page import Page, plural
+from auditor.reports.terminal.page import Page
 from auditor.values.addresses import format_prefix
 from auditor.values.models import Finding, Observation, Registration
+from auditor.values.text import count
 
 _MOST_FINDINGS = 20
 _MOST_ADDRESSES = 12
@@ -57,7 +58,7 @@ def render_explain(story: Story, layout: Layout) -> str:
             page.line(page.clean(note), 2)
     _findings(page, story)
     if story.gaps:
-        page.heading("NOT SEEN", plural(len(story.gaps), "gap"))
+        page.heading("NOT SEEN", count(len(story.gaps), "gap"))
         groups = gap_groups(story.gaps, lambda node: story.regions.get(node, NO_REGION))
         gaps_block(page, groups, story.name)
     page.heading("NEXT")
@@ -149,7 +150,7 @@ def _routing(page: Page, story: Story) -> None:
     colours = claim_colours(claimants(story.claims))
     for routing in shown_routes:
         total = sum(pick.observers for pick in routing.picks)
-        words = f"{plural(total, 'observer')} {'routes' if total == 1 else 'route'} {format_prefix(routing.prefix)} to"
+        words = f"{count(total, 'observer')} {'routes' if total == 1 else 'route'} {format_prefix(routing.prefix)} to"
         page.line(words, 2, "dim")
         routing_block(page, routing.picks, story.name, colours)
         total_keys = len(routing.picks)
@@ -167,7 +168,7 @@ def _routing(page: Page, story: Story) -> None:
 
 
 def _findings(page: Page, story: Story) -> None:
-    page.heading("FINDINGS", plural(len(story.findings), "finding") if story.findings else "none touches it")
+    page.heading("FINDINGS", count(len(story.findings), "finding") if story.findings else "none touches it")
     for finding in story.findings[:_MOST_FINDINGS]:
         _finding(page, finding)
     if len(story.findings) > _MOST_FINDINGS:

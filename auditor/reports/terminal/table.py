@@ -27,9 +27,10 @@ from auditor.reports.terminal.blocks import (
     routing_block,
     seen_by,
 )
-from auditor.reports.terminal.page import Page, pasteable, percent, plural
+from auditor.reports.terminal.page import Page, pasteable, percent
 from auditor.reports.terminal.rest import rest_block
 from auditor.values.models import Finding, Report, Verdict
+from auditor.values.text import count
 
 _VERDICT_STYLE: Mapping[Verdict, str] = {
     Verdict.CLEAN: "bold green",
@@ -73,7 +74,7 @@ def render(report: Report, layout: Layout, /) -> str:
     if grouped.gone:
         _gone(page, grouped.gone)
     if grouped.gaps:
-        page.heading("NOT SEEN", plural(len(report.gaps), "gap"))
+        page.heading("NOT SEEN", count(len(report.gaps), "gap"))
         gaps_block(page, grouped.gaps, report.name)
     if grouped.in_flight:
         page.heading("IN FLIGHT", "registered, changed or removed during the sweep; not judged")
@@ -98,13 +99,13 @@ def _verdict_words(page: Page, report: Report, grouped: Outline) -> list[list[st
     coverage = report.coverage
     seen = coverage_words(coverage)
     tiny = f"{coverage.observed:,}/{coverage.registered:,} seen"
-    gaps = plural(len(report.gaps), "gap") if report.gaps else "no gaps"
+    gaps = count(len(report.gaps), "gap") if report.gaps else "no gaps"
     cut = f"cut short: {page.name(report.cut_short)[:20]}" if report.cut_short else ""
     contested, more = len(grouped.contested), len(grouped.rest)
-    found = plural(more, "finding") if more else "no findings"
+    found = count(more, "finding") if more else "no findings"
     brief = found
     if contested:
-        found = plural(contested, "contested address", "contested addresses")
+        found = count(contested, "contested address", "contested addresses")
         brief = f"{contested:,} contested"
         if more:
             found += f", {more:,} more findings" if more != 1 else ", 1 more finding"
@@ -124,7 +125,7 @@ def _unseen(report: Report, registry: RegistryView, unseen: int) -> str:
     if not report.coverage.registered:
         return "the registry was not read" if report.cut_short else "no node is registered"
     if unseen > 0:
-        return f"{unseen:,} of {plural(report.coverage.registered, 'node')} not seen"
+        return f"{unseen:,} of {count(report.coverage.registered, 'node')} not seen"
     return "not enough was seen"
 
 
@@ -181,7 +182,7 @@ def _routing(page: Page, report: Report, item: OutlinedFinding) -> None:
     if not picks:
         return
     verb = "routes" if item.observers == 1 else "route"
-    page.line(f"{plural(item.observers, 'observer')} {verb} it to", 2, "dim")
+    page.line(f"{count(item.observers, 'observer')} {verb} it to", 2, "dim")
     routing_block(page, picks, report.name, claim_colours(item.claimants))
 
 
@@ -245,8 +246,8 @@ def _follower(page: Page, cause: Finding, finding: Finding) -> str:
     """`edge-fra-1 on 23 observers`: what the finding adds to its cause."""
     beside = finding.address is not None and finding.address == cause.address
     rest = finding.party if beside else finding.subject  # "10.0.0.1 of edge-fra-1", beside 10.0.0.1
-    count = finding.evidence.observers
-    observers = plural(count, "observer") if count > 1 or (count and not rest) else ""
+    number = finding.evidence.observers
+    observers = count(number, "observer") if number > 1 or (number and not rest) else ""
     return " on ".join(filter(None, [page.name(rest) if rest else "", observers]))
 
 
@@ -265,7 +266,7 @@ def _agreed(page: Page, report: Report, sharing: Sequence[AgreedSharing]) -> Non
 
 
 def _gone(page: Page, gone: Sequence[Finding]) -> None:
-    page.heading("GONE ON THE SECOND LOOK", f"{plural(len(gone), 'finding')}; not counted")
+    page.heading("GONE ON THE SECOND LOOK", f"{count(len(gone), 'finding')}; not counted")
     for finding in gone[:_MOST_GONE]:
         page.line(f"{page.name(finding.subject)}{page.dot}{page.name(finding.check)}", 2)
     if len(gone) > _MOST_GONE:
@@ -278,10 +279,10 @@ def _coverage(page: Page, report: Report, grouped: Outline) -> None:
     share = percent(coverage.observed, coverage.registered)
     words = [
         f"{coverage_words(coverage, 'registered node')} ({share})",
-        plural(coverage.distinct_tables, "distinct route table"),
+        count(coverage.distinct_tables, "distinct route table"),
     ]
     if coverage.undigested:
-        words.append(f"{plural(coverage.undigested, 'node')} could not digest, sent in full")
+        words.append(f"{count(coverage.undigested, 'node')} could not digest, sent in full")
     page.line(page.dot.join(words), 2)
     took = (report.finished_at - report.started_at).total_seconds()
     page.line(f"{report.finished_at:%Y-%m-%d %H:%M:%S} UTC, took {took:,.1f} s", 2, "dim")

@@ -1,4 +1,4 @@
-"""Untrusted text made harmless, keys made short, and the numbers beside the bars."""
+"""Keys made short, and the numbers beside the bars."""
 
 from __future__ import annotations
 
@@ -8,59 +8,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from auditor.reports.interface import Layout
-from auditor.reports.terminal.page import Page, bar, pasteable, percent, short_keys, visible
+from auditor.reports.terminal.page import Page, bar, pasteable, percent, short_keys
 from tests.reports.strategies import words
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("edge-sin-1", "edge-sin-1"),
-        ("[red]x[/red]", "[red]x[/red]"),
-        ("\x1b[31m", "\\x1b[31m"),
-        ("a\nb\tc\r", "a\\x0ab\\x09c\\x0d"),
-        ("\u202egnp", "\\u202egnp"),
-        ("\u2066x\u2069", "\\u2066x\\u2069"),
-        ("zero\u200bwidth", "zero\\u200bwidth"),
-        ("\udc80", "\\udc80"),
-        ("\x9b31m", "\\x9b31m"),
-        ("back\\x1b", "back\\\\x1b"),
-        ("\U000e0041", "\\U000e0041"),
-        ("名前", "名前"),
-        ("é", "é"),
-    ],
-)
-def test_what_could_fool_a_terminal_is_shown_as_an_escape(text: str, shown: str) -> None:
-    """A name can neither colour, move, reorder nor hide anything, nor pretend to be an escape."""
-    assert visible(text) == shown
-
-
-@given(words)
-def test_visible_text_is_printable_whatever_it_was(text: str) -> None:
-    """Nothing is left that a terminal would act upon."""
-    assert all(character.isprintable() or character == "" for character in visible(text))
-
-
-@given(words)
-def test_ascii_layout_leaves_ascii_only(text: str) -> None:
-    """A stream that knows no Unicode can take every line."""
-    assert visible(text, ascii_only=True).isascii()
-
-
-@given(words, words)
-def test_two_different_texts_are_shown_differently(one: str, other: str) -> None:
-    """Escaping loses nothing, so that two nodes cannot be taken for one."""
-    assert (visible(one, most=10_000) == visible(other, most=10_000)) == (one == other)
-
-
-def test_a_long_text_is_cut_with_an_ellipsis_and_never_inside_an_escape() -> None:
-    """Bounded, and the cut is to be seen."""
-    assert visible("\x1b" * 100, most=10) == "\\x1b\\x1b…"
-
-
-def test_a_run_of_combining_marks_cannot_pile_up_over_other_lines() -> None:
-    """Two marks make a letter; the rest is shown as escapes."""
-    assert visible("e" + "\u0301" * 4) == "e\u0301\u0301\\u0301\\u0301"
 
 
 def test_keys_are_shortened_to_what_tells_them_apart() -> None:
