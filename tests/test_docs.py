@@ -509,6 +509,20 @@ def is_importable(name: str) -> bool:
     return True
 
 
+def test_each_name_of_the_code_in_the_guide_for_contributors_is_defined_somewhere() -> None:
+    """`build_registry`, `FORMATS`, `Witness` …: where a new part is registered."""
+    sources = "".join(
+        read(path) for folder in ("auditor", "alerts", "tests") for path in (ROOT / folder).rglob("*.py")
+    )
+    named = set(re.findall(r"`([A-Z][A-Za-z]+|[a-z]+_[a-z_]+)`", prose(CONTRIBUTING)))
+    undefined = {
+        name
+        for name in named - {"SecretStr"}
+        if not re.search(rf"^ *(?:class |def |async def )?{name}\b *(?:[(:=]|$)", sources, re.MULTILINE)
+    }
+    assert undefined == set()
+
+
 def test_each_make_target_that_a_document_names_is_there() -> None:
     targets = set(re.findall(r"^([a-z-]+):", read(ROOT / "Makefile"), re.MULTILINE))
     named = {

@@ -60,7 +60,7 @@ EXIT_STOPPED = 1
     "--journal",
     "journal_path",
     type=click.Path(path_type=Path),
-    help="Where it is kept what was done. Default: PLAN.json.journal.",
+    help="File that records what was done. Default: PLAN.json.journal.",
 )
 def command(
     plan_path: Path,

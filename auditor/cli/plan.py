@@ -42,7 +42,7 @@ MOVES_TOLD = 50
     "keepers",
     multiple=True,
     metavar="NODE",
-    help="This node keeps its address, whatever the rules say. May stand several times.",
+    help="This node keeps its address, whatever the rules say; may be given again.",
 )
 @click.option(
     "--format",

@@ -37,7 +37,7 @@ def command() -> None:
 @click.option("--region", "regions", multiple=True, help="Region; all regions of an incident must be named.")
 @click.option("--for", "duration", required=True, help="How long: 90s, 30m, 2h, 1d, 1h30m.")
 @click.option("--starts", help="When it begins, ISO 8601. Default: now.")
-@click.option("--comment", required=True, help="Why: whoever is on call reads it.")
+@click.option("--comment", required=True, help="Why; the person on call reads it.")
 def add(
     config_path: Path | None,
     checks: tuple[str, ...],
@@ -81,7 +81,7 @@ def add(
 
 @command.command("list")
 @settings.config_option
-@click.option("--all", "everything", is_flag=True, help="Those that are over, too.")
+@click.option("--all", "everything", is_flag=True, help="Also silences that have ended.")
 def list_(config_path: Path | None, everything: bool) -> int:
     """List the silences that hold now or will, the next to end first."""
     config, _ = settings.read_config(config_path)

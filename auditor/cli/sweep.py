@@ -49,7 +49,7 @@ FORMATS = ("table", "json")
 @click.option(
     "--confirm-after", type=settings.Seconds(min=0), help="Seconds before suspects are looked at once more."
 )
-@click.option("--no-confirm", is_flag=True, help="Look at nobody twice.")
+@click.option("--no-confirm", is_flag=True, help="Do not look at suspects a second time.")
 @click.option("--endpoints", is_flag=True, help="Also ask for peers' endpoints: shows where a ghost lives.")
 @click.option(
     "--limit",

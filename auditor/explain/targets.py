@@ -58,8 +58,8 @@ def find_target(snapshot: Snapshot, report: Report, fleet: Fleet, text: str) -> 
 
 
 def unknown_address(snapshot: Snapshot, report: Report, fleet: Fleet, prefix: Prefix) -> UsageError:
-    """The error for an address that the sweep saw nothing of: whether it may be taken for free, too."""
-    return _unknown(snapshot, report, fleet, format_prefix(prefix), "do not take it for free")
+    """The error for an address that the sweep saw nothing of: whether it may be treated as free, too."""
+    return _unknown(snapshot, report, fleet, format_prefix(prefix), "do not treat it as free")
 
 
 def unreadable_with(items: Iterable[InvalidRegistration], prefix: Prefix) -> tuple[InvalidRegistration, ...]:

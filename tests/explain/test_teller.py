@@ -193,7 +193,7 @@ def test_an_address_that_was_not_seen_is_not_called_free_where_not_all_was_seen(
     with pytest.raises(UsageError) as raised:
         told("10.77.0.1")
     text = str(raised.value)
-    assert "do not take it for free: only 8 of 10 registered nodes seen, 1 registration unreadable, " in text
+    assert "do not treat it as free: only 8 of 10 registered nodes seen, 1 registration unreadable, " in text
 
 
 def test_an_address_is_unknown_without_a_warning_where_everything_was_seen() -> None:
@@ -223,7 +223,7 @@ def test_an_unread_registry_is_named_with_reason_and_detail(reason: GapReason, d
     )
     with pytest.raises(UsageError) as raised:
         told("10.0.0.2", nothing)
-    assert f"do not take it for free: no registration was seen, 1 gap ({reason}: {detail})" in str(
+    assert f"do not treat it as free: no registration was seen, 1 gap ({reason}: {detail})" in str(
         raised.value
     )
 
@@ -265,7 +265,7 @@ def test_an_address_in_an_unreadable_registration_is_not_unknown(excerpt: str) -
 )
 def test_an_excerpt_with_another_address_or_a_cut_one_is_no_holder(excerpt: str) -> None:
     """Yet the address is not called free: what cannot be read may hold it."""
-    with pytest.raises(UsageError, match=r"do not take it for free: .*1 registration unreadable"):
+    with pytest.raises(UsageError, match=r"do not treat it as free: .*1 registration unreadable"):
         told("10.20.1.91", with_unreadable(excerpt))
 
 
