@@ -10,6 +10,7 @@ from auditor.checks.catalogue import CHECKS
 from auditor.checks.idents import Ident
 from auditor.errors import GapReason, GapScope
 from auditor.fleet.fleet import Fleet
+from auditor.fleet.latest import latest_state
 from auditor.values.addresses import Prefix
 from auditor.values.models import (
     CheckIdent,
@@ -106,8 +107,7 @@ def _confirm(
     was looked at again, for where a node was not, its first observation is its latest.
     """
     again = _as_shown_by(second.observations, fleet, snapshot)
-    renewed = {item.node: item for item in again.witnesses}
-    newest = tuple(renewed.get(item.node, item) for item in snapshot.observations)
+    newest = latest_state(snapshot, fleet.registered).observations
     latest = findings if newest == snapshot.observations else find(_as_shown_by(newest, fleet, snapshot))
     shown_again = {finding.fingerprint for check in CHECKS for finding in check.findings(again)}
     still_there = {finding.fingerprint for finding in latest}

@@ -9,8 +9,7 @@ from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import listed
 from auditor.fleet.fleet import Fleet
-from auditor.fleet.routes import covers
-from auditor.values.addresses import Prefix, format_prefix, network, prefix_sort_key
+from auditor.values.addresses import Prefix, covers, format_prefix, network, prefix_sort_key
 from auditor.values.models import Evidence, Severity
 
 

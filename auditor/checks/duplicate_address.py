@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from auditor.checks import fallback_address, idents
+from auditor.checks import idents
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import count, placed, routed
@@ -83,7 +83,7 @@ def _guess(fleet: Fleet, written: _Written, prefix: Prefix, claims: Sequence[Cla
     registered = [claim for claim in claims if claim.witness is Witness.REGISTERED]
     if len({claim.node for claim in registered}) < 2:
         return None
-    pool = fallback_address.pool_whose_first_is(fleet, prefix)
+    pool = fleet.address_plan.first_addresses.get(prefix)
     if pool is not None:
         return Guess(
             GuessedCause.ALLOCATOR_FALLBACK,

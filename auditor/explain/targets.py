@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from auditor.errors import InvalidValue, UsageError
 from auditor.fleet.fleet import Fleet
-from auditor.fleet.routes import covers
-from auditor.values.addresses import Prefix, PublicKey, format_prefix, network, parse_prefix
+from auditor.values.addresses import Prefix, PublicKey, covers, format_prefix, network, parse_prefix
 from auditor.values.models import Finding, Gap, InvalidRegistration, NodeId, Report, Snapshot
 from auditor.values.text import count, for_log
 

@@ -19,8 +19,16 @@ from auditor.explain.targets import (
 )
 from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
-from auditor.fleet.routes import ObserverGroup, covers
-from auditor.values.addresses import Prefix, PublicKey, format_prefix, is_host, network, prefix_sort_key
+from auditor.fleet.routes import ObserverGroup
+from auditor.values.addresses import (
+    Prefix,
+    PublicKey,
+    covers,
+    format_prefix,
+    is_host,
+    network,
+    prefix_sort_key,
+)
 from auditor.values.models import Claim, Finding, InvalidRegistration, NodeId, Pick, Report, Snapshot
 from auditor.values.text import count, listed
 

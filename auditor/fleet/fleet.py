@@ -12,8 +12,8 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from auditor.fleet.registered import Claims, RegionWitness, Registered
-from auditor.fleet.routes import Routes, covers
-from auditor.values.addresses import Network, Prefix, PublicKey, is_host, network, prefix_sort_key
+from auditor.fleet.routes import Routes
+from auditor.values.addresses import Network, Prefix, PublicKey, covers, is_host, network, prefix_sort_key
 from auditor.values.models import AuditPolicy, Claim, NodeId, Observation, Registration, Snapshot, Witness
 
 
@@ -36,6 +36,7 @@ class Fleet:
         self.in_flight_nodes = self.registered.in_flight_nodes
         self.in_flight_keys = self.registered.in_flight_keys
         self.by_node = self.registered.by_node
+        self.address_plan = self.registered.address_plan
         self.by_key = self.registered.by_key
         observations = sorted(snapshot.observations, key=lambda item: item.node)
         self.observed: Mapping[NodeId, Observation] = {item.node: item for item in observations}

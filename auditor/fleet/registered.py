@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
+from auditor.fleet.address_plan import AddressPlan
 from auditor.fleet.deviations import Expected
-from auditor.fleet.routes import covers
-from auditor.values.addresses import Prefix, PublicKey, network
+from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import Claim, InvalidRegistration, NodeId, Registration, Snapshot, Witness
 
 T = TypeVar("T")
@@ -61,10 +61,7 @@ class Registered:
         self.by_key: Mapping[PublicKey, list[Registration]] = dict(by_key)
         pattern = self._policy.name_pattern
         self._name_pattern = re.compile(pattern) if pattern else None
-        self._plan = sorted(
-            ((region, network(prefix)) for region, prefix in self._policy.region_pools.items()),
-            key=lambda entry: (-entry[1].prefixlen, entry[0]),
-        )
+        self.address_plan = AddressPlan(self._policy.pools, self._policy.region_pools)
         self._words: dict[NodeId, tuple[RegionWitness, ...]] = {}
 
     @cached_property
@@ -112,21 +109,17 @@ class Registered:
             registration = self.by_node.get(node)
             match = self._name_pattern.search(node.name) if self._name_pattern is not None else None
             planned: set[str] = set()
-            if registration is not None and self._plan:
-                planned = {region for prefix in registration.addresses if (region := self._planned(prefix))}
+            if registration is not None and self.address_plan.regions:
+                for prefix in registration.addresses:
+                    owners = self.address_plan.regions_of(prefix)
+                    # Of regions that share one prefix, the registration's own contradicts nobody.
+                    planned.update([registration.region] if registration.region in owners else owners[:1])
             known = self._words[node] = _words(
                 registration.region if registration is not None else None,
                 match["region"] if match is not None else None,
                 tuple(sorted(planned)),
             )
         return known
-
-    def _planned(self, prefix: Prefix) -> str | None:
-        address = network(prefix)
-        for region, plan in self._plan:
-            if covers(plan, address):
-                return region
-        return None
 
 
 @lru_cache(maxsize=1024)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from ipaddress import IPv4Network, IPv6Network
 from itertools import chain, islice
 from operator import attrgetter
 
@@ -310,10 +309,3 @@ def _first(
     holders: Iterable[Observation], left_out: Collection[NodeId], number: int = SAMPLE
 ) -> list[NodeId]:
     return [item.node for item in islice((item for item in holders if item.node not in left_out), number)]
-
-
-def covers(wide: Network, narrow: Network) -> bool:
-    """Whether the first network holds the whole second one."""
-    if isinstance(wide, IPv4Network):
-        return isinstance(narrow, IPv4Network) and wide.supernet_of(narrow)
-    return isinstance(narrow, IPv6Network) and wide.supernet_of(narrow)

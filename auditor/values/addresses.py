@@ -127,3 +127,10 @@ def prefix_sort_key(prefix: Prefix) -> tuple[int, bytes, int]:
 def network(prefix: Prefix) -> Network:
     """The prefix as the standard library's network object, for containment."""
     return ip_network(prefix)
+
+
+def covers(wide: Network, narrow: Network) -> bool:
+    """Whether the first network holds the whole second one."""
+    if isinstance(wide, IPv4Network):
+        return isinstance(narrow, IPv4Network) and wide.supernet_of(narrow)
+    return isinstance(narrow, IPv6Network) and wide.supernet_of(narrow)

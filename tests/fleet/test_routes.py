@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.fleet.fleet import Fleet
-from auditor.fleet.routes import ObserverGroup, Routes, covers
-from auditor.values.addresses import Prefix, PublicKey, is_host, network
+from auditor.fleet.routes import ObserverGroup, Routes
+from auditor.values.addresses import Prefix, PublicKey, covers, is_host, network
 from auditor.values.models import NodeId, Observation, RouteTable, Snapshot
 from tests.fleets import Mesh, contested, healthy, key_of, names, prefixes, trio
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from auditor.errors import InvalidValue, LedgerSurprise, StoreConflict, StoreError, WgauditError
-from auditor.fleet.routes import covers
 from auditor.registry.interface import Create, KeyStore, Operation, Remove, Replace, Require, Stored
 from auditor.registry.records import parse_json_record
 from auditor.repair.apply.stages import INDEX
@@ -16,7 +15,7 @@ from auditor.repair.claims.record import replaced
 from auditor.repair.claims.registration import AllocatorPolicy
 from auditor.repair.moves import Keeper, Kind, Move
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import Prefix, format_prefix, network
+from auditor.values.addresses import Prefix, covers, format_prefix, network
 from auditor.values.models import Registration
 
 PAUSE = 0.2

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from auditor.errors import InvalidValue, NotAdopted, StoreError
-from auditor.fleet.routes import covers
 from auditor.registry.interface import KeyStore, Stored
 from auditor.repair.claims.claim import ADOPTED, time_text
-from auditor.values.addresses import Prefix, network, parse_prefix
+from auditor.values.addresses import Prefix, covers, network, parse_prefix
 
 
 @dataclass(frozen=True, slots=True)

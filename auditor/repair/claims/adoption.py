@@ -11,7 +11,6 @@ from typing import NamedTuple
 from auditor.checks.idents import Ident
 from auditor.errors import AdoptionDisturbed, InvalidValue, NotAdoptable, StoreConflict
 from auditor.fleet.fleet import Fleet
-from auditor.fleet.routes import covers
 from auditor.judge import judge
 from auditor.registry.interface import Create, KeyStore, Operation, Replace, Require, Stored
 from auditor.registry.records import KvItem, read_kv
@@ -19,7 +18,7 @@ from auditor.repair.claims.adopted import adopted_bytes, adopted_key, adopted_ne
 from auditor.repair.claims.claim import claim_bytes, claim_key, read_claim
 from auditor.repair.claims.registration import AllocatorPolicy
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import Prefix, format_prefix, is_host, network, prefix_sort_key
+from auditor.values.addresses import Prefix, format_prefix, is_host, prefix_sort_key
 from auditor.values.models import AuditPolicy, Registration, RegistryReading, Report, Snapshot
 
 AT_ONCE = 64
@@ -99,7 +98,7 @@ def adopt(
     ]
     unregistered = tuple(sorted(_unregistered(live, owners), key=prefix_sort_key)) if live is not None else ()
     networks |= {prefix for prefix in unregistered if not is_host(prefix)}
-    too_wide = {prefix for prefix in networks if _holds_a_source(prefix, policy)}
+    too_wide = set(filter(policy.address_plan.holds_a_source, networks))
     networks -= too_wide
     seen = tuple(prefix for prefix in unregistered if is_host(prefix))
     held = len(wanted)
@@ -160,8 +159,9 @@ def _compared(store: KeyStore, policy: AllocatorPolicy) -> tuple[Difference, ...
         for unreadable in reading.invalid
     ]
     owners = _owners(reading)
+    plan = policy.address_plan
     for prefix in sorted(claims.keys() | owners.keys(), key=prefix_sort_key):
-        if prefix not in adopted.networks and not _holds_a_source(prefix, policy):
+        if prefix not in adopted.networks and not plan.holds_a_source(prefix):
             differences += _differences(prefix, claims.get(prefix), owners.get(prefix, ()))
     return tuple(differences)
 
@@ -278,11 +278,6 @@ def _report(reading: RegistryReading, audit: AuditPolicy, at: datetime) -> Repor
 
 def _unregistered(live: Snapshot, owners: Mapping[Prefix, Sequence[Registration]]) -> set[Prefix]:
     return set(Fleet(live).known_prefixes) - owners.keys()
-
-
-def _holds_a_source(prefix: Prefix, policy: AllocatorPolicy) -> bool:
-    sources = (*policy.pools, *policy.region_pools.values())
-    return any(covers(network(prefix), network(source)) for source in sources)
 
 
 def _held(registration: Registration, prefix: Prefix, at: datetime) -> AddressClaim:

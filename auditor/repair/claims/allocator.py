@@ -11,7 +11,6 @@ from auditor.errors import AllocationError, InvalidValue, StoreConflict, StoreEr
 from auditor.registry.interface import Create, KeyStore, Operation, Remove, Replace, Require, Stored
 from auditor.repair.claims.adopted import read_adopted
 from auditor.repair.claims.call_budget import CallBudget
-from auditor.repair.claims.candidates import candidates
 from auditor.repair.claims.claim import claim_bytes, claim_key, claimed_prefix, read_claim
 from auditor.repair.claims.registration import (
     AllocatorPolicy,
@@ -91,7 +90,7 @@ class Allocator:
         key = self._policy.registry_prefix + node
         record = new_record(self._policy, node, public_key, region, values or {})
         adopted = budget.read(lambda: read_adopted(self._store, self._policy.claims_prefix))
-        wanted = self._free(source, f"{node} {public_key}", budget)
+        wanted = self._free(source, region, f"{node} {public_key}", budget)
         candidate: Prefix | None = None
         replaces: Stored | None = None
         while True:
@@ -104,7 +103,8 @@ class Allocator:
                 replaces = None
                 if candidate is None:
                     raise AllocationError(
-                        f"allocate {node}: no free address in {source}; widen the region's prefix"
+                        f"allocate {node}: no free address in {source}, other regions' prefixes and what "
+                        "lies in no pool left out; widen the region's prefix"
                     )
             try:
                 self._store.commit(
@@ -211,11 +211,11 @@ class Allocator:
 
     # -- candidates
 
-    def _free(self, source: Prefix, seed: str, budget: CallBudget) -> Iterator[Prefix]:
+    def _free(self, source: Prefix, region: str, seed: str, budget: CallBudget) -> Iterator[Prefix]:
         """Candidates that no known claim speaks against; claims are listed only where it is crowded."""
         taken: frozenset[Prefix] | None = None
         given = 0
-        for candidate in candidates(source, self._policy.pools, seed):
+        for candidate in self._policy.address_plan.candidates(source, region, seed):
             if taken is not None and candidate in taken:
                 continue
             yield candidate

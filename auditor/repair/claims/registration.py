@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from auditor.errors import ConfigError, InvalidValue, UsageError
+from auditor.fleet.address_plan import AddressPlan
 from auditor.registry.interface import Stored
 from auditor.registry.records import parse_json_record
 from auditor.settings.consul import ConsulFields
@@ -34,6 +35,11 @@ class AllocatorPolicy:
     quarantine_days: int = 30
     timeout: float = 30.0
     """Seconds until a call that the store has not confirmed is given up."""
+
+    @property
+    def address_plan(self) -> AddressPlan:
+        """Pools and regions' prefixes, as checks and plan read them too."""
+        return AddressPlan(self.pools, self.region_pools)
 
 
 def allocator_policy(config: Config) -> AllocatorPolicy:

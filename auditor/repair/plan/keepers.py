@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from auditor.checks.fallback_address import pool_whose_first_is
 from auditor.errors import Undecided
 from auditor.fleet.fleet import Fleet
 from auditor.repair.moves import Keeper, Rule
@@ -85,7 +84,7 @@ def _keeper(
         if chosen[0] not in registered:
             raise Undecided(f"--keep names {fleet.name(chosen[0])}, whose registration has another address")
         return _kept(fleet, chosen[0], Rule.CHOSEN, "--keep names it")
-    pool = pool_whose_first_is(fleet, prefix)
+    pool = fleet.address_plan.first_addresses.get(prefix)
     if pool is not None and policy.fallback_keeper == "nobody":
         return Keeper(
             None,

@@ -9,14 +9,13 @@ from itertools import islice
 from auditor.checks.idents import Ident
 from auditor.errors import GapScope, Undecided
 from auditor.explain.targets import unreadable_with
+from auditor.fleet.address_plan import Taken
 from auditor.fleet.fleet import Fleet
-from auditor.fleet.routes import covers
-from auditor.repair.claims.candidates import candidates
+from auditor.fleet.latest import latest_state
 from auditor.repair.moves import Contested, Keeper, Kind, LeftOut, Move, RepairPlan, Rule
 from auditor.repair.plan.keepers import Decision, Workload, decide
 from auditor.values.address_claims import RepairPolicy
 from auditor.values.addresses import (
-    Network,
     Prefix,
     PublicKey,
     format_prefix,
@@ -46,17 +45,6 @@ def plan(
     return _Planner(snapshot, report, policy, keep).plan(only)
 
 
-def latest(snapshot: Snapshot) -> Snapshot:
-    """The snapshot with every node as it was last seen: what a plan must go by."""
-    second = snapshot.second_look
-    if second is None:
-        return snapshot
-    again = Fleet(replace(snapshot, observations=second.observations, second_look=None)).witnesses
-    renewed = {item.node: item for item in again}
-    newest = tuple(renewed.get(item.node, item) for item in snapshot.observations)
-    return replace(snapshot, observations=newest, second_look=None)
-
-
 def seed(node: NodeId, public_key: str) -> str:
     """What decides where in a prefix a node begins to look: the same for a plan and for the allocator."""
     return f"{node.name} {public_key}"
@@ -74,7 +62,7 @@ class _Planner:
         self._report = report
         self._policy = policy
         self._keep = keep
-        self._fleet = Fleet(latest(snapshot))
+        self._fleet = Fleet(latest_state(snapshot))
         self._workload = Workload(self._fleet, snapshot, policy)
         self._witnesses = frozenset(item.node for item in self._fleet.witnesses)
         self._gaps = {(gap.datacenter or "", gap.node): gap for gap in report.gaps if gap.node is not None}
@@ -82,8 +70,7 @@ class _Planner:
         known = self._fleet.known_prefixes | self._in_flight
         if snapshot.second_look is not None:
             known |= Fleet(snapshot).known_prefixes  # gone a moment ago is not free for good
-        self._taken: set[Prefix] = {prefix for prefix in known if is_host(prefix)} | self._claimed()
-        self._wide: tuple[Network, ...] = tuple(network(prefix) for prefix in known if not is_host(prefix))
+        self._taken = Taken(self._fleet.address_plan, known | self._claimed())
         self._moved: dict[NodeId, Prefix] = {}
 
     def plan(self, only: Prefix | None) -> RepairPlan:
@@ -200,8 +187,11 @@ class _Planner:
             why = f"its device holds the address against its registration, which says {format_prefix(new)}"
         else:
             kind, rule = Kind.RENUMBER, decision.keeper.rule
-            source = self._source(prefix, region)
-            new = self._free(source, node, registration)
+            planned = self._fleet.address_plan.source(region, prefix)
+            if planned is None:
+                raise _NotVouched("no pool of its family is configured (mesh.pools)")
+            source = planned
+            new = self._free(source, region, node, registration)
             kept_by = self._fleet.name(decision.keeper.node) if decision.keeper.node else "nobody"
             why = f"{kept_by} keeps it: {decision.keeper.why}"
         picks = self._fleet.routes.picks(prefix)
@@ -263,29 +253,10 @@ class _Planner:
 
     # -- the new address
 
-    def _source(self, prefix: Prefix, region: str) -> Prefix:
-        old = network(prefix)
-        planned = self._snapshot.policy.region_pools.get(region)
-        if planned is not None and network(planned).version == old.version:
-            return planned
-        pools = [pool for pool in self._snapshot.policy.pools if network(pool).version == old.version]
-        if not pools:
-            raise _NotVouched("no pool of its family is configured (mesh.pools)")
-        return next((pool for pool in pools if covers(network(pool), old)), pools[0])
-
-    def _free(self, source: Prefix, node: NodeId, registration: Registration) -> Prefix:
-        whole = network(source)
-        regions = [network(prefix) for prefix in self._snapshot.policy.region_pools.values()]
-        # What covers the whole source, such as an exit's default route, says nothing of one address in it;
-        # and what another region is planned for is that region's.
-        avoided = [wide for wide in self._wide if not covers(wide, whole)]
-        avoided += [region for region in regions if region != whole and not covers(region, whole)]
-        pools = self._snapshot.policy.pools
-        for candidate in islice(candidates(source, pools, seed(node, registration.public_key)), TRIES):
-            address = network(candidate)
-            if candidate in self._taken or any(covers(wide, address) for wide in avoided):
-                continue
-            if unreadable_with(self._snapshot.invalid, candidate):
+    def _free(self, source: Prefix, region: str, node: NodeId, registration: Registration) -> Prefix:
+        tries = self._fleet.address_plan.candidates(source, region, seed(node, registration.public_key))
+        for candidate in islice(tries, TRIES):
+            if not self._taken.is_free(candidate) or unreadable_with(self._snapshot.invalid, candidate):
                 continue
             self._taken.add(candidate)
             return candidate

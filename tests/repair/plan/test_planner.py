@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from auditor.demo.fleet import build_fleet
 from auditor.errors import GapReason
+from auditor.fleet.address_plan import AddressPlan
 from auditor.judge import judge
-from auditor.repair.claims.candidates import kept_off
 from auditor.repair.moves import Kind, RepairPlan, Rule
 from auditor.values.address_claims import AddressClaim, ClaimState, RepairPolicy
 from auditor.values.addresses import Prefix, network, parse_prefix
@@ -63,7 +63,8 @@ def test_a_new_address_is_free_alone_and_none_of_those_that_are_never_handed_out
     assert not set(news) & everything_known(mesh)
     for move in fresh:
         assert network(move.new).subnet_of(network(move.source))  # type: ignore[arg-type]
-        assert not kept_off(move.new, move.source, mesh.policy.pools)
+        plan = AddressPlan(mesh.policy.pools, mesh.policy.region_pools)
+        assert not plan.is_reserved(move.new, move.source)
 
 
 @given(meshes())
