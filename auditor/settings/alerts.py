@@ -1,4 +1,4 @@
-"""Whom to tell of findings, and when; who is told that the audit itself still runs."""
+"""Notifiers, and settings of alerts: links, blindness, heartbeat."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from auditor.values.models import Severity
 
 
 class NotifierSettings(Settings):
-    """What every `[[notifiers]]` entry may say."""
+    """Keys of every `[[notifiers]]` entry."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$")
     min_severity: Severity = Severity.WARNING
@@ -27,7 +27,7 @@ class NotifierSettings(Settings):
     timeout: Seconds = 10.0
     """Seconds for one call, whole."""
     repeat_interval: Annotated[float, Strict(), Field(ge=60, le=31 * 86_400)] | None = None
-    """Seconds after which a standing incident is told again. Not set: never."""
+    """Seconds after which a firing incident is sent again. Not set: never."""
 
     def _secret(self, field: str, environment: Mapping[str, str]) -> SecretStr:
         return resolved_secret(self, field, environment, f"notifiers.{self.name}")
@@ -59,7 +59,7 @@ class SlackSettings(SecretUrl):
 
 
 class AlertmanagerSettings(SecretUrl):
-    """An Alertmanager, by its base URL. Told again with every sweep, or it would take incidents for over."""
+    """An Alertmanager, by its base URL. Each sweep sends incidents again, or it would resolve them."""
 
     type: Literal["alertmanager"]
     max_per_message: StrictInt = Field(default=100, ge=1, le=500)
@@ -113,7 +113,7 @@ AnyNotifier = Annotated[
 
 
 class AlertSettings(Settings):
-    """When blindness is told, and who is told that the audit itself still runs."""
+    """Settings of all alerts: links to the documentation, blindness, heartbeat."""
 
     docs_url: str = Field(default="", pattern=r"^(https?://[^\s#]+)?$")
     """Where docs/findings.md can be read by a browser; pages and alerts then link to the finding's section."""

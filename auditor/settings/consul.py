@@ -1,4 +1,4 @@
-"""How registrations are read from Consul."""
+"""Settings of the registry: Consul, or a file exported from it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ConsulFields(Settings):
 
 
 class ConsulSettings(Settings):
-    """Where registrations are read, and how."""
+    """Source and layout of registrations."""
 
     url: str = "http://127.0.0.1:8500"
     layout: Literal["kv-json", "kv-fields", "catalog"] = "kv-json"
@@ -54,7 +54,7 @@ class ConsulSettings(Settings):
 
     @classmethod
     def contradictions(cls, table: Mapping[str, object]) -> Iterator[Contradiction]:
-        """A token twice, half a client certificate, a prefix that Consul would match too widely."""
+        """Faults: two tokens, half a client certificate, a prefix that Consul would match too widely."""
         yield from one_of(table, "token", "token_file", required=False)
         if ("cert_file" in table) != ("key_file" in table):
             yield Contradiction((), "cert_file and key_file go together")

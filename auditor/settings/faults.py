@@ -1,4 +1,4 @@
-"""What is wrong with a configuration file, in the file's own words, each fault with its line."""
+"""The faults of a configuration file, in the words of TOML, each with its line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WORDS = {
     "string_too_short": "must not be empty",
     "string_type": "must be text in quotes",
 }
-"""What pydantic's kinds of errors mean to who writes TOML; its own words are Python's."""
+"""Kinds of pydantic's errors in the words of TOML; its own words are Python's."""
 _FORMS = {
     "api": "must be an http or https URL without a path",
     "device": "must be a device's name: 1 to 15 letters, digits and any of _ = + . -",
@@ -38,11 +38,11 @@ _FORMS = {
     "name": "must begin with a letter or digit, and have at most 63 letters, digits and any of _ . -",
     "workload_field": "must be the name of a value: a letter or _, then letters, digits, _ and -, 64 at most",
 }
-"""By key: what its pattern asks for."""
+"""The form that a key's pattern asks for, by key."""
 
 
 _AT = re.compile(r" \(at line (\d+), column (\d+)\)$| \(at end of document\)$")
-"""How tomllib says where; from Python 3.14 on its error has fields for it."""
+"""Position in the text of tomllib's error, which has fields for it from Python 3.14 on."""
 
 
 def syntax_fault(error: tomllib.TOMLDecodeError, text: str, file: str) -> ConfigFault:
@@ -104,7 +104,7 @@ class _Place(NamedTuple):
 
 
 def _place(location: Path, root: type[BaseModel]) -> _Place:
-    """Where an error is, without the variant of a notifier, which pydantic names and the file does not."""
+    """Place of an error, without the variant of a notifier, which pydantic names and the file does not."""
     tables: list[type[BaseModel]] = [root]
     holders = tables
     path: list[int | str] = []
@@ -138,7 +138,7 @@ def _dotted(path: Path) -> str:
 
 
 def _reason(error: ErrorDetails, place: _Place, root: type[BaseModel]) -> str:
-    """What is wrong, in the file's words and without the value that stands there."""
+    """Reason of an error in the words of TOML, without the value."""
     last = place.path[-1] if place.path else ""
     match error["type"]:
         case "extra_forbidden":

@@ -1,4 +1,4 @@
-"""What is audited: the mesh, its regions, how much of it must be seen, and what is agreed to be shared."""
+"""The audited mesh: device, pools, regions, required coverage, agreed shared addresses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _moment(value: object) -> datetime:
 
 
 class MeshSettings(Settings):
-    """What is being audited."""
+    """The audited mesh."""
 
     device: str = Field(default="wg0", pattern=r"^[A-Za-z0-9_=+.\-]{1,15}$")
     pools: tuple[WrittenPrefix, ...] = (Prefix("10.0.0.0/8"),)
@@ -46,7 +46,7 @@ class MeshSettings(Settings):
 
 
 class RegionSettings(Settings):
-    """How a node's region is known, beside what its registration says."""
+    """Sources of a node's region beside its registration."""
 
     name_pattern: Annotated[str, AfterValidator(_regular_expression)] = ""
     """Regular expression over the node's name with a group named region."""
@@ -57,13 +57,13 @@ class RegionSettings(Settings):
 
 
 class CoverageSettings(Settings):
-    """How much must be seen before a sweep may say clean."""
+    """Coverage that a clean sweep needs."""
 
     minimum: Annotated[float, Strict()] = Field(default=1.0, ge=0.0, le=1.0)
 
 
 class SharedSettings(Settings):
-    """An address that is meant to be shared, as agreed: by whom, why, until when."""
+    """An agreed shared address: its nodes, the reason, and when the agreement ends."""
 
     address: WrittenPrefix
     nodes: tuple[str, ...]

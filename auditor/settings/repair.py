@@ -1,4 +1,4 @@
-"""How addresses are planned, handed out and taken back, and where claims are kept."""
+"""Settings of repair and of the allocator."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from auditor.values.address_claims import RepairPolicy
 
 
 class RepairSettings(Settings):
-    """How addresses are handed out and taken back."""
+    """Settings of plan, apply, allocate and release."""
 
     claims_prefix: str = "wireguard/claims/"
     """Consul keys `<claims_prefix><address>`: one an address, so that nobody can hold it twice."""
     quarantine_days: StrictInt = Field(default=30, ge=0, le=3650)
     """Days in which a released address is given to nobody."""
     fallback_keeper: Literal["oldest", "nobody"] = "oldest"
-    """Who keeps an address that came from the allocator's fallback."""
+    """The keeper of an address that came from the allocator's fallback."""
     workload_field: str = Field(default="", pattern=r"^([A-Za-z_][A-Za-z0-9_\-]{0,63})?$")
     """Value of a registration that says that the node carries workload. Empty: not used."""
     workload_service: str = Field(default="", max_length=128)
@@ -38,7 +38,7 @@ class RepairSettings(Settings):
         return prefix
 
     def policy(self) -> RepairPolicy:
-        """Convert to the policy that plans are made by."""
+        """Convert to the policy used by the planner."""
         return RepairPolicy(
             claims_prefix=self.claims_prefix,
             quarantine_days=self.quarantine_days,

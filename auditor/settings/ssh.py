@@ -1,4 +1,4 @@
-"""How nodes are reached by SSH: user, trusted keys, bounds on connections, timeouts."""
+"""Settings of SSH to nodes: user, trusted keys, bounds on connections, timeouts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from auditor.settings.base import Seconds, Settings, UserPath
 
 
 class SshSettings(Settings):
-    """The way to nodes."""
+    """Settings of SSH to nodes."""
 
     host: str = ""
     """Template over the registration (`{node}`, `{ssh_host}`, `{region}` …). Empty: ssh_host, else the

@@ -1,4 +1,4 @@
-"""Where wgaudit keeps what it must remember between runs, and for how long."""
+"""Settings of the state database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _default_state_path() -> Path:
 
 
 class StateSettings(Settings):
-    """Where wgaudit keeps what it must remember."""
+    """Path of the state database, and how long it keeps history."""
 
     path: UserPath = Field(default_factory=_default_state_path)
     keep_days: StrictInt = Field(default=90, ge=1, le=3650)

@@ -1,4 +1,4 @@
-"""Carries out a plan, one move and one step at a time: journaled before, checked after, with a way back from each."""
+"""Carry out a plan, one move and one step at a time: journaled before, checked after, each with its undo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from auditor.values.models import NodeId, Registration
 
 
 class Executor:
-    """Carries out the moves of one plan against one fleet."""
+    """Carry out the moves of one plan against one fleet."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Executor:
         }
 
     def stop(self) -> None:
-        """Ends before the next step, or in the middle of a wait, with `Stopped`. To be called in the event loop."""
+        """End before the next step, or in the middle of a wait, with `Stopped`. To be called in the event loop."""
         self._stopping.set()
 
     def progress(self, move: Move) -> Progress:
@@ -55,7 +55,7 @@ class Executor:
         return self._journal.progress(move.ident)
 
     async def forward(self, move: Move) -> None:
-        """Makes the steps of a move that are not done yet. Raises `Surprise`, `Stopped` and `JournalError`."""
+        """Make the steps of a move that are not done yet. Raises `Surprise`, `Stopped` and `JournalError`."""
         state = self.progress(move)
         self._halt()
         if not state.begun:
@@ -68,7 +68,7 @@ class Executor:
                 await self._journaled(move, step, Event.BEGIN, Event.DONE, self._steps.do)
 
     async def back(self, move: Move) -> None:
-        """Takes back the steps that were done or begun, the last one first. Raises as `forward` does."""
+        """Take back the steps that were done or begun, the last one first. Raises as `forward` does."""
         state = self.progress(move)
         steps = [step for step in steps_of(move) if step in state.done or step is state.open]
         for step in reversed(steps):
@@ -97,15 +97,15 @@ class Executor:
                 text += f"; {unwritten}"
             raise Surprise(text) from None
         self._journal.write(move.ident, step, after, facts)
-        told = "; ".join(f"{name} {text}" for name, text in facts.items())
-        self._say(f"{move.node}: {step.value} {after.value}{f' ({told})' if told else ''}")
+        shown = "; ".join(f"{name} {text}" for name, text in facts.items())
+        self._say(f"{move.node}: {step.value} {after.value}{f' ({shown})' if shown else ''}")
 
     def _halt(self) -> None:
         if self._stopping.is_set():
             raise Stopped("stopped as asked")
 
     def _current(self, move: Move) -> Move:
-        """The move over what its registration must be by now: the node may have made another one before."""
+        """The move with the registration that it meets now, after earlier moves of the same node."""
         same = {other.ident: other for other in self._plan.moves if other.node == move.node}
         index, addresses = move.modify_index, move.addresses
         for entry in self._journal.entries:
@@ -123,7 +123,7 @@ class Executor:
 
 
 def in_words(move: Move, state: Progress) -> str:
-    """How the node stands, by the journal: for a person who must go on by hand. One line."""
+    """State of a move by the journal, in one line, for a person who must continue by hand."""
     old, new = format_prefix(move.old), format_prefix(move.new)
     done = set(state.done)
     if not state.begun:

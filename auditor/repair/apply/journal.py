@@ -1,4 +1,4 @@
-"""What an apply has begun and done, on disk before it happens, so that a kill can be told and continued."""
+"""Journal of an apply: each step on disk before it is made, so that a killed apply can be continued."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, plan: str) -> None:
-        """Opens or creates the file (0600) and reads what it holds. Raises `JournalError` and `StateBusy`."""
+        """Open or creates the file (0600) and reads what it holds. Raises `JournalError` and `StateBusy`."""
         self.path = path
         self._plan = plan
         with contextlib.ExitStack() as stack:
@@ -52,7 +52,7 @@ class Journal:
 
     @property
     def entries(self) -> Sequence[Entry]:
-        """All of it, oldest first."""
+        """All entries, oldest first."""
         return self._entries
 
     def progress(self, move: str) -> Progress:
@@ -60,7 +60,7 @@ class Journal:
         return self._states.get(move, Progress())
 
     def write(self, move: str, step: Step, event: Event, facts: Mapping[str, str] | None = None) -> None:
-        """Adds a line, and returns once it is on the disk. Raises `JournalError`; then the line is not there."""
+        """Add a line, and returns once it is on the disk. Raises `JournalError`; then the line is not there."""
         entry = Entry(self._plan, move, step, event, datetime.now(UTC), dict(facts or {}))
         state = after(self.progress(move), entry)
         line = _line(entry)
@@ -81,7 +81,7 @@ class Journal:
         self._states[move] = state
 
     def _without_torn_line(self, data: bytes) -> int:
-        """Cuts off half a line that a kill left behind: what it announced has not happened. Returns the size."""
+        """Cut off half a line that a kill left behind: what it announced has not happened. Returns the size."""
         whole = data.rfind(b"\n") + 1
         if whole < len(data):
             os.ftruncate(self._file, whole)
@@ -163,7 +163,7 @@ def _read(data: bytes, path: Path, plan: str) -> tuple[list[Entry], dict[str, Pr
 
 
 def _opening(plan: str) -> bytes:
-    """How each line of this plan's journal begins."""
+    """Beginning of each line in this plan's journal."""
     return json.dumps({"schema": SCHEMA, "plan": plan})[:-1].encode()
 
 

@@ -11,7 +11,7 @@ from auditor.registry.interface import Create, KeyStore, Operation, Remove, Repl
 from auditor.registry.records import parse_json_record
 from auditor.repair.apply.stages import INDEX
 from auditor.repair.claims.claim import claim_bytes, claim_key, read_claim
-from auditor.repair.claims.record import replaced
+from auditor.repair.claims.record import replace_address
 from auditor.repair.claims.registration import AllocatorPolicy
 from auditor.repair.moves import Keeper, Kind, Move
 from auditor.values.address_claims import AddressClaim, ClaimState
@@ -22,7 +22,7 @@ PAUSE = 0.2
 
 
 class Ledger:
-    """Changes registrations and claims for the moves of one plan. Every call may be repeated.
+    """Change registrations and claims for the moves of one plan. Every call may be repeated.
 
     A move's `addresses` and `modify_index` are those that its registration must have now.
     """
@@ -46,7 +46,7 @@ class Ledger:
         self._pause = pause
 
     def check(self, move: Move) -> None:
-        """The registration is still the plan's, and nothing in the store has the new address.
+        """Check that the registration is still the plan's, and that no key in the store has the new address.
 
         Raises `LedgerSurprise` and `StoreError`; nothing is written.
         """
@@ -70,7 +70,7 @@ class Ledger:
                 )
 
     def reserve(self, move: Move) -> Mapping[str, str]:
-        """The new address is claimed for the node, if its registration is still the plan's."""
+        """Claim the new address for the node, if its registration is still the plan's."""
 
         def attempt() -> Mapping[str, str] | None:
             stored = self._claim(move, move.new)
@@ -92,7 +92,7 @@ class Ledger:
         return self._settle(attempt)
 
     def register(self, move: Move, keeper: Keeper) -> Mapping[str, str]:
-        """The registration has the new address, and its claim is held; the old one's claim goes to the keeper."""
+        """Write the new address into the registration, hold its claim, and pass the old one's claim to the keeper."""
 
         def attempt() -> Mapping[str, str] | None:
             held = self._registered(move)
@@ -120,7 +120,7 @@ class Ledger:
         return self._settle(attempt)
 
     def verify(self, move: Move) -> None:
-        """The registration and the new address's claim say what the move wanted. Raises `LedgerSurprise`."""
+        """Check that registration and claim have the new address. Raises `LedgerSurprise`."""
         held = self._registered(move)
         if self._registration(move, held).addresses != move.addresses_after:
             raise LedgerSurprise(f"{held.key} does not say {format_prefix(move.new)} any more")
@@ -132,7 +132,7 @@ class Ledger:
             raise LedgerSurprise(f"{format_prefix(move.new)} is not held by its claim: {self._says(stored)}")
 
     def unregister(self, move: Move) -> Mapping[str, str]:
-        """The registration has the old address again; the new one is reserved until the device has let it go."""
+        """Write the old address into the registration again; reserve the new one until the device has dropped it."""
 
         def attempt() -> Mapping[str, str] | None:
             held = self._registered(move)
@@ -155,7 +155,7 @@ class Ledger:
         return self._settle(attempt)
 
     def unreserve(self, move: Move) -> Mapping[str, str]:
-        """The new address has no claim of this plan any more, and the registration does not have it."""
+        """Remove this plan's claim on the new address, unless the registration has that address."""
 
         def attempt() -> Mapping[str, str] | None:
             stored = self._claim(move, move.new)
@@ -179,7 +179,7 @@ class Ledger:
     # -- certainty
 
     def _settle(self, attempt: Callable[[], Mapping[str, str] | None]) -> Mapping[str, str]:
-        """Tries until the store shows it done. What failed or is in doubt is settled by reading, never by a guess."""
+        """Repeat an attempt until a read shows it done; a failed write or one in doubt is settled by reading."""
         deadline = self._clock() + self._policy.timeout
         while True:
             try:
@@ -209,7 +209,7 @@ class Ledger:
         return held
 
     def _unchanged(self, move: Move, held: Stored) -> None:
-        """Raises `LedgerSurprise` unless nobody wrote the registration since."""
+        """Check that the registration was not written since the plan. Raises `LedgerSurprise`."""
         if held.modify_index != move.modify_index:
             raise LedgerSurprise(
                 f"{held.key} was written meanwhile (ModifyIndex {held.modify_index}, expected "
@@ -235,7 +235,7 @@ class Ledger:
         old, new = (move.new, move.old) if back else (move.old, move.new)
         wanted = move.addresses if back else move.addresses_after
         try:
-            record = replaced(held.value, self._policy.fields.address, old, new)
+            record = replace_address(held.value, self._policy.fields.address, old, new)
         except InvalidValue as error:
             raise LedgerSurprise(f"{held.key}: {error}") from None
         if self._registration(move, held._replace(value=record)).addresses != wanted:
@@ -247,7 +247,7 @@ class Ledger:
     # -- claims
 
     def _hand_over(self, move: Move, keeper: Keeper) -> list[Operation]:
-        """The old address's claim, where it names the mover: to the keeper, or into quarantine."""
+        """Operations that pass the mover's claim on the old address to the keeper, or quarantine it."""
         stored = self._claim(move, move.old)
         claim = self._read(stored) if stored is not None else None
         if stored is None or claim is None or not self._names(move, claim):
@@ -266,7 +266,7 @@ class Ledger:
         return [Replace(stored.key, claim_bytes(heir), stored.modify_index)]
 
     def _hand_back(self, move: Move) -> list[Operation]:
-        """The old address's claim, where this very move handed it over."""
+        """Operations that give the claim on the old address back, if this move passed it on."""
         stored = self._claim(move, move.old)
         claim = self._read(stored) if stored is not None else None
         if stored is None or claim is None or claim.by != self._handed(move):

@@ -1,4 +1,4 @@
-"""What other nodes route while a move is under way: a sample is asked, and, if wanted, their peers are set."""
+"""Routes of other nodes during a move: look at a sample of observers, and set their peers if asked to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SELF_ROUTED = "self-routed"
 
 @dataclass(frozen=True, slots=True)
 class PeerView:
-    """One node as it was seen."""
+    """Observation of one node, with its route table."""
 
     observation: Observation
     table: RouteTable
@@ -52,19 +52,19 @@ class PeerView:
 
 @dataclass(frozen=True, slots=True)
 class PeerLook:
-    """How many of the observers that were asked route the new address to the node, and the old one to its keeper."""
+    """Count of observers that route the new address to the mover, and the old one to its keeper."""
 
     asked: int
     new_right: int
     old_right: int
     wrong: tuple[str, ...] = ()
-    """Names of those that do not, yet."""
+    """Names of observers that do not yet."""
     unseen: tuple[str, ...] = ()
-    """Names of those that did not answer, with the reason."""
+    """Names of observers that did not answer, with the reason."""
 
 
 class PeerRoutes:
-    """Asks and changes the other nodes of one fleet."""
+    """Look at the other nodes of one fleet, and change their peers."""
 
     def __init__(
         self,
@@ -73,14 +73,14 @@ class PeerRoutes:
         registrations: Mapping[NodeId, Registration],
         say: Callable[[str], None],
     ) -> None:
-        """`registrations`: the registry as it is now; whoever owns the mapping keeps it so."""
+        """`registrations`: the registry as it is now; its owner keeps it current."""
         self._nodes = nodes
         self._changer = changer
         self._registrations = registrations
         self._say = say
 
     def sample(self, move: Move, size: int) -> tuple[NodeId, ...]:
-        """Those that the plan saw routing the old address to the mover first, then others evenly over the fleet."""
+        """Choose observers: first those that route the old address to the mover by the plan, then others evenly."""
         chosen = [
             node for node in dict.fromkeys(move.sample) if node in self._registrations and node != move.node
         ]
@@ -90,7 +90,7 @@ class PeerRoutes:
         return tuple(chosen[:size])
 
     async def look(self, nodes: Iterable[NodeId]) -> Mapping[NodeId, PeerView | ProbeError]:
-        """Each node as it is now, or why it was not seen, by node."""
+        """Look at each node: its view or the error, by node."""
         tables = TableStore()
         answers: dict[NodeId, Observation | ProbeError] = {}
 
@@ -110,20 +110,20 @@ class PeerRoutes:
             for node, answer in sorted(answers.items())
         }
 
-    def count(self, sights: Mapping[NodeId, PeerView | ProbeError], move: Move, keeper: Keeper) -> PeerLook:
-        """Who of those that were looked at routes right."""
+    def count(self, views: Mapping[NodeId, PeerView | ProbeError], move: Move, keeper: Keeper) -> PeerLook:
+        """Count the observers that route both addresses as the move wants."""
         alone = self._alone(move, keeper)
         asked = new_right = old_right = 0
         wrong: list[str] = []
         unseen: list[str] = []
-        for node, sight in sights.items():
-            if isinstance(sight, ProbeError):
-                unseen.append(f"{node} ({sight.reason.value})")
+        for node, view in views.items():
+            if isinstance(view, ProbeError):
+                unseen.append(f"{node} ({view.reason.value})")
                 continue
-            new = sight.routes(move.new, move.public_key)
-            old = not sight.routes(move.old, move.public_key)
-            if keeper.public_key is not None and alone and not self._delivers(sight, node, move, keeper):
-                old = old and sight.routes(move.old, keeper.public_key)
+            new = view.routes(move.new, move.public_key)
+            old = not view.routes(move.old, move.public_key)
+            if keeper.public_key is not None and alone and not self._delivers(view, node, move, keeper):
+                old = old and view.routes(move.old, keeper.public_key)
             asked += 1
             new_right += new
             old_right += old
@@ -138,21 +138,21 @@ class PeerRoutes:
             for node, registration in self._registrations.items()
         )
 
-    def _delivers(self, sight: PeerView, node: NodeId, move: Move, keeper: Keeper) -> bool:
+    def _delivers(self, view: PeerView, node: NodeId, move: Move, keeper: Keeper) -> bool:
         """Whether this is another claimant, whose device takes the old address for its own."""
-        return node != keeper.node and move.old in sight.observation.device.addresses
+        return node != keeper.node and move.old in view.observation.device.addresses
 
     # -- setting peers
 
     async def before_push(self, move: Move, keeper: Keeper) -> Mapping[str, str]:
-        """What the way back must know of the fleet as it is before anything is set."""
-        sights = await self.look(self._registrations)
+        """Facts of the fleet that undo needs, taken before any peer is set."""
+        views = await self.look(self._registrations)
         routed = [
             str(node)
-            for node, sight in sights.items()
-            if node != move.node and isinstance(sight, PeerView) and sight.routes(move.old, move.public_key)
+            for node, view in views.items()
+            if node != move.node and isinstance(view, PeerView) and view.routes(move.old, move.public_key)
         ]
-        own = sights[move.node]
+        own = views[move.node]
         self_routed = (
             isinstance(own, PeerView)
             and keeper.public_key is not None
@@ -161,7 +161,7 @@ class PeerRoutes:
         return {ROUTED: json.dumps(routed), SELF_ROUTED: "yes" if self_routed else "no"}
 
     async def push(self, move: Move, keeper: Keeper) -> tuple[str, ...]:
-        """Gives the new address to the mover, and the old one to the keeper, on every other node.
+        """Give the new address to the mover, and the old one to the keeper, on every other node.
 
         Returns the names of those where it did not work, with the reason. All that a node gives to the two
         beside is left as it is. Who holds the old address itself gets no peer for it: it would route to itself.
@@ -173,35 +173,35 @@ class PeerRoutes:
             if move.old in registration.addresses and node not in (move.node, keeper.node)
         }
 
-        def wanted(node: NodeId, sight: PeerView) -> Iterable[SetPeer]:
+        def wanted(node: NodeId, view: PeerView) -> Iterable[SetPeer]:
             if node != move.node:
                 mine = [
                     prefix
-                    for prefix in sight.allowed_ips(move.public_key)
+                    for prefix in view.allowed_ips(move.public_key)
                     if prefix not in (move.old, move.new)
                 ]
                 yield SetPeer(move.public_key, (*mine, move.new))
-            if keeper.public_key is None or move.old in sight.observation.device.addresses:
+            if keeper.public_key is None or move.old in view.observation.device.addresses:
                 return
-            if claimants.intersection(sight.others_with(move.old, keeper.public_key)):
+            if claimants.intersection(view.others_with(move.old, keeper.public_key)):
                 return  # another who still has to move: it loses the address by its own move
             # Whoever took the prefix last has it: the keeper gets it back where the mover had it.
-            theirs = [prefix for prefix in sight.allowed_ips(keeper.public_key) if prefix != move.old]
+            theirs = [prefix for prefix in view.allowed_ips(keeper.public_key) if prefix != move.old]
             yield SetPeer(keeper.public_key, (*theirs, move.old))
 
         return await self._set([node for node in self._registrations if node != move.node], wanted)
 
     async def push_on_mover(self, move: Move, keeper: Keeper) -> None:
-        """Gives the old address to the keeper on the mover, which no longer holds it. Raises `ProbeError`."""
+        """Give the old address to the keeper on the mover, which no longer holds it. Raises `ProbeError`."""
         await self._set_on_mover(move, keeper, give=True)
 
     async def push_back(self, move: Move, facts: Mapping[str, str]) -> tuple[str, ...]:
-        """Takes back what `push` did, by what `before_push` saw: as `push`."""
+        """Take back what `push` did, by what `before_push` saw: as `push`."""
         routed = frozenset(json.loads(facts[ROUTED]))
 
-        def wanted(node: NodeId, sight: PeerView) -> Iterable[SetPeer]:
+        def wanted(node: NodeId, view: PeerView) -> Iterable[SetPeer]:
             mine = [
-                prefix for prefix in sight.allowed_ips(move.public_key) if prefix not in (move.old, move.new)
+                prefix for prefix in view.allowed_ips(move.public_key) if prefix not in (move.old, move.new)
             ]
             yield SetPeer(move.public_key, (*mine, move.old) if str(node) in routed else tuple(mine))
 
@@ -215,10 +215,10 @@ class PeerRoutes:
     async def _set_on_mover(self, move: Move, keeper: Keeper, *, give: bool) -> None:
         if keeper.public_key is None:
             return
-        sight = (await self.look([move.node]))[move.node]
-        if isinstance(sight, ProbeError):
-            raise sight
-        theirs = [prefix for prefix in sight.allowed_ips(keeper.public_key) if prefix != move.old]
+        view = (await self.look([move.node]))[move.node]
+        if isinstance(view, ProbeError):
+            raise view
+        theirs = [prefix for prefix in view.allowed_ips(keeper.public_key) if prefix != move.old]
         peer = SetPeer(keeper.public_key, (*theirs, move.old) if give else tuple(theirs))
         await self._changer.change(self._registrations[move.node], peer)
 
@@ -226,23 +226,23 @@ class PeerRoutes:
         self, nodes: Iterable[NodeId], wanted: Callable[[NodeId, PeerView], Iterable[SetPeer]]
     ) -> tuple[str, ...]:
         failed: list[str] = []
-        sights = await self.look(nodes)
+        views = await self.look(nodes)
 
         async def one(node: NodeId) -> None:
-            sight = sights[node]
+            view = views[node]
             try:
-                if isinstance(sight, ProbeError):
-                    raise sight
+                if isinstance(view, ProbeError):
+                    raise view
                 own = self._registrations[node].public_key
-                for peer in wanted(node, sight):
+                for peer in wanted(node, view):
                     if peer.public_key != own and frozenset(peer.allowed_ips) != frozenset(
-                        sight.allowed_ips(peer.public_key)
+                        view.allowed_ips(peer.public_key)
                     ):
                         await self._changer.change(self._registrations[node], peer)
             except ProbeError as error:
                 failed.append(f"{node} ({error})")
 
-        await _each(sights, one)
+        await _each(views, one)
         if failed:
             self._say(f"peers not set on {listed(sorted(failed), last=', ')}")
         return tuple(sorted(failed))

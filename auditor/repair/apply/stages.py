@@ -1,8 +1,8 @@
-"""PURE: what a journal says of each move: its entries as values, and how they fold into how far a move has come."""
+"""PURE: entries of a journal as values, and the progress of a move that follows from them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -16,7 +16,7 @@ _ORDER = {step: number for number, step in enumerate(Step)}
 
 
 class Event(StrEnum):
-    """What an entry says of a step."""
+    """Event of a step, as journaled."""
 
     BEGIN = "begin"
     """It is about to be made: from here on it may have happened. Said again where facts are added to it."""
@@ -40,12 +40,12 @@ class Entry:
     event: Event
     at: datetime
     facts: Mapping[str, str] = field(default_factory=dict)
-    """What the way back needs and nobody could find out again, and what a step has shown. Never a secret."""
+    """Facts that undo needs and that cannot be read again, and results of a step. Never a secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far one move has come, by its journal."""
+    """Progress of one move by its journal."""
 
     done: tuple[Step, ...] = ()
     """Done, in order, and not taken back."""
@@ -69,15 +69,6 @@ class Progress:
     def unfinished(self) -> bool:
         """Whether it was begun, and neither completed nor taken back whole."""
         return self.begun and not self.complete
-
-
-def progress(entries: Iterable[Entry], move: str) -> Progress:
-    """Folds a journal into the state of one move. Raises `ValueError` for an entry that cannot follow."""
-    state = Progress()
-    for entry in entries:
-        if entry.move == move:
-            state = after(state, entry)
-    return state
 
 
 def after(state: Progress, entry: Entry) -> Progress:

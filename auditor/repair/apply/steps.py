@@ -1,4 +1,4 @@
-"""What each step of a move does and how it is taken back: on the mover's device, in the registry, at its peers."""
+"""The steps of a move and their undo: on the mover's device, in the registry, at its peers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NOT_SET = "not set on"
 
 @dataclass(frozen=True, slots=True)
 class ApplyOptions:
-    """How a plan is carried out."""
+    """Options of an apply."""
 
     push_peers: bool = False
     """Set the observers' allowed-ips ourselves; else wait for the fleet's own agent."""
@@ -51,16 +51,16 @@ class Task:
     """One step of one move, at the moment when it is made or taken back."""
 
     move: Move
-    """Over what its registration must be by now."""
+    """The move, with the registration that it meets now."""
     keeper: Keeper
     facts: Facts
-    """What the journal holds of the move so far."""
+    """Facts in the journal of this move so far."""
     note: Callable[[Facts], None]
-    """Puts on the disk what the way back needs, before that is changed which it tells of."""
+    """Journal what undo needs, before the change."""
 
 
 class Steps:
-    """Makes steps and takes them back. Each may be repeated. All raise `Surprise` and the errors of the parts."""
+    """Make steps and takes them back. Each may be repeated. All raise `Surprise` and the errors of the parts."""
 
     def __init__(
         self,
@@ -98,30 +98,30 @@ class Steps:
         }
 
     async def do(self, step: Step, task: Task) -> Facts:
-        """Makes one step; what it has shown, for the journal and the screen."""
+        """Make one step. Returns facts for the journal and the screen."""
         return await self._do[step](task)
 
     async def undo(self, step: Step, task: Task) -> Facts:
-        """Takes one step back, whether it was made, made in part, or not."""
+        """Take one step back, whether it was made, made in part, or not."""
         return await self._undo[step](task)
 
     async def check(self, move: Move, keeper: Keeper) -> None:
-        """The preconditions, at the moment of the change; nothing is changed."""
+        """Check the preconditions just before the first change. Raises `Surprise`."""
         self._check_registry(move, keeper)
         await asyncio.to_thread(self._ledger.check, move)
         device = await self._device(move)
         if move.old not in device.addresses:
             raise Surprise(f"{_held(device)}, not {format_prefix(move.old)}; make a new plan")
-        sights = await self._observers.look(self._observers.sample(move, self._options.sample))
-        for node, sight in sights.items():
-            if isinstance(sight, PeerView) and (others := sight.others_with(move.new, move.public_key)):
+        views = await self._observers.look(self._observers.sample(move, self._options.sample))
+        for node, view in views.items():
+            if isinstance(view, PeerView) and (others := view.others_with(move.new, move.public_key)):
                 raise Surprise(
                     f"{node} routes {format_prefix(move.new)} to another key ({others[0][:8]}…), so it is in use; "
                     "make a new plan"
                 )
 
     def _check_registry(self, move: Move, keeper: Keeper) -> None:
-        """By the registry as it was read at the start, all datacenters of it."""
+        """Check the move against the registry as it was read at the start, all datacenters."""
         if keeper.node is not None:
             kept = self._registrations.get(keeper.node)
             if kept is None or kept.public_key != keeper.public_key or move.old not in kept.addresses:
@@ -307,7 +307,7 @@ class Steps:
     # -- waiting
 
     async def _until_routed(self, task: Task, only: tuple[NodeId, ...] = ()) -> PeerLook:
-        """Waits until every observer of the sample, or of `only`, routes both addresses right."""
+        """Wait until every observer of the sample, or of `only`, routes both addresses right."""
         move = task.move
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._options.wait
@@ -337,11 +337,11 @@ def _held(device: DeviceState) -> str:
     return f"its device holds {', '.join(map(format_prefix, device.addresses)) or 'no address'}"
 
 
-def _name(told: str) -> str:
+def _name(failure: str) -> str:
     """The node of `node (reason)`."""
-    return told.partition(" (")[0]
+    return failure.partition(" (")[0]
 
 
 def _notes(device: DeviceState) -> Facts:
-    """What the node says besides."""
+    """Notes of the node on its change, as facts."""
     return {"note": "; ".join(device.notes)} if device.notes else {}

@@ -1,4 +1,4 @@
-"""The marker that a registry has claims: without it nothing is allocated, and it names what claims cannot say."""
+"""The marker of an adopted registry: without it no address is allocated. Networks, without claims, stand in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Adopted:
     key: str
     modify_index: int
     networks: tuple[Prefix, ...] = ()
-    """Prefixes of more than one address that are registered or seen: nothing is handed out of them."""
+    """Prefixes of more than one address that are registered or seen: no address in them is allocated."""
 
     def covers(self, prefix: Prefix) -> bool:
         """Whether one of the networks holds this address."""
@@ -38,7 +38,7 @@ def adopted_bytes(networks: Iterable[Prefix], at: datetime) -> bytes:
 
 
 def read_adopted(store: KeyStore, claims_prefix: str) -> Adopted:
-    """Reads the marker. Raises `NotAdopted` where there is none, `StoreError` where it cannot be read."""
+    """Read the marker. Raises `NotAdopted` where there is none, `StoreError` where it cannot be read."""
     key = adopted_key(claims_prefix)
     stored = store.read(key)
     if stored is None:

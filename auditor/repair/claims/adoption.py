@@ -1,4 +1,4 @@
-"""Gives a registry claims that has none, and says where claims and registrations disagree."""
+"""Build the claims of a registry that has none, and compare claims with registrations."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ REFUSED_FOR = (
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """What was adopted."""
+    """Outcome of an adoption."""
 
     registered: int
     """Addresses that have a claim now because they are registered."""
     written: int
     """Claims that this call created or corrected."""
     seen: tuple[Prefix, ...]
-    """Live without a registration: kept off."""
+    """Addresses live without a registration; the allocator leaves them out."""
     networks: tuple[Prefix, ...]
-    """Prefixes of several addresses, and agreed shared ones: kept off as a whole."""
+    """Prefixes of several addresses, and agreed shared ones: left out as a whole."""
     too_wide: tuple[Prefix, ...]
-    """Prefixes that hold a whole pool, such as a default route: not kept off, or nothing would be left."""
+    """Prefixes that hold a whole pool, such as a default route: not left out, or no address would remain."""
     orphans: tuple[Prefix, ...]
     """Claimed by a node that is no longer registered with them: in quarantine now."""
 
@@ -57,7 +57,7 @@ class Difference:
 
     address: Prefix | None
     what: str
-    """One sentence: what stands where."""
+    """The difference in one sentence."""
     under_way: bool = False
     """It is a reservation of a move that is under way, and no fault."""
 
@@ -70,7 +70,7 @@ def adopt(
     live: Snapshot | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Adoption:
-    """Builds the claims of every registered address, then the marker. Repeating it adds what is missing.
+    """Build the claims of every registered address, then the marker. Repeating it adds what is missing.
 
     `live`: what a sweep saw; addresses and networks in it that nobody registered are kept off. Raises
     `NotAdoptable`, `AdoptionDisturbed`, `StoreError`.
@@ -128,10 +128,10 @@ def adopt(
 
 
 def check(store: KeyStore, policy: AllocatorPolicy) -> tuple[Difference, ...]:
-    """Where claims and registrations disagree, in address order. Raises `NotAdopted`, `StoreError`.
+    """Compare claims with registrations: the differences in address order. Raises `NotAdopted`, `StoreError`.
 
     Claims and registrations are two reads, and others write in between: only what two comparisons both say
-    is told.
+    is returned.
     """
     first = _compared(store, policy)
     if not first:
@@ -202,7 +202,7 @@ class _Wanted(NamedTuple):
 def _operations(
     wanted: _Wanted, claims: Mapping[str, Stored], stored: Mapping[str, Stored], policy: AllocatorPolicy
 ) -> list[Operation]:
-    """What makes the claim so, while its registration is as it was read; nothing if it is so already."""
+    """Operations that write the claim if its registration is unchanged; none if the claim is right already."""
     key = claim_key(policy.claims_prefix, wanted.claim.prefix)
     there = claims.get(key)
     if there is not None and not _to_be_replaced(there.value, key, policy, wanted.claim):
@@ -224,7 +224,7 @@ def _orphans(
     owners: Mapping[Prefix, Sequence[Registration]],
     at: datetime,
 ) -> tuple[Prefix, ...]:
-    """Puts into quarantine what is claimed by a node that is no longer registered with it: no address is lost."""
+    """Quarantine held addresses whose node is no longer registered with them, so that no address is lost."""
     found: list[Prefix] = []
     until = at + timedelta(days=policy.quarantine_days)
     for item in claims.values():
@@ -271,7 +271,7 @@ def _owners(reading: RegistryReading) -> Mapping[Prefix, Sequence[Registration]]
 
 
 def _report(reading: RegistryReading, audit: AuditPolicy, at: datetime) -> Report:
-    """What stands against adoption: of a sweep's findings on the registry alone, those that `REFUSED_FOR` names."""
+    """Report of the registry alone, with those findings under which adoption is refused (`REFUSED_FOR`)."""
     report = judge(Snapshot(at, at, audit, reading.registrations, reading.invalid))
     return replace(report, findings=tuple(item for item in report.standing if item.check in REFUSED_FOR))
 

@@ -1,4 +1,4 @@
-"""Hands out addresses that nobody else can hold: uniqueness comes from one transaction, never from a lock."""
+"""Allocate addresses that no other node can hold: uniqueness comes from one transaction, never from a lock."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Allocation:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What a release freed."""
+    """Outcome of a release."""
 
     node: str
     addresses: tuple[Prefix, ...]
@@ -53,7 +53,7 @@ class Release:
 
 
 class Allocator:
-    """Allocates and releases in one store. Holds nothing between two calls, so any number may run at once."""
+    """Allocate and releases in one store. Holds nothing between two calls, so any number may run at once."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Allocator:
         *,
         values: Mapping[str, str] | None = None,
     ) -> Allocation:
-        """The node's address: the one that it has, else a new one, in the store before it is returned.
+        """Return the node's address: the one it has, or a new one that the store confirmed.
 
         `values`: `endpoint` and `ssh_host` for a new registration. Raises `AllocationError`: then no address
         was handed out, and repeating the call is safe, whatever has happened. Raises `UsageError` for what
@@ -129,7 +129,7 @@ class Allocator:
                 return Allocation(node, public_key, candidate, created=True)
 
     def release(self, node: str) -> Release:
-        """Frees the node's addresses: registration gone, claims in quarantine, in one transaction.
+        """Free the node's addresses: registration gone, claims in quarantine, in one transaction.
 
         Repeating it is no error. Raises `AllocationError`, and `UsageError` for what no repeating helps.
         """
@@ -183,7 +183,7 @@ class Allocator:
     def _quarantine(
         self, node: str, held: Stored, now: datetime, until: datetime, budget: CallBudget
     ) -> tuple[tuple[Prefix, ...], list[Operation]]:
-        """The registration's addresses that are the node's own, and what puts their claims into quarantine."""
+        """The node's own addresses among those registered, and the operations that quarantine their claims."""
         registration = self._registration(node, held)
         freed: list[Prefix] = []
         operations: list[Operation] = []
@@ -212,7 +212,7 @@ class Allocator:
     # -- candidates
 
     def _free(self, source: Prefix, region: str, seed: str, budget: CallBudget) -> Iterator[Prefix]:
-        """Candidates that no known claim speaks against; claims are listed only where it is crowded."""
+        """Candidates without a known claim; claims are listed only after many candidates were taken."""
         taken: frozenset[Prefix] | None = None
         given = 0
         for candidate in self._policy.address_plan.candidates(source, region, seed):
@@ -224,7 +224,7 @@ class Allocator:
                 taken = budget.read(self._taken)
 
     def _taken(self) -> frozenset[Prefix]:
-        """Addresses that have a claim which stands."""
+        """Addresses with a claim that has not expired."""
         found: set[Prefix] = set()
         for stored in self._store.list(self._policy.claims_prefix):
             try:
@@ -236,7 +236,7 @@ class Allocator:
         return frozenset(found)
 
     def _takeable(self, candidate: Prefix, budget: CallBudget) -> tuple[bool, Stored | None]:
-        """Whether the candidate may be had, and the claim that is then to be replaced."""
+        """Whether the candidate can be taken, and the expired claim to replace, if any."""
         stored = self._read_claim(candidate, budget)
         if stored is None:
             return True, None

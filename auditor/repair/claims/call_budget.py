@@ -1,4 +1,4 @@
-"""How long one call may ask a store that does not answer, and what it may say when it gives up."""
+"""Time limit of one call to a store, with its retries and the error when it runs out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST_PAUSE = 2.0
 
 
 class CallBudget:
-    """The time that one call has, and what it was last told: reads are asked again until it is over."""
+    """Time limit of one call, in which reads are retried. Remembers whether a write is in doubt."""
 
     def __init__(
         self, what: str, timeout: float, clock: Callable[[], float], pause: Callable[[float], None]
@@ -26,10 +26,10 @@ class CallBudget:
         self._deadline = clock() + timeout
         self._wait = FIRST_PAUSE
         self.in_doubt = False
-        """A write was sent of which the store has not said what became of it."""
+        """Whether a write was sent without an answer, so that it may have been applied."""
 
     def read(self, ask: Callable[[], T]) -> T:
-        """What the store says; asked again while it does not answer. Raises `NotConfirmed` at the end."""
+        """Return what `ask` reads, retried until the time is over. Raises `NotConfirmed`."""
         wait = FIRST_PAUSE  # of this read alone: that an earlier one had to wait says nothing of this one
         while True:
             try:
@@ -38,18 +38,18 @@ class CallBudget:
                 wait = self._again(error, wait)
 
     def doubt(self, error: StoreError) -> None:
-        """A write failed. Waits a little, so that the read that follows finds it if it came through."""
+        """Note a failed write and pause, so that the next read sees what was applied. Raises `NotConfirmed`."""
         # What was refused for good was not done. All else may have been, now or a little later.
         self.in_doubt = self.in_doubt or not error.permanent
         self._wait = self._again(error, self._wait)
 
     def check(self) -> None:
-        """A transaction was refused: no reason to wait, but an end must come."""
+        """Raise `NotConfirmed` if the time is over; called after a refused transaction, which needs no pause."""
         if self._clock() > self._deadline:
             self._give_up("other writers were always first")
 
     def _again(self, error: StoreError, wait: float) -> float:
-        """Waits; returns the next pause."""
+        """Pause, and return the next pause in seconds."""
         if error.permanent or self._clock() + wait > self._deadline:
             self._give_up(str(error))
         self._sleep(wait)

@@ -47,7 +47,7 @@ def claim_bytes(claim: AddressClaim) -> bytes:
 
 
 def read_claim(claims_prefix: str, key: str, value: bytes) -> AddressClaim:
-    """Reads one claim. Raises `InvalidValue` with the reason; nothing of it is guessed."""
+    """Read one claim. Raises `InvalidValue` with the reason; no part is guessed."""
     prefix = claimed_prefix(claims_prefix, key)
     if len(value) > MAX_CLAIM:
         raise InvalidValue(f"{len(value)} bytes, more than {MAX_CLAIM}")

@@ -1,4 +1,4 @@
-"""From the configuration to a store and an allocator: what provisioning calls, from Python or from the shell."""
+"""Entry points of provisioning, from Python and from the shell: the configured store and allocator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from auditor.settings.file import Config, find_config, load_config
 
 
 def allocator_of(config: Config) -> Allocator:
-    """The allocator for the configured Consul. Asks nothing yet. Raises `ConfigError`."""
+    """The allocator for the configured Consul. Sends no request yet. Raises `ConfigError`."""
     policy = allocator_policy(config)
     return Allocator(store_of(config), policy)
 

@@ -12,7 +12,7 @@ _BLANKS = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
 
 
-def replaced(record: bytes, path: str, old: Prefix, new: Prefix) -> bytes:
+def replace_address(record: bytes, path: str, old: Prefix, new: Prefix) -> bytes:
     """The record with `new` where `old` stands at the dotted `path`: as text, or as items of a list of texts.
 
     The form that stood there is kept, with its length or without. Raises `InvalidValue` where it does not stand.

@@ -1,4 +1,4 @@
-"""What the allocator goes by, and the registration that it writes for a node."""
+"""The policy of the allocator, and the registration that it writes for a node."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9._:\-]{0,252}")
 
 @dataclass(frozen=True, slots=True)
 class AllocatorPolicy:
-    """What the allocator goes by, out of the configuration."""
+    """Where and from which prefixes addresses are allocated, and for how long they are quarantined."""
 
     registry_prefix: str = "wireguard/nodes/"
     claims_prefix: str = "wireguard/claims/"
@@ -43,7 +43,7 @@ class AllocatorPolicy:
 
 
 def allocator_policy(config: Config) -> AllocatorPolicy:
-    """The configuration's part for the allocator. Raises `ConfigError` where it cannot work with the rest."""
+    """Convert settings to the policy of the allocator. Raises `ConfigError` for settings that exclude claims."""
     consul, repair = config.consul, config.repair
     if consul.file is not None:
         raise ConfigError("consul.file is only read; addresses are claimed in a Consul: set consul.url")
@@ -77,7 +77,7 @@ def claims_datacenter(config: Config) -> str:
 
 
 def check_node(node: str) -> None:
-    """Raises `UsageError` for a name that cannot be a key's last part everywhere."""
+    """Check that a node's name can be the last part of a key everywhere. Raises `UsageError`."""
     if _NODE.fullmatch(node) is None:
         raise UsageError(
             "not a node's name: letters, digits, dot, dash and underscore, 253 at most, "
@@ -113,7 +113,7 @@ def new_record(
     region: str,
     values: Mapping[str, str],
 ) -> Callable[[Prefix], bytes]:
-    """Makes a node's registration for an address; `values` are its `endpoint` and `ssh_host`.
+    """Make a node's registration for an address; `values` are its `endpoint` and `ssh_host`.
 
     Checked with the very reader that everybody else uses. Raises `UsageError`.
     """

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from auditor.errors import InvalidValue, LedgerSurprise, StoreError
 from auditor.registry.interface import KeyStore, Operation, Stored
 from auditor.repair.apply.ledger import Ledger
-from auditor.repair.claims.record import replaced
+from auditor.repair.claims.record import replace_address
 from auditor.repair.moves import Keeper, Move, Rule
 from auditor.values.models import NodeId
 from tests.fleets import key_of
@@ -248,7 +248,7 @@ def test_the_keepers_own_claim_stays_as_it_is(bench: Bench) -> None:
     ],
 )
 def test_one_address_is_replaced_and_every_other_byte_stays(record: str, path: str, expected: str) -> None:
-    assert replaced(record.encode(), path, OLD, NEW) == expected.encode()
+    assert replace_address(record.encode(), path, OLD, NEW) == expected.encode()
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_one_address_is_replaced_and_every_other_byte_stays(record: str, path: s
 )
 def test_where_the_address_does_not_stand_nothing_is_replaced(record: str) -> None:
     with pytest.raises(InvalidValue, match=r"10\.0\.0\.1 does not stand in ip"):
-        replaced(record.encode(), "ip", OLD, NEW)
+        replace_address(record.encode(), "ip", OLD, NEW)
 
 
 JSON = st.recursive(
@@ -283,7 +283,7 @@ def test_whatever_stands_beside_it_is_kept(others: dict[str, Any], last: bool) -
     def text(address: str) -> str:
         return json.dumps({**others, "ip": address} if last else {"ip": address, **others})
 
-    assert replaced(text("10.0.0.1").encode(), "ip", OLD, NEW).decode() == text("10.9.0.7")
+    assert replace_address(text("10.0.0.1").encode(), "ip", OLD, NEW).decode() == text("10.9.0.7")
 
 
 def test_a_record_with_the_address_in_two_spellings_is_left_to_a_person(bench: Bench) -> None:
