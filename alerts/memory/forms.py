@@ -7,29 +7,35 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
 
 from alerts.models import Incident, Silence, Standing
 from auditor.errors import StateError
-from auditor.values.models import NodeId, Severity
+from auditor.values.models import Severity
 from auditor.values.text import stored_time
 
-INCIDENT = "wgaudit.incident/1"
-STANDING = "wgaudit.standing/1"
-SILENCE = "wgaudit.silence/1"
+INCIDENT: Literal["wgaudit.incident/1"] = "wgaudit.incident/1"
+STANDING: Literal["wgaudit.standing/1"] = "wgaudit.standing/1"
+SILENCE: Literal["wgaudit.silence/1"] = "wgaudit.silence/1"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def _in_order(value: object) -> object:
+    return sorted(value) if isinstance(value, frozenset) else value
 
 
-_Form = TypeVar("_Form", bound=_Record)
+Time = Annotated[datetime, PlainSerializer(stored_time, return_type=str, when_used="json")]
+Names = Annotated[list[str], BeforeValidator(_in_order)]
+"""A set of names: sorted, so that the same set is the same text."""
 
 
-class _Incident(_Record):
-    form: Literal["wgaudit.incident/1"]
+class _StoredForm(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
+
+
+class _IncidentForm(_StoredForm):
+    form: Literal["wgaudit.incident/1"] = INCIDENT
     fingerprint: str
     check: str
     severity: Severity
@@ -41,121 +47,66 @@ class _Incident(_Record):
     regions: tuple[str, ...]
     routing: tuple[tuple[str, int, tuple[tuple[str, int], ...]], ...]
     follows: tuple[tuple[str, int], ...]
-    since: datetime | None
-    not_seen_since: datetime | None
-
-    def value(self) -> Incident:
-        return Incident(
-            fingerprint=self.fingerprint,
-            check=self.check,
-            severity=self.severity,
-            subject=self.subject,
-            address=self.address,
-            summary=self.summary,
-            guess=self.guess,
-            nodes=self.nodes,
-            regions=self.regions,
-            routing=self.routing,
-            follows=self.follows,
-            since=self.since,
-            not_seen_since=self.not_seen_since,
-        )
+    since: Time | None
+    not_seen_since: Time | None
 
 
-class _Standing(_Record):
-    form: Literal["wgaudit.standing/1"]
-    incident: _Incident
-    first_seen: datetime
-    last_seen: datetime
+class _StandingForm(_StoredForm):
+    form: Literal["wgaudit.standing/1"] = STANDING
+    incident: _IncidentForm
+    first_seen: Time
+    last_seen: Time
     last_sweep: int
-    datacenters: frozenset[str]
-    nodes: frozenset[tuple[str, str]]
+    datacenters: Names
+    nodes: Annotated[list[tuple[str, str]], BeforeValidator(_in_order)]
     everybody: bool
 
 
-class _Silence(_Record):
-    form: Literal["wgaudit.silence/1"]
+class _SilenceForm(_StoredForm):
+    form: Literal["wgaudit.silence/1"] = SILENCE
     ident: str
-    starts_at: datetime
-    ends_at: datetime
+    starts_at: Time
+    ends_at: Time
     created_by: str
     comment: str
-    checks: frozenset[str]
-    addresses: frozenset[str]
-    nodes: frozenset[str]
-    regions: frozenset[str]
+    checks: Names
+    addresses: Names
+    nodes: Names
+    regions: Names
+
+
+_Value = TypeVar("_Value")
+_INCIDENT, _STANDING, _SILENCE = TypeAdapter(Incident), TypeAdapter(Standing), TypeAdapter(Silence)
 
 
 def write_incident(incident: Incident) -> str:
-    """The incident as text, the same text for the same incident."""
-    return json.dumps(_incident(incident))
+    """Write an incident: the same text for the same incident."""
+    return _write(_IncidentForm, incident)
 
 
 def read_incident(text: str) -> Incident:
-    """The incident that was written. Raises `StateError`."""
-    return _read(_Incident, text).value()
+    """Read an incident that was written. Raises `StateError`."""
+    return _read(_IncidentForm, _INCIDENT, text)
 
 
 def write_standing(standing: Standing) -> str:
-    """What stands as text, the same text for the same value."""
-    document = {
-        "form": STANDING,
-        "incident": _incident(standing.incident),
-        "first_seen": stored_time(standing.first_seen),
-        "last_seen": stored_time(standing.last_seen),
-        "last_sweep": standing.last_sweep,
-        "datacenters": sorted(standing.datacenters),
-        "nodes": sorted([node.datacenter, node.name] for node in standing.nodes),
-        "everybody": standing.everybody,
-    }
-    return json.dumps(document)
+    """Write what stands: the same text for the same value."""
+    return _write(_StandingForm, standing)
 
 
 def read_standing(text: str) -> Standing:
-    """What stood when it was written. Raises `StateError`."""
-    record = _read(_Standing, text)
-    return Standing(
-        incident=record.incident.value(),
-        first_seen=record.first_seen,
-        last_seen=record.last_seen,
-        last_sweep=record.last_sweep,
-        datacenters=record.datacenters,
-        nodes=frozenset(NodeId(*node) for node in record.nodes),
-        everybody=record.everybody,
-    )
+    """Read what stood when it was written. Raises `StateError`."""
+    return _read(_StandingForm, _STANDING, text)
 
 
 def write_silence(silence: Silence) -> str:
-    """The silence as text, the same text for the same silence."""
-    document = {
-        "form": SILENCE,
-        "ident": silence.ident,
-        "starts_at": stored_time(silence.starts_at),
-        "ends_at": stored_time(silence.ends_at),
-        "created_by": silence.created_by,
-        "comment": silence.comment,
-        "checks": sorted(silence.checks),
-        "addresses": sorted(silence.addresses),
-        "nodes": sorted(silence.nodes),
-        "regions": sorted(silence.regions),
-    }
-    return json.dumps(document)
+    """Write a silence: the same text for the same silence."""
+    return _write(_SilenceForm, silence)
 
 
 def read_silence(text: str) -> Silence:
-    """The silence that was written. Raises `StateError`."""
-    record = _read(_Silence, text)
-    return Silence(
-        ident=record.ident,
-        starts_at=record.starts_at,
-        ends_at=record.ends_at,
-        created_by=record.created_by,
-        comment=record.comment,
-        checks=record.checks,
-        addresses=record.addresses,
-        nodes=record.nodes,
-        regions=record.regions,
-    )
+    """Read a silence that was written. Raises `StateError`."""
+    return _read(_SilenceForm, _SILENCE, text)
 
 
 def write_place(*parts: str) -> str:
@@ -168,28 +119,14 @@ def read_place(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text))
 
 
-def _incident(incident: Incident) -> dict[str, object]:
-    return {
-        "form": INCIDENT,
-        "fingerprint": incident.fingerprint,
-        "check": incident.check,
-        "severity": incident.severity.value,
-        "subject": incident.subject,
-        "address": incident.address,
-        "summary": incident.summary,
-        "guess": incident.guess,
-        "nodes": incident.nodes,
-        "regions": incident.regions,
-        "routing": incident.routing,
-        "follows": incident.follows,
-        "since": incident.since and stored_time(incident.since),
-        "not_seen_since": incident.not_seen_since and stored_time(incident.not_seen_since),
-    }
+def _write(form: type[_StoredForm], value: object) -> str:
+    return json.dumps(form.model_validate(value).model_dump(mode="json"))
 
 
-def _read(form: type[_Form], text: str) -> _Form:
+def _read(form: type[_StoredForm], value: TypeAdapter[_Value], text: str) -> _Value:
     try:
-        return form.model_validate(json.loads(text))
+        # The adapter passes over `form`, which the values do not have.
+        return value.validate_python(form.model_validate(json.loads(text)).model_dump())
     except (ValueError, RecursionError) as error:
         what = f"{error.errors()[0]['loc']}" if isinstance(error, ValidationError) else "not JSON"
         raise StateError(f"the state database holds a record that cannot be read ({what})") from None

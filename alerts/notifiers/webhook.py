@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -25,12 +24,11 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, WithJsonSchema
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema
 
 from alerts.models import Incident, Notification, NotifyReason, Status
 from alerts.notifiers import http
 from alerts.notifiers import incident_text as wording
+from auditor.values.schema import schema_document
 from auditor.values.text import for_log, timestamp
 
 SCHEMA: Literal["wgaudit.alert/1"] = "wgaudit.alert/1"
@@ -46,11 +44,11 @@ Timestamp = Annotated[
 ]
 
 
-class _V1(BaseModel):
+class _AlertPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class RouteV1(_V1):
+class RouteV1(_AlertPart):
     """Observers that route the address to one place."""
 
     to: str = Field(description='a node, or a key that no registration knows, or "nobody"')
@@ -58,14 +56,14 @@ class RouteV1(_V1):
     regions: dict[str, int] = Field(description='observers by their own region; "unknown" where it is')
 
 
-class FollowsV1(_V1):
+class FollowsV1(_AlertPart):
     """What else was found that follows from it."""
 
     check: str
     count: int
 
 
-class IncidentV1(_V1):
+class IncidentV1(_AlertPart):
     """One cause with all that follows from it."""
 
     fingerprint: str = Field(description="the incident's identity across sweeps; take it as the dedup key")
@@ -87,7 +85,7 @@ class IncidentV1(_V1):
     docs: str
 
 
-class NotificationV1(_V1):
+class NotificationV1(_AlertPart):
     """One thing that somebody is told."""
 
     test: bool = Field(description='true: "TEST - not an incident"')
@@ -102,7 +100,7 @@ class NotificationV1(_V1):
     incident: IncidentV1
 
 
-class MessageV1(_V1):
+class MessageV1(_AlertPart):
     """What one call carries."""
 
     schema_: Literal["wgaudit.alert/1"] = Field(alias="schema", serialization_alias="schema")
@@ -201,20 +199,9 @@ def _whole(name: str) -> str:
     return for_log(name, most=TEXT)
 
 
-class _OpenSchema(GenerateJsonSchema):
-    """The published schema lets unknown fields pass: fields may be added, and old readers must go on."""
-
-    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        made = super().model_schema(schema)
-        made.pop("additionalProperties", None)
-        return made
-
-
 def schema_text() -> str:
     """The JSON Schema of the message, as docs/alert-v1.schema.json holds it."""
-    schema = MessageV1.model_json_schema(by_alias=True, mode="serialization", schema_generator=_OpenSchema)
-    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": SCHEMA}
-    return json.dumps(document, indent=2) + "\n"
+    return schema_document(MessageV1, SCHEMA)
 
 
 if __name__ == "__main__":

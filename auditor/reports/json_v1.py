@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema
 
 from auditor.reports.interface import Layout
 from auditor.reports.outline import Command, Outline, outline
 from auditor.values.models import Claim, Coverage, Evidence, Finding, Gap, Guess, NodeId, Pick, Report
+from auditor.values.schema import schema_document
 from auditor.values.text import for_json, timestamp
 
 SCHEMA: Literal["wgaudit.report/1"] = "wgaudit.report/1"
@@ -33,11 +32,11 @@ Timestamp = Annotated[
 ]
 
 
-class _V1(BaseModel):
+class _ReportPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class CoverageV1(_V1):
+class CoverageV1(_ReportPart):
     """How much of the fleet was seen."""
 
     registered: int = Field(ge=0, description="nodes that the registry lists, those in flight left out")
@@ -52,7 +51,7 @@ class CoverageV1(_V1):
     )
 
 
-class GapV1(_V1):
+class GapV1(_ReportPart):
     """What could not be seen, and why."""
 
     source: str = Field(description="consul, file, ssh or sweep; more may be added")
@@ -63,7 +62,7 @@ class GapV1(_V1):
     detail: str = Field(description="one line for a person")
 
 
-class ClaimV1(_V1):
+class ClaimV1(_ReportPart):
     """ "This key says that it holds this address", with where it says so."""
 
     witness: str = Field(description="registered, device or routed; more may be added")
@@ -76,7 +75,7 @@ class ClaimV1(_V1):
     modify_index: int | None = Field(description="Consul's index of the last write; null where unknown")
 
 
-class PickV1(_V1):
+class PickV1(_ReportPart):
     """Observers that route the address to one key."""
 
     public_key: str | None = Field(description="null: to nobody")
@@ -86,14 +85,14 @@ class PickV1(_V1):
     sample: list[str] = Field(description="some of the observers, by name")
 
 
-class FactV1(_V1):
+class FactV1(_ReportPart):
     """A labelled value."""
 
     label: str
     value: str
 
 
-class EvidenceV1(_V1):
+class EvidenceV1(_ReportPart):
     """What a finding rests on."""
 
     claims: list[ClaimV1]
@@ -103,7 +102,7 @@ class EvidenceV1(_V1):
     facts: list[FactV1]
 
 
-class GuessV1(_V1):
+class GuessV1(_ReportPart):
     """A cause that nobody saw."""
 
     cause: str = Field(description="kebab-case name, such as parallel-writers; more may be added")
@@ -114,7 +113,7 @@ class GuessV1(_V1):
     facts: list[FactV1] = Field(description="what it rests on")
 
 
-class FindingV1(_V1):
+class FindingV1(_ReportPart):
     """Something that a check says is wrong."""
 
     check: str = Field(description="kebab-case ident, such as duplicate-address; more may be added")
@@ -146,7 +145,7 @@ class FindingV1(_V1):
     )
 
 
-class GapGroupV1(_V1):
+class GapGroupV1(_ReportPart):
     """Gaps of one source and reason."""
 
     source: str
@@ -157,7 +156,7 @@ class GapGroupV1(_V1):
     details: int = Field(ge=1, description="how many different details they have")
 
 
-class GroupsV1(_V1):
+class GroupsV1(_ReportPart):
     """The report as the table groups it; findings by their fingerprints."""
 
     contested: list[str] = Field(description="contested addresses that follow from nothing else")
@@ -172,7 +171,7 @@ class GroupsV1(_V1):
     gaps: list[GapGroupV1] = Field(description="the registry's first, then the nodes', the largest first")
 
 
-class ReportV1(_V1):
+class ReportV1(_ReportPart):
     """One sweep's report. Fields are added, never renamed or removed; readers must ignore unknown ones."""
 
     schema_: Literal["wgaudit.report/1"] = Field(alias="schema")
@@ -345,20 +344,9 @@ def _optional(text: str | None) -> str | None:
     return None if text is None else for_json(text)
 
 
-class _OpenSchema(GenerateJsonSchema):
-    """The published schema lets unknown fields pass: fields may be added, and old readers must go on."""
-
-    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        made = super().model_schema(schema)
-        made.pop("additionalProperties", None)
-        return made
-
-
 def schema_text() -> str:
     """The JSON Schema of the report, as docs/report-v1.schema.json holds it."""
-    schema = ReportV1.model_json_schema(by_alias=True, mode="serialization", schema_generator=_OpenSchema)
-    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": SCHEMA}
-    return json.dumps(document, indent=2) + "\n"
+    return schema_document(ReportV1, SCHEMA)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,14 @@ import sys
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
 
 from auditor.errors import InvalidValue, PlanError
 from auditor.repair.moves import Contested, Keeper, Kind, LeftOut, Move, RepairPlan, Rule
 from auditor.repair.plan.step_text import Wording
 from auditor.values.addresses import Prefix, PublicKey, is_host, network, parse_prefix, parse_public_key
 from auditor.values.models import NodeId
+from auditor.values.schema import schema_document
 from auditor.values.text import for_json
 
 SCHEMA: Literal["wgaudit.plan/1"] = "wgaudit.plan/1"
@@ -318,9 +320,7 @@ def _impossible(address: Prefix, keeper: Keeper, move: Move) -> str:
 
 def schema_text() -> str:
     """The JSON Schema of a plan, as docs/plan-v1.schema.json holds it."""
-    schema = PlanV1.model_json_schema(by_alias=True, mode="serialization")
-    document_ = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": SCHEMA}
-    return json.dumps(document_, indent=2) + "\n"
+    return schema_document(PlanV1, SCHEMA, generator=GenerateJsonSchema)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,37 @@
+"""JSON Schemas of the documents that programs read, made from the types that write them. Loads pydantic."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+
+class OpenSchema(GenerateJsonSchema):
+    """Lets unknown fields pass in a published schema: fields may be added, and old readers must go on."""
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """Return the model's schema without its word on unknown fields."""
+        made = super().model_schema(schema)
+        made.pop("additionalProperties", None)
+        return made
+
+
+def schema_document(
+    model: type[BaseModel], title: str, *, generator: type[GenerateJsonSchema] = OpenSchema
+) -> str:
+    """Write the JSON Schema of a document.
+
+    Args:
+        model: The document's type.
+        title: Name and version of the document, such as `wgaudit.report/1`.
+        generator: `GenerateJsonSchema` for a document of which we read no field that we do not know.
+
+    Returns:
+        The schema as JSON text that ends with a newline.
+    """
+    schema = model.model_json_schema(by_alias=True, mode="serialization", schema_generator=generator)
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}
+    return json.dumps(document, indent=2) + "\n"
