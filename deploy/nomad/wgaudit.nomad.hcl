@@ -1,4 +1,4 @@
-# One sweep every five minutes, with alerts. Nomad 1.7 or newer, with Vault. The set-up stands in
+# One sweep every five minutes, with alerts. Nomad 1.7 or newer, with Vault. The set-up is in
 # deploy/README.md. Try it: nomad job validate deploy/nomad/wgaudit.nomad.hcl
 
 job "wgaudit" {
