@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from auditor.cli import threads
 from auditor.demo.fleet import DEVICE, NAME_PATTERN, Contest, DemoFleet, DemoNode, build_fleet
 from auditor.errors import GapReason, ProbeError
 from auditor.fleet.deviations import NO_PREFIX
@@ -35,6 +34,7 @@ from auditor.registry.file import FileRegistry, export_text
 from auditor.reports import json_v1
 from auditor.reports.interface import Layout
 from auditor.reports.terminal import table
+from auditor.service import threads
 from auditor.settings.consul import ConsulSettings
 from auditor.state.recording import record
 from auditor.values.addresses import Prefix, PublicKey

@@ -17,7 +17,7 @@ import click
 import pytest
 import yaml
 
-from auditor.cli import alerting, running
+from auditor.cli import running
 from auditor.cli.main import EXIT_USAGE, cli
 from auditor.settings.file import Config, parse_config
 from tests.parts import program_path
@@ -34,7 +34,7 @@ KUBERNETES = DEPLOY / "kubernetes" / "wgaudit.yaml"
 
 LONGEST_EXPOSURE = 20  # of 100, as systemd-analyze rates a service: 0 is a service that may do nothing
 FOUND = (running.EXIT_FINDINGS, running.EXIT_INCONCLUSIVE)
-NOT_TOLD = (EXIT_USAGE, alerting.EXIT_NOT_HANDED_OVER)
+NOT_TOLD = (EXIT_USAGE, running.EXIT_NOT_HANDED_OVER)
 
 
 def read(path: Path) -> str:

@@ -25,7 +25,7 @@ from alerts.models import NotifyReason
 from alerts.notifiers.webhook import signature
 from alerts.plan import BLIND_CHECK
 from auditor.checks.catalogue import CHECKS
-from auditor.cli import alerting, running
+from auditor.cli import running
 from auditor.cli.main import EXIT_USAGE, cli
 from auditor.errors import GapReason
 from auditor.judge import judge
@@ -174,7 +174,7 @@ def test_the_exit_codes_in_the_readme_are_those_of_the_program() -> None:
         running.EXIT_FINDINGS: "findings",
         EXIT_USAGE: "usage",
         running.EXIT_INCONCLUSIVE: "inconclusive",
-        alerting.EXIT_NOT_HANDED_OVER: "not handed over",
+        running.EXIT_NOT_HANDED_OVER: "not handed over",
     }
     assert {int(code) for code in table} == set(meanings)
     assert all(table[str(code)].startswith(meaning) for code, meaning in meanings.items())

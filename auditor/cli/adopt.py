@@ -51,8 +51,8 @@ def command(replay: Path | None, check: bool, config_path: Path | None) -> int:
 
 def _adopt(config: Config, replay: Path | None) -> int:
     from auditor.repair.claims.adoption import adopt
-    from auditor.repair.claims.provisioning import store_of
     from auditor.repair.claims.registration import allocator_policy
+    from auditor.service.provisioning import build_claims_store
 
     policy = allocator_policy(config)
     live = None
@@ -60,7 +60,7 @@ def _adopt(config: Config, replay: Path | None) -> int:
         from auditor.state.recording import replay as read
 
         live = read(replay)
-    adoption = adopt(store_of(config), policy, config.policy(), live=live)
+    adoption = adopt(build_claims_store(config), policy, config.policy(), live=live)
     for line in _lines(adoption):
         click.echo(line)
     return 0
@@ -87,10 +87,10 @@ def _lines(adoption: Adoption) -> Sequence[str]:
 
 def _check(config: Config) -> int:
     from auditor.repair.claims.adoption import check
-    from auditor.repair.claims.provisioning import store_of
     from auditor.repair.claims.registration import allocator_policy
+    from auditor.service.provisioning import build_claims_store
 
-    differences = check(store_of(config), allocator_policy(config))
+    differences = check(build_claims_store(config), allocator_policy(config))
     faults = [item for item in differences if not item.under_way]
     for item in differences:
         mark = "under way" if item.under_way else "differs"

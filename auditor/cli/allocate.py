@@ -45,13 +45,13 @@ def command(
     2 usage or configuration.
     """
     from auditor.errors import AllocationError
-    from auditor.repair.claims.provisioning import allocator_of
     from auditor.repair.claims.registration import checked_key
+    from auditor.service.provisioning import build_allocator
 
     key = checked_key(public_key)
     config, _ = settings.read_config(config_path)
     try:
-        allocation = allocator_of(config).allocate(
+        allocation = build_allocator(config).allocate(
             node, key, region, values={"endpoint": endpoint, "ssh_host": ssh_host}
         )
     except AllocationError as error:

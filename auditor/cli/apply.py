@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from auditor.cli import running, settings, threads
+from auditor.cli import running, settings
 from auditor.cli.apply_screen import Screen, until_signalled
-from auditor.errors import ConfigError, JournalError, Stopped, Surprise, UsageError
-from auditor.nodes.underlay import uses_mesh_address
+from auditor.errors import JournalError, Stopped, Surprise, UsageError
 from auditor.repair.apply.executor import Executor, in_words
 from auditor.repair.apply.journal import Journal
-from auditor.repair.apply.ledger import Ledger
 from auditor.repair.apply.steps import ApplyOptions
-from auditor.repair.claims.registration import AllocatorPolicy, allocator_policy
+from auditor.repair.claims.registration import AllocatorPolicy
 from auditor.repair.moves import Move, RepairPlan
 from auditor.repair.plan_file import read_plan
+from auditor.service import threads
+from auditor.service.apply_run import build_executor, claim_settings, moves_to_make, moves_to_take_back
+from auditor.settings.file import Config
 from auditor.values.addresses import format_prefix
-
-if TYPE_CHECKING:
-    from auditor.settings.file import Config
 
 EXIT_STOPPED = 1
 
@@ -101,7 +97,7 @@ def command(
             f"{len(plan.moves)} moves; nothing was changed" if plan.moves else "the plan moves nobody"
         )
         return 0
-    allocation = _allocation(config, plan)
+    claims = claim_settings(config, plan)
     if not plan.moves:
         screen_.say("the plan moves nobody")
         return 0
@@ -110,7 +106,7 @@ def command(
     call.check_journal_file()
     with Journal(call.journal, plan.ident) as journal:
         call.check_journal(plan, journal)
-        return _ApplyRun(call, plan, journal, screen_).run(config, allocation, options)
+        return _ApplyDialogue(call, plan, journal, screen_).run(config, claims, options)
 
 
 @dataclass(frozen=True)
@@ -179,35 +175,8 @@ class _Call:
         return shlex.join(words)
 
 
-def _allocation(config: Config, plan: RepairPlan) -> AllocatorPolicy:
-    """What the registry's side goes by. Raises `UsageError` where this configuration cannot carry out the plan."""
-    # Claims of several datacenters stand in a store each, and a move touches its own alone.
-    consul = config.consul.model_copy(update={"datacenters": ()})
-    try:
-        found = allocator_policy(config.model_copy(update={"consul": consul}))
-    except ConfigError as error:
-        raise UsageError(f"apply: {error}") from None
-    for key, here, there in (
-        ("mesh.device", config.mesh.device, plan.device),
-        ("repair.claims_prefix", config.repair.claims_prefix, plan.claims_prefix),
-    ):
-        if here != there:
-            raise UsageError(
-                f"apply: the plan was made with {key} = {there[:100]}, and this configuration has {here}"
-            )
-    if uses_mesh_address(config.ssh.host):
-        raise UsageError(
-            "apply: ssh.host leads to nodes by their mesh address, which is what changes; make it the underlay's"
-        )
-    if config.ssh.probe == "installed":
-        raise UsageError(
-            'apply: ssh.probe = "installed" lets nothing be changed; use one with ssh.probe = "inline"'
-        )
-    return found
-
-
-class _ApplyRun:
-    """One apply, from its first question to its last word."""
+class _ApplyDialogue:
+    """One apply on the screen: asks before each move, and says how each node stands at the end."""
 
     def __init__(self, call: _Call, plan: RepairPlan, journal: Journal, screen_: Screen) -> None:
         self._call = call
@@ -217,13 +186,14 @@ class _ApplyRun:
         self._executor: Executor | None = None
         self._skipped = False
 
-    def run(self, config: Config, allocation: AllocatorPolicy, options: ApplyOptions) -> int:
-        """Makes the moves, or takes them back; the exit code."""
-        with asyncio.Runner() as runner:
-            runner.get_loop().set_default_executor(threads.DaemonThreads())
+    def run(self, config: Config, claims: AllocatorPolicy, options: ApplyOptions) -> int:
+        """Make the moves, or take them back; return the exit code."""
+        with threads.open_runner() as runner:
             try:
                 moves = self._moves()
-                self._executor = self._built(runner, config, allocation, options)
+                self._executor = runner.run(
+                    build_executor(config, self._plan, self._journal, claims, options, self._say)
+                )
                 for move in moves:
                     if not self._one(runner, self._executor, move):
                         return self._stopped("stopped as asked")
@@ -234,50 +204,18 @@ class _ApplyRun:
         return self._finished()
 
     def _moves(self) -> Sequence[Move]:
-        """What there is to do, in order. Raises `UsageError`."""
-        states = {move.ident: self._journal.progress(move.ident) for move in self._plan.moves}
+        """List what there is to do, in order. Raises `UsageError`."""
         if not self._call.rollback:
-            # One that is unfinished comes first, whatever was left out before it.
-            left = (move for move in self._plan.moves if not states[move.ident].complete)
-            return sorted(left, key=lambda move: not states[move.ident].begun)
-        begun = [move for move in reversed(self._plan.moves) if states[move.ident].begun]
-        unfinished = [move for move in begun if states[move.ident].unfinished]
+            return moves_to_make(self._plan, self._journal)
+        begun = moves_to_take_back(self._plan, self._journal)
         if self._call.everything:
-            # The unfinished one was the last to be begun.
-            return sorted(begun, key=lambda move: not states[move.ident].unfinished)
+            return begun
+        unfinished = [move for move in begun if self._journal.progress(move.ident).unfinished]
         if not unfinished and begun:
             raise UsageError(
                 f"apply: no move is unfinished; `{self._call.line('--rollback')} --all` takes back all"
             )
         return unfinished
-
-    def _built(
-        self, runner: asyncio.Runner, config: Config, allocation: AllocatorPolicy, options: ApplyOptions
-    ) -> Executor:
-        from auditor.nodes.ssh import SshAccess, SshChanger, SshNodes
-        from auditor.registry.store import ConsulStore
-
-        token = config.consul.resolved_token(os.environ)
-        access = SshAccess(config.ssh)
-        reading = runner.run(settings.build_registry(config).read())
-        if reading.gaps:
-            gap = reading.gaps[0]
-            raise Surprise(
-                f"the registry cannot be read whole: {gap.reason.value}: {gap.detail}; nothing was changed"
-            )
-        access.expect(reading.registrations)
-        datacenters = {move.node.datacenter for move in self._plan.moves}
-        stores = {name: ConsulStore(config.consul, token, name) for name in datacenters}
-        return Executor(
-            self._plan,
-            self._journal,
-            Ledger(stores, allocation, self._plan.ident),
-            SshChanger(access, self._plan.device),
-            SshNodes(access, self._plan.device),
-            {registration.node: registration for registration in reading.registrations},
-            options,
-            self._say,
-        )
 
     def _say(self, text: str) -> None:
         self._screen.say(text)

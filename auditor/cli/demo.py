@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from auditor.checks.idents import Ident
-from auditor.cli import running, screen, settings
+from auditor.cli import running, screen
 from auditor.cli.progress import watching
 from auditor.cli.sweep import FORMATS, renderer
 from auditor.demo.fleet import DEFAULT_SEED, FEWEST_NODES, REGIONS, DemoFleet, build_fleet
@@ -22,8 +22,7 @@ from auditor.demo.folder import write_configuration
 from auditor.demo.planted import Comparison, compare
 from auditor.demo.servers import serve
 from auditor.errors import UsageError
-from auditor.gather.sweep import SweepOptions, sweep
-from auditor.judge import judge
+from auditor.service.audit import Auditor, judged, sweep_options
 from auditor.settings.file import load_config
 from auditor.state.recording import record as write_snapshot
 from auditor.values.addresses import format_prefix
@@ -149,16 +148,10 @@ async def _demo(
     async with serve(fleet, folder, sessions=_CONCURRENCY) as served:
         config_path = write_configuration(fleet, served, folder, concurrency=_CONCURRENCY)
         config = load_config(config_path)
+        auditor = Auditor(config)
         with watching(enabled=progress) as observer, signals.listening() as interrupt:
-            snapshot = await sweep(
-                settings.build_registry(config),
-                settings.build_collector(config),
-                config.policy(),
-                SweepOptions(confirm_after=config.sweep.confirm_after),
-                observer,
-                interrupt,
-            )
-        report = judge(snapshot)
+            snapshot = await auditor.look(sweep_options(config), observer, interrupt)
+        report = (await judged(snapshot)).report
         running.deliver(renderer(format_name)(report, screen.layout(None, "auto", _LIMIT)), None)
         if record is not None:
             write_snapshot(snapshot, record)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,11 +9,12 @@ from pathlib import Path
 
 import click
 
-from auditor.cli import open_files, settings, threads
+from auditor.cli import settings
 from auditor.cli.advice import ADVICE, advice
 from auditor.cli.exposure import exposed
 from auditor.errors import ConfigError, GapReason, ProbeError, UsageError
 from auditor.nodes.interface import TableStore
+from auditor.service import open_files, parts, threads
 from auditor.settings.file import Config
 from auditor.values.models import Gap, Registration, RegistryReading
 from auditor.values.text import for_terminal
@@ -112,7 +112,7 @@ def _secrets(config: Config, path: Path | None) -> Iterator[Trial]:
 
 async def _everything(config: Config, node_name: str | None) -> list[Trial]:
     try:
-        registry = settings.build_registry(config)
+        registry = parts.build_registry(config)
     except ConfigError as error:
         return [Trial("Consul", config.consul.url, str(error), False, "correct the configuration")]
     trials = await _consul(config) if config.consul.file is None else []
@@ -131,17 +131,17 @@ async def _everything(config: Config, node_name: str | None) -> list[Trial]:
 
 def _open_files(nodes: int) -> Iterator[Trial]:
     """Only where a sweep of so many nodes would be slowed down."""
-    made = open_files.planned(nodes)
+    made = open_files.limit_now(nodes)
     if made.short:
         tried = f"the hard limit, for {nodes:,} nodes"
-        yield Trial("open files", tried, open_files.told(made), True, open_files.todo(made), warns=True)
+        yield Trial(
+            "open files", tried, open_files.limit_words(made), True, open_files.remedy(made), warns=True
+        )
 
 
 async def _consul(config: Config) -> list[Trial]:
     """Consul's leader, and what the token may list."""
-    from auditor.registry.consul import ConsulRegistry
-
-    consul = ConsulRegistry(config.consul, config.consul.resolved_token(os.environ))
+    consul = parts.build_consul(config)
     leader = await consul.leader()
     trials = [_trial("Consul and its leader", config.consul.url, leader, f"leader at {leader}")]
     catalog = config.consul.layout == "catalog"
@@ -195,7 +195,7 @@ async def _node(config: Config, reading: RegistryReading, node_name: str | None)
         return [Trial(ssh, "-", why, None), Trial(wg, "-", why, None)]
     name = str(registration.node)
     try:
-        nodes = settings.build_nodes(config)
+        nodes = parts.build_nodes(config)
         nodes.expect(reading.registrations)
         tables = TableStore()
         observation = await nodes.observe(registration, tables)

@@ -11,8 +11,8 @@ from auditor.cli import running, screen, settings
 from auditor.cli.look import look
 from auditor.explain.teller import explain
 from auditor.gather.sweep import SweepOptions
-from auditor.judge import judge
 from auditor.reports.terminal.story_page import render_explain
+from auditor.service.audit import Audit, Auditor, audit_recording, judged, sweep_options
 
 
 @click.command("explain")
@@ -47,16 +47,18 @@ def command(
     Exit codes: 0 there is something to say of it; 2 usage, configuration, or no such address, node or key was seen.
     """
     if replay is not None:
-        from auditor.state.recording import replay as read
-
-        snapshot = read(replay)
+        audit = running.run(audit_recording(replay))
     else:
         config, _ = settings.read_config(config_path)
-        options = SweepOptions(config.sweep.deadline, config.sweep.confirm_after)
-        snapshot = look(config, options, endpoints=endpoints, progress=not no_progress)
-    story = explain(snapshot, judge(snapshot), target)
+        auditor = Auditor(config, endpoints=endpoints)
+        audit = running.run(_audited(auditor, sweep_options(config), progress=not no_progress))
+    story = explain(audit.snapshot, audit.report, target)
     layout = screen.layout(
         width, cast("screen.Colour", colour), limit=50, recording=replay, config=config_path
     )
     running.deliver(render_explain(story, layout), None)
     return 0
+
+
+async def _audited(auditor: Auditor, options: SweepOptions, *, progress: bool) -> Audit:
+    return await judged(await look(auditor, options, progress=progress))

@@ -9,10 +9,9 @@ import click
 from rich.text import Text
 
 from auditor.cli import running, screen, settings
-from auditor.cli.alerting import opened_store
-from auditor.errors import UsageError
 from auditor.reports.terminal.page import Page
-from auditor.state import history
+from auditor.service.alert_state import no_state
+from auditor.service.past import read_life, read_past
 from auditor.values.text import count
 
 
@@ -32,12 +31,13 @@ def command(ctx: click.Context, /, config_path: Path | None, limit: int, everyth
     if ctx.invoked_subcommand is not None:
         return None
     config, _ = settings.read_config(config_path)
-    with opened_store(config) as (connection, _):
-        sweeps = history.sweeps(connection, limit)
-        findings = history.findings(connection, limit, leading_only=not everything)
+    past = read_past(config, limit, leading_only=not everything)
+    if past is None:
+        running.deliver(f"{no_state(config.state.path)}\n", None)
+        return 0
     page = Page(screen.layout(None, "auto", limit))
-    page.line(f"SWEEPS  the last {len(sweeps)}; all times in UTC")
-    for sweep in sweeps:
+    page.line(f"SWEEPS  the last {len(past.sweeps)}; all times in UTC")
+    for sweep in past.sweeps:
         seconds = (sweep.finished_at - sweep.started_at).total_seconds()
         cut = f", cut short ({page.clean(sweep.cut_short)})" if sweep.cut_short else ""
         found = count(sum(sweep.findings.values()), "finding")
@@ -51,7 +51,7 @@ def command(ctx: click.Context, /, config_path: Path | None, limit: int, everyth
             indent=2,
         )
     page.heading("FINDINGS", "one's life: wgaudit history show FINGERPRINT")
-    for finding in findings:
+    for finding in past.findings:
         end = f"resolved {_time(finding.resolved_at)}" if finding.resolved_at else "stands"
         page.row(
             [
@@ -73,13 +73,8 @@ def command(ctx: click.Context, /, config_path: Path | None, limit: int, everyth
 def show(ctx: click.Context, /, fingerprint: str, config_path: Path | None) -> int:
     """Show one finding's life with each notification. The beginning of its fingerprint does."""
     config, _ = settings.read_config(config_path or ctx.obj)
-    with opened_store(config) as (connection, store):
-        finding = history.finding(connection, fingerprint)
-        if finding is None:
-            raise UsageError(
-                f"history: no finding has the fingerprint {fingerprint[:40]}; `wgaudit history` lists them"
-            )
-        life = store.life(finding.fingerprint)
+    life = read_life(config, fingerprint)
+    finding = life.finding
     page = Page(screen.layout(None, "auto", 50))
     page.line(f"{finding.fingerprint}  {finding.severity}  {finding.check}  {page.clean(finding.subject)}")
     page.line(page.clean(finding.summary, 2000), indent=2)
@@ -87,14 +82,14 @@ def show(ctx: click.Context, /, fingerprint: str, config_path: Path | None) -> i
     page.labelled("last", _time(finding.last_seen))
     page.labelled("end", f"resolved {_time(finding.resolved_at)}" if finding.resolved_at else "it stands")
     page.heading("TOLD", "all times in UTC")
-    for row in life:
-        told = row.notification
+    for row in life.notifications:
+        notice = row.notification
         page.line(
-            f"{_time(row.at)}  {page.name(told.notifier)}  {told.reason.value}  {row.state.value}  "
+            f"{_time(row.at)}  {page.name(notice.notifier)}  {notice.reason.value}  {row.state.value}  "
             f"{page.clean(row.detail)}",
             indent=2,
         )
-    if not life:
+    if not life.notifications:
         page.line("nobody yet", indent=2)
     running.deliver(page.text(), None)
     return 0

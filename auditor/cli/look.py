@@ -1,27 +1,18 @@
-"""One look at the fleet from the command line: registry, nodes and progress around one sweep."""
+"""One look at the fleet from the command line: progress and Ctrl-C around the service's look."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
 
-from auditor.cli import open_files, running, settings
 from auditor.cli.progress import watching
+from auditor.cli.running import interrupted_by_signals
 from auditor.gather.sweep import SweepOptions
+from auditor.service.audit import Auditor
 from auditor.values.models import Snapshot
 
-if TYPE_CHECKING:  # `--help` needs no pydantic
-    from auditor.settings.file import Config
 
-
-def look(
-    config: Config,
-    options: SweepOptions,
-    *,
-    endpoints: bool = False,
-    progress: bool = True,
-) -> Snapshot:
-    """Sweeps the fleet that the configuration names. Raises `ConfigError` before anything is looked at."""
-    registry = settings.build_registry(config)
-    collector = settings.build_collector(config, endpoints=endpoints, room=open_files.room_for)
-    with watching(enabled=progress) as observer:
-        return running.run_sweep(registry, collector, config.policy(), options, observer)
+async def look(auditor: Auditor, options: SweepOptions, *, progress: bool = True) -> Snapshot:
+    """Look once, to the end, the deadline, or the first Ctrl-C. A second Ctrl-C ends the program."""
+    interrupt = asyncio.Event()
+    with watching(enabled=progress) as observer, interrupted_by_signals(interrupt):
+        return await auditor.look(options, observer, interrupt)

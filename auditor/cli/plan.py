@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from auditor.cli import running, screen, settings
 from auditor.cli.look import look
-from auditor.errors import InvalidValue, RegistryError, UsageError, WgauditError
-from auditor.gather.sweep import SweepOptions
-from auditor.judge import judge
+from auditor.errors import InvalidValue, UsageError
+from auditor.repair.moves import RepairPlan
+from auditor.repair.plan.plan_v1 import document
 from auditor.repair.plan.planner import plan as make_plan
+from auditor.repair.plan.shell_plan import script
 from auditor.repair.plan.step_text import incomplete
+from auditor.repair.plan_file import write_plan
+from auditor.service.audit import Audit, Auditor, audit_recording, judged, sweep_options
+from auditor.service.claims_of_fleet import add_claims
+from auditor.settings.file import Config
 from auditor.values.addresses import Prefix, parse_prefix
 from auditor.values.models import NodeId, Snapshot, Verdict
 from auditor.values.text import count
-
-if TYPE_CHECKING:  # `--help` needs no pydantic
-    from auditor.repair.moves import RepairPlan
-    from auditor.settings.file import Config
-    from auditor.values.address_claims import AddressClaim, RepairPolicy
 
 EXIT_WHOLE = 0
 EXIT_LEFT_OUT = 1
@@ -83,85 +80,24 @@ def command(
         raise click.UsageError("--record has no meaning with --replay: nothing is looked at")
     config, _ = settings.read_config(config_path)
     policy = config.repair.policy()
-    notes: list[str] = []
+    notes: tuple[str, ...] = ()
     if replay is not None:
-        from auditor.state.recording import replay as read
-
-        snapshot = read(replay)
+        audit = running.run(audit_recording(replay))
     else:
-        options = SweepOptions(config.sweep.deadline, config.sweep.confirm_after)
-        snapshot = look(config, options, progress=not no_progress)
-        snapshot, notes = with_repair_parts(snapshot, config, policy)
-        if record is not None:
-            from auditor.state.recording import record as keep_recording
-
-            keep_recording(snapshot, record)
-    report = judge(snapshot)
-    made = make_plan(snapshot, report, policy, only=only, keep=_kept(snapshot, keepers))
+        auditor = Auditor(config)
+        audit, notes = running.run(_audited(config, auditor, record, progress=not no_progress))
+    made = make_plan(audit.snapshot, audit.report, policy, only=only, keep=_kept(audit.snapshot, keepers))
     made = replace(made, notes=(*notes, *made.notes))
     _deliver(made, format_name, output, config_path)
     return _finish(made, only)
 
 
-def with_repair_parts(snapshot: Snapshot, config: Config, policy: RepairPolicy) -> tuple[Snapshot, list[str]]:
-    """The snapshot with address claims and workload as Consul has them now, and a note for each failed read."""
-    notes: list[str] = []
-    if config.consul.file is not None:
-        return snapshot, notes
-    if config.consul.layout != "kv-json":
-        notes.append(
-            f"consul.layout is {config.consul.layout}: apply and allocate write kv-json alone, so the registry "
-            "is to be changed by hand."
-        )
-    token = config.consul.resolved_token(os.environ)
-    datacenters = sorted({item.node.datacenter for item in snapshot.registrations}) or [""]
-    try:
-        claims, unread = _claims(config, policy, datacenters)
-        snapshot = replace(snapshot, address_claims=claims)
-        notes += unread
-    except WgauditError as error:
-        notes.append(f"Reading address claims failed: {error}")
-    if policy.workload_service:
-        from auditor.registry.workloads import read_workloads
-
-        try:
-            nodes = [
-                read_workloads(config.consul, token, datacenter, policy.workload_service)
-                for datacenter in datacenters
-            ]
-            snapshot = replace(snapshot, workloads=frozenset[NodeId]().union(*nodes))
-        except RegistryError as error:
-            notes.append(f"Reading who carries workload failed: {error}")
-    return snapshot, notes
-
-
-def _claims(
-    config: Config, policy: RepairPolicy, datacenters: Iterable[str]
-) -> tuple[tuple[AddressClaim, ...], list[str]]:
-    from auditor.registry.store import ConsulStore
-    from auditor.repair.claims.adopted import adopted_key
-    from auditor.repair.claims.claim import claimed_prefix, read_claim
-    from auditor.values.address_claims import AddressClaim, ClaimState
-
-    token = config.consul.resolved_token(os.environ)
-    claims: list[AddressClaim] = []
-    notes: list[str] = []
-    for datacenter in datacenters:
-        for stored in ConsulStore(config.consul, token, datacenter).list(policy.claims_prefix):
-            if stored.key == adopted_key(policy.claims_prefix):
-                continue
-            try:
-                claims.append(read_claim(policy.claims_prefix, stored.key, stored.value))
-            except InvalidValue as error:
-                notes.append(f"The claim {stored.key} cannot be read: {error}.")
-                try:
-                    prefix = claimed_prefix(policy.claims_prefix, stored.key)
-                except InvalidValue:
-                    continue  # it names no address that could be handed out
-                # Whatever it says, somebody claimed the address: it is handed out to nobody.
-                at = datetime.fromtimestamp(0, UTC)
-                claims.append(AddressClaim(prefix, ClaimState.SEEN, "", None, at, by="unreadable"))
-    return tuple(claims), notes
+async def _audited(
+    config: Config, auditor: Auditor, recording: Path | None, *, progress: bool
+) -> tuple[Audit, tuple[str, ...]]:
+    snapshot = await look(auditor, sweep_options(config), progress=progress)
+    snapshot, notes = await add_claims(snapshot, config)
+    return await judged(snapshot, recording=recording), notes
 
 
 def _address(text: str | None) -> Prefix | None:
@@ -186,17 +122,11 @@ def _kept(snapshot: Snapshot, names: Collection[str]) -> frozenset[NodeId]:
 
 def _deliver(plan: RepairPlan, format_name: str, output: Path | None, config_path: Path | None) -> None:
     if format_name == "shell":
-        from auditor.repair.plan.shell_plan import script
-
         running.deliver(script(plan), output)
         return
     if output is not None:
-        from auditor.repair.plan_file import write_plan
-
         write_plan(plan, output)
     if format_name == "json":
-        from auditor.repair.plan.plan_v1 import document
-
         if output is None:
             running.deliver(document(plan), None)
         return

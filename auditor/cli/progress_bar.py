@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from auditor.cli.progress import Clock, RateMeter, Reading, pace_words
-from auditor.values.text import count, duration
+from auditor.cli.rates import Clock, RateMeter, Reading, pace_words
+from auditor.values.text import count, duration, for_log
 
 PAUSE = 0.125
 """Seconds between two looks at the count: the bar is drawn eight times a second at most."""
@@ -82,6 +82,15 @@ class TerminalProgress:
         """One more node answered (`seen`) or became a gap."""
         self._done += 1
         self._gaps += not seen
+
+    def complain(self, line: str) -> None:
+        """Print one line above the bar."""
+        if self._gone:
+            return
+        try:
+            self._console.print(Text(f"wgaudit: {for_log(line)}"), soft_wrap=True, highlight=False)
+        except OSError:
+            self._gone = True
 
     def refresh(self) -> None:
         """Draws the bar, if there is anything new to it."""

@@ -20,12 +20,12 @@ def command(node: str, config_path: Path | None) -> int:
     2 usage or configuration.
     """
     from auditor.errors import AllocationError
-    from auditor.repair.claims.provisioning import allocator_of
+    from auditor.service.provisioning import build_allocator
     from auditor.values.addresses import format_prefix
 
     config, _ = settings.read_config(config_path)
     try:
-        released = allocator_of(config).release(node)
+        released = build_allocator(config).release(node)
     except AllocationError as error:
         return settings.refuse(error, 1)
     for prefix in released.addresses:

@@ -1,4 +1,4 @@
-"""Running a sweep from the command line: progress, Ctrl-C, and what becomes of the snapshot and the report."""
+"""Running services from the command line: their event loop, Ctrl-C, complaints, and where a report goes."""
 
 from __future__ import annotations
 
@@ -8,48 +8,46 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
-from auditor.cli import threads
 from auditor.errors import ReportError, UsageError
-from auditor.gather.collector import Collector
-from auditor.gather.sweep import SweepObserver, SweepOptions, sweep
-from auditor.registry.interface import Registry
+from auditor.gather.sweep import Unwatched
+from auditor.service import threads
 from auditor.state.files import write_whole
-from auditor.values.models import AuditPolicy, Report, Severity, Snapshot
+from auditor.values.models import Report, Severity
 from auditor.values.text import count, for_log, lines_for_log
 
 EXIT_CLEAN = 0
 EXIT_FINDINGS = 1
 EXIT_INCONCLUSIVE = 3
+EXIT_NOT_HANDED_OVER = 4
+
+T = TypeVar("T")
 
 
-def run_sweep(
-    registry: Registry,
-    collector: Collector,
-    policy: AuditPolicy,
-    options: SweepOptions,
-    observer: SweepObserver | None,
-) -> Snapshot:
-    """Run one sweep to its end, its deadline, or the first Ctrl-C. A second Ctrl-C ends the program."""
+class StderrObserver(Unwatched):
+    """Prints complaints on stderr, and no progress."""
 
-    async def whole() -> Snapshot:
-        interrupt = asyncio.Event()
-        with _interrupted_by_signals(interrupt):
-            return await sweep(registry, collector, policy, options, observer, interrupt)
+    def complain(self, line: str) -> None:
+        """Print one line."""
+        say(f"wgaudit: {line}")
 
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, without waiting for calls that block in threads. A cancel is a Ctrl-C."""
     try:
-        return threads.run(whole())
+        return threads.run(main)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 
 
 @contextlib.contextmanager
-def _interrupted_by_signals(interrupt: asyncio.Event) -> Iterator[None]:
-    """The first of these signals asks for an early report; the second cancels, so that all is closed properly."""
+def interrupted_by_signals(interrupt: asyncio.Event) -> Iterator[None]:
+    """Set the event on the first SIGINT, SIGTERM or SIGHUP; the next one cancels, so that all is closed properly."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,6 @@ import click
 from auditor.values.text import for_log
 
 if TYPE_CHECKING:  # `--help` needs none of these, and pydantic takes as long as all the rest
-    from auditor.gather.collector import Collector
-    from auditor.nodes.interface import NodeSource
-    from auditor.registry.interface import Registry
     from auditor.settings.file import Config
 
 log = logging.getLogger(__name__)
@@ -71,31 +67,3 @@ def refuse(error: object, code: int) -> int:
     """One line on stderr, and the exit code."""
     click.echo(f"wgaudit: {for_log(str(error))}", err=True)
     return code
-
-
-def build_registry(config: Config) -> Registry:
-    """The registry that the settings name. Raises `ConfigError`."""
-    if config.consul.file is not None:
-        from auditor.registry.file import FileRegistry
-
-        return FileRegistry(config.consul.file, config.consul)
-    from auditor.registry.consul import ConsulRegistry
-
-    return ConsulRegistry(config.consul, config.consul.resolved_token(os.environ))
-
-
-def build_nodes(config: Config, *, endpoints: bool = False) -> NodeSource:
-    """The way to nodes that the settings name. Raises `ConfigError`."""
-    from auditor.nodes.ssh import SshAccess, SshNodes
-
-    ssh = config.ssh.model_copy(update={"endpoints": True}) if endpoints else config.ssh
-    return SshNodes(SshAccess(ssh), config.mesh.device, config.regions.command)
-
-
-def build_collector(
-    config: Config, *, endpoints: bool = False, room: Callable[[int], int] | None = None
-) -> Collector:
-    """Build the collector of one sweep. `room`: how many of so many nodes may be under way. Raises `ConfigError`."""
-    from auditor.gather.local import LocalCollector
-
-    return LocalCollector(build_nodes(config, endpoints=endpoints), config.ssh.concurrency, room)

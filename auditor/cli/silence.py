@@ -5,20 +5,18 @@ from __future__ import annotations
 import getpass
 import os
 import re
-import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
-from alerts.models import BLIND_CHECK, Silence
-from alerts.silences import active
-from auditor.checks.catalogue import BY_IDENT
 from auditor.cli import running, screen, settings
-from auditor.cli.alerting import opened_store
 from auditor.errors import InvalidValue, UsageError
 from auditor.reports.terminal.page import Page
-from auditor.values.addresses import format_prefix, parse_prefix
+from auditor.service.alert_checks import unknown_check
+from auditor.service.alert_state import no_state
+from auditor.service.silencing import OVER, ListedSilence, add_silence, expire_silence, list_silences
+from auditor.values.addresses import Prefix, format_prefix, parse_prefix
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LONGEST = timedelta(days=365)
@@ -53,28 +51,25 @@ def add(
         raise UsageError("silence add: give at least one of --check, --address, --node and --region")
     if not comment.strip() or len(comment) > 500:
         raise UsageError("silence add: --comment must say why, in at most 500 characters")
-    for check in checks:
-        if check not in BY_IDENT and check != BLIND_CHECK:
-            known = ", ".join(sorted((*BY_IDENT, BLIND_CHECK)))
-            raise UsageError(f"silence add: no check is called {check}; there are {known}")
+    if unknown := unknown_check(checks):
+        raise UsageError(f"silence add: {unknown}")
     for option, names in (("--node", nodes), ("--region", regions)):
         if not all(map(str.strip, names)):
             raise UsageError(f"silence add: {option} names nobody")
     starts_at, ends_at = _period(starts, _duration(duration))
-    silence = Silence(
-        ident=secrets.token_hex(4),
-        starts_at=starts_at,
-        ends_at=ends_at,
-        created_by=os.environ.get("SUDO_USER") or getpass.getuser(),
-        comment=comment.strip(),
-        checks=frozenset(checks),
-        addresses=frozenset(map(_address, addresses)),
-        nodes=frozenset(nodes),
-        regions=frozenset(regions),
-    )
+    prefixes = tuple(map(_address, addresses))
     config, _ = settings.read_config(config_path)
-    with opened_store(config) as (_, store):
-        store.add_silence(silence)
+    silence = add_silence(
+        config,
+        starts_at,
+        ends_at,
+        os.environ.get("SUDO_USER") or getpass.getuser(),
+        comment.strip(),
+        checks=checks,
+        addresses=prefixes,
+        nodes=nodes,
+        regions=regions,
+    )
     click.echo(f"{silence.ident}  until {silence.ends_at:%Y-%m-%d %H:%M:%S} UTC")
     return 0
 
@@ -85,18 +80,19 @@ def add(
 def list_(config_path: Path | None, everything: bool) -> int:
     """List the silences that hold now or will, the next to end first."""
     config, _ = settings.read_config(config_path)
-    now = datetime.now(UTC)
-    with opened_store(config) as (_, store):
-        silences = sorted(store.silences(), key=lambda silence: (silence.ends_at, silence.ident))
+    listed = list_silences(config, datetime.now(UTC))
+    if listed is None:
+        running.deliver(f"no silences: {no_state(config.state.path)}\n", None)
+        return 0
     page = Page(screen.layout(None, "auto", 50))
-    for silence in silences:
-        if silence.ends_at <= now and not everything:
+    for item in listed:
+        silence = item.silence
+        if item.state == OVER and not everything:
             continue
-        state = "active" if active(silence, now) else "over" if silence.ends_at <= now else "to come"
         page.line(
-            f"{silence.ident}  {state}  {silence.starts_at:%Y-%m-%d %H:%M} to {silence.ends_at:%Y-%m-%d %H:%M} UTC"
+            f"{silence.ident}  {item.state}  {silence.starts_at:%Y-%m-%d %H:%M} to {silence.ends_at:%Y-%m-%d %H:%M} UTC"
         )
-        page.line(page.clean(_matchers(silence)), indent=2)
+        page.line(page.clean(_matchers(item)), indent=2)
         page.line(f"{page.clean(silence.comment, 500)} ({page.name(silence.created_by)})", indent=2)
     running.deliver(page.text() or "no silences\n", None)
     return 0
@@ -108,13 +104,13 @@ def list_(config_path: Path | None, everything: bool) -> int:
 def expire(config_path: Path | None, ident: str) -> int:
     """End a silence now."""
     config, _ = settings.read_config(config_path)
-    with opened_store(config) as (_, store):
-        store.expire_silence(ident, datetime.now(UTC))
+    expire_silence(config, ident, datetime.now(UTC))
     click.echo(f"{ident}  is over")
     return 0
 
 
-def _matchers(silence: Silence) -> str:
+def _matchers(item: ListedSilence) -> str:
+    silence = item.silence
     parts = (
         ("check", silence.checks),
         ("address", {format_prefix(parse_prefix(address)) for address in silence.addresses}),
@@ -124,7 +120,7 @@ def _matchers(silence: Silence) -> str:
     return " and ".join(f"{name} {' or '.join(sorted(values))}" for name, values in parts if values)
 
 
-def _address(text: str) -> str:
+def _address(text: str) -> Prefix:
     try:
         return parse_prefix(text)
     except InvalidValue as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -9,10 +11,10 @@ import click
 
 from auditor.cli import running, screen, settings
 from auditor.cli.look import look
-from auditor.gather.sweep import SweepOptions
-from auditor.judge import judge
 from auditor.reports.interface import Format
-from auditor.values.models import Report, Severity, Snapshot
+from auditor.service.audit import Auditor, audit_recording, judged, sweep_options
+from auditor.settings.file import Config
+from auditor.values.models import Report, Severity
 
 FORMATS = ("table", "json")
 
@@ -126,36 +128,44 @@ def command(
             confirm_after=confirm_after,
             alert=alert or None,
         )
-        return _finish(judge(_replayed(replay)), form, Severity(fail_on))
-    # Told now, not after ten minutes of sweeping.
+        return _finish(running.run(audit_recording(replay)).report, form, Severity(fail_on))
+    # Refused now, not after ten minutes of sweeping.
     running.check_folders(record=record, output=output)
     config, _ = settings.read_config(config_path)
-    pause = config.sweep.confirm_after if confirm_after is None else confirm_after
-    options = SweepOptions(
-        deadline=deadline if deadline is not None else config.sweep.deadline,
-        confirm_after=None if no_confirm else pause,
-    )
+    options = sweep_options(config, deadline=deadline, confirm_after=confirm_after, confirm=not no_confirm)
 
-    def seen() -> Report:
-        snapshot = look(config, options, endpoints=endpoints, progress=not no_progress)
-        if record is not None:
-            from auditor.state.recording import record as keep
-
-            keep(snapshot, record)
-        return judge(snapshot)
+    async def seen() -> Report:
+        auditor = Auditor(config, endpoints=endpoints)
+        snapshot = await look(auditor, options, progress=not no_progress)
+        return (await judged(snapshot, recording=record)).report
 
     if not alert:
-        return _finish(seen(), form, Severity(fail_on))
-    from auditor.cli.alerting import EXIT_NOT_HANDED_OVER, Desk
+        return _finish(running.run(seen()), form, Severity(fail_on))
+    return running.run(_alerted(config, seen, form, Severity(fail_on), alert_timeout, lock_wait))
 
-    with Desk(config, lock_wait=lock_wait, budget=alert_timeout) as desk:
-        report = desk.planned(seen())
+
+async def _alerted(
+    config: Config,
+    seen: Callable[[], Awaitable[Report]],
+    form: _Form,
+    fail_on: Severity,
+    budget: float,
+    lock_wait: float,
+) -> int:
+    # httpx takes a tenth of a second to load, which a plain sweep does not pay for.
+    from auditor.service.alert_session import AlertSession
+
+    session = AlertSession(config, running.StderrObserver(), budget=budget, lock_wait=lock_wait)
+    async with session.round() as current:
+        report = current.plan(await seen())
         try:
             _show(report, form)
         finally:
-            # Whoever cannot read the report, because a disk is full, is told of the incident all the same.
-            desk.tell(report)
-        code = running.exit_code(report, Severity(fail_on)) if desk.handed_over else EXIT_NOT_HANDED_OVER
+            # Where the report cannot be written, because a disk is full, people are alerted all the same.
+            interrupt = asyncio.Event()
+            with running.interrupted_by_signals(interrupt):
+                await current.deliver(report, interrupt)
+        code = running.exit_code(report, fail_on) if current.handed_over else running.EXIT_NOT_HANDED_OVER
         running.say(running.summary(report, code))
         return code
 
@@ -202,12 +212,6 @@ def renderer(format_name: str) -> Format:
     from auditor.reports.terminal import table
 
     return table.render
-
-
-def _replayed(path: Path) -> Snapshot:
-    from auditor.state.recording import replay
-
-    return replay(path)
 
 
 def _refuse_with_replay(**options: object) -> None:

@@ -26,7 +26,7 @@ def allocate(
     are for a new registration. Raises `auditor.errors.WgauditError`: then there is no address, and calling
     again with the same node and key is safe.
     """
-    from auditor.repair.claims import provisioning
+    from auditor.service import provisioning
 
     values = {"endpoint": endpoint, "ssh_host": ssh_host}
     return provisioning.allocate(node, public_key, region, config, values)
@@ -37,6 +37,6 @@ def release(node: str, *, config: Config | Path | str | None = None) -> Release:
 
     Raises `auditor.errors.WgauditError`: then it is not known to be free, and calling again is safe.
     """
-    from auditor.repair.claims import provisioning
+    from auditor.service import provisioning
 
     return provisioning.release(node, config)

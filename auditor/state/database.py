@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import socket
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from auditor.errors import StateBusy, StateError
+
+Connection = sqlite3.Connection
+"""An opened state database, for those who hold one and speak no SQL."""
+
+LOCK_PAUSE = 0.1
+"""Seconds between two tries for a lock that another process holds."""
 
 Migrations = Mapping[str, Sequence[str]]
 """By part (`history`, `alerts`): SQL scripts, the n-th of which takes the part from version n-1 to n."""
@@ -52,15 +59,39 @@ def open_state(path: Path, migrations: Migrations) -> sqlite3.Connection:
     return connection
 
 
+def open_existing_state(path: Path, migrations: Migrations) -> sqlite3.Connection | None:
+    """Open the database where there is one, as `open_state` does; else None, and nothing is created.
+
+    Raises `StateError`.
+    """
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise _state_error(path, error) from None
+    return open_state(path, migrations) if there else None
+
+
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """One transaction, kept whole or not at all. SQLite's complaints, a full disk's too, become `StateError`s."""
+    """Hold one transaction, kept whole or not at all. Raises `StateError`, for a full disk too."""
+    with reported(connection), connection:
+        yield
+
+
+@contextlib.contextmanager
+def reported(connection: sqlite3.Connection) -> Iterator[None]:
+    """Turn SQLite's errors into `StateError`s that name the file."""
     try:
-        with connection:
-            yield
+        yield
     except sqlite3.Error as error:
-        file = connection.execute("PRAGMA database_list").fetchone()["file"]
-        raise _state_error(Path(file), error) from None
+        raise _state_error(_file_of(connection), error) from None
+
+
+def _file_of(connection: sqlite3.Connection) -> Path:
+    try:
+        return Path(connection.execute("PRAGMA database_list").fetchone()[2])
+    except sqlite3.Error:
+        return Path("the state database")  # closed, or so broken that it cannot tell
 
 
 def _refuse_what_is_not_ours(connection: sqlite3.Connection, path: Path, migrations: Migrations) -> None:
@@ -132,6 +163,28 @@ def exclusive(path: Path, wait: float) -> Iterator[None]:
         yield
     finally:
         held.release()
+
+
+@contextlib.asynccontextmanager
+async def exclusive_in_loop(path: Path, wait: float) -> AsyncIterator[None]:
+    """Hold the lock as `exclusive` does, while the event loop goes on. Raises `StateBusy` and `StateError`.
+
+    wait: seconds.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait
+    with contextlib.ExitStack() as stack:
+        while True:
+            left = deadline - loop.time()
+            try:
+                stack.enter_context(exclusive(path, 0))
+            except StateBusy:
+                if left <= 0:
+                    raise
+                await asyncio.sleep(min(LOCK_PAUSE, left))
+            else:
+                break
+        yield
 
 
 def _held_by(holder: Path) -> str:

@@ -55,7 +55,7 @@ def test_what_stands_comes_before_what_is_over(fleet: Fleet) -> None:
 
 def test_a_plain_sweep_is_not_in_it(fleet: Fleet) -> None:
     fleet.run("sweep", "--no-progress")
-    assert "the last 0" in shown(fleet)
+    assert "there is no state database" in shown(fleet)
 
 
 def test_the_life_of_a_finding_has_each_notification_and_its_answer(
@@ -161,7 +161,31 @@ def test_how_long_it_is_kept_is_configured(fleet: Fleet) -> None:
 
 
 def test_nothing_to_show_is_no_error(make_fleet: Make) -> None:
-    assert "the last 0" in shown(make_fleet())
+    fleet = make_fleet()
+    fleet.run("silence", "add", "--node", "a", "--for", "1h", "--comment", "work on it")
+    assert "the last 0" in shown(fleet)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["history"],
+        ["history", "show", "0" * 20],
+        ["alerts", "list"],
+        ["alerts", "retry"],
+        ["silence", "list"],
+        ["silence", "expire", "0a0b0c0d"],
+    ],
+    ids=" ".join,
+)
+def test_looking_at_a_state_that_is_not_there_creates_nothing(make_fleet: Make, arguments: list[str]) -> None:
+    """Neither file, nor folder, nor lock: else a wrong state.path would look like an empty state from then on."""
+    fleet = make_fleet()
+    done = fleet.run(*arguments)
+    assert not fleet.database.parent.exists()
+    if arguments[-1] in ("history", "list"):
+        assert done.returncode == 0
+        assert f"there is no state database {fleet.database} yet" in done.stdout.replace("\n", " ")
 
 
 def test_a_state_that_cannot_be_used_is_one_line(fleet: Fleet) -> None:

@@ -19,12 +19,11 @@ import pytest
 from auditor.cli.progress import (
     PLAIN_PAUSE,
     PlainProgress,
-    RateMeter,
     Ticker,
-    pace_words,
     watching,
 )
 from auditor.cli.progress_bar import PAUSE, TerminalProgress
+from auditor.cli.rates import RateMeter, pace_words
 
 
 class Clock:

@@ -9,8 +9,8 @@ from typing import Any
 from auditor.repair.claims.adoption import Adoption, Difference, adopt, check
 from auditor.repair.claims.allocator import Allocation, Allocator
 from auditor.repair.claims.claim import claim_bytes, claim_key, read_claim
-from auditor.repair.claims.provisioning import store_of
 from auditor.repair.claims.registration import allocator_policy
+from auditor.service.provisioning import build_claims_store
 from auditor.settings.file import Config, parse_config
 from auditor.values.address_claims import AddressClaim
 from auditor.values.addresses import Prefix, parse_prefix
@@ -36,7 +36,7 @@ class RegistryOnConsul:
         }
         self.config: Config = parse_config(document, "a test")
         self.settings = allocator_policy(self.config)
-        self.store = store_of(self.config)
+        self.store = build_claims_store(self.config)
         self.allocator = Allocator(self.store, self.settings, now=lambda: self.now)
 
     def register(self, node: str, ip: object, **more: object) -> None:

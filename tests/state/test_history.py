@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.errors import GapReason, UsageError
+from auditor.errors import GapReason, StateError, UsageError
 from auditor.state import history
 from auditor.state.database import open_state
 from auditor.state.history import PastFinding, PastSweep
@@ -60,7 +60,6 @@ def record(
         history.record(
             connection,
             report,
-            number,
             standing=standing,
             resolved={item.fingerprint for item in resolved},
         )
@@ -230,13 +229,78 @@ def test_pruning_forgets_old_sweeps_and_resolved_findings_but_nothing_that_stand
     record(connection, 9, hidden=(DRIFT,))
     with connection:
         history.prune(connection, at(5))
-    assert [sweep.number for sweep in history.sweeps(connection, 10)] == [9]
+    assert [sweep.finished_at for sweep in history.sweeps(connection, 10)] == [at(9)]
     assert [item.subject for item in history.findings(connection, 10)] == ["c"]
 
 
 def test_a_sweep_that_was_not_committed_is_not_in_the_history(connection: sqlite3.Connection) -> None:
     """Recording leaves the commit to the caller, who keeps the alerts' memory in the same transaction."""
     report = Report(Verdict.CLEAN, at(1), at(1), Coverage(1, 1), (), ())
-    history.record(connection, report, 1, standing=(), resolved=())
+    history.record(connection, report, standing=(), resolved=())
     connection.rollback()
     assert history.sweeps(connection, 1) == ()
+
+
+# The identity of a sweep
+
+
+def test_a_number_is_never_given_twice_even_if_its_sweep_was_forgotten(
+    connection: sqlite3.Connection,
+) -> None:
+    record(connection, 1)
+    record(connection, 2)
+    with connection:
+        history.prune(connection, at(5))
+    record(connection, 6)
+    assert [sweep.number for sweep in history.sweeps(connection, 10)] == [3]
+
+
+def test_a_history_whose_numbers_were_the_alerts_own_keeps_them_and_goes_on_from_there(
+    tmp_path: Path,
+) -> None:
+    """The alerts' number may start anew (their memory was moved away); the history's own does not."""
+    path = tmp_path / "wgaudit.db"
+    with closing(open_state(path, {history.PART: history.MIGRATIONS[:1]})) as old, old:
+        for number in (7, 9):
+            old.execute(
+                "INSERT INTO history_sweeps VALUES (?, ?, ?, 'clean', 9, 9, '{}', 0, NULL)",
+                (
+                    number,
+                    at(number).isoformat("T", "microseconds"),
+                    at(number).isoformat("T", "microseconds"),
+                ),
+            )
+    with closing(open_state(path, {history.PART: history.MIGRATIONS})) as connection:
+        record(connection, 10, PAIR)
+        kept = history.sweeps(connection, 10)
+    assert [(sweep.number, sweep.finished_at) for sweep in kept] == [(10, at(10)), (9, at(9)), (7, at(7))]
+
+
+# A database that fails
+
+
+def test_what_sqlite_complains_of_is_a_state_error_wherever_it_comes(connection: sqlite3.Connection) -> None:
+    report = Report(Verdict.CLEAN, at(1), at(1), Coverage(1, 1), (), ())
+    connection.close()
+    with pytest.raises(StateError, match="cannot use the state database"):
+        history.sweeps(connection, 1)
+    with pytest.raises(StateError):
+        history.findings(connection, 1)
+    with pytest.raises(StateError):
+        history.finding(connection, "a")
+    with pytest.raises(StateError):
+        history.prune(connection, at(1))
+    with pytest.raises(StateError):
+        history.record(connection, report, standing=(), resolved=())
+
+
+@pytest.mark.parametrize(
+    "harm", ["verdict = 'well'", "findings = '{'", "findings = '[]'", "started_at = 'noon'"]
+)
+def test_a_record_that_no_version_of_ours_wrote_is_a_state_error(
+    connection: sqlite3.Connection, harm: str
+) -> None:
+    record(connection, 1, PAIR)
+    connection.execute(f"UPDATE history_sweeps SET {harm}")  # noqa: S608  (this test's own text)
+    with pytest.raises(StateError, match="a record that cannot be read"):
+        history.sweeps(connection, 1)

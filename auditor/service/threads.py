@@ -1,12 +1,13 @@
-"""Threads that nobody waits for: a resolver or a server that does not answer must not hold the program up."""
+"""Event loops whose blocking calls nobody waits for: a dead resolver or server must not hold the program up."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 MOST_THREADS = 32
@@ -17,10 +18,10 @@ T = TypeVar("T")
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run`, but it ends when `main` does, whatever blocking calls are still under way in threads.
+    """Run a coroutine as `asyncio.run` does, but end when it does, whatever calls are still under way in threads.
 
     `getaddrinfo` and a read of the registry cannot be cancelled: `asyncio.run` waits until each has had
-    its own timeout, and so the program would outlive a deadline or a Ctrl-C by a resolver's patience.
+    its own timeout, and so the program would outlive a deadline or a Ctrl-C by a resolver's timeout.
     """
     kept: list[T] = []
 
@@ -29,10 +30,17 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         # back (enum tries to name the handler); for a snapshot of a large fleet that is a tenth of a second.
         kept.append(await main)
 
-    with asyncio.Runner() as runner:
-        runner.get_loop().set_default_executor(DaemonThreads())
+    with open_runner() as runner:
         runner.run(keep())
     return kept[0]
+
+
+@contextmanager
+def open_runner() -> Iterator[asyncio.Runner]:
+    """Open a runner for several coroutines in turn, whose end waits for no blocking call."""
+    with asyncio.Runner() as runner:
+        runner.get_loop().set_default_executor(DaemonThreads())
+        yield runner
 
 
 class DaemonThreads(ThreadPoolExecutor):

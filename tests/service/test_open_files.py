@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.cli.open_files import FILES_A_NODE, MOST, SPARE, plan
+from auditor.service.open_files import FILES_A_NODE, MOST, SPARE, planned_limit
 from tests.cli.command import WGAUDIT, clean_environment
 from tests.fleets import key_of
 from tests.parts.sshd import make_key
@@ -25,23 +25,23 @@ NODES = 150
 
 
 def test_a_limit_that_is_high_enough_stays_as_it_is() -> None:
-    made = plan(100, 10, 1024, 4096)
+    made = planned_limit(100, 10, 1024, 4096)
     assert (made.room, made.soft, made.short) == (100, 1024, False)
 
 
 def test_a_soft_limit_is_raised_to_what_is_needed_and_no_further() -> None:
-    made = plan(1000, 10, 1024, 1_048_576)
+    made = planned_limit(1000, 10, 1024, 1_048_576)
     assert (made.room, made.soft, made.short) == (1000, 1000 * FILES_A_NODE + 10 + SPARE, False)
 
 
 def test_a_hard_limit_that_is_too_low_bounds_what_is_under_way() -> None:
-    made = plan(1000, 10, 256, 512)
+    made = planned_limit(1000, 10, 256, 512)
     assert (made.room, made.soft, made.short) == ((512 - 10 - SPARE) // FILES_A_NODE, 512, True)
 
 
 def test_a_huge_fleet_needs_no_file_for_each_of_its_nodes() -> None:
     """They are not all asked at once."""
-    assert plan(100_000, 10, 1024, resource.RLIM_INFINITY).room == MOST
+    assert planned_limit(100_000, 10, 1024, resource.RLIM_INFINITY).room == MOST
 
 
 @given(
@@ -53,7 +53,7 @@ def test_a_huge_fleet_needs_no_file_for_each_of_its_nodes() -> None:
 def test_there_is_always_room_for_one_and_the_limit_is_never_lowered(
     nodes: int, in_use: int, soft: int, more: int | None
 ) -> None:
-    made = plan(nodes, in_use, soft, resource.RLIM_INFINITY if more is None else soft + more)
+    made = planned_limit(nodes, in_use, soft, resource.RLIM_INFINITY if more is None else soft + more)
     assert 1 <= made.room <= made.wanted
     assert made.soft >= soft
     assert more is None or made.soft <= soft + more

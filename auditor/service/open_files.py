@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import click
 
 FILES_A_NODE = 2
 """Its connection, and the agent's while it logs in."""
@@ -18,7 +17,7 @@ MOST = 4096
 
 @dataclass(frozen=True, slots=True)
 class FileLimit:
-    """What becomes of the limit."""
+    """The limit that is set for a sweep, and the nodes for which it has room."""
 
     room: int
     """Nodes that may be under way."""
@@ -35,8 +34,11 @@ class FileLimit:
         return self.room < self.wanted
 
 
-def plan(nodes: int, in_use: int, soft: int, hard: int) -> FileLimit:
-    """How to make room for `nodes`, with so many files open already; limits may be `resource.RLIM_INFINITY`."""
+def planned_limit(nodes: int, in_use: int, soft: int, hard: int) -> FileLimit:
+    """Plan room for so many nodes.
+
+    in_use: files that are open already. soft, hard: the limits now; `resource.RLIM_INFINITY` is one, too.
+    """
     wanted = max(1, min(nodes, MOST))
     needed = wanted * FILES_A_NODE + in_use + SPARE
     highest = needed if hard == resource.RLIM_INFINITY else hard
@@ -46,31 +48,31 @@ def plan(nodes: int, in_use: int, soft: int, hard: int) -> FileLimit:
     return FileLimit(room, wanted, reached, needed)
 
 
-def room_for(nodes: int) -> int:
-    """Raises this process's soft limit as far as so many nodes need; gives how many may be under way.
+def room_for(nodes: int, complain: Callable[[str], None]) -> int:
+    """Raise this process's soft limit as far as so many nodes need; return how many may be under way.
 
-    Where even the hard limit is too low, one line on stderr says so and what to raise.
+    complain: receives one line where even the hard limit is too low: what that means, and what to raise.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    made = plan(nodes, _in_use(), soft, hard)
+    made = planned_limit(nodes, _in_use(), soft, hard)
     if soft not in (resource.RLIM_INFINITY, made.soft):
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (made.soft, hard))
         except (OSError, ValueError):
             # Some systems allow less than their hard limit says.
-            made = plan(nodes, _in_use(), soft, soft)
+            made = planned_limit(nodes, _in_use(), soft, soft)
     if made.short:
-        click.echo(f"wgaudit: {told(made)}; {todo(made)}", err=True)
+        complain(f"{limit_words(made)}; {remedy(made)}")
     return made.room
 
 
-def planned(nodes: int) -> FileLimit:
-    """What `room_for` would do, without doing it."""
-    return plan(nodes, _in_use(), *resource.getrlimit(resource.RLIMIT_NOFILE))
+def limit_now(nodes: int) -> FileLimit:
+    """Plan what `room_for` would do now, without doing it."""
+    return planned_limit(nodes, _in_use(), *resource.getrlimit(resource.RLIMIT_NOFILE))
 
 
-def told(made: FileLimit) -> str:
-    """What the limit is, and what it lowers to what."""
+def limit_words(made: FileLimit) -> str:
+    """Say what the limit is, and what it lowers to what."""
     if not made.short:
         return f"room for {made.room:,} nodes at a time"
     return (
@@ -79,8 +81,8 @@ def told(made: FileLimit) -> str:
     )
 
 
-def todo(made: FileLimit) -> str:
-    """What to raise."""
+def remedy(made: FileLimit) -> str:
+    """Say what to raise."""
     return f"raise it: `ulimit -n {made.needed}`, or LimitNOFILE={made.needed} of the systemd unit"
 
 

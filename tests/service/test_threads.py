@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from auditor.cli import threads
-from auditor.cli.threads import DaemonThreads
+from auditor.service import threads
+from auditor.service.threads import DaemonThreads
 from tests.cli.command import WGAUDIT
 from tests.parts import require
 from tests.registry.scripted_server import Scripted, scripted_server

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from auditor.registry.store import ConsulStore
 from auditor.repair.claims.allocator import Allocation, Allocator, Release
 from auditor.repair.claims.registration import allocator_policy, checked_key, claims_datacenter
+from auditor.service.parts import ENVIRONMENT, build_store
 from auditor.settings.file import Config, find_config, load_config
 
 
-def allocator_of(config: Config) -> Allocator:
-    """The allocator for the configured Consul. Sends no request yet. Raises `ConfigError`."""
-    policy = allocator_policy(config)
-    return Allocator(store_of(config), policy)
+def build_allocator(config: Config) -> Allocator:
+    """Build the allocator for the configured Consul. Asks nothing yet. Raises `ConfigError`."""
+    settings = allocator_policy(config)
+    return Allocator(build_claims_store(config), settings)
 
 
-def store_of(config: Config) -> ConsulStore:
-    """The store that holds the claims. Raises `ConfigError`."""
-    return ConsulStore(config.consul, config.consul.resolved_token(os.environ), claims_datacenter(config))
+def build_claims_store(config: Config) -> ConsulStore:
+    """Build the store that holds the address claims. Raises `ConfigError`."""
+    return build_store(config, claims_datacenter(config))
 
 
 def allocate(
     node: str, public_key: str, region: str, config: Config | Path | str | None, values: Mapping[str, str]
 ) -> Allocation:
-    """See `auditor.repair.allocate`."""
-    return allocator_of(_read(config)).allocate(node, checked_key(public_key), region, values=values)
+    """Allocate as `auditor.repair.allocate` says."""
+    return build_allocator(_read(config)).allocate(node, checked_key(public_key), region, values=values)
 
 
 def release(node: str, config: Config | Path | str | None) -> Release:
-    """See `auditor.repair.release`."""
-    return allocator_of(_read(config)).release(node)
+    """Release as `auditor.repair.release` says."""
+    return build_allocator(_read(config)).release(node)
 
 
 def _read(config: Config | Path | str | None) -> Config:
     if isinstance(config, Config):
         return config
-    path = find_config(Path(config) if config is not None else None, os.environ, Path.cwd())
+    path = find_config(Path(config) if config is not None else None, ENVIRONMENT, Path.cwd())
     return load_config(path) if path is not None else Config()

@@ -1,0 +1,17 @@
+"""The checks that a route or a silence may name."""
+
+from __future__ import annotations
+
+from alerts.models import BLIND_CHECK
+from auditor.checks.catalogue import BY_IDENT
+
+ALERTED_CHECKS = frozenset({*BY_IDENT, BLIND_CHECK})
+"""Idents: those of the checks, and that of the audit's own blindness, which is alerted like a finding."""
+
+
+def unknown_check(idents: tuple[str, ...]) -> str | None:
+    """Say which of the idents is no check, and which checks there are; None where all are known."""
+    unknown = sorted(set(idents) - ALERTED_CHECKS)
+    return (
+        f"no check is called {unknown[0]}; there are {', '.join(sorted(ALERTED_CHECKS))}" if unknown else None
+    )

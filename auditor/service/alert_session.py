@@ -1,0 +1,206 @@
+"""Alerts, round after round: what is alerted of each look, with the state's lock held for that round."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from alerts.delivery.deliver import deliver
+from alerts.models import BLIND_CHECK, AlertPlan, Receipt
+from alerts.notifiers.heartbeat import HeartbeatKind, beat
+from alerts.plan import BLIND, plan
+from auditor.errors import StateError
+from auditor.service.alert_parts import build_alert_policy, build_notifiers
+from auditor.service.alert_state import AlertState, opened_state
+from auditor.service.observer import ServiceObserver
+from auditor.service.parts import ENVIRONMENT
+from auditor.settings.file import Config
+from auditor.state import history
+from auditor.state.database import exclusive_in_loop, transaction
+from auditor.values.models import Finding, Report
+
+
+class AlertSession:
+    """Alerts of one configuration, round after round, inside a running event loop."""
+
+    def __init__(
+        self, config: Config, observer: ServiceObserver, *, budget: float, lock_wait: float = 0.0
+    ) -> None:
+        """Build the notifiers. Raises `ConfigError` before anything is looked at.
+
+        budget: seconds for all deliveries of a round. lock_wait: seconds to wait for the state's lock.
+        """
+        self.config = config
+        self.notifiers = build_notifiers(config)
+        self.policy = build_alert_policy(config)
+        self.budget = budget
+        self._observer = observer
+        self._lock_wait = lock_wait
+        self._heartbeat = config.alerts.resolved_heartbeat(ENVIRONMENT)
+        self._heartbeat_complaint: str | None = None
+        self._begun = False
+
+    @asynccontextmanager
+    async def round(self) -> AsyncIterator[AlertRound]:
+        """Begin a round: one look, and all that is alerted of it. Raises `StateBusy` where another one is under way.
+
+        The state's lock is held from before the look until all is delivered and pruned, so that no two looks are
+        compared with one memory, and what was seen later is also remembered later. Between two rounds it is
+        free. A state that cannot be used is a complaint, and the round goes on without it: the report is worth
+        more than the memory. The heartbeat is told of the start, and whether the round alerted all that it had to.
+        """
+        stack = AsyncExitStack()
+        current = await self._open(stack)
+        whole = False
+        try:
+            async with stack:
+                if not self.notifiers and not self._begun:
+                    self.complain("alerts: no [[notifiers]] in the configuration: nobody is told")
+                self._begun = True
+                await self._beat(HeartbeatKind.START)
+                yield current
+            whole = current.handed_over
+        finally:
+            await self._beat(HeartbeatKind.SUCCESS if whole else HeartbeatKind.FAILURE)
+
+    async def _open(self, stack: AsyncExitStack) -> AlertRound:
+        path = self.config.state.path
+        try:
+            await stack.enter_async_context(exclusive_in_loop(path, self._lock_wait))
+            state = stack.enter_context(opened_state(path))
+        except StateError as error:
+            current = AlertRound(self, None)
+            current.fail(f"{error}; nothing is alerted")
+            return current
+        except BaseException:
+            await stack.aclose()
+            raise
+        return AlertRound(self, state)
+
+    def complain(self, line: str) -> None:
+        """Report one line to the observer."""
+        self._observer.complain(line)
+
+    async def _beat(self, kind: HeartbeatKind) -> None:
+        if self._heartbeat is None:
+            return
+        complaint = await beat(self._heartbeat, kind)
+        if complaint and complaint != self._heartbeat_complaint:
+            self.complain(complaint)
+        self._heartbeat_complaint = complaint
+
+
+class AlertRound:
+    """One round of a session: `plan` with the report of its look, then `deliver`.
+
+    What fails is a complaint, and `handed_over` turns False; nothing raises.
+    """
+
+    def __init__(self, session: AlertSession, state: AlertState | None) -> None:
+        """state: None where it cannot be used; then nothing is planned or delivered."""
+        self.handed_over = True
+        """False: something that should have reached people did not, or could not be remembered."""
+        self._session = session
+        self._state = state
+        self._plan: tuple[int, AlertPlan] | None = None
+
+    def plan(self, report: Report) -> Report:
+        """Plan what to alert of a report, and give it back with its silenced findings marked."""
+        if self._state is None:
+            return report
+        notifications = self._state.notifications
+        try:
+            log = notifications.log()
+            silences = {silence.ident: silence for silence in notifications.silences()}
+        except StateError as error:
+            self._unusable(error)
+            return report
+        made = plan(report, log, silences.values(), _now(), self._session.policy)
+        self._plan = log.sweep, made
+        marks = {
+            mark: f"{ident} until {silences[ident].ends_at:%Y-%m-%d %H:%M} UTC: {silences[ident].comment}"
+            for mark, ident in made.silenced.items()
+        }
+        findings = tuple(
+            replace(item, silenced=marks.get(item.caused_by or item.fingerprint)) for item in report.findings
+        )
+        return replace(report, findings=findings)
+
+    async def deliver(self, report: Report, interrupt: asyncio.Event | None = None) -> None:
+        """Remember the plan and the report in one transaction; then send, also what earlier rounds left; then prune.
+
+        interrupt: once set, sending ends; what is left goes with the next round.
+        """
+        if self._state is None or self._plan is None:
+            return
+        try:
+            self._remember(report, *self._plan, self._state)
+            receipts = await self._send(self._state, interrupt or asyncio.Event())
+            if receipts is None:
+                self.fail("interrupted; what is left goes with the next sweep")
+                return
+            self._check(receipts, self._state)
+            before = _now() - timedelta(days=self._session.config.state.keep_days)
+            with transaction(self._state.connection):
+                history.prune(self._state.connection, before)
+                self._state.notifications.prune(before)
+        except StateError as error:
+            self._unusable(error)
+
+    def _remember(self, report: Report, sweep: int, made: AlertPlan, state: AlertState) -> None:
+        # Before anything is sent: what reaches people is remembered, whatever happens then.
+        with transaction(state.connection):
+            history.record(
+                state.connection,
+                report,
+                standing=frozenset(made.standing),
+                resolved=frozenset(made.resolved),
+                beside=_blindness(made),
+            )
+            state.notifications.keep(made, sweep, _now())
+
+    async def _send(self, state: AlertState, interrupt: asyncio.Event) -> Sequence[Receipt] | None:
+        """Deliver until done; None where the interrupt came first."""
+        sending = asyncio.create_task(
+            deliver(state.notifications, self._session.notifiers, budget=self._session.budget)
+        )
+        interrupted = asyncio.create_task(interrupt.wait())
+        try:
+            await asyncio.wait({sending, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+            return sending.result() if sending.done() else None
+        finally:
+            for task in (sending, interrupted):
+                task.cancel()
+            await asyncio.gather(sending, interrupted, return_exceptions=True)
+
+    def _check(self, receipts: Sequence[Receipt], state: AlertState) -> None:
+        for receipt in receipts:
+            if not receipt.accepted:
+                self.fail(f"{receipt.notifier}: not handed over: {receipt.detail}")
+        # What waits or was refused, for whatever stands, has not reached anybody: so it is, each time anew.
+        if self.handed_over and (undelivered := state.notifications.undelivered()):
+            self.fail(f"{len(undelivered)} not handed over earlier; see `wgaudit alerts list`")
+
+    def _unusable(self, error: StateError) -> None:
+        # A full or read-only disk shows only on writing; then nothing was sent, and the next round plans it anew.
+        self.fail(f"{error}; what was not remembered is told again")
+
+    def fail(self, line: str) -> None:
+        """Complain about something that did not reach people."""
+        self.handed_over = False
+        self._session.complain(f"alerts: {line}")
+
+
+def _blindness(made: AlertPlan) -> tuple[Finding, ...]:
+    """The one incident that is no finding of a report, in the form that the history keeps."""
+    if (standing := made.standing.get(BLIND)) is None:
+        return ()
+    incident = standing.incident
+    return (Finding(BLIND_CHECK, incident.severity, incident.subject, incident.summary, identity=("sweep",)),)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,84 @@
+"""What a repair plan needs beside a sweep: address claims, and which nodes carry workload."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from auditor.errors import InvalidValue, RegistryError, WgauditError
+from auditor.registry.interface import KeyStore
+from auditor.repair.claims.adopted import adopted_key
+from auditor.repair.claims.claim import claimed_prefix, read_claim
+from auditor.service.parts import build_store, consul_token
+from auditor.settings.file import Config
+from auditor.values.address_claims import AddressClaim, ClaimState
+from auditor.values.models import NodeId, Snapshot
+
+
+async def add_claims(snapshot: Snapshot, config: Config) -> tuple[Snapshot, tuple[str, ...]]:
+    """Add the address claims and the workload that Consul has now to a snapshot.
+
+    Returns the snapshot, and a note in one sentence for each read that failed: nothing is raised for it.
+    """
+    if config.consul.file is not None:
+        return snapshot, ()
+    notes: list[str] = []
+    if config.consul.layout != "kv-json":
+        notes.append(
+            f"consul.layout is {config.consul.layout}: apply and allocate write kv-json alone, so the registry "
+            "is to be changed by hand."
+        )
+    datacenters = sorted({item.node.datacenter for item in snapshot.registrations}) or [""]
+    try:
+        claims, unread = await asyncio.to_thread(_read_all_claims, config, datacenters)
+        snapshot = replace(snapshot, address_claims=claims)
+        notes += unread
+    except WgauditError as error:
+        notes.append(f"Reading address claims failed: {error}")
+    if config.repair.policy().workload_service:
+        try:
+            workloads = await asyncio.to_thread(_read_all_workloads, config, datacenters)
+            snapshot = replace(snapshot, workloads=workloads)
+        except RegistryError as error:
+            notes.append(f"Reading who carries workload failed: {error}")
+    return snapshot, tuple(notes)
+
+
+def _read_all_workloads(config: Config, datacenters: Iterable[str]) -> frozenset[NodeId]:
+    from auditor.registry.workloads import read_workloads  # it brings Consul's library along
+
+    service, token = config.repair.policy().workload_service, consul_token(config)
+    nodes = [read_workloads(config.consul, token, datacenter, service) for datacenter in datacenters]
+    return frozenset[NodeId]().union(*nodes)
+
+
+def _read_all_claims(
+    config: Config, datacenters: Iterable[str]
+) -> tuple[tuple[AddressClaim, ...], Sequence[str]]:
+    notes: list[str] = []
+    prefix = config.repair.policy().claims_prefix
+    claims = [
+        claim
+        for datacenter in datacenters
+        for claim in _read_claims(build_store(config, datacenter), prefix, notes)
+    ]
+    return tuple(claims), notes
+
+
+def _read_claims(store: KeyStore, prefix: str, notes: list[str]) -> Iterator[AddressClaim]:
+    for stored in store.list(prefix):
+        if stored.key == adopted_key(prefix):
+            continue
+        try:
+            yield read_claim(prefix, stored.key, stored.value)
+        except InvalidValue as error:
+            notes.append(f"The claim {stored.key} cannot be read: {error}.")
+            try:
+                address = claimed_prefix(prefix, stored.key)
+            except InvalidValue:
+                continue  # it names no address that could be handed out
+            # Whatever it says, somebody claimed the address: it is handed out to nobody.
+            at = datetime.fromtimestamp(0, UTC)
+            yield AddressClaim(address, ClaimState.SEEN, "", None, at, by="unreadable")

@@ -1,0 +1,14 @@
+"""What a service reports while it works."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from auditor.gather.sweep import SweepObserver
+
+
+class ServiceObserver(SweepObserver, Protocol):
+    """Receives the progress of a sweep, and complaints."""
+
+    def complain(self, line: str) -> None:
+        """Receive one line about something that failed and did not end the work."""

@@ -1,0 +1,147 @@
+"""What waits for notifiers and what they refused; tests and previews of what they are sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from alerts.delivery.deliver import deliver
+from alerts.memory.notices import Row
+from alerts.models import Incident, Log, Notification, NotifyReason, Receipt, Status
+from alerts.notifiers.interface import Notifier
+from alerts.plan import plan
+from auditor.errors import DeliveryError, UsageError
+from auditor.service.alert_parts import build_alert_policy, build_notifiers, choose_notifiers
+from auditor.service.alert_state import existing_state, opened_state
+from auditor.service.audit import audit_recording
+from auditor.settings.file import Config
+from auditor.state.database import exclusive_in_loop
+from auditor.values.models import Severity, fingerprint
+
+
+async def send_tests(config: Config, name: str | None) -> AsyncIterator[tuple[Status, Receipt]]:
+    """Send a marked test and its resolve through each notifier; yield each receipt as it comes.
+
+    name: one notifier; None: all. Raises `UsageError` and `ConfigError`.
+    """
+    for notifier in choose_notifiers(config, name):
+        for status in (Status.FIRING, Status.RESOLVED):
+            notice = Notification(notifier.name, NotifyReason.TEST, status, _test_incident(), _now())
+            try:
+                answer = await notifier.send(notifier.payload([notice]))
+            except DeliveryError as error:
+                receipt = Receipt(notifier.name, False, str(error), 1, error.permanent)
+            else:
+                receipt = Receipt(notifier.name, True, answer, 1)
+            yield status, receipt
+            await asyncio.sleep(notifier.pause)
+
+
+def _test_incident() -> Incident:
+    return Incident(
+        fingerprint=fingerprint("test", "wgaudit alerts test"),
+        check="test",
+        severity=Severity.INFO,
+        subject="192.0.2.1",
+        address="192.0.2.1/32",
+        summary="TEST of wgaudit's alerts. Nothing is wrong; nobody needs to do anything.",
+        guess="",
+        nodes=("example-sin-1", "example-fra-1"),
+        regions=("fra", "sin"),
+        routing=(("example-sin-1", 2, (("sin", 2),)), ("example-fra-1", 1, (("fra", 1),))),
+        since=_now(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePreview:
+    """One message as it would be sent."""
+
+    notifier: str
+    payload: bytes
+    """The body, without the secrets that are added on sending; empty where there is nothing to send."""
+    reasons: tuple[str, ...]
+    """Why each notification in it is sent; none where there is nothing to send."""
+
+
+async def preview_messages(config: Config, recording: Path, name: str | None) -> tuple[MessagePreview, ...]:
+    """Make the messages of a recording as if nothing had been sent before. Sends nothing.
+
+    name: one notifier; None: all. Raises `UsageError`, `ConfigError` and `SnapshotError`.
+    """
+    notifiers = choose_notifiers(config, name)
+    report = (await audit_recording(recording)).report
+    # Nothing is remembered here, so blindness shows at once.
+    policy = replace(build_alert_policy(config), blind_after=1)
+    made = plan(report, Log(), (), report.finished_at, policy)
+    return tuple(message for notifier in notifiers for message in _messages(notifier, made.notifications))
+
+
+def _messages(notifier: Notifier, notifications: Sequence[Notification]) -> Iterator[MessagePreview]:
+    mine = [item for item in notifications if item.notifier == notifier.name]
+    if not mine:
+        yield MessagePreview(notifier.name, b"", ())
+    for start in range(0, len(mine), notifier.max_per_message):
+        batch = mine[start : start + notifier.max_per_message]
+        reasons = tuple(item.reason.value for item in batch)
+        yield MessagePreview(notifier.name, notifier.payload(batch), reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """What has not reached people."""
+
+    waiting: tuple[Row, ...]
+    dead: tuple[Row, ...]
+    """Refused for good, oldest first."""
+
+
+def read_outbox(config: Config) -> Outbox | None:
+    """Read what waits and what was refused; None where there is no state. Raises `StateError`."""
+    with existing_state(config.state.path) as state:
+        if state is None:
+            return None
+        return Outbox(tuple(state.notifications.outbox()), tuple(state.notifications.dead_letters()))
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Dead letters that were sent again."""
+
+    stale: tuple[int, ...]
+    """Not sent: the incident is over, or something newer was sent."""
+    receipts: tuple[Receipt, ...]
+
+
+async def retry_letters(
+    config: Config, idents: Collection[int], *, budget: float, lock_wait: float
+) -> Retried:
+    """Send dead letters again, all or those of the given numbers. Where there is no state, there are none.
+
+    budget, lock_wait: seconds. Raises `ConfigError`, `UsageError` for a number that is none, `StateBusy` and
+    `StateError`.
+    """
+    notifiers = build_notifiers(config)
+    if read_outbox(config) is None:  # no lock is made beside a state that is not there
+        if idents:
+            raise UsageError(f"{min(idents)} is no dead letter; `wgaudit alerts list` shows them")
+        return Retried((), ())
+    async with exclusive_in_loop(config.state.path, lock_wait):
+        with opened_state(config.state.path) as state:
+            before = {letter.id for letter in state.notifications.dead_letters()}
+            chosen = {row.id for row in state.notifications.retry(idents or None, _now())}
+            receipts = await deliver(state.notifications, notifiers, budget=budget)
+    return Retried(tuple(sorted((set(idents) or before) - chosen)), receipts)
+
+
+def forget_notifier(config: Config, name: str) -> int:
+    """Forget a notifier; return how much waited for it or had been refused. Raises `StateError`."""
+    with existing_state(config.state.path) as state:
+        return 0 if state is None else state.notifications.forget(name)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
