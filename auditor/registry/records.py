@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from auditor.errors import InvalidValue
 from auditor.values.addresses import Prefix, parse_prefix, parse_public_key
 from auditor.values.models import InvalidRegistration, NodeId, Registration, RegistryReading
+from auditor.values.names import VALUE_NAME
 from auditor.values.text import for_json, masked
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ EXCERPT = 80
 # A host template needs nothing but what can stand in a host's name, so nothing else is kept: a key (its
 # base64 ends in "="), a URL or a sentence never gets into a snapshot this way.
 _HOST_TEXT = re.compile(r"[A-Za-z0-9._:\-]{1,253}")
-_VALUE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]{0,63}")
+_VALUE_NAME = re.compile(VALUE_NAME)
 _SECRET_NAME = re.compile(
     r"private|preshared|psk|secret|token|passw|credential|webhook|api_?key", re.IGNORECASE
 )

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, Strict, field_valid
 from auditor.settings.base import Settings, WrittenPrefix
 from auditor.values.addresses import Prefix
 from auditor.values.models import SharedAddress
+from auditor.values.names import DEVICE_NAME
 
 
 def _regular_expression(pattern: str) -> str:
@@ -39,7 +40,7 @@ def _moment(value: object) -> datetime:
 class MeshSettings(Settings):
     """The audited mesh."""
 
-    device: str = Field(default="wg0", pattern=r"^[A-Za-z0-9_=+.\-]{1,15}$")
+    device: str = Field(default="wg0", pattern=f"^{DEVICE_NAME}$")
     pools: tuple[WrittenPrefix, ...] = (Prefix("10.0.0.0/8"),)
     topology: Literal["full", "partial"] = "full"
     """partial: a registered peer that is not there is no finding."""

@@ -8,6 +8,7 @@ from pydantic import Field, StrictInt, field_validator
 
 from auditor.settings.base import Seconds, Settings
 from auditor.values.address_claims import RepairPolicy
+from auditor.values.names import VALUE_NAME
 
 
 class RepairSettings(Settings):
@@ -19,7 +20,7 @@ class RepairSettings(Settings):
     """Days in which a released address is given to nobody."""
     fallback_keeper: Literal["oldest", "nobody"] = "oldest"
     """The keeper of an address that came from the allocator's fallback."""
-    workload_field: str = Field(default="", pattern=r"^([A-Za-z_][A-Za-z0-9_\-]{0,63})?$")
+    workload_field: str = Field(default="", pattern=f"^({VALUE_NAME})?$")
     """Value of a registration that says that the node carries workload. Empty: not used."""
     workload_service: str = Field(default="", max_length=128)
     """Consul service whose nodes carry workload. Empty: not used."""

@@ -17,9 +17,10 @@ from auditor.repair.moves import Contested, Kind, Move, RepairPlan
 from auditor.repair.plan.step_text import NETWORKD, WG_QUICK, Wording
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import format_prefix, network, parse_prefix, parse_public_key
+from auditor.values.names import DEVICE_NAME
 from auditor.values.text import for_log, for_shell
 
-_DEVICE = re.compile(r"[A-Za-z0-9_=+.\-]{1,15}")
+_DEVICE = re.compile(DEVICE_NAME)
 _PREFIX = re.compile(r"[A-Za-z0-9._\-/]{1,512}")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._:\-]{0,251}[A-Za-z0-9_.])?")
 _WITH_PORT = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^:\[\]]+):([0-9]{1,5})")
