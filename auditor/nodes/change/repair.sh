@@ -4,8 +4,6 @@
 # private or preshared key is ever asked for or printed, and no content of a file. Whatever fails becomes
 # one `error REASON DETAIL` line; an answer counts only if `begin` and `end` frame it.
 #
-# repair_files.sh follows it on the way, with `rewrite` and the call of main: a text cut short does nothing.
-#
 #   wgaudit-repair/1 look DEVICE
 #   wgaudit-repair/1 add DEVICE KEY NEW OLD           the device holds NEW too, with the length that OLD has
 #   wgaudit-repair/1 drop DEVICE KEY OLD NEW          the device no longer holds OLD; NEW stays
