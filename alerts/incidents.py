@@ -59,7 +59,7 @@ def incident(report: Report, group: Group) -> Incident:
         severity=min((finding.severity, *(item.severity for item in followers)), key=lambda item: item.rank),
         subject=finding.subject,
         address=finding.address or "",
-        summary=finding.statement,
+        summary=finding.facts,
         guess=finding.guess.sentence if finding.guess is not None else "",
         nodes=tuple(sorted(report.name(node) for node in finding.nodes)),
         regions=tuple(sorted(finding.regions)),

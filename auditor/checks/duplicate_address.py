@@ -34,15 +34,11 @@ def run(fleet: Fleet) -> Iterable[Draft]:
         picks = fleet.routes.picks(prefix)
         regions = fleet.regions(nodes)
         where = f" in {count(len(regions), 'region')}" if len(regions) > 1 else ""
-        sentences = [
-            f"Claimed by {count(len(nodes), 'node')}{where}: {placed(fleet, nodes)}{_seen(claims, nodes)}."
-        ]
-        if picks:
-            sentences.append(f"{routed(fleet, picks)}.")
         yield Draft(
             identity=idents.by_address(prefix),
             address=prefix,
-            statement=" ".join(sentences),
+            statement=f"Claimed by {count(len(nodes), 'node')}{where}: {placed(fleet, nodes)}{_seen(claims, nodes)}.",
+            routing_statement=f"{routed(fleet, picks)}." if picks else "",
             nodes=nodes,
             regions=regions,
             evidence=Evidence(claims=claims, routing=picks, observers=sum(pick.observers for pick in picks)),

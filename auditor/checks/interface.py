@@ -28,6 +28,8 @@ class Draft:
     """How address and party relate: `10.0.0.1 of edge-fra-1`. `peers of` is about a party's whole peer list."""
     statement: str
     """One or two sentences of facts."""
+    routing_statement: str = ""
+    """See `Finding`."""
     guess: Guess | None = None
     nodes: tuple[NodeId, ...] = ()
     regions: tuple[str, ...] = ()
@@ -69,6 +71,7 @@ class Check:
                 severity=draft.severity or self.severity,
                 subject=draft.subject,
                 statement=draft.statement,
+                routing_statement=draft.routing_statement,
                 identity=draft.identity,
                 address=draft.address,
                 public_key=draft.public_key,

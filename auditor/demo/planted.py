@@ -1,4 +1,4 @@
-"""PURE: holds a report against what was planted in the fleet, so that the demo checks its own audit."""
+"""PURE: compares a report with the faults planted in the fleet, so that the demo checks its own audit."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from auditor.checks.idents import Ident
 from auditor.demo.fleet import Contest, DemoFleet, PlantedIncident
 from auditor.errors import GapReason
-from auditor.values.addresses import format_prefix
+from auditor.values.addresses import Prefix, format_prefix
 from auditor.values.models import CheckIdent, Finding, Report, Verdict
 from auditor.values.text import listed
+
+Place = tuple[CheckIdent, Prefix | str]
+"""A check's ident, and the address or the node's name that its finding is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +44,10 @@ class Comparison:
 
 
 def compare(fleet: DemoFleet, report: Report) -> Comparison:
-    """Holds the report on `fleet` against its incident. A healthy fleet must give a clean report."""
-    standing = {(finding.check, finding.subject): finding for finding in report.standing}
+    """Compare the report on `fleet` with its incident. A healthy fleet must give a clean report."""
+    standing = {_place(finding): finding for finding in report.standing}
     planted: tuple[Planted, ...] = ()
-    expected: set[tuple[CheckIdent, str]] = set()
+    expected: set[Place] = set()
     unreachable = ""
     verdict = Verdict.CLEAN
     if fleet.incident is not None:
@@ -56,7 +59,7 @@ def compare(fleet: DemoFleet, report: Report) -> Comparison:
     unexpected = [
         f"{finding.check} {finding.subject}: {finding.summary}"
         for finding in report.standing
-        if (finding.check, finding.subject) not in expected and not _follows(finding, known, report)
+        if _place(finding) not in expected and not _follows(finding, known, report)
     ]
     unexpected += [
         f"gap {gap.node or gap.source}: {gap.reason}: {gap.detail}"
@@ -68,12 +71,17 @@ def compare(fleet: DemoFleet, report: Report) -> Comparison:
     return Comparison(planted, tuple(unexpected))
 
 
-def _expected(incident: PlantedIncident) -> set[tuple[CheckIdent, str]]:
-    """Check and subject of the findings that are causes of their own."""
+def _place(finding: Finding) -> Place:
+    """What the finding is about, as fields: an address where it has one, else a node."""
+    return finding.check, finding.address if finding.address is not None else finding.party
+
+
+def _expected(incident: PlantedIncident) -> set[Place]:
+    """Return the places of the findings that are causes of their own."""
     return {
-        (Ident.DUPLICATE_ADDRESS, format_prefix(incident.pair.address)),
-        (Ident.DUPLICATE_ADDRESS, format_prefix(incident.triple.address)),
-        (Ident.FALLBACK_ADDRESS, format_prefix(incident.pair.address)),
+        (Ident.DUPLICATE_ADDRESS, incident.pair.address),
+        (Ident.DUPLICATE_ADDRESS, incident.triple.address),
+        (Ident.FALLBACK_ADDRESS, incident.pair.address),
         (Ident.REGION_MISMATCH, incident.misplaced),
         (Ident.ADDRESS_DRIFT, incident.drifted),
     }
@@ -94,27 +102,35 @@ def _compared(
     fleet: DemoFleet,
     incident: PlantedIncident,
     report: Report,
-    standing: Mapping[tuple[CheckIdent, str], Finding],
+    standing: Mapping[Place, Finding],
 ) -> Iterator[Planted]:
-    def found(check: Ident, subject: str, what: str, missing: str = "") -> Planted:
-        if (check, subject) not in standing:
-            missing = f"no {check} for {subject}"
+    def found(
+        check: Ident, name: str, what: str, missing: str = "", address: Prefix | None = None
+    ) -> Planted:
+        if (check, address if address is not None else name) not in standing:
+            missing = f"no {check} for {name}"
         return Planted(what, check, missing)
 
     # The demo's registry is a `kv export`, without the indexes by which a report guesses at parallel writers.
     racing = "parallel writers' doing (an export carries no indexes to tell)"
     for contest, why in ((incident.pair, "fallback"), (incident.triple, racing)):
         subject = format_prefix(contest.address)
-        finding = standing.get((Ident.DUPLICATE_ADDRESS, subject))
         holders = listed([f"{name} ({fleet.node(name).registered_region})" for name in contest.claimants])
+        finding = standing.get((Ident.DUPLICATE_ADDRESS, contest.address))
         yield found(
             Ident.DUPLICATE_ADDRESS,
             subject,
             f"{subject} on {holders}: {why}",
             _contest_differs(fleet, contest, finding) if finding is not None else "",
+            contest.address,
         )
         if contest is incident.pair:
-            yield found(Ident.FALLBACK_ADDRESS, subject, f"{subject} is the first address of the pool")
+            yield found(
+                Ident.FALLBACK_ADDRESS,
+                subject,
+                f"{subject} is the first address of the pool",
+                address=contest.address,
+            )
     misplaced = fleet.node(incident.misplaced)
     yield found(
         Ident.REGION_MISMATCH,
@@ -139,7 +155,7 @@ def _compared(
 
 
 def _contest_differs(fleet: DemoFleet, contest: Contest, finding: Finding) -> str:
-    """How the finding differs from what the nodes' kernels were given; "" where it does not."""
+    """Return how the finding differs from what the nodes' kernels were given; "" where it does not."""
     names = sorted(node.name for node in finding.nodes)
     if names != list(contest.claimants):
         return f"nodes {listed(names) or 'none'}"

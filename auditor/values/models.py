@@ -363,6 +363,8 @@ class Finding:
     """What it is about, as people write it: an address, a node, a key. Made from `address` and `party`."""
     statement: str
     """One or two sentences of facts, without the guess."""
+    routing_statement: str = ""
+    """The sentence that says what `evidence.routing` holds; forms that draw the routing leave it out."""
     identity: Identity = ()
     """What makes it one finding across sweeps; empty where `subject` does."""
     address: Prefix | None = None
@@ -402,9 +404,14 @@ class Finding:
         return self.reference.fingerprint
 
     @property
+    def facts(self) -> str:
+        """All that was seen, routing included, in words."""
+        return f"{self.statement} {self.routing_statement}" if self.routing_statement else self.statement
+
+    @property
     def summary(self) -> str:
         """The facts, then the guess, if there is one."""
-        return f"{self.statement} {self.guess.sentence}" if self.guess is not None else self.statement
+        return f"{self.facts} {self.guess.sentence}" if self.guess is not None else self.facts
 
     @property
     def probable_cause(self) -> GuessedCause | None:

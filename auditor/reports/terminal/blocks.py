@@ -47,7 +47,7 @@ def report_keys(report: Report) -> set[str]:
 
 def subject_words(page: Page, finding: Finding) -> str:
     """The subject; a key is shortened where the summary gives it in full."""
-    if finding.public_key is not None and finding.public_key in finding.statement:
+    if finding.public_key is not None and finding.public_key in finding.facts:
         return page.key(finding.public_key)
     return page.name(finding.subject)
 

@@ -177,7 +177,7 @@ def _findings(page: Page, story: Story) -> None:
 
 def _finding(page: Page, finding: Finding) -> None:
     finding_head(page, finding)
-    page.line(page.clean(finding.statement), 10)
+    page.line(page.clean(finding.facts), 10)
     if finding.guess is not None:
         page.labelled("guess", page.clean(finding.guess.sentence), 10)
     if finding.confirmed is False:

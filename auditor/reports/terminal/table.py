@@ -153,9 +153,8 @@ def _tally_line(page: Page, report: Report, grouped: Outline) -> None:
 def _contested(page: Page, report: Report, item: OutlinedFinding) -> None:
     finding = item.finding
     finding_head(page, finding)
-    facts = finding.statement
-    # The rows and bars below say the rest, more clearly.
-    page.line(page.clean(_first_sentence(facts) if finding.evidence.routing else facts), 2)
+    # The bars below say what the routing statement says, more clearly.
+    page.line(page.clean(finding.statement), 2)
     if item.claimants:
         page.line("claimed by", 2, "dim")
         claims_block(
@@ -173,10 +172,6 @@ def _contested(page: Page, report: Report, item: OutlinedFinding) -> None:
         page.labelled("next", Text(" ".join(item.next_command), "bold"))
 
 
-def _first_sentence(text: str) -> str:
-    return re.split(r"(?<=\.)\s+(?=[0-9A-Z])", text, maxsplit=1)[0]
-
-
 def _routing(page: Page, report: Report, item: OutlinedFinding) -> None:
     picks = item.finding.evidence.routing
     if not picks:
@@ -189,7 +184,7 @@ def _routing(page: Page, report: Report, item: OutlinedFinding) -> None:
 def _finding(page: Page, report: Report, item: OutlinedFinding) -> None:
     finding = item.finding
     finding_head(page, finding)
-    page.line(page.clean(finding.statement), _INDENT)
+    page.line(page.clean(finding.facts), _INDENT)
     named = f"{finding.subject} {finding.summary}"
     others = [name for node in finding.nodes if not _says(named, name := report.name(node))]
     if others:
