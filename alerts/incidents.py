@@ -1,4 +1,4 @@
-"""From findings to incidents: each finding that leads, with all that follows from it."""
+"""PURE: groups findings into incidents: each root finding with all that follows from it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ MOST_ROUTES = 50
 
 
 def incidents(report: Report) -> tuple[Incident, ...]:
-    """The report's findings as incidents, whatever is remembered of earlier ones."""
+    """Make the incidents of a report, regardless of earlier ones."""
     return tuple(incident(report, group) for group in groups(report))
 
 
 def groups(report: Report, own: Collection[str] = ()) -> list[Group]:
-    """Leading findings with their followers. What was gone on a second look, or is agreed on, is neither.
+    """Group leading findings with their followers. Gone or agreed findings are in no group.
 
     `own`: fingerprints that are incidents already. They stay so, even if a cause of theirs shows up later:
     taking them back would say that they are over.
@@ -40,7 +40,7 @@ def groups(report: Report, own: Collection[str] = ()) -> list[Group]:
 
 
 def incident(report: Report, group: Group) -> Incident:
-    """The group as it is told: its facts, and how bad the worst of it is."""
+    """Make the incident of a group; its severity is that of the worst finding."""
     finding, followers = group
     routing = [
         (

@@ -1,4 +1,4 @@
-"""From what was seen to what is said: runs the checks over a snapshot and draws the verdict. Pure."""
+"""PURE: runs the checks over a snapshot, settles causes and confirmation, and decides the verdict."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PRECEDENCE: Mapping[CheckIdent, int] = {check.ident: position for position, che
 
 
 def judge(snapshot: Snapshot) -> Report:
-    """The report on a snapshot: the same for the same snapshot, whatever the order of its parts."""
+    """Make the report on a snapshot: the same for the same snapshot, whatever the order of its parts."""
     fleet = Fleet(snapshot)
     findings = find(fleet)
     gaps = (*snapshot.gaps, *_derived_gaps(fleet, findings, snapshot))
@@ -65,13 +65,13 @@ def judge(snapshot: Snapshot) -> Report:
 
 
 def find(fleet: Fleet) -> tuple[Finding, ...]:
-    """Every check's findings, worst first, each with the cause that it follows from."""
+    """Run all checks; findings worst first, each with the cause that it follows from."""
     findings = _with_causes([finding for check in CHECKS for finding in check.findings(fleet)])
     return tuple(sorted(findings, key=_finding_order))
 
 
 def suspects(findings: Iterable[Finding], seen: Mapping[NodeId, object]) -> tuple[NodeId, ...]:
-    """Nodes worth a second look: those that findings are about, and a few observers of each.
+    """Choose the nodes for a second look: those that findings are about, and a few observers of each.
 
     Only nodes that answered the first time (`seen`): a gap is no suspect.
     """
@@ -194,7 +194,7 @@ def _coverage(fleet: Fleet, snapshot: Snapshot) -> Coverage:
 
 
 def _agreed(findings: tuple[Finding, ...], fleet: Fleet, snapshot: Snapshot) -> tuple[Finding, ...]:
-    """Marks what is agreed on: a shared address that only those hold who are meant to, and what that leads to.
+    """Mark what is agreed on: a shared address that only those hold who are meant to, and what that leads to.
 
     What follows from it and is about something else (a node's drift, a ghost's key) was agreed on by nobody.
     """

@@ -28,7 +28,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding a contested prefix, with its claims and who is routed where."""
     if not fleet.contested:
         return
-    written = _Written(fleet)
+    written = _WriteOrder(fleet)
     for prefix, nodes in fleet.contested.items():
         claims = fleet.claims(prefix)
         picks = fleet.routes.picks(prefix)
@@ -63,8 +63,8 @@ def _seen(claims: Sequence[Claim], nodes: Sequence[NodeId]) -> str:
     return f"; {len(registered)} registered, {len(live)} seen holding it"
 
 
-class _Written:
-    """The order in which the registry was written: by datacenter (each counts its own) all indexes of a kind."""
+class _WriteOrder:
+    """Raft indexes of all registrations, by datacenter, ascending: each datacenter counts its own."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.created: Mapping[str, list[int]] = _indexes(
@@ -75,7 +75,7 @@ class _Written:
         )
 
 
-def _guess(fleet: Fleet, written: _Written, prefix: Prefix, claims: Sequence[Claim]) -> Guess | None:
+def _guess(fleet: Fleet, written: _WriteOrder, prefix: Prefix, claims: Sequence[Claim]) -> Guess | None:
     registered = [claim for claim in claims if claim.witness is Witness.REGISTERED]
     if len({claim.node for claim in registered}) < 2:
         return None

@@ -1,4 +1,4 @@
-"""Words that several checks share: names, counts and observers, always in the same form and bounded."""
+"""Parts of sentences that several checks share: names, counts and observers, in one bounded form."""
 
 from __future__ import annotations
 

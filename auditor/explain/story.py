@@ -44,12 +44,12 @@ class Story:
     invalid: tuple[InvalidRegistration, ...] = ()
     observations: tuple[Observation, ...] = ()
     claims: tuple[Claim, ...] = ()
-    """Who says that it holds the target's address or addresses."""
+    """Claims to the target's address or addresses."""
     routing: tuple[Routing, ...] = ()
     notes: tuple[str, ...] = ()
     """Facts that fit nowhere else, one sentence each."""
     findings: tuple[Finding, ...] = ()
-    """Those that touch the target, causes before what follows from them."""
+    """Findings that touch the target, causes before what follows from them."""
     gaps: tuple[Gap, ...] = ()
     """What could not be seen, and might have changed this story."""
     next_steps: tuple[str, ...] = ()

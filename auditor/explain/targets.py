@@ -1,4 +1,4 @@
-"""What a word of the user's means in one snapshot, an address, a node or a key, and what is about it."""
+"""Target of `explain` (an address, a node or a key), and the findings that are about it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def unknown_address(snapshot: Snapshot, report: Report, fleet: Fleet, prefix: Pr
 
 
 def unreadable_with(items: Iterable[InvalidRegistration], prefix: Prefix) -> tuple[InvalidRegistration, ...]:
-    """Those whose excerpt shows the address, or a prefix that covers it."""
+    """Select the unreadable registrations whose excerpt shows the address, or a prefix that covers it."""
     return tuple(item for item in items if any(_is_or_covers(text, prefix) for text in _addresses_in(item)))
 
 

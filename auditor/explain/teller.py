@@ -1,4 +1,4 @@
-"""Finds what a snapshot and its report say of one address, node or key, and puts it into one story."""
+"""Builds the story of one address, node or key from a snapshot and its report."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from auditor.explain.targets import (
 )
 from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
+from auditor.fleet.latest import latest_state
 from auditor.fleet.routes import ObserverGroup
 from auditor.values.addresses import (
     Prefix,
@@ -42,21 +43,21 @@ Touches = Callable[[Finding], bool]
 
 
 def explain(snapshot: Snapshot, report: Report, target: str) -> Story:
-    """Tells the story of `target`: an address, a node (`name` or `name@datacenter`) or a key.
+    """Build the story of `target`: an address, a node (`name` or `name@datacenter`) or a key.
 
     A key may be cut short, to at least six characters that no other key starts with. Raises `UsageError` with
     the nearest known names where the sweep saw nothing of that name.
     """
-    return _Teller(snapshot, report).tell(target.strip())
+    return _StoryBuilder(snapshot, report).tell(target.strip())
 
 
-class _Teller:
+class _StoryBuilder:
     """One snapshot and report, indexed for questions."""
 
     def __init__(self, snapshot: Snapshot, report: Report) -> None:
-        self.snapshot = snapshot
+        self.snapshot = latest_state(snapshot)
         self.report = report
-        self.fleet = Fleet(snapshot)
+        self.fleet = Fleet(self.snapshot)
 
     def tell(self, target: str) -> Story:
         found = find_target(self.snapshot, self.report, self.fleet, target)
@@ -297,7 +298,7 @@ class _Teller:
             (
                 finding.evidence.routing
                 for finding in self.report.findings
-                if finding.evidence.routing and finding.address == prefix
+                if finding.evidence.routing and finding.address == prefix and finding.confirmed is not False
             ),
             None,
         )

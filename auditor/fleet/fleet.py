@@ -59,7 +59,7 @@ class Fleet:
 
     @cached_property
     def routes(self) -> Routes:
-        """Who routes what where, over the distinct tables."""
+        """Routes of all observers, over the distinct tables."""
         return Routes(
             expected=self.registered.expected,
             tables=self._tables,

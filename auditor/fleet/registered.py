@@ -28,7 +28,7 @@ class Claims(Mapping[Prefix, tuple[Claim, ...]], Generic[T]):
 
     def __init__(self, claimants: Mapping[Prefix, Sequence[T]], claim: Callable[[Prefix, T], Claim]) -> None:
         self.claimants = claimants
-        """Who claims each prefix."""
+        """Claimants by prefix."""
         self._claim = claim
 
     def __getitem__(self, prefix: Prefix) -> tuple[Claim, ...]:

@@ -1,4 +1,4 @@
-"""Who routes what where, over the distinct route tables and those who hold them."""
+"""Routes of all observers: the distinct route tables and their holders."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _NO_KEYS: frozenset[PublicKey] = frozenset()
 
 
 class ObserverGroup:
-    """Those who show something: the holders of some tables, but for those whom it does not concern.
+    """Observers whose route table shows a deviation, minus excluded nodes.
 
-    They are counted and sampled where they stand. A list of them for each peer that they lack, or have too
-    much, would be observers × peers on a bad day.
+    They are counted and sampled group by group. A list of observers for each missing or surplus peer would
+    be observers × peers in a bad incident.
     """
 
     __slots__ = ("_groups", "_without")
@@ -30,7 +30,7 @@ class ObserverGroup:
     def __init__(
         self, groups: Iterable[Sequence[Observation]], without: Collection[NodeId] = frozenset()
     ) -> None:
-        """Each group in the order of its nodes; nobody is in two of them. `without` are some of them."""
+        """`groups`: disjoint, each sorted by node. `without`: nodes of theirs that are left out."""
         self._groups = tuple(groups)
         self._without = without
 

@@ -375,3 +375,12 @@ def test_a_prefix_of_another_key_keeps_an_address_from_having_nothing_to_do() ->
     assert told("gate-ams-2", healthy().snapshot()).next_steps[-1].startswith("Nothing to do")
     assert not any("Nothing to do" in step for step in told("10.9.0.4", mesh.snapshot()).next_steps)
     assert not any("Nothing to do" in step for step in told("10.9.0.77", healthy().snapshot()).next_steps)
+
+
+def test_a_node_is_told_as_it_was_seen_last() -> None:
+    """A second look that found it repaired must not leave its old address in the story."""
+    before = healthy().holds("edge-sin-1", "10.0.0.2")
+    story = told("edge-sin-1", before.snapshot(again=healthy(), asked=["edge-sin-1"]))
+    assert [item.device.addresses for item in story.observations] == [
+        item.addresses for item in story.registrations
+    ]

@@ -102,10 +102,7 @@ class Allocator:
                 candidate = next((item for item in wanted if not adopted.covers(item)), None)
                 replaces = None
                 if candidate is None:
-                    raise AllocationError(
-                        f"allocate {node}: no free address in {source}, other regions' prefixes and what "
-                        "lies in no pool left out; widen the region's prefix"
-                    )
+                    raise AllocationError(f"allocate {node}: {self._why_none(source, region)}")
             try:
                 self._store.commit(
                     [
@@ -222,6 +219,14 @@ class Allocator:
             given += 1
             if given == CROWDED:
                 taken = budget.read(self._taken)
+
+    def _why_none(self, source: Prefix, region: str) -> str:
+        if next(self._policy.address_plan.candidates(source, region, ""), None) is None:
+            return (
+                f"nothing in {source} is to be given to region {region}: it lies in no pool (mesh.pools), or other "
+                "regions' prefixes fill it (regions.pools)"
+            )
+        return f"no free address in {source}; widen the region's prefix"
 
     def _taken(self) -> frozenset[Prefix]:
         """Addresses with a claim that has not expired."""

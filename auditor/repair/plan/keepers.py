@@ -1,4 +1,4 @@
-"""PURE: who of several claimants keeps a contested address, by which rule, and who must move."""
+"""PURE: the rules that choose which claimant keeps a contested address, and which ones move."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IDLE_WORDS = frozenset({"", "0", "no", "none", "false", "off", "idle"})
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Who keeps the address, and by which rule each other one moves."""
+    """Outcome for one contested address: its keeper, with the rule, and the nodes that move."""
 
     keeper: Keeper
     movers: tuple[NodeId, ...]
@@ -26,7 +26,7 @@ class Decision:
 
 
 class Workload:
-    """Which nodes carry workload, as far as anything says so."""
+    """Workload of nodes, from a field of the registration and from a service in Consul."""
 
     def __init__(self, fleet: Fleet, snapshot: Snapshot, policy: RepairPolicy) -> None:
         self._registrations = fleet.by_node
@@ -58,7 +58,7 @@ def decide(
     claimants: Sequence[NodeId],
     keep: Collection[NodeId] = (),
 ) -> Decision:
-    """The default policy over one contested address. Raises `Undecided`.
+    """Choose the keeper of one contested address. Raises `Undecided`.
 
     `keep`: nodes that a person chose to keep theirs; it stands above every rule.
     """

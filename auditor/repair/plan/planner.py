@@ -1,4 +1,4 @@
-"""PURE: from a snapshot to a plan: who moves where, what nobody can vouch for, and why."""
+"""PURE: makes a repair plan from a snapshot: keepers, moves, and what is left out, each with its reason."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def plan(
     only: Prefix | None = None,
     keep: Collection[NodeId] = (),
 ) -> RepairPlan:
-    """The plan for every contested address of the snapshot, or for one. Equal arguments give an equal plan.
+    """Plan the repair of every contested address of the snapshot, or of one. Equal arguments give an equal plan.
 
     `report` is `judge(snapshot)`; `keep` are nodes that a person chose to keep their address.
     """
@@ -46,12 +46,12 @@ def plan(
 
 
 def seed(node: NodeId, public_key: str) -> str:
-    """What decides where in a prefix a node begins to look: the same for a plan and for the allocator."""
+    """Make the seed of a node's order of candidates, the same for planner and allocator."""
     return f"{node.name} {public_key}"
 
 
-class _NotVouched(Exception):
-    """Why a claimant cannot be moved on what was seen; becomes a `LeftOut`."""
+class _NotMovable(Exception):
+    """A claimant cannot be moved safely on what was seen; becomes a `LeftOut` with this reason."""
 
 
 class _Planner:
@@ -79,7 +79,7 @@ class _Planner:
         for prefix, finding in self._standing(only):
             try:
                 contested.append(self._contested(prefix, finding))
-            except (_NotVouched, Undecided) as error:
+            except (_NotMovable, Undecided) as error:
                 left_out.append(LeftOut(prefix, None, str(error)))
         peers = {
             node: key
@@ -116,17 +116,17 @@ class _Planner:
         self._check_registry()
         claimants = self._fleet.contested.get(prefix, ())
         if not claimants:
-            raise _NotVouched("it changed while the sweep looked; sweep again")
+            raise _NotMovable("it changed while the sweep looked; sweep again")
         if not is_host(prefix):
-            raise _NotVouched(
+            raise _NotMovable(
                 "a network, not one address: which of its addresses are in use is not known here"
             )
         flying = self._fleet.in_flight_nodes
         if prefix in self._in_flight or any(node in flying for node in (*claimants, *finding.nodes)):
-            raise _NotVouched("a claimant's registration changed during the sweep; sweep again")
+            raise _NotMovable("a claimant's registration changed during the sweep; sweep again")
         keys = [self._fleet.by_node[node].public_key for node in claimants if node in self._fleet.by_node]
         if len(set(keys)) < len(keys):
-            raise _NotVouched(
+            raise _NotMovable(
                 "two of its claimants carry one and the same key: give one of them a key of its own first"
             )
         decision = decide(self._fleet, self._policy, self._workload, prefix, claimants, self._keep)
@@ -135,7 +135,7 @@ class _Planner:
         for node in decision.movers:
             try:
                 moves.append(self._move(prefix, node, decision))
-            except _NotVouched as error:
+            except _NotMovable as error:
                 left_out.append(LeftOut(prefix, node, str(error)))
             else:
                 self._moved[node] = prefix
@@ -159,7 +159,7 @@ class _Planner:
     def _check_registry(self) -> None:
         blind = [gap for gap in self._report.gaps if gap.scope is GapScope.REGISTRY]
         if blind:
-            raise _NotVouched(
+            raise _NotMovable(
                 f"the registry was not seen whole ({blind[0].reason.value}), so no address is known to be free"
             )
 
@@ -172,12 +172,12 @@ class _Planner:
     def _move(self, prefix: Prefix, node: NodeId, decision: Decision) -> Move:
         registration, observation = self._seen(node)
         if node in self._moved:
-            raise _NotVouched(
+            raise _NotMovable(
                 f"it moves from {format_prefix(self._moved[node])} first; make a new plan afterwards"
             )
         if prefix not in observation.device.addresses:
             held = ", ".join(map(format_prefix, observation.device.addresses)) or "no address"
-            raise _NotVouched(f"its device holds {held}, not this address: settle that first (address-drift)")
+            raise _NotMovable(f"its device holds {held}, not this address: settle that first (address-drift)")
         region = self._fleet.region(node)
         idle = self._workload.is_idle(node)
         restore = prefix not in registration.addresses
@@ -189,7 +189,7 @@ class _Planner:
             kind, rule = Kind.RENUMBER, decision.keeper.rule
             planned = self._fleet.address_plan.source(region, prefix)
             if planned is None:
-                raise _NotVouched("no pool of its family is configured (mesh.pools)")
+                raise _NotMovable("no pool of its family is configured (mesh.pools)")
             source = planned
             new = self._free(source, region, node, registration)
             kept_by = self._fleet.name(decision.keeper.node) if decision.keeper.node else "nobody"
@@ -217,21 +217,21 @@ class _Planner:
         """Registration and device of one that can be moved: both seen, of one key, and of nobody else's."""
         registration = self._fleet.by_node.get(node)
         if registration is None:
-            raise _NotVouched("it is not registered, so it is not ours to move")
+            raise _NotMovable("it is not registered, so it is not ours to move")
         observation = self._fleet.observed.get(node)
         if observation is None:
-            raise _NotVouched(f"it was not seen{self._gap(node)}: its device is not known")
+            raise _NotMovable(f"it was not seen{self._gap(node)}: its device is not known")
         if node not in self._witnesses:
-            raise _NotVouched("another server answered in its place (wrong-host)")
+            raise _NotMovable("another server answered in its place (wrong-host)")
         key = registration.public_key
         if observation.device.public_key != key:
-            raise _NotVouched(
+            raise _NotMovable(
                 "its device has another key than its registration (key-drift): settle that first"
             )
         others = [item.node for item in self._fleet.by_key.get(key, ()) if item.node != node]
         others += [other for other in self._fleet.device_holders.get(key, ()) if other != node]
         if others:
-            raise _NotVouched(
+            raise _NotMovable(
                 f"{others[0]} has the same key: its peers cannot tell the two apart; settle that first"
             )
         return registration, observation
@@ -244,9 +244,9 @@ class _Planner:
             if is_host(address) and network(address).version == network(prefix).version
         ]
         if not family:
-            raise _NotVouched("its registration has no single address of this family to go back to")
+            raise _NotMovable("its registration has no single address of this family to go back to")
         if family[0] in self._fleet.contested:
-            raise _NotVouched(
+            raise _NotMovable(
                 f"the address of its registration, {format_prefix(family[0])}, is contested itself"
             )
         return family[0]
@@ -260,7 +260,7 @@ class _Planner:
                 continue
             self._taken.add(candidate)
             return candidate
-        raise _NotVouched(f"no free address was found in {source}")
+        raise _NotMovable(f"no free address was found in {source}")
 
     def _claimed(self) -> set[Prefix]:
         """Addresses that the store holds a claim for; a quarantine that was over by then holds none."""

@@ -117,6 +117,19 @@ def test_parallel_nodes_in_a_crowded_prefix_get_different_addresses(server: Cons
         server.delete("", recurse=True)
 
 
+def test_a_region_with_nothing_of_its_own_to_give_says_so(server: ConsulServer) -> None:
+    """A region beyond the pools, and one that others fill: no address of them would pass the audit."""
+    registry = RegistryOnConsul(server, pools={"sin": "192.168.0.0/24"})
+    registry.adopt()
+    try:
+        with pytest.raises(
+            AllocationError, match=r"nothing in 192\.168\.0\.0/24 is to be given to region sin"
+        ):
+            registry.allocate("edge-1")
+    finally:
+        server.delete("", recurse=True)
+
+
 def test_a_registered_node_keeps_the_address_that_was_adopted(server: ConsulServer) -> None:
     registry = RegistryOnConsul(server)
     registry.register("edge-1", "10.16.0.77")
