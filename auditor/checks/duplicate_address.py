@@ -10,10 +10,11 @@ from itertools import pairwise
 from auditor.checks import idents
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
-from auditor.checks.sentences import count, placed, routed
+from auditor.checks.sentences import placed, routed
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix
 from auditor.values.models import Claim, Evidence, Guess, GuessedCause, NodeId, Severity, Sureness, Witness
+from auditor.values.text import count
 
 PARALLEL_WRITERS = 16
 """Registrations that lie no further apart, in the order in which they were written, may have been written by

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
-from auditor.checks.sentences import listed
 from auditor.fleet.fleet import Fleet
 from auditor.values.models import Evidence, NodeId, Severity
+from auditor.values.text import listed
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:

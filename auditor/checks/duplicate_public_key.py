@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from auditor.checks import idents
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
-from auditor.checks.sentences import count, placed
+from auditor.checks.sentences import placed
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import PublicKey
 from auditor.values.models import Claim, Evidence, Guess, GuessedCause, NodeId, Severity, Sureness, Witness
+from auditor.values.text import count
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from auditor.checks import idents
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
-from auditor.checks.sentences import NAMED, count, listed
+from auditor.checks.sentences import NAMED
 from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import ObserverGroup
 from auditor.values.addresses import PublicKey
 from auditor.values.models import Evidence, NodeId, Observation, Severity
+from auditor.values.text import count, listed
 
 LONELY_SHARE = 0.5
 """An observer that lacks more than this share of all peers is one finding, not one for each peer."""
@@ -45,7 +46,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
             party=fleet.name(node),
             statement=(
                 f"{fleet.name(node)} is registered, but is no peer on {count(len(observers), 'observer')}: "
-                f"{listed(map(fleet.name, observers.first(NAMED)), len(observers))}."
+                f"{listed(map(fleet.name, observers.first(NAMED)), total=len(observers))}."
             ),
             nodes=(node,),
             regions=fleet.regions((node,)),

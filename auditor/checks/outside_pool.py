@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from auditor.checks import idents
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
-from auditor.checks.sentences import listed, placed
+from auditor.checks.sentences import placed
 from auditor.fleet.address_plan import AddressPlan, Misplacement
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import prefix_sort_key
 from auditor.values.models import Evidence, Severity
+from auditor.values.text import listed
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:

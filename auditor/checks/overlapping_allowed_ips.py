@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from auditor.checks import idents
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
-from auditor.checks.sentences import count, listed
 from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix, PublicKey, format_prefix, is_host, network, prefix_sort_key
 from auditor.values.models import Evidence, Severity
+from auditor.values.text import count, listed
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:

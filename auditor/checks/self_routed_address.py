@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from auditor.checks import idents
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
-from auditor.checks.sentences import listed, peer
+from auditor.checks.sentences import peer
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import format_prefix
 from auditor.values.models import Claim, Evidence, Severity, Witness
+from auditor.values.text import listed
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:

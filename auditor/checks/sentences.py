@@ -8,25 +8,10 @@ from collections.abc import Iterable, Sequence
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import PublicKey
 from auditor.values.models import NodeId, Pick
+from auditor.values.text import count, listed
 
 NAMED = 5
 """How many nodes a summary names before it counts the rest."""
-
-
-def count(number: int, noun: str, plural: str = "") -> str:
-    """`1 node`, `2 nodes`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
-def listed(items: Iterable[str], total: int = 0) -> str:
-    """`a, b and c`; beyond five, the rest is counted. `total`: how many there are, if `items` begins with five."""
-    names = list(items)
-    total = total or len(names)
-    if total > NAMED:
-        return f"{', '.join(names[:NAMED])} and {total - NAMED:,} more"
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def placed(fleet: Fleet, nodes: Iterable[NodeId]) -> str:

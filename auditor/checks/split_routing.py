@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from auditor.checks import idents
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
-from auditor.checks.sentences import count, routed
+from auditor.checks.sentences import routed
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import prefix_sort_key
 from auditor.values.models import Evidence, Severity, Witness
+from auditor.values.text import count
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Set
 from auditor.checks import idents
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
-from auditor.checks.sentences import count, listed
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import SAMPLE
 from auditor.values.addresses import Prefix, PublicKey, format_prefix, is_host, prefix_sort_key
 from auditor.values.models import Claim, Evidence, Severity, Witness
+from auditor.values.text import count, listed
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:

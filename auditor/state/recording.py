@@ -10,19 +10,32 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AliasPath,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+)
 
 from auditor.errors import GapReason, InvalidValue, SnapshotError
 from auditor.state.files import write_whole
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import Prefix, parse_prefix, parse_public_key
+from auditor.values.addresses import parse_prefix, parse_public_key
 from auditor.values.models import (
     AuditPolicy,
-    Device,
     Gap,
     InvalidRegistration,
     NodeId,
@@ -30,7 +43,6 @@ from auditor.values.models import (
     Registration,
     RouteTable,
     SecondLook,
-    SharedAddress,
     Snapshot,
 )
 
@@ -39,46 +51,79 @@ MAX_BYTES = 2 * 1024**3
 """Unpacked size beyond which a file is refused: a small archive must not fill the memory."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def _in_order(value: object) -> object:
+    """Sort a set, so that the same snapshot is the same text."""
+    return sorted(value) if isinstance(value, frozenset) else value
 
 
-class _Node(_Record):
+def _prefix(text: str, info: ValidationInfo) -> str:
+    return parse_prefix(text) if info.mode == "json" else text  # a value was read when it was made
+
+
+def _key(text: str, info: ValidationInfo) -> str:
+    return parse_public_key(text) if info.mode == "json" else text
+
+
+PrefixText = Annotated[str, AfterValidator(_prefix)]
+KeyText = Annotated[str, AfterValidator(_key)]
+Time = Annotated[AwareDatetime, PlainSerializer(datetime.isoformat, return_type=str, when_used="json")]
+
+
+class _RecordedForm(BaseModel):
+    """A part of the file, made from a value by its attributes or from the file by its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True, loc_by_alias=False)
+
+
+class _NodeForm(_RecordedForm):
     name: str
     datacenter: str = ""
 
 
-class _Registration(_Node):
-    public_key: str
-    addresses: list[str]
+class _OfNodeForm(_RecordedForm):
+    """What belongs to one node, whose name and datacenter stand beside the rest."""
+
+    name: str = Field(validation_alias=AliasChoices(AliasPath("node", "name"), "name"))
+    datacenter: str = Field("", validation_alias=AliasChoices(AliasPath("node", "datacenter"), "datacenter"))
+
+
+class _RegistrationForm(_OfNodeForm):
+    public_key: KeyText
+    addresses: list[PrefixText]
     region: str | None = None
     endpoint: str | None = None
     ssh_host: str | None = None
-    values: dict[str, str] = {}
+    values: dict[str, str] = Field({}, exclude=True)
+    """They fed the ssh host template, which a replay does not need, and may hold anything that the registry's owners
+    put there, secrets included: neither written nor read."""
     where: str = ""
     create_index: int | None = None
     modify_index: int | None = None
 
 
-class _Invalid(_Node):
+class _InvalidForm(_OfNodeForm):
     where: str
     reason: str
     excerpt: str
-    public_key: str | None = None
+    public_key: KeyText | None = None
 
 
-class _Observation(_Node):
-    device: str
-    public_key: str
-    addresses: list[str]
+class _ObservationForm(_OfNodeForm):
+    device: str = Field(validation_alias=AliasChoices(AliasPath("device", "name"), "device"))
+    public_key: KeyText = Field(
+        validation_alias=AliasChoices(AliasPath("device", "public_key"), "public_key")
+    )
+    addresses: list[PrefixText] = Field(
+        validation_alias=AliasChoices(AliasPath("device", "addresses"), "addresses")
+    )
     table: str
     region: str | None = None
     host_key: str | None = None
-    endpoints: dict[str, str] | None = None
+    endpoints: dict[KeyText, str] | None = None
     digested: bool = True
 
 
-class _Gap(_Record):
+class _GapForm(_RecordedForm):
     source: Literal["consul", "file", "ssh", "sweep"]
     reason: GapReason
     detail: str
@@ -86,56 +131,68 @@ class _Gap(_Record):
     datacenter: str | None = None
 
 
-class _Shared(_Record):
-    address: str
-    nodes: list[str]
+class _SharedForm(_RecordedForm):
+    prefix: PrefixText = Field(
+        validation_alias=AliasChoices("address", "prefix"), serialization_alias="address"
+    )
+    nodes: Annotated[list[str], BeforeValidator(_in_order)]
     reason: str
-    until: AwareDatetime
+    until: Time
 
 
-class _Policy(_Record):
+class _PolicyForm(_RecordedForm):
     device: str
-    pools: list[str]
+    pools: list[PrefixText]
     topology: Literal["full", "partial"]
     name_pattern: str | None
-    region_pools: dict[str, str]
+    region_pools: dict[str, PrefixText]
     minimum_coverage: float
-    shared: list[_Shared] = []
+    shared: list[_SharedForm] = []
     """Not in recordings made before there were agreements."""
 
 
-class _SecondLook(_Record):
-    asked: list[_Node]
-    observations: list[_Observation]
-    gaps: list[_Gap]
+class _SecondLookForm(_RecordedForm):
+    asked: list[_NodeForm]
+    observations: list[_ObservationForm]
+    gaps: list[_GapForm]
 
 
-class _AddressClaim(_Record):
-    prefix: str
+class _ClaimForm(_RecordedForm):
+    prefix: PrefixText
     state: ClaimState
     node: str
-    public_key: str | None
+    public_key: KeyText | None
     at: AwareDatetime
     until: AwareDatetime | None
     by: str
 
 
-class _Document(_Record):
-    schema_: Literal["wgaudit.snapshot/1"] = Field(alias="schema")
-    started_at: AwareDatetime
-    finished_at: AwareDatetime
-    policy: _Policy
-    registrations: list[_Registration]
-    invalid: list[_Invalid]
-    in_flight: list[_Registration]
-    observations: list[_Observation]
-    gaps: list[_Gap]
-    second_look: _SecondLook | None
+class _SeenForm(_RecordedForm):
+    """All of a snapshot but its tables, of which no second copy is made."""
+
+    started_at: Time
+    finished_at: Time
+    policy: _PolicyForm
+    registrations: list[_RegistrationForm]
+    invalid: list[_InvalidForm]
+    in_flight: list[_RegistrationForm]
+    observations: list[_ObservationForm]
+    gaps: list[_GapForm]
+    second_look: _SecondLookForm | None
     cut_short: str | None
-    address_claims: list[_AddressClaim] | None = None
+    address_claims: list[_ClaimForm] | None = None
     """Not in recordings of sweeps that did not read them; so with the workloads."""
-    workloads: list[_Node] | None = None
+    workloads: Annotated[list[_NodeForm] | None, BeforeValidator(_in_order)] = None
+
+
+class _Document(_SeenForm):
+    schema_: Literal["wgaudit.snapshot/1"] = Field(alias="schema")
     tables: dict[str, str]
+
+
+_REGISTRATION, _INVALID = TypeAdapter(Registration), TypeAdapter(InvalidRegistration)
+_OBSERVATION, _GAP = TypeAdapter(Observation), TypeAdapter(Gap)
+_POLICY, _CLAIM = TypeAdapter(AuditPolicy), TypeAdapter(AddressClaim)
 
 
 def record(snapshot: Snapshot, path: Path) -> None:
@@ -180,52 +237,11 @@ def to_json(snapshot: Snapshot) -> str:
 
 def _json_parts(snapshot: Snapshot) -> Iterator[str]:
     """The text in parts, of which each holds one table at most."""
-    second = snapshot.second_look
-    document = {
-        "schema": SCHEMA,
-        "started_at": snapshot.started_at.isoformat(),
-        "finished_at": snapshot.finished_at.isoformat(),
-        "policy": {
-            "device": snapshot.policy.device,
-            "pools": list(snapshot.policy.pools),
-            "topology": snapshot.policy.topology,
-            "name_pattern": snapshot.policy.name_pattern,
-            "region_pools": dict(snapshot.policy.region_pools),
-            "minimum_coverage": snapshot.policy.minimum_coverage,
-            "shared": [
-                {
-                    "address": item.prefix,
-                    "nodes": sorted(item.nodes),
-                    "reason": item.reason,
-                    "until": item.until.isoformat(),
-                }
-                for item in snapshot.policy.shared
-            ],
-        },
-        "registrations": [_registration(item) for item in snapshot.registrations],
-        "invalid": [
-            {
-                **_node(item.node),
-                "where": item.where,
-                "reason": item.reason,
-                "excerpt": item.excerpt,
-                "public_key": item.public_key,
-            }
-            for item in snapshot.invalid
-        ],
-        "in_flight": [_registration(item) for item in snapshot.in_flight],
-        "observations": [_observation(item) for item in snapshot.observations],
-        "gaps": [_gap(item) for item in snapshot.gaps],
-        "second_look": second
-        and {
-            "asked": [_node(node) for node in second.asked],
-            "observations": [_observation(item) for item in second.observations],
-            "gaps": [_gap(item) for item in second.gaps],
-        },
-        "cut_short": snapshot.cut_short,
-        **_repair_parts(snapshot),
-    }
-    yield json.dumps(document, indent=1).removesuffix("\n}") + ',\n "tables": {'
+    seen = _SeenForm.model_validate(snapshot).model_dump(mode="json", by_alias=True)
+    for part in ("address_claims", "workloads"):
+        if seen[part] is None:
+            del seen[part]  # then older versions can read the file too
+    yield json.dumps({"schema": SCHEMA, **seen}, indent=1).removesuffix("\n}") + ',\n "tables": {'
     for number, digest in enumerate(sorted(snapshot.tables)):
         text = snapshot.tables[digest].text.decode("ascii")
         yield f"{',' if number else ''}\n  {json.dumps(digest)}: {json.dumps(text)}"
@@ -240,61 +256,13 @@ def from_json(text: bytes, origin: str) -> Snapshot:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        if place == "schema":
+        if place == "schema_":
             raise SnapshotError(f"{origin}: not a {SCHEMA} recording; recorded by another version?") from None
         where = place or "document"
-        raise SnapshotError(f"{origin}: not a recorded snapshot: {where}: {first['msg']}") from None
+        why = first["msg"].removeprefix("Value error, ")  # pydantic's word before ours
+        raise SnapshotError(f"{origin}: not a recorded snapshot: {where}: {why}") from None
     except InvalidValue as error:
         raise SnapshotError(f"{origin}: not a recorded snapshot: {error}") from None
-
-
-def _repair_parts(snapshot: Snapshot) -> dict[str, object]:
-    """What only a plan reads. Left out where it was not read: then older versions can read the file too."""
-    parts: dict[str, object] = {}
-    if (claims := snapshot.address_claims) is not None:
-        forms = [_AddressClaim.model_validate(claim, from_attributes=True) for claim in claims]
-        parts["address_claims"] = [form.model_dump(mode="json") for form in forms]
-    if snapshot.workloads is not None:
-        parts["workloads"] = [_node(node) for node in sorted(snapshot.workloads)]
-    return parts
-
-
-def _node(node: NodeId) -> dict[str, object]:
-    return {"name": node.name, "datacenter": node.datacenter}
-
-
-def _registration(item: Registration) -> dict[str, object]:
-    return {
-        **_node(item.node),
-        "public_key": item.public_key,
-        "addresses": list(item.addresses),
-        "region": item.region,
-        "endpoint": item.endpoint,
-        "ssh_host": item.ssh_host,
-        # `values` fed the ssh host template, which a replay does not need, and may hold anything that
-        # the registry's owners put there, secrets included: so they are left out.
-        "where": item.where,
-        "create_index": item.create_index,
-        "modify_index": item.modify_index,
-    }
-
-
-def _observation(item: Observation) -> dict[str, object]:
-    return {
-        **_node(item.node),
-        "device": item.device.name,
-        "public_key": item.device.public_key,
-        "addresses": list(item.device.addresses),
-        "table": item.table,
-        "region": item.region,
-        "host_key": item.host_key,
-        "endpoints": dict(item.endpoints) if item.endpoints is not None else None,
-        "digested": item.digested,
-    }
-
-
-def _gap(item: Gap) -> dict[str, object]:
-    return _Gap.model_validate(item, from_attributes=True).model_dump(mode="json")
 
 
 def _snapshot(document: _Document) -> Snapshot:
@@ -302,97 +270,52 @@ def _snapshot(document: _Document) -> Snapshot:
     for digest, table in tables.items():
         if table.digest != digest:
             raise InvalidValue(f"table {digest[:12]}… does not have the digest that it is stored under")
-    second = document.second_look
-    observations = tuple(_read_observation(item, tables) for item in document.observations)
-    policy = document.policy
-    claims, workloads = document.address_claims, document.workloads
+    second, claims, workloads = document.second_look, document.address_claims, document.workloads
+    for item in (*document.observations, *(second.observations if second else ())):
+        if item.table not in tables:
+            raise InvalidValue(f"the route table {item.table[:12]}… of {item.name} is not in the file")
     return Snapshot(
         started_at=document.started_at,
         finished_at=document.finished_at,
-        policy=AuditPolicy(
-            device=policy.device,
-            pools=_prefixes(policy.pools),
-            topology=policy.topology,
-            name_pattern=policy.name_pattern,
-            region_pools={region: parse_prefix(prefix) for region, prefix in policy.region_pools.items()},
-            minimum_coverage=policy.minimum_coverage,
-            shared=tuple(
-                SharedAddress(parse_prefix(item.address), frozenset(item.nodes), item.reason, item.until)
-                for item in policy.shared
-            ),
-        ),
-        registrations=tuple(map(_read_registration, document.registrations)),
-        invalid=tuple(
-            InvalidRegistration(
-                _read_node(item),
-                item.where,
-                item.reason,
-                item.excerpt,
-                parse_public_key(item.public_key) if item.public_key is not None else None,
-            )
-            for item in document.invalid
-        ),
-        observations=observations,
+        policy=_POLICY.validate_python(document.policy.model_dump()),
+        registrations=tuple(map(_registration, document.registrations)),
+        invalid=tuple(_INVALID.validate_python(_with_node(item)) for item in document.invalid),
+        observations=tuple(map(_observation, document.observations)),
         tables=tables,
-        gaps=tuple(map(_read_gap, document.gaps)),
-        in_flight=tuple(map(_read_registration, document.in_flight)),
+        gaps=tuple(map(_gap, document.gaps)),
+        in_flight=tuple(map(_registration, document.in_flight)),
         second_look=None
         if second is None
         else SecondLook(
-            asked=tuple(map(_read_node, second.asked)),
-            observations=tuple(_read_observation(item, tables) for item in second.observations),
-            gaps=tuple(map(_read_gap, second.gaps)),
+            asked=tuple(map(_node, second.asked)),
+            observations=tuple(map(_observation, second.observations)),
+            gaps=tuple(map(_gap, second.gaps)),
         ),
         cut_short=document.cut_short,
-        address_claims=tuple(map(_read_claim, claims)) if claims is not None else None,
-        workloads=frozenset(map(_read_node, workloads)) if workloads is not None else None,
+        address_claims=None
+        if claims is None
+        else tuple(_CLAIM.validate_python(item.model_dump()) for item in claims),
+        workloads=None if workloads is None else frozenset(map(_node, workloads)),
     )
 
 
-def _read_claim(item: _AddressClaim) -> AddressClaim:
-    key = parse_public_key(item.public_key) if item.public_key is not None else None
-    return AddressClaim(parse_prefix(item.prefix), item.state, item.node, key, item.at, item.until, item.by)
+def _node(form: _NodeForm | _OfNodeForm) -> NodeId:
+    return NodeId(form.datacenter, form.name)
 
 
-def _read_node(item: _Node) -> NodeId:
-    return NodeId(item.datacenter, item.name)
+def _with_node(form: _OfNodeForm) -> dict[str, object]:
+    """The form's fields with the node as the values have it; they pass over its name beside it."""
+    return {**form.model_dump(), "node": _node(form)}
 
 
-def _read_registration(item: _Registration) -> Registration:
-    return Registration(
-        node=_read_node(item),
-        public_key=parse_public_key(item.public_key),
-        addresses=_prefixes(item.addresses),
-        region=item.region,
-        endpoint=item.endpoint,
-        ssh_host=item.ssh_host,
-        values=item.values,
-        where=item.where,
-        create_index=item.create_index,
-        modify_index=item.modify_index,
-    )
+def _registration(form: _RegistrationForm) -> Registration:
+    return _REGISTRATION.validate_python(_with_node(form))
 
 
-def _read_observation(item: _Observation, tables: Mapping[str, RouteTable]) -> Observation:
-    if item.table not in tables:
-        raise InvalidValue(f"the route table {item.table[:12]}… of {item.name} is not in the file")
-    endpoints = item.endpoints
-    return Observation(
-        node=_read_node(item),
-        device=Device(item.device, parse_public_key(item.public_key), _prefixes(item.addresses)),
-        table=item.table,
-        region=item.region,
-        host_key=item.host_key,
-        endpoints=None
-        if endpoints is None
-        else {parse_public_key(key): text for key, text in endpoints.items()},
-        digested=item.digested,
-    )
+def _observation(form: _ObservationForm) -> Observation:
+    device = {"name": form.device, "public_key": form.public_key, "addresses": form.addresses}
+    return _OBSERVATION.validate_python({**_with_node(form), "device": device})
 
 
-def _read_gap(item: _Gap) -> Gap:
-    return Gap(item.source, item.reason, item.detail, item.node, item.datacenter)
-
-
-def _prefixes(texts: list[str]) -> tuple[Prefix, ...]:
-    return tuple(map(parse_prefix, texts))
+def _gap(form: _GapForm) -> Gap:
+    return _GAP.validate_python(form.model_dump())

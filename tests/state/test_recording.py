@@ -275,5 +275,5 @@ def test_a_claim_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "sweep.json"
     text = to_json(replace(_small(), address_claims=CLAIMS))
     path.write_text(text.replace("10.0.0.7/32", "10.0.0.7/8", 1).replace('"held"', '"kept"'))
-    with pytest.raises(SnapshotError, match=r"address_claims\.0\.state"):
+    with pytest.raises(SnapshotError, match=r"address_claims\.0\.prefix: host bits"):
         replay(path)
