@@ -58,11 +58,11 @@ def plan(report: Report, log: Log, silences: Iterable[Silence], now: datetime, p
         if (silence := muting(item.incident, silences, now)) is not None
     }
     agreed = {item.fingerprint: item.agreed for item in report.findings if item.agreed is not None}
-    told = [_tell(route, log, standing, muted, agreed, now) for route in policy.routes]
-    notifications = [item for found, _ in told for item in found]
-    closed = [item for _, found in told for item in found]
+    by_route = [_tell(route, log, standing, muted, agreed, now) for route in policy.routes]
+    notifications = [item for found, _ in by_route for item in found]
+    closed = [item for _, found in by_route for item in found]
     return AlertPlan(
-        notifications=tuple(sorted(notifications, key=_order)),
+        notifications=tuple(sorted(notifications, key=_sort_key)),
         standing=standing,
         resolved=tuple(sorted(log.standing.keys() - standing.keys())),
         silenced=muted,
@@ -106,7 +106,7 @@ class _Reckoning:
                 travelling[cause] += (finding, *followers)
             elif known or not (self._sight.unread and finding.from_absence):
                 # A registry that was not read makes its peers look unregistered: that is blindness.
-                standing[mark] = self._shown(group, before.get(mark))
+                standing[mark] = self._seen(group, before.get(mark))
         for mark, findings in travelling.items():
             hidden[mark] = self._resting_on(findings, before[mark], hidden[mark])
         return standing | hidden
@@ -127,10 +127,10 @@ class _Reckoning:
 
     def _hidden(self, old: Standing) -> Standing:
         """Not shown, and not over: what of it is still to be seen again."""
-        told = replace(old.incident, not_seen_since=old.incident.not_seen_since or old.last_seen)
+        unseen = replace(old.incident, not_seen_since=old.incident.not_seen_since or old.last_seen)
         if self._registries_seen(old):
-            return replace(old, incident=told, nodes=self._unseen(old), everybody=False)
-        return replace(old, incident=told, **self._all_of(old))
+            return replace(old, incident=unseen, nodes=self._unseen(old), everybody=False)
+        return replace(old, incident=unseen, **self._all_of(old))
 
     def _registries_seen(self, old: Standing) -> bool:
         # Half of what claims an address is no finding. So nothing counts as seen without it in a sweep
@@ -159,13 +159,13 @@ class _Reckoning:
 
     # -- shown
 
-    def _shown(self, group: Group, before: Standing | None) -> Standing:
+    def _seen(self, group: Group, before: Standing | None) -> Standing:
         finding, followers = group
         first_seen = before.first_seen if before is not None else self._now
-        told = replace(incident(self._report, group), since=first_seen)
+        current = replace(incident(self._report, group), since=first_seen)
         if before is not None:
-            told = self._with_hidden_claimants(told, before)
-        plain = Standing(told, first_seen, self._now, self._log.sweep, frozenset(), frozenset(), False)
+            current = self._with_hidden_claimants(current, before)
+        plain = Standing(current, first_seen, self._now, self._log.sweep, frozenset(), frozenset(), False)
         return self._resting_on((finding, *followers), before, plain)
 
     def _resting_on(self, findings: Sequence[Finding], before: Standing | None, now: Standing) -> Standing:
@@ -234,7 +234,7 @@ def _blind_standing(why: tuple[str, ...], log: Log, now: datetime) -> Standing:
     before = log.standing.get(BLIND)
     first_seen = before.first_seen if before is not None else now
     more = f"; and {len(why) - 3:,} more" if len(why) > 3 else ""
-    told = Incident(
+    blindness = Incident(
         fingerprint=BLIND,
         check=BLIND_CHECK,
         severity=Severity.ERROR,
@@ -246,7 +246,7 @@ def _blind_standing(why: tuple[str, ...], log: Log, now: datetime) -> Standing:
         regions=(),
         since=first_seen,
     )
-    return Standing(told, first_seen, now, log.sweep, frozenset(), frozenset(), everybody=False)
+    return Standing(blindness, first_seen, now, log.sweep, frozenset(), frozenset(), everybody=False)
 
 
 # -- whom to tell
@@ -261,15 +261,15 @@ def _tell(
     now: datetime,
 ) -> tuple[list[Notification], list[tuple[str, str]]]:
     """What one notifier is to be told, and what is over that it need not be told of."""
-    told = {mark: entry for (notifier, mark), entry in log.entries.items() if notifier == route.notifier}
+    sent = {mark: entry for (notifier, mark), entry in log.entries.items() if notifier == route.notifier}
     notifications = [
         Notification(route.notifier, reason, Status.FIRING, item.incident, now)
         for mark, item in standing.items()
-        if mark not in muted and (reason := _reason(route, item.incident, told.get(mark), now)) is not None
+        if mark not in muted and (reason := _reason(route, item.incident, sent.get(mark), now)) is not None
     ]
     over = [
         (mark, entry)
-        for mark, entry in told.items()
+        for mark, entry in sent.items()
         if mark not in standing and entry.status is Status.FIRING
     ]
     if not route.send_resolved:
@@ -286,17 +286,17 @@ def _tell(
     return notifications, []
 
 
-def _reason(route: Route, found: Incident, told: LogEntry | None, now: datetime) -> NotifyReason | None:
+def _reason(route: Route, found: Incident, sent: LogEntry | None, now: datetime) -> NotifyReason | None:
     """Why this notifier should be told now, or None. Blindness is wanted by every notifier."""
     if found.check != BLIND_CHECK and not _wants(route, found):
         return None
-    if told is None or told.status is Status.RESOLVED:
+    if sent is None or sent.status is Status.RESOLVED:
         return NotifyReason.FIRST_NOTIFICATION
-    if found.severity.rank < told.severity.rank:
+    if found.severity.rank < sent.severity.rank:
         return NotifyReason.SEVERITY_RAISED
-    if not _same_names(found.nodes, told.nodes):
+    if not _same_names(found.nodes, sent.nodes):
         return NotifyReason.CLAIMANTS_CHANGED
-    if route.repeat_interval is not None and _elapsed(told.sent_at, now, route.repeat_interval):
+    if route.repeat_interval is not None and _elapsed(sent.sent_at, now, route.repeat_interval):
         return NotifyReason.REPEAT_INTERVAL_ELAPSED
     return None
 
@@ -328,7 +328,7 @@ def _wants(route: Route, found: Incident) -> bool:
     )
 
 
-def _order(notification: Notification) -> tuple[str, bool, int, str]:
+def _sort_key(notification: Notification) -> tuple[str, bool, int, str]:
     found = notification.incident
     return (
         notification.notifier,

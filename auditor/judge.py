@@ -150,8 +150,8 @@ def _named(finding: Finding) -> set[NodeId]:
 
 def _derived_gaps(fleet: Fleet, findings: Iterable[Finding], snapshot: Snapshot) -> Iterable[Gap]:
     # Cut short before the registry was read, the sweep has that as its gap already.
-    told = any(gap.node is None and gap.reason is GapReason.CUT_SHORT for gap in snapshot.gaps)
-    if snapshot.cut_short is not None and not told:
+    known = any(gap.node is None and gap.reason is GapReason.CUT_SHORT for gap in snapshot.gaps)
+    if snapshot.cut_short is not None and not known:
         yield Gap(
             source="sweep",
             reason=GapReason.CUT_SHORT,

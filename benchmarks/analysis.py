@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from auditor.demo.fleet import DEVICE, REGISTRY_PREFIX
+from auditor.demo.demo_fleet import DEVICE, REGISTRY_PREFIX
 from auditor.fleet.fleet import Fleet
 from auditor.judge import find, judge, suspects
 from auditor.nodes.probe.probe import parse_answer

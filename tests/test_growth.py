@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from auditor.checks.catalogue import CHECKS
-from auditor.demo.fleet import build_fleet
+from auditor.demo.demo_fleet import build_fleet
 from auditor.fleet.fleet import Fleet
 from auditor.judge import judge
 from auditor.nodes.probe.probe import Mode, parse_answer

@@ -51,8 +51,8 @@ async def deliver(
             Receipt(notifier.name, accepted=False, detail=str(waiting), attempts=0) for notifier in notifiers
         )
     lines = [_Queue(store, notifier, deadline, now, clock, sleep) for notifier in notifiers]
-    told = await asyncio.gather(*(line.run() for line in lines))
-    receipts = [receipt for found in told for receipt in found]
+    by_line = await asyncio.gather(*(line.run() for line in lines))
+    receipts = [receipt for found in by_line for receipt in found]
     receipts += [
         Receipt(
             name,

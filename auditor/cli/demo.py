@@ -17,7 +17,7 @@ from auditor.checks.idents import Ident
 from auditor.cli import running, screen
 from auditor.cli.progress import watching
 from auditor.cli.sweep import FORMATS, renderer
-from auditor.demo.fleet import DEFAULT_SEED, FEWEST_NODES, REGIONS, DemoFleet, build_fleet
+from auditor.demo.demo_fleet import DEFAULT_SEED, FEWEST_NODES, REGIONS, DemoFleet, build_fleet
 from auditor.demo.folder import write_configuration
 from auditor.demo.planted import Comparison, compare
 from auditor.demo.servers import serve

@@ -165,11 +165,11 @@ def _trial(part: str, tried: str, outcome: object, got: str) -> Trial:
     return Trial(part, tried, got, True)
 
 
-def _registrations(reading: RegistryReading, told: Collection[GapReason | None]) -> Iterator[Trial]:
+def _registrations(reading: RegistryReading, known: Collection[GapReason | None]) -> Iterator[Trial]:
     """The gaps of the registry that no earlier part has told, and what could be read of it."""
     for gap in reading.gaps:
         where = f"datacenter {gap.datacenter}" if gap.datacenter else "the registry"
-        if gap.reason not in told:
+        if gap.reason not in known:
             yield _trial("registry is whole", where, gap, "")
     part, tried = "registrations", "read and parse every one"
     count = len(reading.registrations)

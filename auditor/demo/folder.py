@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from auditor.demo.fleet import DEVICE, NAME_PATTERN, REGISTRY_PREFIX, DemoFleet
+from auditor.demo.demo_fleet import DEVICE, NAME_PATTERN, REGISTRY_PREFIX, DemoFleet
 from auditor.demo.servers import ServedFleet
 from auditor.registry.file import export_text
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from auditor.checks.idents import Ident
-from auditor.demo.fleet import Contest, DemoFleet, PlantedIncident
+from auditor.demo.demo_fleet import Contest, DemoFleet, PlantedIncident
 from auditor.errors import GapReason
 from auditor.values.addresses import Prefix, format_prefix
 from auditor.values.models import CheckIdent, Finding, Report, Verdict

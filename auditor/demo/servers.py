@@ -19,7 +19,7 @@ from pathlib import Path
 
 import asyncssh
 
-from auditor.demo.fleet import DEVICE, DemoFleet, DemoNode
+from auditor.demo.demo_fleet import DEVICE, DemoFleet, DemoNode
 from auditor.values.addresses import format_prefix
 
 LOOPBACK = "127.0.0.1"

@@ -97,20 +97,20 @@ def not_seen(report: Report, *, details: bool = True) -> list[str]:
     if report.cut_short:
         reasons.append(f"the sweep was cut short ({report.cut_short})")
     if report.gaps:
-        told = f" ({_told(report.gaps)})" if details else ""
-        reasons.append(f"{count(len(report.gaps), 'gap')}{told}")
+        which = f" ({_first_gaps(report.gaps)})" if details else ""
+        reasons.append(f"{count(len(report.gaps), 'gap')}{which}")
     return reasons
 
 
-def _told(gaps: Iterable[Gap]) -> str:
+def _first_gaps(gaps: Iterable[Gap]) -> str:
     # The registry's first: it may hide any number of nodes.
     ordered = sorted(gaps, key=lambda gap: gap.node is not None)
-    told = [
+    named = [
         f"{_bounded(gap.node)}: {gap.reason}" if gap.node else f"{gap.reason}: {_bounded(gap.detail)}"
         for gap in ordered[:_MOST_GAPS]
     ]
-    more = len(ordered) - len(told)
-    return "; ".join([*told, f"{more:,} more"] if more else told)
+    more = len(ordered) - len(named)
+    return "; ".join([*named, f"{more:,} more"] if more else named)
 
 
 def _unknown(snapshot: Snapshot, report: Report, fleet: Fleet, text: str, warning: str) -> UsageError:

@@ -80,11 +80,11 @@ class Client(consul.base.Consul):  # type: ignore[misc]  # the library has no ty
         Asks as the library's `kv.get(key, recurse=True)` does. Its decoder is asked only where ours, which
         takes less CPU, finds anything odd.
         """
-        in_the_librarys_way = consul.base.CB.json(decode="Value", map=lambda found: found or None)
+        library_reader = consul.base.CB.json(decode="Value", map=lambda found: found or None)
 
         def items(response: Response) -> Iterable[KvItem]:
             found = quick_kv_items(response.content, key)
-            return kv_items(in_the_librarys_way(response), key, self.asked) if found is None else found
+            return kv_items(library_reader(response), key, self.asked) if found is None else found
 
         params = [("recurse", "1" if recurse else ""), ("dc", self.dc), (self.consistency, "1")]
         return self.http.get(items, f"/v1/kv/{key}", [pair for pair in params if pair[1]])

@@ -97,13 +97,13 @@ def tables_under(table: type[BaseModel], key: str) -> list[type[BaseModel]]:
     return found
 
 
-class _Place(NamedTuple):
+class _KeyPath(NamedTuple):
     path: Path
     tables: tuple[type[BaseModel], ...]
     """The table that the last key stands in; several, if it is an entry of which the kind is not known."""
 
 
-def _place(location: Path, root: type[BaseModel]) -> _Place:
+def _place(location: Path, root: type[BaseModel]) -> _KeyPath:
     """Place of an error, without the variant of a notifier, which pydantic names and the file does not."""
     tables: list[type[BaseModel]] = [root]
     holders = tables
@@ -117,7 +117,7 @@ def _place(location: Path, root: type[BaseModel]) -> _Place:
             holders = tables
             tables = [found for table in tables for found in tables_under(table, part)] or tables
         path.append(part)
-    return _Place(tuple(path), tuple(holders))
+    return _KeyPath(tuple(path), tuple(holders))
 
 
 def _kind(table: type[BaseModel]) -> str | None:
@@ -137,7 +137,7 @@ def _dotted(path: Path) -> str:
     return text
 
 
-def _reason(error: ErrorDetails, place: _Place, root: type[BaseModel]) -> str:
+def _reason(error: ErrorDetails, place: _KeyPath, root: type[BaseModel]) -> str:
     """Reason of an error in the words of TOML, without the value."""
     last = place.path[-1] if place.path else ""
     match error["type"]:
@@ -159,7 +159,7 @@ def _reason(error: ErrorDetails, place: _Place, root: type[BaseModel]) -> str:
     return error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
 
 
-def _nearest(key: str, place: _Place, root: type[BaseModel]) -> str:
+def _nearest(key: str, place: _KeyPath, root: type[BaseModel]) -> str:
     """The known name that was meant: one like it in the same table, or the same one in another."""
     (table, *_) = place.tables
     if close := nearest_key(key, table):

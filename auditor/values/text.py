@@ -2,7 +2,7 @@
 
 A node's name, a key's path, all that a node, Consul or an HTTP server says is foreign. It is kept as it came (bounded,
 and masked where it may hold a secret) and made harmless on its way out, by the `for_…` function of the place that it
-goes to. All of them ask `_shown` about each character, so a new kind of deceit is put down there, once.
+goes to. All of them ask `_visible_pieces` about each character, so a new kind of deceit is put down there, once.
 
 Numbers, lists, times and durations are written here too, so that they read alike wherever they stand.
 """
@@ -66,7 +66,7 @@ def for_terminal(text: str, *, ascii_only: bool = False, most: int = LONGEST_TEX
     """
     if len(text) <= most and "\\" not in text and _is_plain(text):
         return text
-    pieces = _shown(text[: most + 1], ascii_only=ascii_only)
+    pieces = _visible_pieces(text[: most + 1], ascii_only=ascii_only)
     return _cut(["\\\\" if piece == "\\" else piece for piece in pieces], most, "..." if ascii_only else "…")
 
 
@@ -76,8 +76,8 @@ def for_log(text: str, *, most: int | None = None) -> str:
     Escapes as on a terminal; a backslash is left alone, for the text is made of our own words too.
     """
     if most is None:
-        return text if _is_plain(text) else "".join(_shown(text))
-    return _cut(_shown(text[: most + 1]), most, "…")
+        return text if _is_plain(text) else "".join(_visible_pieces(text))
+    return _cut(_visible_pieces(text[: most + 1]), most, "…")
 
 
 def lines_for_log(text: str) -> str:
@@ -97,7 +97,7 @@ def for_detail(text: str) -> str:
     Not an escape: a detail is a value, and an escape in it would be escaped again by whoever prints it.
     """
     text = " ".join(text.split())
-    pairs = zip(text, _shown(text), strict=True)
+    pairs = zip(text, _visible_pieces(text), strict=True)
     return "".join(piece if piece == character else "\N{REPLACEMENT CHARACTER}" for character, piece in pairs)
 
 
@@ -114,7 +114,7 @@ def for_slack(text: str, *, most: int) -> str:
 
     A backtick becomes an apostrophe: the text may stand in a code span.
     """
-    return _cut([_SLACK.get(piece, piece) for piece in _shown(text[: most + 1])], most, "…")
+    return _cut([_SLACK.get(piece, piece) for piece in _visible_pieces(text[: most + 1])], most, "…")
 
 
 def for_shell(text: str) -> str:
@@ -153,10 +153,10 @@ def for_file_name(text: str) -> str:
 
 def harmless(text: str) -> bool:
     """Whether a text shows as it is: nothing in it would be escaped."""
-    return _is_plain(text) or "".join(_shown(text)) == text
+    return _is_plain(text) or "".join(_visible_pieces(text)) == text
 
 
-def _shown(text: str, *, ascii_only: bool = False) -> list[str]:
+def _visible_pieces(text: str, *, ascii_only: bool = False) -> list[str]:
     """For each character, itself or the escape that shows it. Names of mixed scripts are not told yet."""
     if _is_plain(text):
         return list(text)

@@ -15,7 +15,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
-from auditor.demo.fleet import REGISTRY_PREFIX, build_fleet
+from auditor.demo.demo_fleet import REGISTRY_PREFIX, build_fleet
 from auditor.demo.servers import ServedFleet, serve
 from auditor.registry.file import export_text
 from auditor.values.models import fingerprint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from auditor.demo.fleet import DEVICE, NAME_PATTERN, DemoFleet, DemoNode
+from auditor.demo.demo_fleet import DEVICE, NAME_PATTERN, DemoFleet, DemoNode
 from auditor.errors import GapReason
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import (

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.demo.fleet import FEWEST_NODES, build_fleet
+from auditor.demo.demo_fleet import FEWEST_NODES, build_fleet
 
 # An unclosed transport or file is an error then, and stands on stderr as a ResourceWarning.
 COMMAND = [sys.executable, "-W", "error", "-c", "from auditor.cli.main import run; run()"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.demo.fleet import FEWEST_NODES, DemoFleet, PlantedIncident, build_fleet
+from auditor.demo.demo_fleet import FEWEST_NODES, DemoFleet, PlantedIncident, build_fleet
 from auditor.demo.planted import compare
 from auditor.errors import GapReason
 from auditor.judge import judge

@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from auditor.demo.fleet import DEVICE, FEWEST_NODES, DemoFleet, build_fleet
+from auditor.demo.demo_fleet import DEVICE, FEWEST_NODES, DemoFleet, build_fleet
 from auditor.demo.servers import ServedFleet, serve
 from auditor.nodes.probe.probe import Mode, canonical_table, inline_request, parse_answer
 from auditor.values.models import Device

@@ -32,7 +32,7 @@ def row(name: str, value: bytes | None, **more: object) -> Row:
     }
 
 
-def in_the_librarys_way(body: bytes) -> list[KvItem] | None:
+def read_by_the_library(body: bytes) -> list[KvItem] | None:
     """What python-consul2's decoder and the checks after it make of the body; None where they refuse it."""
     try:
         answer = CB.json(decode="Value", map=lambda found: found or None)(
@@ -81,7 +81,7 @@ def test_every_answer_of_a_consul_is_read_in_the_quick_way_and_as_the_library_re
     rows: list[Row], ascii_only: bool
 ) -> None:
     body = json.dumps(rows, ensure_ascii=ascii_only).encode()
-    assert quickly(body) == in_the_librarys_way(body)
+    assert quickly(body) == read_by_the_library(body)
 
 
 @example([], b"null")
@@ -94,7 +94,7 @@ def test_whatever_the_quick_way_reads_the_library_reads_the_same(rows: list[obje
     body = (json.dumps(rows).encode() if rows else b"") + after
     found = quickly(body)
     if found is not None:
-        assert found == in_the_librarys_way(body)
+        assert found == read_by_the_library(body)
 
 
 @given(st.lists(ordinary, min_size=1, max_size=3), st.data())
@@ -108,7 +108,7 @@ def test_a_body_that_is_cut_or_changed_is_never_read_otherwise_than_by_the_libra
     )
     found = quickly(bytes(body))
     if found is not None:
-        assert found == in_the_librarys_way(bytes(body))
+        assert found == read_by_the_library(bytes(body))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.demo.fleet import build_fleet
+from auditor.demo.demo_fleet import build_fleet
 from auditor.errors import GapReason
 from auditor.fleet.address_plan import AddressPlan
 from auditor.judge import judge

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.demo.fleet import (
+from auditor.demo.demo_fleet import (
     FALLBACK_ADDRESS,
     FEWEST_NODES,
     MOST_NODES,
