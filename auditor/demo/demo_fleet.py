@@ -37,7 +37,7 @@ MOST_NODES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class DemoNode:
-    """One server: what the registry says of it, and what is true on it."""
+    """One server: its registration, and the state that it really has."""
 
     index: int
     name: str
@@ -64,7 +64,7 @@ class Contest:
 
 @dataclass(frozen=True, slots=True)
 class PlantedIncident:
-    """What is planted."""
+    """The faults that are planted in a fleet."""
 
     pair: Contest
     triple: Contest
@@ -89,7 +89,7 @@ class PeerTable:
         self._owner: dict[Prefix, PublicKey] = {}
 
     def set_peer(self, public_key: PublicKey, prefixes: Iterable[Prefix]) -> None:
-        """`wg set DEVICE peer KEY allowed-ips …`: replaces the peer's list, takes what others held.
+        """`wg set DEVICE peer KEY allowed-ips …`: replace the peer's list, take the prefixes that others held.
 
         A new peer goes to the end of the device's list, a known one keeps its place. The device's own
         key is ignored without a word.
@@ -108,7 +108,7 @@ class PeerTable:
             held[prefix] = None
 
     def owner(self, prefix: Prefix) -> PublicKey | None:
-        """The peer that holds exactly this prefix; None if no peer does."""
+        """Return the peer that holds exactly this prefix; None if no peer does."""
         return self._owner.get(prefix)
 
     @property
@@ -117,7 +117,7 @@ class PeerTable:
         return {key: tuple(held) for key, held in self._held.items()}
 
     def allowed_ips(self) -> str:
-        """The text that `wg show DEVICE allowed-ips` prints."""
+        """Return the text that `wg show DEVICE allowed-ips` prints."""
         return "".join(f"{key}\t{' '.join(held) or '(none)'}\n" for key, held in self._held.items())
 
 
@@ -132,7 +132,7 @@ class DemoFleet:
     _by_name: Mapping[str, DemoNode] = field(compare=False, repr=False)
 
     def node(self, name: str) -> DemoNode:
-        """The node of that name. Raises KeyError."""
+        """Return the node of that name. Raises KeyError."""
         return self._by_name[name]
 
     @property
@@ -141,7 +141,7 @@ class DemoFleet:
         return self.incident.contests if self.incident else ()
 
     def peer_table(self, node: DemoNode) -> PeerTable:
-        """The node's device after it read the registry and then saw the late writes. Cost grows with N."""
+        """Return the node's device after it read the registry and then saw the late writes. Cost grows with N."""
         table = PeerTable(node.public_key)
         # Each node began to listen at another time, so each has another order of peers.
         start = _number(self.seed, "start", node.name) % len(self.nodes)
@@ -154,7 +154,7 @@ class DemoFleet:
         return table
 
     def _writes_seen(self, observer: DemoNode, contest: Contest) -> Iterator[str]:
-        """The claimants in the order in which this observer saw their writes; the last one stays.
+        """Yield the claimants in the order in which this observer saw their writes; the last one stays.
 
         A region's nodes watch the registry through one Consul server, so they mostly see one order.
         Of the later nodes, a quarter were restarted since, and saw an order of their own.
@@ -167,15 +167,16 @@ class DemoFleet:
             yield contest.claimants[(last + step) % count]
 
     def keeper(self, observer: DemoNode, contest: Contest) -> str:
-        """The claimant that has the contested address on this observer in the end. Cost does not grow with N.
+        """Return the claimant that has the contested address on this observer in the end. Cost does not grow with N.
 
         `peer_table` works the same out write by write.
         """
         return [name for name in self._writes_seen(observer, contest) if name != observer.name][-1]
 
     def routing(self, address: Prefix) -> Mapping[str, Counter[str]]:
-        """Who is routed where: for each node that holds `address` as some reachable observer's peer,
-        the number of such observers by the region that they are registered in. Cost grows with N squared.
+        """Count the reachable observers of each node that they route `address` to, by their registered region.
+
+        Cost grows with N squared.
 
         A node whose own device has the address delivers to itself, and counts nowhere.
         """
@@ -190,12 +191,12 @@ class DemoFleet:
         return picks
 
     def endpoints(self, table: PeerTable) -> str:
-        """The text that `wg show DEVICE endpoints` prints on the node whose table it is."""
+        """Return the text that `wg show DEVICE endpoints` prints on the node whose table it is."""
         endpoint = {peer.public_key: peer.endpoint for peer in self.nodes}
         return "".join(f"{key}\t{endpoint[key]}\n" for key in table.peers)
 
     def records(self, ssh_hosts: Mapping[str, str]) -> dict[str, bytes]:
-        """Consul's keys and values for this fleet; `ssh_hosts` gives each node's `host:port` by its name."""
+        """Return Consul's keys and values for this fleet; `ssh_hosts` gives each node's `host:port` by its name."""
         return {
             f"{REGISTRY_PREFIX}{node.name}": json.dumps(
                 {
@@ -211,7 +212,7 @@ class DemoFleet:
 
 
 def build_fleet(nodes: int, seed: int = DEFAULT_SEED, *, incident: bool = True) -> DemoFleet:
-    """A fleet of `nodes` servers over five regions; `seed` decides keys, faults and orders of writes.
+    """Build a fleet of `nodes` servers over five regions; `seed` decides keys, faults and orders of writes.
 
     Without `incident` it is a healthy full mesh. Raises ValueError if `nodes` lies outside
     `FEWEST_NODES` (with the incident, else 1) and `MOST_NODES`.
@@ -251,7 +252,7 @@ def _region_address(region_index: int, third: int, fourth: int) -> Prefix:
 
 
 def _plan_incident(nodes: Iterable[DemoNode], seed: int) -> PlantedIncident:
-    """Gives each fault to nodes of its own; those that share an address stand in different regions."""
+    """Give each fault to nodes of its own; those that share an address stand in different regions."""
     waiting = sorted(nodes, key=lambda node: _number(seed, "incident", node.name))
 
     def take(count: int) -> list[DemoNode]:
@@ -299,6 +300,6 @@ def _public_key(seed: int, name: str) -> PublicKey:
 
 
 def _number(seed: int, purpose: str, name: str) -> int:
-    """A number that looks random and is the same in every run and every version of Python."""
+    """Return a number that looks random and is the same in every run and every version of Python."""
     digest = hashlib.sha256(f"wgaudit demo {purpose} {seed} {name}".encode()).digest()
     return int.from_bytes(digest[:8])

@@ -14,7 +14,7 @@ _CONFIRM_AFTER = 0.2  # seconds; nothing changes in this fleet, so there is noth
 
 
 def write_configuration(fleet: DemoFleet, served: ServedFleet, folder: Path, *, concurrency: int) -> Path:
-    """Writes `registry.json` (as `consul kv export` does) and a configuration into `folder`, mode 0600.
+    """Write `registry.json` (as `consul kv export` does) and a configuration into `folder`, mode 0600.
 
     Returns the configuration's path: `wgaudit sweep --config` takes it while the fleet is served.
     """

@@ -31,7 +31,7 @@ class Planted:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was planted, and what the report says beyond it."""
+    """The planted faults, and whatever else a report says."""
 
     planted: tuple[Planted, ...]
     unexpected: tuple[str, ...]
@@ -72,7 +72,7 @@ def compare(fleet: DemoFleet, report: Report) -> Comparison:
 
 
 def _place(finding: Finding) -> Place:
-    """What the finding is about, as fields: an address where it has one, else a node."""
+    """Return the place of a finding: an address where it has one, else a node."""
     return finding.check, finding.address if finding.address is not None else finding.party
 
 
@@ -88,7 +88,7 @@ def _expected(incident: PlantedIncident) -> set[Place]:
 
 
 def _follows(finding: Finding, known: set[str], report: Report) -> bool:
-    """Whether the finding follows from a planted one, over however many steps."""
+    """Tell whether the finding follows from a planted one, over however many steps."""
     causes = {other.fingerprint: other.caused_by for other in report.standing}
     cause = finding.caused_by
     for _ in range(len(causes)):

@@ -66,7 +66,7 @@ exit 255
 
 @dataclass(frozen=True, slots=True)
 class ServedFleet:
-    """Where the fleet is, and what a client needs to reach it."""
+    """Addresses of a running fleet, and the files that a client needs to reach it."""
 
     ssh_hosts: Mapping[str, str]
     """`host:port` of each node, by its name; the unreachable node's port refuses."""
@@ -77,7 +77,7 @@ class ServedFleet:
 
 @asynccontextmanager
 async def serve(fleet: DemoFleet, folder: Path, *, sessions: int) -> AsyncIterator[ServedFleet]:
-    """Runs the fleet's SSH servers; at most `sessions` commands at a time, over all nodes.
+    """Run the fleet's SSH servers; at most `sessions` commands at a time, over all nodes.
 
     `folder` is a private, empty folder that the caller makes and removes. On leaving, also by
     cancellation, every connection is closed and every command ended, whatever it was doing. Raises
@@ -105,7 +105,7 @@ async def serve(fleet: DemoFleet, folder: Path, *, sessions: int) -> AsyncIterat
 
 
 async def _to_the_end(work: Coroutine[object, object, None]) -> None:
-    """Awaits the work whole; a cancellation takes effect after it, so that nothing is left half closed."""
+    """Await the work whole; a cancellation takes effect after it, so that nothing is left half closed."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -132,7 +132,7 @@ class _Servers:
         self._sessions: set[asyncio.Task[None]] = set()
 
     async def listen(self, host_key: asyncssh.SSHKey, state: Path) -> int:
-        """Starts one node's server; returns its port."""
+        """Start one node's server; return its port."""
         acceptor = await asyncssh.listen(
             LOOPBACK,
             0,
@@ -155,7 +155,7 @@ class _Servers:
         return acceptor.get_port()
 
     def refuse(self) -> int:
-        """Takes a port that refuses: bound, so that nobody else gets it, but nobody listens."""
+        """Take a port that refuses: bound, so that nobody else gets it, but nobody listens."""
         held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._refusing.append(held)
         held.bind((LOOPBACK, 0))
@@ -177,7 +177,7 @@ class _Servers:
         await asyncio.gather(*(acceptor.wait_closed() for acceptor in self._acceptors))
 
     async def _session(self, state: Path, process: asyncssh.SSHServerProcess[bytes]) -> None:
-        """Runs one command; ends it when the client goes away."""
+        """Run one command; end it when the client goes away."""
         if process.command is None:
             process.stderr.write(b"the demo's nodes run commands; they have no login shell\n")
             process.exit(1)
@@ -228,7 +228,7 @@ class _Servers:
 
 
 class _Visitors(asyncssh.SSHServer):
-    """Keeps the set of open connections, so that they can be closed at the end."""
+    """Set of the open connections, so that they can be closed at the end."""
 
     def __init__(self, connections: set[asyncssh.SSHServerConnection]) -> None:
         self._connections = connections
@@ -244,7 +244,7 @@ class _Visitors(asyncssh.SSHServer):
 
 
 async def _converse(child: asyncio.subprocess.Process, process: asyncssh.SSHServerProcess[bytes]) -> int:
-    """Carries input and output between client and command; returns the command's exit status."""
+    """Carry input and output between client and command; return the command's exit status."""
     assert child.stdin is not None and child.stdout is not None and child.stderr is not None  # noqa: S101, PT018
     feeding = asyncio.ensure_future(_feed(process.stdin, child.stdin))
     try:
@@ -281,7 +281,7 @@ def _write_programs(folder: Path) -> Path:
 
 
 def _write_states(fleet: DemoFleet, folder: Path) -> dict[str, Path]:
-    """Writes what each node's `wg` and `ip` will print; returns each node's folder."""
+    """Write the output of each node's `wg` and `ip`; return each node's folder."""
     folder.mkdir(mode=0o700)
     states = {}
     for node in fleet.nodes:

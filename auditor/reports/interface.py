@@ -14,7 +14,10 @@ _NARROWEST, _WIDEST = 40, 160
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the text will be shown. The caller decides; no format asks whether stdout is a terminal."""
+    """Properties of the screen or file that the text is for.
+
+    The caller decides; no format asks whether stdout is a terminal.
+    """
 
     width: int = 80
     """Terminal columns."""

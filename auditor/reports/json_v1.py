@@ -247,7 +247,7 @@ def _coverage(coverage: Coverage) -> CoverageV1:
 
 
 def _share(coverage: Coverage) -> float:
-    """Rounded, but 9,999 of 10,000 is not 1.0: whoever compares it with 1 must not read "all seen"."""
+    """Round the share, but never up to 1.0: a reader who compares it with 1 must not conclude "all seen"."""
     rounded = round(coverage.share, 3)
     return min(rounded, 0.999) if coverage.observed < coverage.registered else rounded
 
@@ -345,7 +345,7 @@ def _optional(text: str | None) -> str | None:
 
 
 def schema_text() -> str:
-    """The JSON Schema of the report, as docs/report-v1.schema.json holds it."""
+    """Return the JSON Schema of the report, as docs/report-v1.schema.json holds it."""
     return schema_document(ReportV1, SCHEMA)
 
 

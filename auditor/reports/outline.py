@@ -35,7 +35,7 @@ Command = tuple[str, ...]
 
 
 class RegistryView(StrEnum):
-    """How much of the registry was read."""
+    """Completeness of the reading of the registry."""
 
     WHOLE = "whole"
     SUSPECT = "suspect"
@@ -231,7 +231,7 @@ _NEXT_STEPS = (
 
 
 def _first_cause(finding: Finding, standing: Mapping[str, Finding]) -> str | None:
-    """Fingerprint of the finding that this one follows from in the end; None where it stands for itself."""
+    """Return the fingerprint of the finding that this one follows from in the end; None where it stands for itself."""
     seen = {finding.fingerprint}
     current = finding
     while current.caused_by is not None and current.caused_by in standing:

@@ -98,7 +98,7 @@ class ContestedV1(_PlanPart):
 
 
 class PlanV1(_PlanPart):
-    """How to get from one sweep to a mesh without contested addresses."""
+    """The way from one sweep to a mesh without contested addresses."""
 
     schema_: Literal["wgaudit.plan/1"] = Field(alias="schema")
     ident: Text = Field(description="over all that the plan changes: an edited plan has another one")
@@ -319,7 +319,7 @@ def _impossible(address: Prefix, keeper: Keeper, move: Move) -> str:
 
 
 def schema_text() -> str:
-    """The JSON Schema of a plan, as docs/plan-v1.schema.json holds it."""
+    """Return the JSON Schema of a plan, as docs/plan-v1.schema.json holds it."""
     return schema_document(PlanV1, SCHEMA, generator=GenerateJsonSchema)
 
 

@@ -1,4 +1,4 @@
-"""PURE: a plan as a commented POSIX shell script, for those who trust only their own hands.
+"""PURE: a plan as a commented POSIX shell script, for people who run each step by hand.
 
 Nothing out of the registry can break out of it: every value is quoted, and what is sent to a node's shell is
 only what has the form of a device, an address, a length or a key.
@@ -28,7 +28,7 @@ _COMMENT_WIDTH = 100
 
 
 def script(plan: RepairPlan) -> str:
-    """The plan as a script of a POSIX shell; the same text for the same plan. Raises `UsageError`.
+    """Write the plan as a script of a POSIX shell; the same text for the same plan. Raises `UsageError`.
 
     It stops for a word before each step, and does nothing that the plan's own steps do not.
     """
@@ -121,7 +121,7 @@ def _move(plan: RepairPlan, wording: Wording, contested: Contested, move: Move, 
 
 
 def _check(contested: Contested, move: Move) -> None:
-    """Canonical by their types already; read again, for this is where text becomes commands."""
+    """Check every value again: canonical by type already, but here text becomes commands. Raises `UsageError`."""
     for prefix in (move.old, move.new, *move.addresses_after, *contested.keeper.addresses, contested.address):
         parse_prefix(prefix)
     for key in (move.public_key, contested.keeper.public_key):
@@ -136,7 +136,7 @@ def _check(contested: Contested, move: Move) -> None:
 
 
 def _destination(move: Move) -> str:
-    """What ssh takes for the node; "" where nothing usable is known, or it leads through the mesh itself."""
+    """Return the destination for ssh; "" where nothing usable is known, or it leads through the mesh itself."""
     host, port = move.host or move.node.name, ""
     match = _WITH_PORT.fullmatch(host)
     if match is not None:
@@ -149,7 +149,7 @@ def _destination(move: Move) -> str:
 
 
 def _comment(text: str) -> Iterator[str]:
-    """Comment lines that no character of the text can end."""
+    """Yield comment lines that no character of the text can end."""
     line = "#"
     for word in for_log(text).split(" "):
         if len(line) + 1 + len(word) > _COMMENT_WIDTH and line != "#":

@@ -28,14 +28,14 @@ RULES: Mapping[Rule, str] = {
 
 
 class Words(NamedTuple):
-    """One thing to know of a move."""
+    """A label and one sentence about a move."""
 
     label: str
     text: str
 
 
 class Wording:
-    """The words for one plan."""
+    """Describes the moves of one plan in words."""
 
     def __init__(self, plan: RepairPlan) -> None:
         self._plan = plan
@@ -49,13 +49,13 @@ class Wording:
         self._ambiguous = frozenset(name for name, datacenters in places.items() if len(datacenters) > 1)
 
     def name(self, node: NodeId | None) -> str:
-        """The node as people call it; with its datacenter only where the name alone is not enough."""
+        """Return the node's name; with its datacenter only where the name alone is not enough."""
         if node is None:
             return "nobody"
         return str(node) if node.name in self._ambiguous else node.name
 
     def moves(self, contested: Contested, move: Move) -> tuple[Words, ...]:
-        """Preconditions, the write, the change on the node, the peers, the check afterwards, and the way back."""
+        """Describe preconditions, write, change on the node, peers, check afterwards, and the way back."""
         return (
             Words("before", self.before(move)),
             Words("consul", self.consul(move)),
@@ -67,7 +67,7 @@ class Wording:
         )
 
     def before(self, move: Move) -> str:
-        """What must be so at the moment of the change."""
+        """Describe the preconditions at the moment of the change."""
         index = "its index is not known" if move.modify_index is None else f"ModifyIndex {move.modify_index}"
         device = f"{self._plan.device} has its registered key and holds {format_prefix(move.old)}"
         if move.kind is Kind.RESTORE:
@@ -75,7 +75,7 @@ class Wording:
         return f"{move.where} is as it was ({index}, {_list(move)}); {device}; {format_prefix(move.new)} is unclaimed"
 
     def consul(self, move: Move) -> str:
-        """The write: exact keys, the index that is compared, and the address before and after."""
+        """Describe the write: exact keys, the index that is compared, and the address before and after."""
         if move.kind is Kind.RESTORE:
             return "nothing: the registration is right as it is"
         index = "cas (index not known)" if move.modify_index is None else f"cas {move.modify_index}"
@@ -84,7 +84,7 @@ class Wording:
         return f"{claim}, cas 0: claimed for it; {move.where}, {index}: {change}"
 
     def node(self, move: Move) -> str:
-        """The change on the device."""
+        """Describe the change on the device."""
         old, new = format_prefix(move.old), format_prefix(move.new)
         device = self._plan.device
         return (
@@ -93,7 +93,7 @@ class Wording:
         )
 
     def file(self, move: Move) -> str:
-        """The file that the device comes up from."""
+        """Describe the change of the file that the device comes up from."""
         wg_quick = WG_QUICK.format(device=self._plan.device)
         return (
             f"{wg_quick} (wg-quick) or what names it in {NETWORKD} (systemd-networkd), where one is found: "
@@ -101,7 +101,7 @@ class Wording:
         )
 
     def peers(self, contested: Contested, move: Move) -> str:
-        """What the peers of the node must see."""
+        """Describe the state that the node's peers must show."""
         after = ", ".join(move.addresses_after)
         keeper = contested.keeper
         text = f"every peer has {after} at {move.public_key}"
@@ -111,7 +111,7 @@ class Wording:
         return text
 
     def after(self, contested: Contested, move: Move) -> str:
-        """The check."""
+        """Describe the check after the move."""
         old, new = format_prefix(move.old), format_prefix(move.new)
         text = f"its device holds {new} and not {old}; all observers route {new} to it"
         if contested.keeper.node is not None:
@@ -119,7 +119,7 @@ class Wording:
         return text
 
     def back(self, move: Move) -> str:
-        """The way back, the last change first."""
+        """Describe the way back, the last change first."""
         old, new = format_prefix(move.old), format_prefix(move.new)
         steps = [f"add {old} to the device again", f"{old} in the file again"]
         if move.kind is Kind.RENUMBER:
@@ -130,7 +130,7 @@ class Wording:
         return "; ".join(steps) + f"; {old} is contested again then"
 
     def origin(self, move: Move) -> str:
-        """Where the new address is taken from, and whether the node works."""
+        """Describe the prefix that the new address is taken from, and whether the node carries workload."""
         if move.kind is Kind.RESTORE:
             text = "as registered"
         elif move.region:
@@ -142,14 +142,14 @@ class Wording:
 
 
 def rules_of(plan: RepairPlan) -> tuple[Rule, ...]:
-    """The rules that decided something in the plan, in the order in which they are asked."""
+    """Return the rules that decided something in the plan, in the order in which they are asked."""
     used = {contested.keeper.rule for contested in plan.contested}
     used |= {move.rule for contested in plan.contested for move in contested.moves}
     return tuple(rule for rule in RULES if rule in used)
 
 
 def incomplete(plan: RepairPlan) -> int:
-    """Contested addresses that the plan leaves out, in whole or in part."""
+    """Count the contested addresses that the plan leaves out, in whole or in part."""
     return len(plan.left_out) + sum(bool(contested.left_out) for contested in plan.contested)
 
 

@@ -1,4 +1,4 @@
-"""Parts that the table and the story share: who claims an address, who is routed where, what was not seen."""
+"""Parts that the table and the story share: claims, routing, gaps, the head of a finding."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NameOf = Callable[[NodeId], str]
 
 
 def report_keys(report: Report) -> set[str]:
-    """Every public key that the report shows somewhere."""
+    """Return every public key that the report shows somewhere."""
     keys: set[str] = set(report.node_keys.values())
     for finding in report.findings:
         if finding.public_key is not None:
@@ -46,19 +46,19 @@ def report_keys(report: Report) -> set[str]:
 
 
 def subject_words(page: Page, finding: Finding) -> str:
-    """The subject; a key is shortened where the summary gives it in full."""
+    """Return the subject; a key is shortened where the summary gives it in full."""
     if finding.public_key is not None and finding.public_key in finding.facts:
         return page.key(finding.public_key)
     return page.name(finding.subject)
 
 
 def severity_tag(severity: Severity) -> Text:
-    """The severity as a word of fixed width: readable without colour."""
+    """Return the severity as a word of fixed width: readable without colour."""
     return Text(f"{severity:<{_SEVERITY_WIDTH}}", STYLES[severity])
 
 
 def finding_head(page: Page, finding: Finding) -> None:
-    """`critical  10.0.0.1 · duplicate-address · fra, sin · seen once`."""
+    """Write `critical  10.0.0.1 · duplicate-address · fra, sin · seen once`."""
     title = Text(subject_words(page, finding), "bold")
     notes = [page.name(finding.check)]
     if finding.regions:
@@ -142,7 +142,7 @@ def claim_colours(claimants: Sequence[Claimant]) -> dict[str, str]:
 
 
 def routing_block(page: Page, picks: Sequence[Pick], name_of: NameOf, colours: dict[str, str]) -> None:
-    """One bar a picked key: how many observers send there, and from which regions. Of many, the most picked."""
+    """Write a bar for each of the keys that most observers send to: how many do, and from which regions."""
     total = sum(pick.observers for pick in picks)
     hidden = [pick for pick in picks if pick.public_key is not None][_MOST_PICKS:]
     picks = picked_most(picks)
@@ -182,7 +182,7 @@ def routing_block(page: Page, picks: Sequence[Pick], name_of: NameOf, colours: d
 
 
 def picked_most(picks: Sequence[Pick]) -> list[Pick]:
-    """Those that are shown one by one: the keys most observers send to, and nobody."""
+    """Return the picks that get a bar: the keys that most observers send to, and nobody."""
     somebody = [pick for pick in picks if pick.public_key is not None]
     return [*somebody[:_MOST_PICKS], *(pick for pick in picks if pick.public_key is None)]
 
@@ -195,7 +195,7 @@ def _share(part: int, whole: int) -> str:
 
 
 def coverage_words(coverage: Coverage, noun: str = "node") -> str:
-    """`7 of 11 nodes seen, 4 unreadable`."""
+    """Return `7 of 11 nodes seen, 4 unreadable`."""
     seen = f"{coverage.observed:,} of {count(coverage.registered, noun)} seen"
     return f"{seen}, {coverage.unreadable:,} unreadable" if coverage.unreadable else seen
 
@@ -224,14 +224,14 @@ def gaps_block(page: Page, groups: Sequence[GapGroup], name_of: NameOf) -> None:
 
 
 def _known_places(group: GapGroup) -> Mapping[str, int]:
-    """Gaps by region where most are known, else by datacenter where there are several."""
+    """Return gaps by region where most are known, else by datacenter where there are several."""
     if 2 * group.regions.get(NO_REGION, 0) < len(group.gaps):
         return group.regions
     return group.datacenters if len(group.datacenters) > 1 else {}
 
 
 def _details(page: Page, details: Sequence[str]) -> str:
-    """The details of several gaps of one reason: all where they are few, else one and how many there are."""
+    """Return the details of several gaps of one reason: all where they are few, else one and how many there are."""
     if len(details) > _MOST_DETAILS:
         return f"for instance: {page.clean(details[0], 300)}; {len(details):,} different details"
     text = page.dot.join(page.clean(detail, 300) for detail in details)
@@ -248,7 +248,7 @@ def _gap_place(gap: Gap, name_of: NameOf) -> str:
 
 
 def seen_by(page: Page, finding: Finding, name_of: NameOf) -> str:
-    """`seen by 23 observers: a, b, c and 20 more`; "" where the finding is not about observers."""
+    """Return `seen by 23 observers: a, b, c and 20 more`; "" where the finding is not about observers."""
     evidence = finding.evidence
     if not evidence.observers:
         return ""

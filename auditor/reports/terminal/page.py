@@ -35,7 +35,7 @@ _NARROWEST_REST = 8
 
 
 def short_keys(keys: Iterable[str]) -> dict[str, int]:
-    """How many characters of each key to show, so that no other key of the same screen starts alike."""
+    """Return the number of characters to show of each key, so that no other key of the same screen starts alike."""
     ordered = sorted(set(keys))
     needed = dict.fromkeys(ordered, SHORTEST_KEY)
     for left, right in pairwise(ordered):
@@ -47,7 +47,7 @@ def short_keys(keys: Iterable[str]) -> dict[str, int]:
 
 
 def bar(part: int, whole: int, width: int, *, ascii_only: bool = False) -> str:
-    """A bar for `part` of `whole`: never empty for something, never full for less than all."""
+    """Draw a bar for `part` of `whole`: never empty for something, never full for less than all."""
     if not part or not whole or width < 1:
         return ""
     length = round(width * part / whole)
@@ -57,7 +57,7 @@ def bar(part: int, whole: int, width: int, *, ascii_only: bool = False) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """A share in percent, rounded towards "not all": 9,999 of 10,000 is 99.9%."""
+    """Return a share in percent, rounded towards "not all": 9,999 of 10,000 is 99.9%."""
     if not whole:
         return "0%"
     thousandths = part * 1000 // whole
@@ -91,15 +91,15 @@ class Page:
         )
 
     def clean(self, text: str, most: int = LONGEST_TEXT) -> str:
-        """Foreign text, harmless."""
+        """Make foreign text harmless."""
         return for_terminal(text, ascii_only=self.ascii_only, most=most)
 
     def name(self, text: str) -> str:
-        """A foreign name, harmless, bounded, never nothing."""
+        """Return a foreign name, harmless, bounded, never nothing."""
         return self.clean(text, LONGEST_NAME) or "(no name)"
 
     def key(self, key: str | None) -> str:
-        """A key, shortened so that it stays unique among the keys that the page was made with."""
+        """Return a key, shortened so that it stays unique among the keys that the page was made with."""
         if key is None:
             return ""
         length = self._key_lengths.get(key, len(key))
@@ -107,7 +107,7 @@ class Page:
         return short if length >= len(key) else short + self._ellipsis
 
     def names(self, names: Sequence[str], most: int, total: int | None = None) -> str:
-        """`a, b, c and 12 more`. `total` counts also those that are not in `names`."""
+        """Return `a, b, c and 12 more`. `total` counts also those that are not in `names`."""
         shown = [self.name(name) for name in names[:most]]
         return listed(shown, most=most, total=max(total or 0, len(names)), last=", ")
 
@@ -123,25 +123,25 @@ class Page:
             self.line(command, indent, "bold")
 
     def blank(self) -> None:
-        """An empty line."""
+        """Write an empty line."""
         self._print(Text())
 
     def heading(self, text: str, note: str = "") -> None:
-        """An empty line, then a section's title."""
+        """Write an empty line, then a section's title."""
         self.blank()
         self.row([(Text(text, "bold").append(f"  {note}" if note else "", "not bold dim"), 0)])
 
     def line(self, text: Text | str, indent: int = 0, style: str = "") -> None:
-        """One paragraph, folded."""
+        """Write one paragraph, folded."""
         self.row([(text if isinstance(text, Text) else Text(text, style), 0)], indent)
 
     def labelled(self, label: str, text: Text | str, indent: int = 2, label_width: int = 8) -> None:
-        """A word, and beside it a paragraph that is folded in its own column."""
+        """Write a word, and beside it a paragraph that is folded in its own column."""
         body = text if isinstance(text, Text) else Text(text)
         self.row([(Text(label, "dim"), label_width), (body, 0)], indent)
 
     def row(self, cells: Sequence[tuple[Text, int]], indent: int = 0) -> None:
-        """Cells side by side, two spaces apart, each folded in its own width; 0 takes what is left."""
+        """Write cells side by side, two spaces apart, each folded in its own width; 0 takes what is left."""
         widths = self._fitting([width for _, width in cells], indent)
         folded: list[Sequence[Text]] = [
             [text] if text.cell_len <= width else list(text.wrap(self._console, width, overflow="fold"))
@@ -159,7 +159,7 @@ class Page:
             self._print(line)
 
     def _fitting(self, widths: Sequence[int], indent: int) -> list[int]:
-        """The widths, with 0 replaced by what is left; on a narrow screen the widest give way first."""
+        """Return the widths, with 0 replaced by what is left; on a narrow screen the widest give way first."""
         room = self.width - indent - 2 * (len(widths) - 1)
         fixed = list(widths)
         while sum(width or _NARROWEST_REST for width in fixed) > room and max(fixed) > _NARROWEST_CELL:
@@ -174,17 +174,17 @@ class Page:
             self._stream.write(f"{line.plain}\n")
 
     def text(self) -> str:
-        """Everything so far."""
+        """Return everything that was written."""
         return self._stream.getvalue()
 
 
 def column(texts: Iterable[str], most: int) -> int:
-    """The width of a column that holds these texts, at most `most` cells, at least one."""
+    """Return the width of a column that holds these texts, at most `most` cells, at least one."""
     return max(1, min(most, max((cell_len(text) for text in texts), default=1)))
 
 
 def regions_line(page: Page, regions: Mapping[str, int], most: int = 12) -> str:
-    """`ams 8, fra 2, unknown 1`: the larger first, then by name; the smallest are summed up."""
+    """Return `ams 8, fra 2, unknown 1`: the larger first, then by name; the smallest are summed up."""
     ordered = sorted(regions.items(), key=lambda item: (-item[1], item[0]))
     shown = [f"{page.name(region) if region else 'unknown'} {count:,}" for region, count in ordered[:most]]
     hidden = sum(count for _, count in ordered[most:])
@@ -192,5 +192,5 @@ def regions_line(page: Page, regions: Mapping[str, int], most: int = 12) -> str:
 
 
 def pasteable(target: str) -> bool:
-    """Whether a target can be written into a shell command as it is."""
+    """Tell whether a target can be written into a shell command as it is."""
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@+=-]{0,79}", target) is not None

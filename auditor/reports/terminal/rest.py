@@ -34,7 +34,7 @@ def rest_block(page: Page, excerpt: Excerpt, findings: int) -> None:
 
 
 def by_region(page: Page, counts: Mapping[str, int], most: int = _MOST_COLUMNS) -> str:
-    """`fra 310, sin 12, 3 other regions 7`: the fullest first."""
+    """Return `fra 310, sin 12, 3 other regions 7`: the fullest first."""
     ordered = fullest_first(counts)
     listed = [f"{_label(page, region)} {count:,}" for region, count in ordered[:most]]
     if len(ordered) > most:

@@ -203,7 +203,7 @@ def _finding(page: Page, report: Report, item: OutlinedFinding) -> None:
 
 
 def _says(text: str, word: str) -> bool:
-    """Whether the word stands in the text by itself, not as a part of a longer one."""
+    """Tell whether the word stands in the text by itself, not as a part of a longer one."""
     start = text.find(word)
     while start >= 0:
         inside = start > 0 and _BEFORE.match(text, start - 1)
@@ -238,7 +238,7 @@ def _followers(page: Page, item: OutlinedFinding, indent: int) -> None:
 
 
 def _follower(page: Page, cause: Finding, finding: Finding) -> str:
-    """`edge-fra-1 on 23 observers`: what the finding adds to its cause."""
+    """Return `edge-fra-1 on 23 observers`: the part of the finding that its cause does not say."""
     beside = finding.address is not None and finding.address == cause.address
     rest = finding.party if beside else finding.subject  # "10.0.0.1 of edge-fra-1", beside 10.0.0.1
     number = finding.evidence.observers
