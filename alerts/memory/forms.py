@@ -110,13 +110,16 @@ def read_silence(text: str) -> Silence:
 
 
 def write_place(*parts: str) -> str:
-    """A datacenter, or a datacenter and a node's name in it, as one text."""
+    """Write a datacenter, or a datacenter and a node's name in it, as one text."""
     return json.dumps(parts)
 
 
 def read_place(text: str) -> tuple[str, ...]:
-    """One part for a datacenter, two for a node."""
-    return tuple(json.loads(text))
+    """Read a place that was written: one part for a datacenter, two for a node. Raises `StateError`."""
+    try:
+        return tuple(map(str, json.loads(text)))
+    except (ValueError, TypeError, RecursionError):
+        raise StateError("the state database holds a record that cannot be read (place)") from None
 
 
 def _write(form: type[_StoredForm], value: object) -> str:

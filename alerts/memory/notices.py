@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from alerts.memory.forms import read_incident
 from alerts.models import LogEntry, Notification, NotifyReason, Status
+from auditor.errors import StateError
 
 MAX_DETAIL = 500
 """Characters of an answer that are kept."""
@@ -45,7 +46,16 @@ class Row:
 
 
 def read_row(row: sqlite3.Row) -> Row:
-    """The notification in one row of the table `alerts_notices`. Raises `StateError`."""
+    """Read one row of the table `alerts_notices`. Raises `StateError`."""
+    try:
+        return _row(row)
+    except (ValueError, TypeError) as error:
+        raise StateError(
+            f"the state database holds a record that cannot be read ({type(error).__name__})"
+        ) from None
+
+
+def _row(row: sqlite3.Row) -> Row:
     notification = Notification(
         row["notifier"],
         NotifyReason(row["reason"]),

@@ -56,7 +56,7 @@ class NotificationLog:
 
     def log(self) -> Log:
         """The memory that the next plan is made from."""
-        with self._told():
+        with self._reported():
             memory = self._connection.execute("SELECT * FROM alerts_memory").fetchone()
             standing = self._connection.execute("SELECT fingerprint, body FROM alerts_standing").fetchall()
             seen = self._connection.execute("SELECT place, sweep FROM alerts_seen").fetchall()
@@ -85,7 +85,7 @@ class NotificationLog:
         baseline = plan.baseline
         places = {write_place(*node): number for node, number in plan.nodes.items()}
         places |= {write_place(name): number for name, number in plan.datacenters.items()}
-        with self._told():
+        with self._reported():
             self._connection.execute(
                 "UPDATE alerts_memory SET sweep = ?, blind_sweeps = ?, registered = ?, registered_at = ?",
                 (
@@ -137,7 +137,7 @@ class NotificationLog:
 
     def waiting(self) -> dict[str, int]:
         """How many notifications wait for each notifier; those with none are not in it."""
-        with self._told():
+        with self._reported():
             rows = self._connection.execute(
                 "SELECT notifier, count(*) FROM alerts_notices WHERE state = 'pending' GROUP BY notifier"
             ).fetchall()
@@ -145,12 +145,12 @@ class NotificationLog:
 
     def pending(self, notifier: str, limit: int = -1) -> list[Row]:
         """What waits for one notifier, in the order in which it must go; the first `limit`, -1 for all."""
-        with self._told():
+        with self._reported():
             return self._rows("state = 'pending' AND notifier = ? ORDER BY id LIMIT ?", (notifier, limit))
 
     def not_before(self, notifier: str) -> datetime | None:
         """Until when the notifier's other side asked to be left alone; None if it did not."""
-        with self._told():
+        with self._reported():
             row = self._connection.execute(
                 "SELECT not_before FROM alerts_waits WHERE notifier = ?", (notifier,)
             ).fetchone()
@@ -205,17 +205,17 @@ class NotificationLog:
 
     def outbox(self) -> list[Row]:
         """Everything that waits, by notifier and in order."""
-        with self._told():
+        with self._reported():
             return self._rows("state = 'pending' ORDER BY notifier, id", ())
 
     def dead_letters(self) -> list[Row]:
         """Everything that was refused for good, oldest first."""
-        with self._told():
+        with self._reported():
             return self._dead()
 
     def undelivered(self) -> list[Row]:
         """What waits, and the dead letters of incidents that stand and that nothing newer made up for."""
-        with self._told():
+        with self._reported():
             standing = {row[0] for row in self._connection.execute("SELECT fingerprint FROM alerts_standing")}
             dead = [
                 row
@@ -255,14 +255,14 @@ class NotificationLog:
 
     def life(self, fingerprint: str) -> list[Row]:
         """Everything that was ever to be told of one incident, oldest first, to whom and how it went."""
-        with self._told():
+        with self._reported():
             return self._rows("fingerprint = ? ORDER BY id", (fingerprint,))
 
     # -- silences
 
     def silences(self) -> list[Silence]:
         """All that are remembered, also those that ended; the first to end first."""
-        with self._told():
+        with self._reported():
             rows = self._connection.execute(
                 "SELECT body FROM alerts_silences ORDER BY ends_at, ident"
             ).fetchall()
@@ -301,15 +301,15 @@ class NotificationLog:
         younger waits; and where nodes were last seen, if something that stands was last seen no later.
         """
         limit = stored_time(before)
-        with self._told():
+        with self._reported():
             for statement in PRUNE:
                 self._connection.execute(statement, {"limit": limit})
 
     # -- inside
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """SQLite's own complaints as ours, with the file that they are about."""
+    def _reported(self) -> Iterator[None]:
+        """Turn SQLite's errors into `StateError`s that name the file."""
         try:
             yield
         except sqlite3.Error as error:
@@ -317,7 +317,7 @@ class NotificationLog:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._told(), self._connection:
+        with self._reported(), self._connection:
             yield
 
     def _rows(self, where: str, values: Sequence[object]) -> list[Row]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from auditor.cli import settings
+from auditor.cli import screen, settings
+from auditor.errors import AdoptionDisturbed, NotAdoptable, StoreError, UsageError
+from auditor.repair.claims.adoption import Adoption, adopt, check
+from auditor.repair.claims.registration import allocator_policy
+from auditor.reports.terminal.table import render
+from auditor.service.provisioning import build_claims_store
+from auditor.settings.file import Config
+from auditor.state.recording import replay as read
+from auditor.values.addresses import format_prefix
 from auditor.values.models import Report
 from auditor.values.text import for_log, listed
-
-if TYPE_CHECKING:
-    from auditor.repair.claims.adoption import Adoption
-    from auditor.settings.file import Config
 
 EXIT_REFUSED = 1
 _MOST_SHOWN = 20
@@ -34,8 +37,6 @@ def command(replay: Path | None, check: bool, config_path: Path | None) -> int:
     Repeating it goes on where it was interrupted. A registry that holds duplicates is refused, with the
     findings. Exit code: 0 adopted (--check: nothing disagrees); 1 not; 2 usage or configuration.
     """
-    from auditor.errors import AdoptionDisturbed, NotAdoptable, StoreError, UsageError
-
     if check and replay is not None:
         raise UsageError("adopt: --check compares what Consul holds; --replay has no meaning with it")
     config, _ = settings.read_config(config_path)
@@ -50,15 +51,9 @@ def command(replay: Path | None, check: bool, config_path: Path | None) -> int:
 
 
 def _adopt(config: Config, replay: Path | None) -> int:
-    from auditor.repair.claims.adoption import adopt
-    from auditor.repair.claims.registration import allocator_policy
-    from auditor.service.provisioning import build_claims_store
-
     policy = allocator_policy(config)
     live = None
     if replay is not None:
-        from auditor.state.recording import replay as read
-
         live = read(replay)
     adoption = adopt(build_claims_store(config), policy, config.policy(), live=live)
     for line in _lines(adoption):
@@ -67,8 +62,6 @@ def _adopt(config: Config, replay: Path | None) -> int:
 
 
 def _lines(adoption: Adoption) -> Sequence[str]:
-    from auditor.values.addresses import format_prefix
-
     lines = [
         f"{adoption.registered:,} registered addresses have a claim; {adoption.written:,} claims written"
     ]
@@ -86,10 +79,6 @@ def _lines(adoption: Adoption) -> Sequence[str]:
 
 
 def _check(config: Config) -> int:
-    from auditor.repair.claims.adoption import check
-    from auditor.repair.claims.registration import allocator_policy
-    from auditor.service.provisioning import build_claims_store
-
     differences = check(build_claims_store(config), allocator_policy(config))
     faults = [item for item in differences if not item.under_way]
     for item in differences:
@@ -101,7 +90,4 @@ def _check(config: Config) -> int:
 
 
 def _show(report: Report, config_path: Path | None) -> None:
-    from auditor.cli import screen
-    from auditor.reports.terminal.table import render
-
     click.echo(render(report, screen.layout(None, "auto", 50, config=config_path)), nl=False)

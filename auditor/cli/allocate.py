@@ -10,6 +10,9 @@ from pathlib import Path
 import click
 
 from auditor.cli import settings
+from auditor.errors import AllocationError
+from auditor.repair.claims.registration import checked_key
+from auditor.service.provisioning import build_allocator
 
 EXIT_NO_ADDRESS = 1
 
@@ -44,10 +47,6 @@ def command(
     store holds the address for the node; 1 no address, stderr says why, and calling again is safe;
     2 usage or configuration.
     """
-    from auditor.errors import AllocationError
-    from auditor.repair.claims.registration import checked_key
-    from auditor.service.provisioning import build_allocator
-
     key = checked_key(public_key)
     config, _ = settings.read_config(config_path)
     try:

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from auditor.errors import WgauditError
 from auditor.values.text import for_log, lines_for_log
 
 # Exit codes of the contract. 1 (findings) and 0 (clean) come from a verdict only.
@@ -98,7 +99,6 @@ def cli(verbose: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code. Every error ends here, as a line on stderr for each fault."""
-    from auditor.errors import WgauditError
 
     try:
         outcome = cli.main(args=arguments, prog_name="wgaudit", standalone_mode=False)

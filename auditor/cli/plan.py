@@ -17,6 +17,7 @@ from auditor.repair.plan.planner import plan as make_plan
 from auditor.repair.plan.shell_plan import script
 from auditor.repair.plan.step_text import incomplete
 from auditor.repair.plan_file import write_plan
+from auditor.reports.terminal.plan_page import render_plan
 from auditor.service.audit import Audit, Auditor, audit_recording, judged, sweep_options
 from auditor.service.claims_of_fleet import add_claims
 from auditor.settings.file import Config
@@ -130,7 +131,6 @@ def _deliver(plan: RepairPlan, format_name: str, output: Path | None, config_pat
         if output is None:
             running.deliver(document(plan), None)
         return
-    from auditor.reports.terminal.plan_page import render_plan
 
     layout = screen.layout(None, "auto", MOVES_TOLD, config=config_path)
     running.deliver(render_plan(plan, layout, file=str(output) if output is not None else None), None)

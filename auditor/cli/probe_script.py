@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from auditor.cli import running, settings
+from auditor.nodes.probe.probe import probe_script
 
 
 @click.command("probe-script")
@@ -19,8 +20,6 @@ def command(config_path: Path | None) -> int:
     command="/usr/local/libexec/wgaudit-probe",restrict in authorized_keys, and set ssh.probe = "installed".
     docs/security.md goes through it step by step.
     """
-    from auditor.nodes.probe.probe import probe_script
-
     config, _ = settings.read_config(config_path)
     script = probe_script(config.mesh.device, sudo=config.ssh.sudo, region_command=config.regions.command)
     running.deliver(script, None)

@@ -7,6 +7,9 @@ from pathlib import Path
 import click
 
 from auditor.cli import settings
+from auditor.errors import AllocationError
+from auditor.service.provisioning import build_allocator
+from auditor.values.addresses import format_prefix
 from auditor.values.text import for_log
 
 
@@ -19,10 +22,6 @@ def command(node: str, config_path: Path | None) -> int:
     Repeating it is no error. Exit code: 0 the node has no registration; 1 that is not known to be so;
     2 usage or configuration.
     """
-    from auditor.errors import AllocationError
-    from auditor.service.provisioning import build_allocator
-    from auditor.values.addresses import format_prefix
-
     config, _ = settings.read_config(config_path)
     try:
         released = build_allocator(config).release(node)

@@ -6,14 +6,13 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from auditor.cli.exposure import exposed
+from auditor.settings.file import Config, find_config, load_config
 from auditor.values.text import for_log
-
-if TYPE_CHECKING:  # `--help` needs none of these, and pydantic takes as long as all the rest
-    from auditor.settings.file import Config
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +48,6 @@ def read_config(explicit: Path | None, *, warn: bool = True) -> tuple[Config, Pa
 
     `warn`: one line on stderr for each file with a secret in it that others may read.
     """
-    from auditor.cli.exposure import exposed
-    from auditor.settings.file import Config, find_config, load_config
-
     path = find_config(explicit, os.environ, Path.cwd())
     if path is None:
         log.info("no configuration file; using the defaults")

@@ -151,7 +151,7 @@ def test_blindness_can_be_silenced(make_fleet: Make, receiver: Receiver) -> None
 
 
 def test_the_list_shows_what_holds_and_with_all_what_is_over(fleet: Fleet) -> None:
-    assert fleet.run("silence", "list").stdout == "no silences\n"
+    assert fleet.run("silence", "list").stdout.startswith("no silences: there is no state database ")
     first = add(fleet, "--address", PAIR, "--check", "duplicate-address")
     second = add(fleet, "--node", "db-sin-1")
     listed = fleet.run("silence", "list").stdout

@@ -595,3 +595,17 @@ def test_a_silence_is_read_as_it_was_written(value: Silence) -> None:
 def test_text_that_is_no_record_is_refused(text: str) -> None:
     with pytest.raises(StateError, match="cannot be read"):
         read_incident(text)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    ["status = 'odd'", "reason = ''", "state = 'lost'", "at = 'noon'", "created_at = ''", "body = '{'"],
+)
+def test_a_row_that_no_version_of_ours_wrote_is_a_state_error(
+    connection: sqlite3.Connection, harm: str
+) -> None:
+    store = NotificationLog(connection)
+    keep(connection, firing())
+    connection.execute(f"UPDATE alerts_notices SET {harm}")  # noqa: S608  (this test's own text)
+    with pytest.raises(StateError, match="a record that cannot be read"):
+        store.life(firing().incident.fingerprint)
