@@ -166,7 +166,7 @@ def _trial(part: str, tried: str, outcome: object, got: str) -> Trial:
 
 
 def _registrations(reading: RegistryReading, known: Collection[GapReason | None]) -> Iterator[Trial]:
-    """The gaps of the registry that no earlier part has told, and what could be read of it."""
+    """The gaps of the registry that no earlier part has shown, and what could be read of it."""
     for gap in reading.gaps:
         where = f"datacenter {gap.datacenter}" if gap.datacenter else "the registry"
         if gap.reason not in known:

@@ -244,7 +244,7 @@ ONCALL = {"name": "oncall", "type": "pagerduty"}
     ("settings", "says"),
     [
         ({"notifiers": [{**WEBHOOK, "checks": ["duplicate-adress"]}]}, "no check is called duplicate-adress"),
-        ({"notifiers": [WEBHOOK, {**WEBHOOK, "type": "slack"}]}, "two are called hook"),
+        ({"notifiers": [WEBHOOK, {**WEBHOOK, "type": "slack"}]}, "an earlier notifier"),
         ({"notifiers": [{**WEBHOOK, "url": None, "url_file": "not-there"}]}, "cannot read not-there"),
         ({"notifiers": [{**WEBHOOK, "url": None, "url_env": "NOT_SET"}]}, "url_env"),
         ({"notifiers": [{**WEBHOOK, "url": "hooks.example.net/x"}]}, "not an http or https URL"),
