@@ -30,15 +30,15 @@ CONFIG_VARIABLE = "WGAUDIT_CONFIG"
 class Config(Settings):
     """The whole configuration file."""
 
-    consul: ConsulSettings = ConsulSettings()
-    ssh: SshSettings = SshSettings()
-    mesh: MeshSettings = MeshSettings()
-    regions: RegionSettings = RegionSettings()
-    coverage: CoverageSettings = CoverageSettings()
-    sweep: SweepSettings = SweepSettings()
+    consul: ConsulSettings = Field(default_factory=ConsulSettings)
+    ssh: SshSettings = Field(default_factory=SshSettings)
+    mesh: MeshSettings = Field(default_factory=MeshSettings)
+    regions: RegionSettings = Field(default_factory=RegionSettings)
+    coverage: CoverageSettings = Field(default_factory=CoverageSettings)
+    sweep: SweepSettings = Field(default_factory=SweepSettings)
     state: StateSettings = Field(default_factory=StateSettings)
-    alerts: AlertSettings = AlertSettings()
-    repair: RepairSettings = RepairSettings()
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
+    repair: RepairSettings = Field(default_factory=RepairSettings)
     notifiers: tuple[AnyNotifier, ...] = ()
     shared: tuple[SharedSettings, ...] = ()
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from tests.cli.warm_start import starter
 
 WGAUDIT = Path(sys.executable).with_name("wgaudit")
 
@@ -17,17 +21,22 @@ def wgaudit(
     environment: Mapping[str, str] | None = None,
     text: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """One run in `folder`, which is also the home: nobody's own configuration or keys play a part."""
-    return subprocess.run(
-        [WGAUDIT, *arguments],
-        cwd=folder,
-        env=clean_environment(folder, environment),
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    """One run in `folder`, which is also the home: nobody's own configuration or keys play a part.
+
+    A process of its own, forked from one that has started already: see `warm_start`.
+    """
+    assert not any(name.startswith(("PYTHON", "LC_", "LANG")) for name in environment or ()), (
+        "Python has started"
     )
+    words = list(map(str, arguments))
+    with contextlib.ExitStack() as stack:
+        stdin, stdout, stderr = (stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3))
+        stdin.write(text)
+        stdin.seek(0)
+        code = starter().run(words, folder, clean_environment(folder, environment), (stdin, stdout, stderr))
+        for file in (stdout, stderr):
+            file.seek(0)
+        return subprocess.CompletedProcess([str(WGAUDIT), *words], code, stdout.read(), stderr.read())
 
 
 def started(

@@ -138,12 +138,12 @@ class Double:
             raise self._errors[0]
 
     def _serve(self, handler: BaseHTTPRequestHandler) -> None:
-        call = Call(
-            handler.path,
-            {name.lower(): value for name, value in handler.headers.items()},
-            handler.rfile.read(int(handler.headers.get("Content-Length", "0"))),
-            time.monotonic(),
-        )
+        length = int(handler.headers.get("Content-Length", "0"))
+        body = handler.rfile.read(length)
+        if len(body) < length:
+            return  # the caller died while it sent this: no server takes half a request
+        headers = {name.lower(): value for name, value in handler.headers.items()}
+        call = Call(handler.path, headers, body, time.monotonic())
         with self._changed:
             self.calls.append(call)
             outcome = self.faults.popleft() if self.faults else self.fault

@@ -1,0 +1,161 @@
+"""A process that has imported all that commands import, and forks a `wgaudit` for each run: the start is paid once.
+
+A run is a process of its own with its own folder, environment and files, and ends as Python ends. As a script it is
+the process that forks; it imports nothing of tests, as the installed command does not.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import importlib
+import json
+import os
+import pkgutil
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+_LONGEST_REQUEST = 1 << 16
+_RUN_WITHIN = 120.0  # seconds
+DIES_AT = "WGAUDIT_TEST_DIES_AT"
+"""The environment's name for the effect at which a run is to die as by SIGKILL; 0: it lives."""
+EFFECTS_TOLD_TO = "WGAUDIT_TEST_EFFECTS_TOLD_TO"
+"""The file into which such a run, if it lives, writes how many effects it had."""
+_EFFECTS = (
+    {"execute", "executemany", "executescript", "commit", "rollback"}
+    | {"connect", "send", "sendall", "sendmsg", "recv", "recv_into"}
+    | {"write", "fsync", "flock", "close", "replace", "rename", "unlink"}
+)
+"""What a run does to the world outside, by the names of Python's built-in functions."""
+_FILES = 4  # stdin, stdout, stderr, and where the end is told
+
+
+class Starter:
+    """The process that forks, as its client sees it; one for each process that runs tests, until that ends."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                # Without -P, files beside this one could be imported as if they were the library's.
+                [sys.executable, "-P", __file__, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # not a terminal, which Python would write to line by line
+                start_new_session=True,
+            )
+        atexit.register(self.close)
+
+    def run(
+        self,
+        words: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        files: Sequence[IO[str]],
+    ) -> int:
+        """Runs `wgaudit` with these words on stdin, stdout and stderr; its exit code, negative for a signal."""
+        request = json.dumps([list(words), str(folder), dict(environment)]).encode()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours:
+            with theirs:
+                passed = [*(file.fileno() for file in files), theirs.fileno()]
+                socket.send_fds(self._ours, [request], passed)
+            ours.settimeout(_RUN_WITHIN)
+            pid, code = 0, b""
+            try:
+                pid = int(ours.recv(32))
+                code = ours.recv(32)
+            except TimeoutError:
+                if pid:
+                    os.kill(pid, signal.SIGKILL)
+                raise AssertionError(f"wgaudit {' '.join(words)}: not over in {_RUN_WITHIN:g} s") from None
+        return int(code)
+
+    def close(self) -> None:
+        """Ends it: it reads the end of its requests."""
+        self._ours.close()
+        self._process.wait()
+
+
+@functools.cache
+def starter() -> Starter:
+    """The one of this process."""
+    plain = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "LC_ALL")}
+    return Starter({**plain, "PYTHONWARNINGS": "error"})
+
+
+def _serve(requests: socket.socket) -> list[str] | None:
+    """Forks for each request. Returns the words of a run in the process that is to run them, and None at the end."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # who waits for a run is nobody's business here
+    while True:
+        request, passed, _, _ = socket.recv_fds(requests, _LONGEST_REQUEST, _FILES)
+        if not request:
+            return None
+        if os.fork():
+            for number in passed:
+                os.close(number)
+            continue
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        *files, told = passed
+        pid = os.fork()
+        if not pid:
+            requests.close()
+            os.close(told)
+            return _become(request, files)
+        with contextlib.suppress(BrokenPipeError):  # nobody waits any more
+            os.write(told, b"%d" % pid)
+            _, status = os.waitpid(pid, 0)
+            os.write(told, b"%d" % os.waitstatus_to_exitcode(status))
+        os._exit(0)
+
+
+def _become(request: bytes, files: Sequence[int]) -> list[str]:
+    """Takes the run's folder, environment and files; returns its words."""
+    words, folder, environment = json.loads(request)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    random.seed()
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    found: list[str] = words
+    return found
+
+
+def _die_at(moment: int, told_to: Path) -> None:
+    """Kills this process at its `moment`-th effect: before it or after it, as both are counted."""
+    count = 0
+
+    def watch(_frame: object, event: str, what: object) -> None:
+        nonlocal count
+        if event in ("c_call", "c_return") and getattr(what, "__name__", "") in _EFFECTS:
+            count += 1
+            if count == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    atexit.register(lambda: told_to.write_text(str(count)))
+    threading.setprofile(watch)
+    sys.setprofile(watch)
+
+
+if __name__ == "__main__":
+    for package in ("auditor", "alerts"):
+        for found_ in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+            importlib.import_module(found_.name)
+    with socket.socket(fileno=int(sys.argv[1])) as requests_:
+        run = _serve(requests_)
+    if run is not None:
+        sys.argv = [str(Path(sys.executable).with_name("wgaudit")), *run]
+        if DIES_AT in os.environ:
+            _die_at(int(os.environ.pop(DIES_AT)), Path(os.environ.pop(EFFECTS_TOLD_TO)))
+        importlib.import_module("auditor.cli.main").run()
