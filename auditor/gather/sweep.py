@@ -73,6 +73,11 @@ class _Gathered:
     observations: list[Observation] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
 
+    def add(self, other: _Gathered) -> None:
+        """Take in a look at other nodes."""
+        self.observations = sorted((*self.observations, *other.observations), key=lambda item: item.node)
+        self.gaps = sorted((*self.gaps, *other.gaps), key=_place)
+
 
 async def sweep(
     registry: Registry,
@@ -95,6 +100,10 @@ async def sweep(
             "the sweep was cut short before the registry was read"
         )
         log.info("registry: %s", _counted(first))
+        if _unread_datacenters(first) and not stop.is_set():
+            # Whoever is not in this reading is not asked: a second try costs less than a fleet unseen.
+            first = _better(first, await stop.bound(registry.read()))
+            log.info("registry, tried again: %s", _counted(first))
         tables = TableStore()
         watcher.phase("nodes")
         everyone = Assignment(first.registrations, first.registrations)
@@ -104,9 +113,12 @@ async def sweep(
             watcher.phase("registry again")
             last = await stop.bound(registry.read())
             log.info("registry again: %s", _counted(last) if last else "not read")
+        if last is not None and (late := _late(first, last)):
+            watcher.phase("nodes read late")
+            seen.add(await _look(Assignment(late, last.registrations), collector, tables, watcher, stop))
         snapshot = _freeze(started_at, policy, first, last, seen, tables)
         if options.confirm_after is not None and not stop.is_set():
-            known = first.registrations
+            known = first.registrations if last is None or not _late(first, last) else last.registrations
             second = await _second_look(
                 snapshot, known, collector, tables, options.confirm_after, watcher, stop
             )
@@ -142,6 +154,27 @@ def _freeze(
         gaps=tuple(dict.fromkeys((*first.gaps, *(last.gaps if last else ()), *seen.gaps))),
         in_flight=in_flight,
     )
+
+
+def _unread_datacenters(reading: RegistryReading) -> frozenset[str]:
+    """Name the datacenters of which nothing was read; "" is the agent's own, or all of them."""
+    read = {item.node.datacenter for item in reading.registrations}
+    read |= {item.node.datacenter for item in reading.invalid}
+    unread = {gap.datacenter or "" for gap in reading.gaps} - read
+    return frozenset(unread - {""} if read else unread)
+
+
+def _better(reading: RegistryReading, again: RegistryReading | None) -> RegistryReading:
+    """Choose the later reading if it misses less."""
+    if again is None or not _unread_datacenters(again) < _unread_datacenters(reading):
+        return reading
+    return again
+
+
+def _late(first: RegistryReading, last: RegistryReading) -> tuple[Registration, ...]:
+    """Find registrations of datacenters that only the last reading could read: nobody has asked these nodes yet."""
+    unread = _unread_datacenters(first)
+    return tuple(item for item in last.registrations if unread & {item.node.datacenter, ""})
 
 
 def _changed(before: tuple[Registration, ...], after: tuple[Registration, ...]) -> tuple[Registration, ...]:
@@ -192,7 +225,7 @@ async def _look(
     )
     gathered.gaps += [gap_of(node, missing) for node in left]
     gathered.observations.sort(key=lambda item: item.node)
-    gathered.gaps.sort(key=lambda item: (item.datacenter or "", item.node or ""))
+    gathered.gaps.sort(key=_place)
     return gathered
 
 
@@ -221,6 +254,10 @@ async def _second_look(
     if stop.is_set():
         return None
     return SecondLook(tuple(item.node for item in targets), tuple(again.observations), tuple(again.gaps))
+
+
+def _place(gap: Gap) -> tuple[str, str]:
+    return gap.datacenter or "", gap.node or ""
 
 
 def _counted(reading: RegistryReading) -> str:

@@ -191,14 +191,40 @@ async def test_a_second_reading_that_lost_one_datacenter_sets_nothing_aside() ->
     assert len(snapshot.registrations) == 4
 
 
-async def test_a_first_reading_that_failed_is_mended_by_the_second_but_stays_a_gap() -> None:
-    """Its nodes were not asked: they are registered and not seen, never in flight."""
-    snapshot = await look(MemoryRegistry(RegistryReading(gaps=(DOWN,)), reading(trio())), trio())
+async def test_a_first_reading_that_failed_is_tried_again_before_anybody_is_asked() -> None:
+    """So a fault that is over when the sweep goes on costs nothing, and is no gap."""
+    registry = MemoryRegistry(RegistryReading(gaps=(DOWN,)), reading(trio()))
+    report = judge(await look(registry, trio()))
+    assert (report.coverage.registered, report.coverage.observed) == (3, 3)
+    assert report.verdict is Verdict.CLEAN
+
+
+async def test_nodes_that_only_the_last_reading_knows_are_asked_then_and_the_failure_stays_a_gap() -> None:
+    """A datacenter that was read once only was not seen to hold still."""
+    unread = RegistryReading(gaps=(DOWN,))
+    snapshot = await look(MemoryRegistry(unread, unread, reading(trio())), trio())
     assert snapshot.in_flight == ()
     report = judge(snapshot)
-    assert (report.coverage.registered, report.coverage.observed) == (3, 0)
+    assert (report.coverage.registered, report.coverage.observed) == (3, 3)
     assert report.verdict is Verdict.INCONCLUSIVE
     assert DOWN in report.gaps
+
+
+async def test_a_datacenter_that_is_read_late_does_not_have_the_others_asked_twice() -> None:
+    """Only its own nodes are asked late."""
+    near, both = trio(), trio().node("far", "10.0.0.99", dc="dc2")
+    down = replace(DOWN, datacenter="dc2")
+    partial = replace(reading(near), gaps=(down,))
+    nodes = MemoryNodes(both)
+    snapshot = await look(MemoryRegistry(partial, partial, reading(both)), nodes)
+    assert names(item.node for item in snapshot.observations) == [
+        "edge-ams-1",
+        "edge-fra-1",
+        "edge-sin-1",
+        "far",
+    ]
+    assert set(nodes.asked.values()) == {1}
+    assert snapshot.gaps == (down,)
 
 
 async def test_a_gap_that_both_readings_have_does_not_hide_what_changed_elsewhere() -> None:
