@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from auditor.errors import ReportError, UsageError
-from auditor.gather.sweep import Unwatched
+from auditor.gather.progress_events import Unwatched
 from auditor.service import threads
 from auditor.state.files import write_whole
 from auditor.values.models import Report, Severity

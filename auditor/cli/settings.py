@@ -6,13 +6,14 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from auditor.cli.exposure import exposed
-from auditor.settings.file import Config, find_config, load_config
 from auditor.values.text import for_log
+
+if TYPE_CHECKING:
+    from auditor.settings.file import Config
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,10 @@ def read_config(explicit: Path | None, *, warn: bool = True) -> tuple[Config, Pa
 
     `warn`: one line on stderr for each file with a secret in it that others may read.
     """
+    # pydantic takes as long to load as all the rest of a command's `--help`.
+    from auditor.cli.exposure import exposed
+    from auditor.settings.file import Config, find_config, load_config
+
     path = find_config(explicit, os.environ, Path.cwd())
     if path is None:
         log.info("no configuration file; using the defaults")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import click
 
 from auditor.cli import running, screen, settings
-from auditor.cli.look import look
 from auditor.reports.interface import Format
-from auditor.service.audit import Auditor, audit_recording, judged, sweep_options
-from auditor.settings.file import Config
 from auditor.values.models import Report, Severity
+
+if TYPE_CHECKING:
+    from auditor.settings.file import Config
 
 FORMATS = ("table", "json")
 
@@ -121,6 +121,10 @@ def command(
         record or replay,
         config_path,
     )
+    # What looks and judges takes as long to load as the rest: `--help` does without it.
+    from auditor.cli.look import look
+    from auditor.service.audit import Auditor, audit_recording, judged, sweep_options
+
     if replay is not None:
         _refuse_with_replay(
             record=record,

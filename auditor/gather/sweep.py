@@ -7,11 +7,11 @@ import logging
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Protocol
 
 from auditor.errors import GapReason, ProbeError
 from auditor.fleet.fleet import Fleet
 from auditor.gather.collector import Assignment, Collector, gap_of, node_of
+from auditor.gather.progress_events import SweepObserver, Unwatched
 from auditor.gather.stop import Stop
 from auditor.judge import find, suspects
 from auditor.nodes.interface import TableStore
@@ -28,32 +28,6 @@ from auditor.values.models import (
 )
 
 log = logging.getLogger(__name__)
-
-
-class SweepObserver(Protocol):
-    """Receives progress events of a sweep."""
-
-    def phase(self, name: str) -> None:
-        """Begin a new part of the sweep."""
-
-    def registered(self, count: int) -> None:
-        """Announce the number of nodes that this phase asks."""
-
-    def node_done(self, seen: bool) -> None:
-        """Count one more node that answered (`seen`) or became a gap."""
-
-
-class Unwatched:
-    """Drops progress events."""
-
-    def phase(self, name: str) -> None:
-        """Do nothing."""
-
-    def registered(self, count: int) -> None:
-        """Do nothing."""
-
-    def node_done(self, seen: bool) -> None:
-        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)

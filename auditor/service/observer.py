@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from auditor.gather.sweep import SweepObserver
+from auditor.gather.progress_events import SweepObserver
 
 
 class ServiceObserver(SweepObserver, Protocol):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from auditor.errors import StateBusy
-from auditor.gather.sweep import Unwatched
+from auditor.gather.progress_events import Unwatched
 from auditor.service.alert_session import AlertSession
 from auditor.service.outbox import read_outbox
 from auditor.service.past import read_past
