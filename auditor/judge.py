@@ -56,11 +56,16 @@ def judge(snapshot: Snapshot) -> Report:
         in_flight=tuple(sorted(fleet.in_flight_nodes)),
         cut_short=snapshot.cut_short,
         node_regions={node: region for node in sorted(named | unseen) if (region := fleet.region(node))},
-        node_keys={node: fleet.by_node[node].public_key for node in sorted(named) if node in fleet.by_node},
+        node_keys={
+            node: key
+            for node in sorted(named)
+            if node in fleet.by_node and (key := fleet.by_node[node].public_key) is not None
+        },
         ambiguous_names=fleet.ambiguous_names,
-        registered=frozenset(fleet.by_node) | {item.node for item in fleet.invalid},
+        registered=frozenset(fleet.by_node) | fleet.registered.unreadable_nodes,
         observed=frozenset(item.node for item in fleet.witnesses),
         seen_enough=seen_enough(gaps, coverage, snapshot.policy.minimum_coverage),
+        others=snapshot.others,
     )
 
 
@@ -180,8 +185,15 @@ def _derived_gaps(fleet: Fleet, findings: Iterable[Finding], snapshot: Snapshot)
 
 
 def _coverage(fleet: Fleet, snapshot: Snapshot) -> Coverage:
-    unreadable = {item.node for item in fleet.invalid} - fleet.by_node.keys() - fleet.in_flight_nodes
-    registered = fleet.by_node.keys() - fleet.in_flight_nodes | unreadable
+    retired = {item.node for item in fleet.retired} - fleet.by_node.keys()
+    invalid = fleet.registered.unreadable_nodes - fleet.in_flight_nodes - retired
+    nowhere = {
+        NodeId(gap.datacenter or "", gap.node)
+        for gap in snapshot.gaps
+        if gap.node is not None and gap.reason is GapReason.NO_HOST
+    }
+    unreadable = invalid - fleet.by_node.keys() | invalid & nowhere
+    registered = fleet.by_node.keys() - fleet.in_flight_nodes | invalid
     # Nodes, not observations: a recording that was edited by hand may hold a node twice.
     observed = registered & {item.node for item in fleet.witnesses}
     return Coverage(

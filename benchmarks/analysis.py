@@ -175,7 +175,9 @@ class PlainScript:
     """Observer and key, where the observer's peer differs from the registration."""
 
     def __post_init__(self) -> None:
-        self.expected = {item.public_key: set(item.addresses) for item in self.registrations}
+        self.expected = {
+            item.public_key: set(item.addresses) for item in self.registrations if item.public_key is not None
+        }
 
     def read(self, observer: str, own_key: str, allowed_ips: bytes) -> None:
         """Read one observer's output."""

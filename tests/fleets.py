@@ -18,6 +18,7 @@ from auditor.values.addresses import Prefix, PublicKey, is_host, parse_prefix
 from auditor.values.models import (
     AuditPolicy,
     Device,
+    FieldFault,
     Finding,
     Gap,
     InvalidRegistration,
@@ -164,8 +165,8 @@ class Mesh:
         """The registry forgets the node; its machine goes on, and its peers keep it."""
         gone = self.registrations.pop(self.find(name))
         for node in self.machines:
-            if node != gone.node:
-                self.edit(node, lambda peers: [(gone.public_key, gone.addresses), *peers])
+            if node != gone.node and (key := gone.public_key) is not None:
+                self.edit(node, lambda peers, key=key: [(key, gone.addresses), *peers])  # type: ignore[misc]
         return self
 
     def edit(self, observer: NodeId | str, change: Callable[[Peers], Peers]) -> Mesh:
@@ -195,12 +196,31 @@ class Mesh:
             observer, lambda peers: [(key, () if key == wanted else allowed) for key, allowed in peers]
         )
 
-    def broken(self, name: str, reason: str = "not JSON", dc: str = "dc1", key: str | None = None) -> Mesh:
-        """A registration that cannot be read."""
+    def broken(self, name: str, reason: str = "not JSON", dc: str = "dc1") -> Mesh:
+        """A registration of which nothing can be read."""
         where = f"wireguard/nodes/{name}"
+        self.invalid.append(InvalidRegistration(NodeId(dc, name), where, reason, "{oops"))
+        return self
+
+    def unread(self, name: str, *fields: str) -> Mesh:
+        """Fields of a registered node's registration cannot be read: `public_key`, `addresses`, or an optional one."""
+        node = self.find(name)
+        for given in fields:
+            read: dict[str, object] = {given: () if given == "addresses" else None}
+            if given == "addresses":
+                read["all_addresses_read"] = False
+            self.registrations[node] = replace(self.registrations[node], **read)  # type: ignore[arg-type]
+        faults = tuple(FieldFault(given, "not text") for given in fields)
+        reason = "; ".join(f"{given}: not text" for given in fields)
         self.invalid.append(
-            InvalidRegistration(NodeId(dc, name), where, reason, "{oops", key_of(key) if key else None)
+            InvalidRegistration(node, self.registrations[node].where, reason, "{oops", faults)
         )
+        return self
+
+    def retired(self, name: str, state: str = "decommissioned") -> Mesh:
+        """The node's registration says that it is no longer in the mesh; its machine goes on, and its peers keep it."""
+        node = self.find(name)
+        self.registrations[node] = replace(self.registrations[node], state=state, retired=True)
         return self
 
     def gap(self, reason: GapReason, source: str = "consul") -> Mesh:
@@ -220,7 +240,9 @@ class Mesh:
         """The route table of the node's machine."""
         machine = self.machines[node]
         peers: Peers = [
-            (item.public_key, item.addresses) for other, item in self.registrations.items() if other != node
+            (item.public_key, item.addresses)
+            for other, item in self.registrations.items()
+            if other != node and item.public_key is not None
         ]
         for change in machine.edits:
             peers = change(peers)

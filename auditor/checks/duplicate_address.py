@@ -13,7 +13,17 @@ from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import placed, routed
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix
-from auditor.values.models import Claim, Evidence, Guess, GuessedCause, NodeId, Severity, Sureness, Witness
+from auditor.values.models import (
+    Claim,
+    Evidence,
+    Guess,
+    GuessedCause,
+    NodeId,
+    Reference,
+    Severity,
+    Sureness,
+    Witness,
+)
 from auditor.values.text import count
 
 PARALLEL_WRITERS = 16
@@ -44,12 +54,14 @@ def run(fleet: Fleet) -> Iterable[Draft]:
             regions=regions,
             evidence=Evidence(claims=claims, routing=picks, observers=sum(pick.observers for pick in picks)),
             guess=_guess(fleet, written, prefix, claims),
-            follows_from=tuple(
-                idents.duplicate_public_key(key) for key in sorted({claim.public_key for claim in claims})
-            )
-            if len({claim.public_key for claim in claims}) == 1
-            else (),
+            follows_from=_one_key(claims),
         )
+
+
+def _one_key(claims: Sequence[Claim]) -> tuple[Reference, ...]:
+    """The duplicate key that it follows from, where all claims are of one key."""
+    keys = {claim.public_key for claim in claims}
+    return tuple(idents.duplicate_public_key(key) for key in keys if key is not None and len(keys) == 1)
 
 
 def _seen(claims: Sequence[Claim], nodes: Sequence[NodeId]) -> str:

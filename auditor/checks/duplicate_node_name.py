@@ -22,7 +22,9 @@ def run(fleet: Fleet) -> Iterable[Draft]:
     for name, group in sorted(by_name.items()):
         nodes = sorted(group)
         keys = {fleet.by_node[node].public_key for node in nodes if node in fleet.by_node}
-        if not all(node in fleet.by_node for node in nodes):
+        if len(nodes) < 2:
+            continue  # the others are retired
+        if None in keys or not all(node in fleet.by_node for node in nodes):
             same = "not all of them with a readable registration"
         elif len(keys) == 1:
             same = "with one key: one node, mirrored"

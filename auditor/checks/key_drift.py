@@ -17,7 +17,9 @@ def run(fleet: Fleet) -> Iterable[Draft]:
         node = observation.node
         registration = fleet.by_node.get(node)
         live = observation.device.public_key
-        if registration is None or node in fleet.in_flight_nodes or registration.public_key == live:
+        if registration is None or node in fleet.in_flight_nodes:
+            continue
+        if registration.public_key is None or registration.public_key == live:
             continue
         owner = next((item.node for item in fleet.by_key.get(live, ())), None)
         prefixes = tuple(dict.fromkeys((*registration.addresses, *observation.device.addresses)))

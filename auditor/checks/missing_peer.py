@@ -82,7 +82,9 @@ def _told_apart(fleet: Fleet, deviation: Deviation) -> tuple[list[Draft], list[O
 def _selves(fleet: Fleet, observation: Observation) -> frozenset[PublicKey]:
     """A node never has itself as a peer, under its live key or under the one it is registered with."""
     live, registration = observation.device.public_key, fleet.by_node.get(observation.node)
-    return frozenset((live,) if registration is None else (live, registration.public_key))
+    if registration is None or registration.public_key is None:
+        return frozenset((live,))
+    return frozenset((live, registration.public_key))
 
 
 def _lonely(fleet: Fleet, observation: Observation, absent: int, expected: int) -> Draft:

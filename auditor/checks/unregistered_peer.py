@@ -17,7 +17,8 @@ from auditor.values.text import count, listed
 
 def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding a key that at least one observer has as a peer and no registration knows."""
-    found = fleet.routes.observers_with(lambda deviation: deviation.extra_keys - fleet.known_keys)
+    known = fleet.known_keys | fleet.unread_keys
+    found = fleet.routes.observers_with(lambda deviation: deviation.extra_keys - known)
     routed_to: dict[PublicKey, set[Prefix]] = defaultdict(set)
     for deviation in fleet.routes.deviations:
         for prefix, keys in deviation.extra.items():
@@ -26,6 +27,8 @@ def run(fleet: Fleet) -> Iterable[Draft]:
                     routed_to[key].add(prefix)
     heard_at = _heard_at(fleet, found.keys())
     for key, observers in found.items():
+        if routed_to[key] and routed_to[key] <= fleet.registered.keyless_prefixes:
+            continue  # the peer of a registration whose key cannot be read, which is its own finding
         prefixes = sorted(routed_to[key], key=prefix_sort_key)
         owner = fleet.node_of_key(key)
         endpoints = sorted(heard_at[key])

@@ -31,7 +31,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
                 facts=(
                     ("asked for", fleet.name(asked)),
                     ("at", way),
-                    ("registered key", registration.public_key),
+                    ("registered key", registration.public_key or "(cannot be read)"),
                     ("answering key", observation.device.public_key),
                     ("answered by", fleet.name(actual)),
                 )

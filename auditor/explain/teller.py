@@ -93,7 +93,7 @@ class _StoryBuilder:
             ),
             [*holders, *(item.node for item in invalid)],
             findings,
-            own_keys={claim.public_key for claim in claims},
+            own_keys={claim.public_key for claim in claims if claim.public_key is not None},
         )
 
     def _held_by(
@@ -141,7 +141,7 @@ class _StoryBuilder:
         registrations = tuple(item for item in snapshot.registrations if item.node == node)
         invalid = tuple(item for item in snapshot.invalid if item.node == node)
         keys = [
-            *(item.public_key for item in registrations),
+            *(item.public_key for item in registrations if item.public_key is not None),
             *(item.device.public_key for item in observations),
         ]
         prefixes = dict.fromkeys(prefix for item in registrations for prefix in item.addresses)
@@ -182,7 +182,8 @@ class _StoryBuilder:
     def _key(self, key: PublicKey) -> Story:
         fleet, snapshot = self.fleet, self.snapshot
         registrations = tuple(item for item in snapshot.registrations if item.public_key == key)
-        invalid = tuple(item for item in snapshot.invalid if item.public_key == key)
+        places = {item.where for item in registrations}
+        invalid = tuple(item for item in snapshot.invalid if item.where in places)
         observations = tuple(item for item in snapshot.observations if item.device.public_key == key)
         prefixes = dict.fromkeys(prefix for item in registrations for prefix in item.addresses)
         prefixes |= dict.fromkeys(prefix for item in observations for prefix in item.device.addresses)

@@ -27,9 +27,10 @@ class Deviation:
     missing: Mapping[Prefix, frozenset[PublicKey]]
     """Expected, not there: by prefix, the keys that should have it."""
     extra: Mapping[Prefix, frozenset[PublicKey]]
-    """There, not expected: by prefix, the keys that have it. Keys in flight are left out."""
+    """There, not expected: by prefix, the keys that have it. Keys in flight are left out, and so are open ones
+    where nobody else is expected to have the prefix."""
     passing: Mapping[Prefix, frozenset[PublicKey]]
-    """By prefix, the keys in flight that have it: where traffic goes, but no deviation."""
+    """By prefix, the keys in flight, and open keys, that have it: where traffic goes, but no deviation."""
     absent_keys: frozenset[PublicKey]
     """Expected keys that have no line at all: no such peer on the device (and not the device itself)."""
     idle_keys: frozenset[PublicKey]
@@ -42,8 +43,17 @@ class Expected:
     """The expected table. Each distinct table is compared with it once, whoever asks and however often."""
 
     def __init__(
-        self, lines: Iterable[tuple[PublicKey, Prefix]], *, ignored_keys: frozenset[PublicKey]
+        self,
+        lines: Iterable[tuple[PublicKey, Prefix]],
+        *,
+        ignored_keys: frozenset[PublicKey],
+        open_keys: frozenset[PublicKey] = _NO_KEYS,
     ) -> None:
+        """`lines`: key and prefix of each expected line.
+
+        `ignored_keys`: neither expected nor odd. `open_keys`: expected as peers, with prefixes beside those of
+        `lines` that are not known.
+        """
         by_prefix: dict[Prefix, frozenset[PublicKey]] = {}
         by_key: dict[PublicKey, int] = Counter()
         known: set[bytes] = set()
@@ -57,6 +67,9 @@ class Expected:
         self._lines = known
         self._lines_of_key = by_key
         self._ignored = ignored_keys
+        self._open = open_keys
+        for key in open_keys:
+            by_key.setdefault(key, 0)
         self._compared: dict[str, Deviation] = {}
 
     @property
@@ -78,20 +91,29 @@ class Expected:
         if len(lines) - len(surplus) != len(self._lines):
             lacking = self._lines - lines
         missing, missing_count, _ = _by_prefix(lacking)
-        in_flight = {line for line in surplus if _key_of(line) in self._ignored} if self._ignored else set()
-        passing, _, _ = _by_prefix(in_flight)
-        extra, extra_count, idle = _by_prefix(surplus - in_flight)
+        passing_lines = (
+            {line for line in surplus if self._passes(line)} if self._ignored or self._open else set()
+        )
+        passing, passing_count, _ = _by_prefix(passing_lines)
+        extra, extra_count, idle = _by_prefix(surplus - passing_lines)
         extra_keys = idle | extra_count.keys()
         absent = frozenset(
             key
-            for key, count in missing_count.items()
-            if count == self._lines_of_key[key] and key not in extra_keys
+            for key in missing_count.keys() | self._open
+            if missing_count[key] == self._lines_of_key[key]
+            and key not in extra_keys
+            and key not in passing_count
         )
         return Deviation(digest, (), missing, extra, passing, absent, idle, frozenset(extra_keys))
 
-
-def _key_of(line: bytes) -> PublicKey:
-    return PublicKey(line.partition(b"\t")[0].decode())
+    def _passes(self, line: bytes) -> bool:
+        """Whether a line that is not expected is none to wonder at."""
+        key_text, _, prefix = line.decode().partition("\t")
+        key = PublicKey(key_text)
+        # What an open key takes from another is that one's loss, whatever its registration may say.
+        return key in self._ignored or (
+            key in self._open and prefix != NO_PREFIX and Prefix(prefix) not in self.by_prefix
+        )
 
 
 def _by_prefix(

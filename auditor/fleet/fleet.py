@@ -33,6 +33,7 @@ class Fleet:
         self.registered = registered or Registered(snapshot)
         self.registrations = self.registered.registrations
         self.invalid = self.registered.invalid
+        self.retired = self.registered.retired
         self.in_flight_nodes = self.registered.in_flight_nodes
         self.in_flight_keys = self.registered.in_flight_keys
         self.by_node = self.registered.by_node
@@ -54,8 +55,17 @@ class Fleet:
 
     @property
     def known_keys(self) -> frozenset[PublicKey]:
-        """Keys that the registry knows in whatever form, those in flight included."""
+        """Keys that the registry knows in whatever form, those in flight and retired ones included."""
         return self.registered.known_keys
+
+    @cached_property
+    def unread_keys(self) -> frozenset[PublicKey]:
+        """Keys that devices hold whose nodes are registered with a key that cannot be read: these, perhaps."""
+        return frozenset(
+            item.device.public_key
+            for item in self.witnesses
+            if (asked := self.by_node.get(item.node)) is not None and asked.public_key is None
+        )
 
     @cached_property
     def routes(self) -> Routes:
@@ -76,7 +86,10 @@ class Fleet:
         if registered:
             return registered[0].node
         holders = self.device_holders.get(key)
-        return holders[0] if holders else None
+        if holders:
+            return holders[0]
+        retired = self.registered.retired_keys.get(key)
+        return retired.node if retired is not None else None
 
     @property
     def ambiguous_names(self) -> frozenset[str]:
@@ -186,7 +199,7 @@ class Fleet:
 
     def keys_of(self, prefix: Prefix) -> frozenset[PublicKey]:
         """The keys that have exactly this prefix in the registry, on a device or in a route table."""
-        claimed = frozenset(claim.public_key for claim in self.claims(prefix))
+        claimed = frozenset(claim.public_key for claim in self.claims(prefix) if claim.public_key is not None)
         return claimed | self.routes.keys_anywhere(prefix) | self.routes.keys_passing(prefix)
 
     @cached_property
@@ -217,7 +230,9 @@ class Fleet:
     def same_node(self, node: NodeId) -> tuple[str, PublicKey] | NodeId:
         """A value that is equal for a node and its mirror in another datacenter: same name, same key."""
         registration = self.by_node.get(node)
-        return (node.name, registration.public_key) if registration is not None else node
+        if registration is None or registration.public_key is None:
+            return node
+        return node.name, registration.public_key
 
     def host_addresses(self, node: NodeId) -> frozenset[Prefix]:
         """The single addresses that the registry gives the node."""

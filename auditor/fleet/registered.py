@@ -46,18 +46,22 @@ class Registered:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._policy = snapshot.policy
-        self.registrations: tuple[Registration, ...] = tuple(
-            sorted(snapshot.registrations, key=_registration_order)
-        )
+        ordered = sorted(snapshot.registrations, key=_registration_order)
+        self.registrations: tuple[Registration, ...] = tuple(item for item in ordered if not item.retired)
+        """Those of nodes that belong to the mesh: not the retired ones."""
+        self.retired: tuple[Registration, ...] = tuple(item for item in ordered if item.retired)
         self.invalid: tuple[InvalidRegistration, ...] = tuple(
             sorted(snapshot.invalid, key=lambda item: (item.node, item.where, item.reason))
         )
         self.in_flight_nodes = frozenset(item.node for item in snapshot.in_flight)
-        self.in_flight_keys = frozenset(item.public_key for item in snapshot.in_flight)
+        self.in_flight_keys = frozenset(
+            item.public_key for item in snapshot.in_flight if item.public_key is not None
+        )
         self.by_node: Mapping[NodeId, Registration] = {item.node: item for item in self.registrations}
         by_key: dict[PublicKey, list[Registration]] = defaultdict(list)
         for registration in self.registrations:
-            by_key[registration.public_key].append(registration)
+            if registration.public_key is not None:
+                by_key[registration.public_key].append(registration)
         self.by_key: Mapping[PublicKey, list[Registration]] = dict(by_key)
         pattern = self._policy.name_pattern
         self._name_pattern = re.compile(pattern) if pattern else None
@@ -66,9 +70,29 @@ class Registered:
 
     @cached_property
     def known_keys(self) -> frozenset[PublicKey]:
-        """Keys that the registry knows in whatever form, those in flight included."""
-        halfway = {item.public_key for item in self.invalid if item.public_key is not None}
-        return frozenset(self.by_key) | self.in_flight_keys | halfway
+        """Keys that the registry knows in whatever form, those in flight and retired ones included."""
+        return frozenset(self.by_key) | self.in_flight_keys | self.retired_keys.keys()
+
+    @cached_property
+    def retired_keys(self) -> Mapping[PublicKey, Registration]:
+        """Keys of retired registrations that no other registration has."""
+        return {
+            item.public_key: item
+            for item in self.retired
+            if item.public_key is not None and item.public_key not in self.by_key
+        }
+
+    @cached_property
+    def keyless_prefixes(self) -> frozenset[Prefix]:
+        """Prefixes of registrations whose key cannot be read: whose peer has them is not known."""
+        return frozenset(
+            prefix for item in self.registrations if item.public_key is None for prefix in item.addresses
+        )
+
+    @property
+    def unreadable_nodes(self) -> frozenset[NodeId]:
+        """Nodes of whose registration something could not be read."""
+        return frozenset(item.node for item in self.invalid)
 
     @cached_property
     def ambiguous_names(self) -> frozenset[str]:
@@ -76,7 +100,11 @@ class Registered:
         seen: dict[str, str] = {}
         return frozenset(
             node.name
-            for node in (*self.by_node, *(item.node for item in self.invalid))
+            for node in (
+                *self.by_node,
+                *(item.node for item in self.invalid),
+                *(item.node for item in self.retired),
+            )
             if seen.setdefault(node.name, node.datacenter) != node.datacenter
         )
 
@@ -87,10 +115,17 @@ class Registered:
             (
                 (item.public_key, prefix)
                 for item in self.registrations
-                if item.public_key not in self.in_flight_keys
+                if item.public_key is not None and item.public_key not in self.in_flight_keys
                 for prefix in item.addresses
             ),
             ignored_keys=self.in_flight_keys,
+            open_keys=frozenset(
+                item.public_key
+                for item in self.registrations
+                if item.public_key is not None
+                and not item.all_addresses_read
+                and item.public_key not in self.in_flight_keys
+            ),
         )
 
     @cached_property

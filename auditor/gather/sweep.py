@@ -80,7 +80,8 @@ async def sweep(
             log.info("registry, tried again: %s", _counted(first))
         tables = TableStore()
         watcher.phase("nodes")
-        everyone = Assignment(first.registrations, first.registrations)
+        asked = tuple(item for item in first.registrations if not item.retired)
+        everyone = Assignment(asked, first.registrations)
         seen = await _look(everyone, collector, tables, watcher, stop)
         last: RegistryReading | None = None
         if not stop.is_set():
@@ -127,6 +128,7 @@ def _freeze(
         tables=_sorted(tables),
         gaps=tuple(dict.fromkeys((*first.gaps, *(last.gaps if last else ()), *seen.gaps))),
         in_flight=in_flight,
+        others=settled.others,
     )
 
 
@@ -148,7 +150,9 @@ def _better(reading: RegistryReading, again: RegistryReading | None) -> Registry
 def _late(first: RegistryReading, last: RegistryReading) -> tuple[Registration, ...]:
     """Find registrations of datacenters that only the last reading could read: nobody has asked these nodes yet."""
     unread = _unread_datacenters(first)
-    return tuple(item for item in last.registrations if unread & {item.node.datacenter, ""})
+    return tuple(
+        item for item in last.registrations if unread & {item.node.datacenter, ""} and not item.retired
+    )
 
 
 def _changed(before: tuple[Registration, ...], after: tuple[Registration, ...]) -> tuple[Registration, ...]:

@@ -65,6 +65,23 @@ class CatalogNode(NamedTuple):
 _NO_VALUES: Mapping[str, str] = {}  # one for all: most registrations have no others
 
 
+class ReadRecord(NamedTuple):
+    """What was read of one registration: the registration, what could not be read of it, or both."""
+
+    registration: Registration | None
+    unreadable: InvalidRegistration | None = None
+
+    @property
+    def whole(self) -> Registration | None:
+        """The registration if all of it could be read."""
+        return self.registration if self.unreadable is None else None
+
+    @property
+    def reason(self) -> str:
+        """Why not all of it could be read; "" if it could."""
+        return self.unreadable.reason if self.unreadable is not None else ""
+
+
 class _RecordError(Exception):
     """Why a registration cannot be read; caught in this file, never leaves it."""
 
@@ -130,20 +147,21 @@ def parse_json_record(
     fields: ConsulFields,
     create_index: int | None = None,
     modify_index: int | None = None,
-) -> Registration | InvalidRegistration:
+) -> ReadRecord:
     """Reads one KV record: a JSON object, its values at the dotted paths that `fields` gives."""
     return _json_record(node, KvItem(where, value, create_index, modify_index), _names(fields))
 
 
-def _json_record(node: NodeId, item: KvItem, names: _Names) -> Registration | InvalidRegistration:
+def _json_record(node: NodeId, item: KvItem, names: _Names) -> ReadRecord:
     try:
         _check_name(node.name)
         document = _json_object(item.value or b"")
         at = partial(_at, document) if names.dotted else document.get
         known = tuple(map(at, names.paths))
-        return _registration(node, item.key, known, document, names, item.create_index, item.modify_index)
+        read = _registration(node, item.key, known, document, names, item.create_index, item.modify_index)
+        return ReadRecord(read)
     except _RecordError as error:
-        return invalid(node, item.key, str(error), item.value or b"")
+        return ReadRecord(None, invalid(node, item.key, str(error), item.value or b""))
 
 
 def parse_fields(
@@ -155,7 +173,7 @@ def parse_fields(
     modify_index: int | None = None,
     *,
     ssh_host: str | None = None,
-) -> Registration | InvalidRegistration:
+) -> ReadRecord:
     """Reads one node from a field-to-text mapping; the names in `fields` are taken as they stand.
 
     The address may be several: with commas or blanks between, or a JSON list. `ssh_host` is what to take
@@ -168,10 +186,10 @@ def parse_fields(
         names = _names(fields)
         address, public_key, region, endpoint, host = (values.get(name, "").strip() for name in names.paths)
         known = (_several(address, fields.address), public_key, region, endpoint, host or ssh_host)
-        return _registration(node, where, known, values, names, create_index, modify_index)
+        return ReadRecord(_registration(node, where, known, values, names, create_index, modify_index))
     except _RecordError as error:
         shown = json.dumps(dict(sorted(values.items())), ensure_ascii=False)
-        return invalid(node, where, str(error), shown.encode(errors="replace"))
+        return ReadRecord(None, invalid(node, where, str(error), shown.encode(errors="replace")))
 
 
 def invalid(node: NodeId, where: str, reason: str, raw: bytes) -> InvalidRegistration:
@@ -185,14 +203,14 @@ def invalid(node: NodeId, where: str, reason: str, raw: bytes) -> InvalidRegistr
     return InvalidRegistration(shown, for_json(where[: 4 * MAX_TEXT]), reason, text[:EXCERPT])
 
 
-def _reading(parsed: Iterable[Registration | InvalidRegistration]) -> RegistryReading:
+def _reading(parsed: Iterable[ReadRecord]) -> RegistryReading:
     registrations: list[Registration] = []
     unreadable: list[InvalidRegistration] = []
     for one in parsed:
-        if isinstance(one, Registration):
-            registrations.append(one)
-        else:
-            unreadable.append(one)
+        if one.registration is not None:
+            registrations.append(one.registration)
+        if one.unreadable is not None:
+            unreadable.append(one.unreadable)
     return RegistryReading(tuple(registrations), tuple(unreadable))
 
 
@@ -203,7 +221,7 @@ def _is_folder(item: KvItem) -> bool:
 
 def _field_keys(
     datacenter: str, prefix: str, items: Iterable[KvItem], fields: ConsulFields
-) -> Iterable[Registration | InvalidRegistration]:
+) -> Iterable[ReadRecord]:
     folders: dict[str, dict[str, KvItem]] = {}
     mapped = frozenset(fields.model_dump().values())
     for item in items:
@@ -214,25 +232,26 @@ def _field_keys(
             folders.setdefault(name, {})[field] = item
         else:
             reason = "key has no field after the node's name; is consul.layout kv-json?"
-            yield invalid(NodeId(datacenter, name), item.key, reason, item.value or b"")
+            yield ReadRecord(None, invalid(NodeId(datacenter, name), item.key, reason, item.value or b""))
     for name, folder in folders.items():
         yield _folder(NodeId(datacenter, name), f"{prefix}{name}/", folder, fields, mapped)
 
 
 def _folder(
     node: NodeId, where: str, folder: Mapping[str, KvItem], fields: ConsulFields, mapped: frozenset[str]
-) -> Registration | InvalidRegistration:
+) -> ReadRecord:
     values: dict[str, str] = {}
     for field, item in folder.items():
         raw = item.value or b""
         named = f"{field[:MAX_TEXT]}: ".encode(errors="replace") + raw
         if len(raw) > MAX_RECORD:
-            return invalid(node, where, f"{field[:MAX_TEXT]}: larger than {MAX_RECORD} bytes", named)
+            reason = f"{field[:MAX_TEXT]}: larger than {MAX_RECORD} bytes"
+            return ReadRecord(None, invalid(node, where, reason, named))
         try:
             values[field] = raw.decode()
         except UnicodeDecodeError:
             if field in mapped:
-                return invalid(node, where, f"{field}: not UTF-8 text", named)
+                return ReadRecord(None, invalid(node, where, f"{field}: not UTF-8 text", named))
     # The address is what two writers race for, so its key's indexes stand for the node.
     address = folder.get(fields.address)
     create_index, modify_index = (address.create_index, address.modify_index) if address else (None, None)

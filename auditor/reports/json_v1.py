@@ -67,7 +67,7 @@ class ClaimV1(_ReportPart):
 
     witness: str = Field(description="registered, device or routed; more may be added")
     address: str = Field(description="canonical prefix, such as 10.0.0.1/32")
-    public_key: str
+    public_key: str | None = Field(description="null: a registration whose key cannot be read")
     node: str | None = Field(description="null: a key that no registration knows")
     datacenter: str | None
     where: str = Field(description="the KV key, catalog entry or device that says so")

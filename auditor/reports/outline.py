@@ -49,7 +49,8 @@ class Claimant:
 
     node: NodeId | None
     """None: a key that no registration knows."""
-    public_key: PublicKey
+    public_key: PublicKey | None
+    """None: a registration whose key cannot be read."""
     claims: tuple[Claim, ...]
 
 
@@ -262,7 +263,7 @@ def claimants(claims: Iterable[Claim]) -> tuple[Claimant, ...]:
     """
     every = tuple(claims)
     own = [claim for claim in every if claim.witness is not Witness.ROUTED]
-    groups: dict[tuple[NodeId | None, PublicKey], list[Claim]] = defaultdict(list)
+    groups: dict[tuple[NodeId | None, PublicKey | None], list[Claim]] = defaultdict(list)
     for claim in own or every:
         groups[claim.node, claim.public_key].append(claim)
     return tuple(Claimant(node, key, tuple(group)) for (node, key), group in groups.items())

@@ -40,6 +40,8 @@ from auditor.values.models import (
     InvalidRegistration,
     NodeId,
     Observation,
+    OtherKeys,
+    OtherKind,
     Registration,
     RouteTable,
     SecondLook,
@@ -88,7 +90,7 @@ class _OfNodeForm(_RecordedForm):
 
 
 class _RegistrationForm(_OfNodeForm):
-    public_key: KeyText
+    public_key: KeyText | None = None
     addresses: list[PrefixText]
     region: str | None = None
     endpoint: str | None = None
@@ -99,13 +101,25 @@ class _RegistrationForm(_OfNodeForm):
     where: str = ""
     create_index: int | None = None
     modify_index: int | None = None
+    state: str | None = None
+    """Not in recordings made before states were read; so with the next two."""
+    retired: bool = False
+    all_addresses_read: bool = True
+
+
+class _FaultForm(_RecordedForm):
+    field: str
+    reason: str
 
 
 class _InvalidForm(_OfNodeForm):
     where: str
     reason: str
     excerpt: str
-    public_key: KeyText | None = None
+    public_key: KeyText | None = Field(None, exclude=True)
+    """In older recordings, where it is null: the registration that stands beside it has the key."""
+    faults: list[_FaultForm] = []
+    """Not in recordings made before registrations were read field by field."""
 
 
 class _ObservationForm(_OfNodeForm):
@@ -183,6 +197,10 @@ class _SeenForm(_RecordedForm):
     address_claims: list[_ClaimForm] | None = None
     """Not in recordings of sweeps that did not read them; so with the workloads."""
     workloads: Annotated[list[_NodeForm] | None, BeforeValidator(_in_order)] = None
+    others: dict[OtherKind, int] | None = Field(
+        None, validation_alias=AliasChoices(AliasPath("others", "counts"), "others")
+    )
+    """Keys under the prefix that are no registrations, by kind. Not in recordings made before they were counted."""
 
 
 class _Document(_SeenForm):
@@ -238,14 +256,23 @@ def to_json(snapshot: Snapshot) -> str:
 def _json_parts(snapshot: Snapshot) -> Iterator[str]:
     """The text in parts, of which each holds one table at most."""
     seen = _SeenForm.model_validate(snapshot).model_dump(mode="json", by_alias=True)
-    for part in ("address_claims", "workloads"):
-        if seen[part] is None:
-            del seen[part]  # then older versions can read the file too
+    _drop(seen, address_claims=None, workloads=None, others={})
+    for item in (*seen["registrations"], *seen["in_flight"]):
+        _drop(item, state=None, retired=False, all_addresses_read=True)
+    for item in seen["invalid"]:
+        _drop(item, faults=[])
     yield json.dumps({"schema": SCHEMA, **seen}, indent=1).removesuffix("\n}") + ',\n "tables": {'
     for number, digest in enumerate(sorted(snapshot.tables)):
         text = snapshot.tables[digest].text.decode("ascii")
         yield f"{',' if number else ''}\n  {json.dumps(digest)}: {json.dumps(text)}"
     yield "\n }\n}\n"
+
+
+def _drop(part: dict[str, object], **unsaid: object) -> None:
+    """Leave out what says nothing, so that older versions can read the file too."""
+    for name, nothing in unsaid.items():
+        if part[name] == nothing:
+            del part[name]
 
 
 def from_json(text: bytes, origin: str) -> Snapshot:
@@ -296,6 +323,7 @@ def _snapshot(document: _Document) -> Snapshot:
         if claims is None
         else tuple(_CLAIM.validate_python(item.model_dump()) for item in claims),
         workloads=None if workloads is None else frozenset(map(_node, workloads)),
+        others=OtherKeys(document.others or {}),
     )
 
 

@@ -59,9 +59,10 @@ class Registration:
     """What Consul says of a node. Source: one KV record, one folder of KV keys, or one catalog node."""
 
     node: NodeId
-    public_key: PublicKey
+    public_key: PublicKey | None
+    """None: it is missing or cannot be read."""
     addresses: tuple[Prefix, ...]
-    """At least one; in the order in which the registration gives them, without repeats."""
+    """Those that could be read, in the order in which the registration gives them, without repeats."""
     region: str | None = None
     endpoint: str | None = None
     """Outer UDP `ip:port`, as text; not validated beyond its size."""
@@ -74,19 +75,75 @@ class Registration:
     """Consul's Raft index of the first write. None where the source has none (a file)."""
     modify_index: int | None = None
     """Consul's Raft index of the last write."""
+    state: str | None = None
+    """What the registration says of the node's life, such as `decommissioned`."""
+    retired: bool = False
+    """Whether that state means: not in the mesh any more. It is expected nowhere then, and claims nothing."""
+    all_addresses_read: bool = True
+    """False: it gives an address that cannot be read, or none. Then its peers may route more than `addresses`."""
+
+
+class FieldFault(NamedTuple):
+    """One field of a registration that could not be read."""
+
+    field: str
+    """As the registration names it, with its place in a list: `region`, `ip[1]`."""
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidRegistration:
-    """A registration that could not be read. Reported, never dropped."""
+    """What could not be read of a registration. Reported, never dropped.
+
+    Where the rest of it could be read, a `Registration` of the same node and `where` stands beside it.
+    """
 
     node: NodeId
     where: str
     reason: str
     excerpt: str
     """The first 80 characters of what stood there."""
-    public_key: PublicKey | None = None
-    """Its key, if at least that could be read: so that its live peer is not called unregistered too."""
+    faults: tuple[FieldFault, ...] = ()
+    """The fields that could not be read, each with its reason. Empty: nothing could be read, for `reason`."""
+
+
+class OtherKind(StrEnum):
+    """Why a key under the prefix is no registration."""
+
+    LOCK = "lock"
+    """`consul lock` keeps it, by its Flags."""
+    SEMAPHORE = "semaphore"
+    """`consul lock -n`, or one of the libraries that do the same, keeps it, by its Flags."""
+    SESSION = "session"
+    """A session holds it, and its value is no registration."""
+    DOT_NAME = "dot name"
+    """Its name begins with a dot."""
+    FOLDER = "folder"
+    DEVICE = "other device"
+    """`<node>/<device>` of a device that is not the audited one."""
+    IGNORED = "ignored"
+    """`consul.ignore` names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherKeys:
+    """Keys under the prefix that are no registrations: counted, never judged."""
+
+    counts: Mapping[OtherKind, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """How many there are of all kinds."""
+        return sum(self.counts.values())
+
+    def __add__(self, other: OtherKeys) -> OtherKeys:
+        """Add up two readings of different keys."""
+        sums = {
+            kind: number
+            for kind in OtherKind
+            if (number := self.counts.get(kind, 0) + other.counts.get(kind, 0))
+        }
+        return OtherKeys(sums)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +176,10 @@ class RegistryReading:
     """One reading of the registry. `gaps` not empty means: there may be registrations we did not see."""
 
     registrations: tuple[Registration, ...] = ()
+    """Retired ones included."""
     invalid: tuple[InvalidRegistration, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    others: OtherKeys = OtherKeys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +288,8 @@ class Snapshot:
     """What the store says of addresses that were handed out. None: it was not read."""
     workloads: frozenset[NodeId] | None = None
     """Nodes of `repair.workload_service`. None: it was not read."""
+    others: OtherKeys = OtherKeys()
+    """Keys under the prefix that are no registrations."""
 
 
 class Witness(StrEnum):
@@ -245,7 +306,8 @@ class Claim:
 
     witness: Witness
     prefix: Prefix
-    public_key: PublicKey
+    public_key: PublicKey | None
+    """None: a registration whose key cannot be read."""
     node: NodeId | None
     """None: a key that no registration knows."""
     where: str
@@ -431,7 +493,7 @@ class Coverage:
     undigested: int = 0
     """Nodes that sent their table at full cost because they could not digest it."""
     unreadable: int = 0
-    """Of the registered, those that were not asked because their registration cannot be read."""
+    """Of the registered, those that could not be asked because nothing in their registration leads to them."""
 
     @property
     def share(self) -> float:
@@ -464,6 +526,8 @@ class Report:
     """The nodes whose own device answered."""
     seen_enough: bool = True
     """Whether what was seen would do to say clean: the registry whole, and enough of its nodes."""
+    others: OtherKeys = OtherKeys()
+    """Keys under the registry's prefix that are no registrations."""
 
     def name(self, node: NodeId) -> str:
         """The node as people call it; with its datacenter only where the name alone is not enough."""

@@ -24,6 +24,7 @@ from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import (
     AuditPolicy,
     Device,
+    FieldFault,
     Gap,
     InvalidRegistration,
     NodeId,
@@ -95,7 +96,14 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         invalid=tuple(
             draw(
                 st.lists(
-                    st.builds(InvalidRegistration, node_ids, texts, texts, texts, st.none() | keys),
+                    st.builds(
+                        InvalidRegistration,
+                        node_ids,
+                        texts,
+                        texts,
+                        texts,
+                        st.lists(st.builds(FieldFault, texts, texts), max_size=2).map(tuple),
+                    ),
                     max_size=2,
                 )
             )

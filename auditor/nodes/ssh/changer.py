@@ -34,10 +34,13 @@ class SshChanger(NodeChanger):
 
     async def change(self, registration: Registration, change: Change) -> DeviceState:
         """Make one change on the device with the registration's key, once. Raises `ProbeError`."""
-        sudo = self._access.settings.sudo
-        return await self._ask(
-            registration, change_request(self._device, registration.public_key, change, sudo=sudo)
-        )
+        sudo, public_key = self._access.settings.sudo, registration.public_key
+        if public_key is None:
+            detail = (
+                f"{registration.node}: its registered key cannot be read, so no device is known to be its own"
+            )
+            raise ProbeError(GapReason.NO_HOST, detail)
+        return await self._ask(registration, change_request(self._device, public_key, change, sudo=sudo))
 
     async def _ask(self, registration: Registration, asked: RepairRequest) -> DeviceState:
         if self._access.settings.probe == "installed":

@@ -227,8 +227,7 @@ class Ledger:
         return read
 
     def _parsed(self, move: Move, held: Stored) -> Registration | None:
-        read = parse_json_record(move.node, held.key, held.value, self._policy.fields)
-        return read if isinstance(read, Registration) else None
+        return parse_json_record(move.node, held.key, held.value, self._policy.fields).whole
 
     def _rewritten(self, move: Move, held: Stored, *, back: bool) -> bytes:
         """The record with one address in the place of the other, checked with the reader that all others use."""

@@ -160,10 +160,10 @@ class Allocator:
     # -- what is held already
 
     def _held(self, node: str, public_key: PublicKey, held: Stored, budget: CallBudget) -> Allocation:
-        registration = self._registration(node, held)
-        if registration.public_key != public_key:
+        registration, registered_key = self._registration(node, held)
+        if registered_key != public_key:
             raise AllocationError(
-                f"allocate {node}: it is registered with another key ({registration.public_key[:8]}…); "
+                f"allocate {node}: it is registered with another key ({registered_key[:8]}…); "
                 f"if the server was reinstalled, run `wgaudit release --node {node}` first"
             )
         for prefix in filter(is_host, registration.addresses):
@@ -181,26 +181,25 @@ class Allocator:
         self, node: str, held: Stored, now: datetime, until: datetime, budget: CallBudget
     ) -> tuple[tuple[Prefix, ...], list[Operation]]:
         """The node's own addresses among those registered, and the operations that quarantine their claims."""
-        registration = self._registration(node, held)
+        registration, registered_key = self._registration(node, held)
         freed: list[Prefix] = []
         operations: list[Operation] = []
         for prefix in filter(is_host, registration.addresses):
-            gone = AddressClaim(
-                prefix, ClaimState.RELEASED, node, registration.public_key, now, until, "release"
-            )
+            gone = AddressClaim(prefix, ClaimState.RELEASED, node, registered_key, now, until, "release")
             stored = self._read_claim(prefix, budget)
             if stored is None:
                 # No claim where one should be: it was used all the same, so nobody gets it at once.
                 key = claim_key(self._policy.claims_prefix, prefix)
                 operations.append(Create(key, claim_bytes(gone)))
-            elif _of(self._parsed(stored), node, registration.public_key):
+            elif _of(self._parsed(stored), node, registered_key):
                 operations.append(Replace(stored.key, claim_bytes(gone), stored.modify_index))
             else:
                 continue  # somebody else's: the registration was wrong about it
             freed.append(prefix)
         return tuple(freed), operations
 
-    def _registration(self, node: str, held: Stored) -> Registration:
+    def _registration(self, node: str, held: Stored) -> tuple[Registration, PublicKey]:
+        """The registration, which must be readable whole, and its key."""
         try:
             return read_registration(self._policy, node, held)
         except InvalidValue as error:

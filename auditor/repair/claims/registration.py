@@ -133,19 +133,20 @@ def new_record(
 
     sample = Prefix("192.0.2.1/32")
     read = parse_json_record(NodeId("", node), node, record(sample), fields)
-    if not isinstance(read, Registration):
-        raise UsageError(f"{node}: its registration could not be read again: {read.reason}")
+    if read.unreadable is not None:
+        raise UsageError(f"{node}: its registration could not be read again: {read.unreadable.reason}")
     return record
 
 
-def read_registration(policy: AllocatorPolicy, node: str, held: Stored) -> Registration:
-    """A stored registration as a value. Raises `InvalidValue` with the reason."""
+def read_registration(policy: AllocatorPolicy, node: str, held: Stored) -> tuple[Registration, PublicKey]:
+    """A stored registration as a value, and its key. Raises `InvalidValue` if any of it cannot be read."""
     read = parse_json_record(
         NodeId("", node), held.key, held.value, policy.fields, held.create_index, held.modify_index
     )
-    if not isinstance(read, Registration):
+    whole = read.whole
+    if whole is None or whole.public_key is None:
         raise InvalidValue(f"{held.key}: the registration cannot be read: {read.reason}")
-    return read
+    return whole, whole.public_key
 
 
 def _check_values(values: Mapping[str, str]) -> None:

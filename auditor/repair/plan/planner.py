@@ -170,7 +170,7 @@ class _Planner:
     # -- one mover
 
     def _move(self, prefix: Prefix, node: NodeId, decision: Decision) -> Move:
-        registration, observation = self._seen(node)
+        registration, observation, key = self._seen(node)
         if node in self._moved:
             raise _NotMovable(
                 f"it moves from {format_prefix(self._moved[node])} first; make a new plan afterwards"
@@ -191,14 +191,14 @@ class _Planner:
             if planned is None:
                 raise _NotMovable("no pool of its family is configured (mesh.pools)")
             source = planned
-            new = self._free(source, region, node, registration)
+            new = self._free(source, region, node, key)
             kept_by = self._fleet.name(decision.keeper.node) if decision.keeper.node else "nobody"
             why = f"{kept_by} keeps it: {decision.keeper.why}"
         picks = self._fleet.routes.picks(prefix)
         return Move(
             kind=kind,
             node=node,
-            public_key=registration.public_key,
+            public_key=key,
             old=prefix,
             new=new,
             region=region,
@@ -213,17 +213,21 @@ class _Planner:
             host=registration.ssh_host or "",
         )
 
-    def _seen(self, node: NodeId) -> tuple[Registration, Observation]:
-        """Registration and device of one that can be moved: both seen, of one key, and of nobody else's."""
+    def _seen(self, node: NodeId) -> tuple[Registration, Observation, PublicKey]:
+        """Registration, device and key of one that can be moved: both seen, of one key, and of nobody else's."""
         registration = self._fleet.by_node.get(node)
         if registration is None:
             raise _NotMovable("it is not registered, so it is not ours to move")
+        key = registration.public_key
+        if key is None or node in self._fleet.registered.unreadable_nodes:
+            raise _NotMovable(
+                "its registration cannot be read whole (invalid-registration): settle that first"
+            )
         observation = self._fleet.observed.get(node)
         if observation is None:
             raise _NotMovable(f"it was not seen{self._gap(node)}: its device is not known")
         if node not in self._witnesses:
             raise _NotMovable("another server answered in its place (wrong-host)")
-        key = registration.public_key
         if observation.device.public_key != key:
             raise _NotMovable(
                 "its device has another key than its registration (key-drift): settle that first"
@@ -234,7 +238,7 @@ class _Planner:
             raise _NotMovable(
                 f"{others[0]} has the same key: its peers cannot tell the two apart; settle that first"
             )
-        return registration, observation
+        return registration, observation, key
 
     def _registered_address(self, prefix: Prefix, registration: Registration) -> Prefix:
         """Where a device that drifted onto somebody's address belongs."""
@@ -253,8 +257,8 @@ class _Planner:
 
     # -- the new address
 
-    def _free(self, source: Prefix, region: str, node: NodeId, registration: Registration) -> Prefix:
-        tries = self._fleet.address_plan.candidates(source, region, seed(node, registration.public_key))
+    def _free(self, source: Prefix, region: str, node: NodeId, key: PublicKey) -> Prefix:
+        tries = self._fleet.address_plan.candidates(source, region, seed(node, key))
         for candidate in islice(tries, TRIES):
             if not self._taken.is_free(candidate) or unreadable_with(self._snapshot.invalid, candidate):
                 continue

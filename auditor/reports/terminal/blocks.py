@@ -40,7 +40,7 @@ def report_keys(report: Report) -> set[str]:
     for finding in report.findings:
         if finding.public_key is not None:
             keys.add(finding.public_key)
-        keys |= {claim.public_key for claim in finding.evidence.claims}
+        keys |= {claim.public_key for claim in finding.evidence.claims if claim.public_key is not None}
         keys |= {pick.public_key for pick in finding.evidence.routing if pick.public_key is not None}
     return keys
 
@@ -86,7 +86,7 @@ def claims_block(
     nodes = [claimant.node for claimant in claimants]
     names = [_claimant_name(page, node, name_of) for node in nodes]
     regions = [page.name(region_of(node)) if node and region_of(node) else "?" for node in nodes]
-    keys = [page.key(claimant.public_key) for claimant in claimants]
+    keys = [page.key(item.public_key) if item.public_key else "key unread" for item in claimants]
     widths = (column(names, _WIDEST_NAME), column(regions, 12), column(keys, 44))
     places = [_places(page, claimant.claims, subject) for claimant in claimants]
     joined = [page.dot.join(group) for group in places]
@@ -137,7 +137,8 @@ def claim_colours(claimants: Sequence[Claimant]) -> dict[str, str]:
     """Map each claimant's key to its colour, so that its bar has the colour of its name."""
     colours: dict[str, str] = {}
     for index, claimant in enumerate(claimants):
-        colours.setdefault(claimant.public_key, PALETTE[index % len(PALETTE)])
+        if claimant.public_key is not None:
+            colours.setdefault(claimant.public_key, PALETTE[index % len(PALETTE)])
     return colours
 
 

@@ -77,11 +77,11 @@ def _first(page: Page, items: Sequence[T]) -> Iterator[T]:
 
 
 def _keys(story: Story) -> set[str]:
-    keys: set[str] = {claim.public_key for claim in story.claims}
+    keys: set[str] = {claim.public_key for claim in story.claims if claim.public_key is not None}
     for routing in story.routing:
         keys |= {pick.public_key for pick in routing.picks if pick.public_key is not None}
     for finding in story.findings:
-        keys |= {claim.public_key for claim in finding.evidence.claims}
+        keys |= {claim.public_key for claim in finding.evidence.claims if claim.public_key is not None}
     return keys
 
 
@@ -107,10 +107,12 @@ def _registration(page: Page, story: Story, registration: Registration) -> None:
     _field(
         page,
         "address",
-        page.names([format_prefix(prefix) for prefix in registration.addresses], _MOST_ADDRESSES),
+        page.names([format_prefix(prefix) for prefix in registration.addresses], _MOST_ADDRESSES)
+        or "none that can be read",
     )
-    _field(page, "key", page.clean(registration.public_key))
+    _field(page, "key", page.clean(registration.public_key or "none that can be read"))
     for label, value in (
+        ("state", f"{registration.state} (retired)" if registration.retired else registration.state),
         ("region", registration.region),
         ("endpoint", registration.endpoint),
         ("ssh host", registration.ssh_host),
