@@ -13,6 +13,7 @@ import pytest
 LONGEST_FIRST = (
     "tests/lab/test_interrupted.py",
     "tests/cli/test_crash.py",
+    "tests/repair/claims/test_state_machine.py",
     "tests/lab/test_repair.py",
     "tests/repair/test_incident_causes.py",
     "tests/lab/",
