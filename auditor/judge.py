@@ -25,6 +25,7 @@ from auditor.values.models import (
     Snapshot,
     Verdict,
 )
+from auditor.values.text import count
 
 SUSPECT_SHARE = 0.05
 """More than this share of live peers unregistered: perhaps our view of the registry is filtered."""
@@ -36,18 +37,26 @@ def judge(snapshot: Snapshot) -> Report:
     """Make the report on a snapshot: the same for the same snapshot, whatever the order of its parts."""
     fleet = Fleet(snapshot)
     findings = find(fleet)
-    gaps = (*snapshot.gaps, *_derived_gaps(fleet, findings, snapshot))
+    unread = fleet.registry_unread
+    gaps = (
+        *snapshot.gaps,
+        *_derived_gaps(fleet, _without(findings, _withheld(findings, unread=unread)), snapshot),
+    )
     if snapshot.second_look is not None:
         findings = _confirm(findings, fleet, snapshot, snapshot.second_look)
         gaps += tuple(
             replace(gap, detail=f"on a second look: {gap.detail}") for gap in snapshot.second_look.gaps
         )
-    findings = _agreed(findings, fleet, snapshot)
+    withheld = _withheld(findings, unread=unread)
+    if unread:
+        gaps = _placed(gaps, sum(item.check is Ident.UNREGISTERED_PEER for item in withheld))
+    findings = _agreed(_without(findings, withheld), fleet, snapshot)
     coverage = _coverage(fleet, snapshot)
+    enough = seen_enough(gaps, coverage, snapshot.policy.minimum_coverage) and not withheld
     named = {node for finding in findings for node in _named(finding)}
     unseen = {NodeId(gap.datacenter or "", gap.node) for gap in gaps if gap.node is not None}
     return Report(
-        verdict=_verdict(findings, gaps, coverage, snapshot.policy.minimum_coverage),
+        verdict=_verdict(findings, enough=enough),
         started_at=snapshot.started_at,
         finished_at=snapshot.finished_at,
         coverage=coverage,
@@ -64,8 +73,46 @@ def judge(snapshot: Snapshot) -> Report:
         ambiguous_names=fleet.ambiguous_names,
         registered=frozenset(fleet.by_node) | fleet.registered.unreadable_nodes,
         observed=frozenset(item.node for item in fleet.witnesses),
-        seen_enough=seen_enough(gaps, coverage, snapshot.policy.minimum_coverage),
         others=snapshot.others,
+        seen_enough=enough,
+        covered=_covered(coverage, snapshot.policy.minimum_coverage),
+        withheld=frozenset(item.fingerprint for item in withheld),
+        drifted={
+            item.node: item.device.public_key
+            for item in fleet.witnesses
+            if (registration := fleet.by_node.get(item.node)) is not None
+            and item.node not in fleet.in_flight_nodes
+            and registration.public_key != item.device.public_key
+        },
+    )
+
+
+def _withheld(findings: Iterable[Finding], *, unread: bool) -> tuple[Finding, ...]:
+    """Find what must not be said: what would be concluded from the absence of what was not seen."""
+    return tuple(
+        item
+        for item in findings
+        if item.confirmed is not False and (item.hidden_at or (item.from_absence and unread))
+    )
+
+
+def _without(findings: tuple[Finding, ...], withheld: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Leave the withheld findings out. What followed from one of them leads itself, or follows from another."""
+    if not withheld:
+        return findings
+    left_out = {item.fingerprint for item in withheld}
+    gone = [item for item in findings if item.confirmed is False]
+    kept = [item for item in findings if item.confirmed is not False and item.fingerprint not in left_out]
+    return tuple(sorted((*gone, *_with_causes(kept)), key=_finding_order))
+
+
+def _placed(gaps: tuple[Gap, ...], keys: int) -> tuple[Gap, ...]:
+    """Say in each gap of the registry how many keys on devices it may explain."""
+    if not keys:
+        return gaps
+    may_be = f"{count(keys, 'key')} on devices may be registered there"
+    return tuple(
+        replace(gap, detail=f"{gap.detail}; {may_be}") if gap.hides_registrations else gap for gap in gaps
     )
 
 
@@ -230,18 +277,20 @@ def _agreed(findings: tuple[Finding, ...], fleet: Fleet, snapshot: Snapshot) -> 
     return tuple(replace(finding, agreed=agreed(finding)) for finding in findings)
 
 
-def _verdict(
-    findings: tuple[Finding, ...], gaps: tuple[Gap, ...], coverage: Coverage, minimum: float
-) -> Verdict:
+def _verdict(findings: tuple[Finding, ...], *, enough: bool) -> Verdict:
     if any(finding.confirmed is not False and finding.agreed is None for finding in findings):
         return Verdict.FINDINGS
-    return Verdict.CLEAN if seen_enough(gaps, coverage, minimum) else Verdict.INCONCLUSIVE
+    return Verdict.CLEAN if enough else Verdict.INCONCLUSIVE
 
 
 def seen_enough(gaps: Iterable[Gap], coverage: Coverage, minimum: float) -> bool:
     """Whether what was seen would do to say clean: registry and sweep whole, and enough of the nodes."""
     whole = all(gap.scope is GapScope.NODE for gap in gaps)
-    return whole and coverage.observed > 0 and coverage.share >= minimum
+    return whole and _covered(coverage, minimum)
+
+
+def _covered(coverage: Coverage, minimum: float) -> bool:
+    return coverage.observed > 0 and coverage.share >= minimum
 
 
 def _finding_order(finding: Finding) -> tuple[int, int, str, Identity]:

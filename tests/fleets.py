@@ -22,6 +22,7 @@ from auditor.values.models import (
     Finding,
     Gap,
     InvalidRegistration,
+    Memory,
     NodeId,
     Observation,
     Registration,
@@ -91,6 +92,7 @@ class Mesh:
         self.in_flight: list[Registration] = []
         self.ways: dict[NodeId, NodeId] = {}
         self.unseen: dict[NodeId, GapReason] = {}
+        self.memory = Memory()
 
     # -- who there is
 
@@ -223,9 +225,20 @@ class Mesh:
         self.registrations[node] = replace(self.registrations[node], state=state, retired=True)
         return self
 
-    def gap(self, reason: GapReason, source: str = "consul") -> Mesh:
+    def gap(self, reason: GapReason, source: str = "consul", dc: str | None = None) -> Mesh:
         """Something that could not be seen."""
-        self.gaps.append(Gap(source, reason, "planted"))  # type: ignore[arg-type]
+        self.gaps.append(Gap(source, reason, "planted", datacenter=dc))  # type: ignore[arg-type]
+        return self
+
+    def without_datacenter(self, dc: str, reason: GapReason = GapReason.CONSUL_TIMEOUT) -> Mesh:
+        """A datacenter whose registry cannot be read: its nodes are peers of all others, and nobody asks them."""
+        for node in [node for node in self.registrations if node.datacenter == dc]:
+            self.unregistered(str(node))
+        return self.gap(reason, dc=dc)
+
+    def remembers(self, name: str, key: str) -> Mesh:
+        """What an earlier sweep saw: the node's device held this key, which is not the registered one."""
+        self.memory = Memory(drifted={**self.memory.drifted, self.find(name): key_of(key)})
         return self
 
     def flying(self, name: str, **old: object) -> Mesh:
@@ -297,6 +310,7 @@ class Mesh:
             ),
             in_flight=tuple(self.in_flight),
             second_look=second,
+            memory=self.memory,
         )
 
     def snapshot_of_one_table(self, table: RouteTable) -> Snapshot:

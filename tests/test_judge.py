@@ -102,6 +102,83 @@ def test_coverage_counts_the_nodes_whose_registration_cannot_be_read() -> None:
     assert (coverage.registered, coverage.observed, coverage.unreadable) == (7, 6, 1)
 
 
+# -- what is absent where not everything was read
+
+
+def two_datacenters(**policy: object) -> Mesh:
+    """Three nodes in dc1, and three in dc2."""
+    mesh = trio(**policy)
+    for number in range(7, 10):
+        mesh.node(f"far-{number}", f"10.0.0.{number}", dc="dc2")
+    return mesh
+
+
+@pytest.mark.parametrize("reason", [GapReason.CONSUL_TIMEOUT, GapReason.CONSUL_FILTERED])
+def test_the_peers_of_a_datacenter_that_was_not_read_are_no_findings(reason: GapReason) -> None:
+    """They are not listed, and not unregistered: inconclusive, and the gap counts them."""
+    report = judge(two_datacenters().without_datacenter("dc2", reason).snapshot())
+    assert (report.verdict, report.findings, len(report.withheld)) == (Verdict.INCONCLUSIVE, (), 3)
+    (gap,) = report.gaps
+    assert gap.detail == "planted; 3 keys on devices may be registered there"
+
+
+def test_the_peers_of_a_file_that_was_not_read_whole_are_no_findings() -> None:
+    """An export that breaks off is a list that is missing."""
+    mesh = trio().peers_with("edge-fra-1", "ghost", "10.0.0.66").gap(GapReason.REGISTRY_UNREADABLE, "file")
+    report = judge(mesh.snapshot())
+    assert (report.verdict, report.findings) == (Verdict.INCONCLUSIVE, ())
+    assert report.gaps[0].detail == "planted; 1 key on devices may be registered there"
+
+
+def test_what_does_not_rest_on_an_absence_is_found_though_a_datacenter_was_not_read() -> None:
+    """A missing list voids nothing else."""
+    mesh = two_datacenters().holds("edge-sin-1", "10.0.0.2").without_datacenter("dc2")
+    report = judge(mesh.snapshot())
+    assert report.verdict is Verdict.FINDINGS
+    assert roots(report) == [("duplicate-address", "10.0.0.2")]
+    assert "unregistered-peer" not in idents(report)
+
+
+def test_how_much_of_its_peers_an_observer_lacks_is_not_said_of_a_registry_that_was_not_read() -> None:
+    """It lacks both nodes of the list that was read; nobody knows of how many that is the most."""
+    mesh = two_datacenters().lacks("edge-fra-1", "edge-sin-1", "edge-ams-1")
+    assert roots(judge(mesh.snapshot())) == [
+        ("missing-peer", "edge-ams-1"),
+        ("missing-peer", "edge-sin-1"),
+    ]
+    assert roots(judge(mesh.without_datacenter("dc2").snapshot())) == [
+        ("missing-peer", "edge-ams-1"),
+        ("missing-peer", "edge-sin-1"),
+    ]
+
+
+def test_the_live_key_of_a_drifted_node_that_hides_is_no_unregistered_peer() -> None:
+    """An earlier sweep saw whose it is. Not clean either, however few nodes must be seen."""
+
+    def drifted() -> Mesh:
+        mesh = trio(minimum_coverage=0.5).rekeyed("edge-sin-1", "new")
+        return mesh.peers_with("edge-fra-1", "new").not_seen("edge-sin-1")
+
+    assert "unregistered-peer" in idents(judge(drifted().snapshot()))
+    report = judge(drifted().remembers("edge-sin-1", "new").snapshot())
+    assert (report.verdict, report.findings) == (Verdict.INCONCLUSIVE, ())
+    assert len(report.withheld) == 1
+
+
+def test_a_remembered_key_explains_nothing_once_its_node_is_seen_or_gone() -> None:
+    """What a device holds now counts, and a node that is not registered owns no key."""
+    seen = trio().peers_with("edge-fra-1", "new").remembers("edge-sin-1", "new")
+    assert "unregistered-peer" in idents(judge(seen.snapshot()))
+    gone = trio().peers_with("edge-fra-1", "new").remembers("edge-sin-1", "new").unregistered("edge-sin-1")
+    assert "unregistered-peer" in idents(judge(gone.snapshot()))
+
+
+def test_a_report_says_which_devices_hold_another_key_than_is_registered() -> None:
+    """What the next sweep is told, where this one is remembered."""
+    report = judge(trio().rekeyed("edge-sin-1", "new").snapshot())
+    assert report.drifted == {NodeId("dc1", "edge-sin-1"): key_of("new")}
+
+
 def test_findings_are_findings_however_little_was_seen() -> None:
     """What was seen was seen."""
     report = judge(contested().not_seen("watch-a").gap(GapReason.CONSUL_TIMEOUT).snapshot())

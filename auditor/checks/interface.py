@@ -40,6 +40,8 @@ class Draft:
     """See `Finding`."""
     from_absence: bool = False
     """See `Finding`."""
+    hidden_at: tuple[NodeId, ...] = ()
+    """See `Finding`."""
     severity: Severity | None = None
     """Deliberate exception: this finding's own severity. None, nearly always: that of its check."""
 
@@ -83,4 +85,5 @@ class Check:
                 follows_from=draft.follows_from,
                 reached_elsewhere=draft.reached_elsewhere,
                 from_absence=draft.from_absence,
+                hidden_at=draft.hidden_at,
             )

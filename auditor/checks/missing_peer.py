@@ -13,7 +13,7 @@ from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.routes import ObserverGroup
 from auditor.values.addresses import PublicKey
-from auditor.values.models import Evidence, NodeId, Observation, Severity
+from auditor.values.models import Evidence, Identity, NodeId, Observation, Reference, Severity
 from auditor.values.text import count, listed
 
 LONELY_SHARE = 0.5
@@ -59,6 +59,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
                 idents.key_drift(node),
                 idents.duplicate_public_key(key),
                 idents.wrong_host(node),
+                *_whole_lists(fleet, observers),
             ),
         )
 
@@ -72,9 +73,10 @@ def _told_apart(fleet: Fleet, deviation: Deviation) -> tuple[list[Draft], list[O
         if observation.node in fleet.in_flight_nodes:
             continue
         absent = len(deviation.absent_keys) - len(deviation.absent_keys & _selves(fleet, observation))
-        if absent > LONELY_SHARE * expected and expected > 1:
+        alone = absent > LONELY_SHARE * expected and expected > 1
+        if alone:
             lonely.append(_lonely(fleet, observation, absent, expected))
-        else:
+        if not alone or fleet.registry_unread:
             others.append(observation)
     return lonely, others
 
@@ -87,10 +89,21 @@ def _selves(fleet: Fleet, observation: Observation) -> frozenset[PublicKey]:
     return frozenset((live, registration.public_key))
 
 
+def _whole_lists(fleet: Fleet, observers: ObserverGroup) -> Iterable[Reference]:
+    """The findings about observers' whole peer lists, while nobody knows how many peers those should have."""
+    if fleet.registry_unread:
+        yield from (Reference(Ident.MISSING_PEER, _peers_of(other)) for other in observers.first())
+
+
+def _peers_of(node: NodeId) -> Identity:
+    return ("peers of", str(node))
+
+
 def _lonely(fleet: Fleet, observation: Observation, absent: int, expected: int) -> Draft:
     node = observation.node
     return Draft(
-        identity=("peers of", str(node)),
+        identity=_peers_of(node),
+        from_absence=True,  # which share it lacks is known only of a registry that was read whole
         party=fleet.name(node),
         relation="peers of",
         statement=(

@@ -31,6 +31,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
             continue  # the peer of a registration whose key cannot be read, which is its own finding
         prefixes = sorted(routed_to[key], key=prefix_sort_key)
         owner = fleet.node_of_key(key)
+        unseen = fleet.unseen_holder(key) if owner is None else None
         endpoints = sorted(heard_at[key])
         routed = f" with {listed(map(format_prefix, prefixes))}" if prefixes else " with no address"
         held = f" {fleet.name(owner)}'s device holds this key." if owner else ""
@@ -45,7 +46,9 @@ def run(fleet: Fleet) -> Iterable[Draft]:
             identity=idents.by_key(key),
             public_key=key,
             party=key,
-            from_absence=True,
+            # A key that a registered node's own device holds is that node's drift, whatever else is registered.
+            from_absence=owner is None,
+            hidden_at=(unseen,) if unseen else (),
             statement=(
                 f"Key {key} is a peer on {count(len(observers), 'observer')}{routed}, but in no registration: "
                 f"a ghost server, or our view of the registry is filtered.{held}{heard}"

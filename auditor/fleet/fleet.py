@@ -52,6 +52,14 @@ class Fleet:
             holders[observation.device.public_key].append(observation.node)
         self.device_holders: Mapping[PublicKey, list[NodeId]] = dict(holders)
         self._tables = snapshot.tables
+        self.registry_unread: bool = any(gap.hides_registrations for gap in snapshot.gaps)
+        """Whether registrations may be missing: what is not listed may be registered all the same."""
+        seen = {item.node for item in self.witnesses}
+        self._last_held = {
+            key: node
+            for node, key in sorted(snapshot.memory.drifted.items(), reverse=True)
+            if node in self.by_node and node not in seen
+        }
 
     @property
     def known_keys(self) -> frozenset[PublicKey]:
@@ -90,6 +98,10 @@ class Fleet:
             return holders[0]
         retired = self.registered.retired_keys.get(key)
         return retired.node if retired is not None else None
+
+    def unseen_holder(self, key: PublicKey) -> NodeId | None:
+        """The registered node whose device held the key when it was last seen, if it was not seen now."""
+        return self._last_held.get(key)
 
     @property
     def ambiguous_names(self) -> frozenset[str]:

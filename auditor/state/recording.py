@@ -33,11 +33,12 @@ from pydantic import (
 from auditor.errors import GapReason, InvalidValue, SnapshotError
 from auditor.state.files import write_whole
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import parse_prefix, parse_public_key
+from auditor.values.addresses import PublicKey, parse_prefix, parse_public_key
 from auditor.values.models import (
     AuditPolicy,
     Gap,
     InvalidRegistration,
+    Memory,
     NodeId,
     Observation,
     OtherKeys,
@@ -69,6 +70,16 @@ def _key(text: str, info: ValidationInfo) -> str:
 PrefixText = Annotated[str, AfterValidator(_prefix)]
 KeyText = Annotated[str, AfterValidator(_key)]
 Time = Annotated[AwareDatetime, PlainSerializer(datetime.isoformat, return_type=str, when_used="json")]
+
+
+def _memory_parts(value: object) -> object:
+    if not isinstance(value, Memory):
+        return value
+    drifted = [
+        {"name": node.name, "datacenter": node.datacenter, "public_key": key}
+        for node, key in sorted(value.drifted.items())
+    ]
+    return {"drifted": drifted} if drifted else None
 
 
 class _RecordedForm(BaseModel):
@@ -181,6 +192,14 @@ class _ClaimForm(_RecordedForm):
     by: str
 
 
+class _DriftedForm(_NodeForm):
+    public_key: KeyText
+
+
+class _MemoryForm(_RecordedForm):
+    drifted: list[_DriftedForm] = []
+
+
 class _SeenForm(_RecordedForm):
     """All of a snapshot but its tables, of which no second copy is made."""
 
@@ -201,6 +220,8 @@ class _SeenForm(_RecordedForm):
         None, validation_alias=AliasChoices(AliasPath("others", "counts"), "others")
     )
     """Keys under the prefix that are no registrations, by kind. Not in recordings made before they were counted."""
+    memory: Annotated[_MemoryForm | None, BeforeValidator(_memory_parts)] = None
+    """Not in recordings of sweeps that nothing was handed in to."""
 
 
 class _Document(_SeenForm):
@@ -256,7 +277,7 @@ def to_json(snapshot: Snapshot) -> str:
 def _json_parts(snapshot: Snapshot) -> Iterator[str]:
     """The text in parts, of which each holds one table at most."""
     seen = _SeenForm.model_validate(snapshot).model_dump(mode="json", by_alias=True)
-    _drop(seen, address_claims=None, workloads=None, others={})
+    _drop(seen, address_claims=None, workloads=None, others={}, memory=None)
     for item in (*seen["registrations"], *seen["in_flight"]):
         _drop(item, state=None, retired=False, all_addresses_read=True)
     for item in seen["invalid"]:
@@ -324,11 +345,18 @@ def _snapshot(document: _Document) -> Snapshot:
         else tuple(_CLAIM.validate_python(item.model_dump()) for item in claims),
         workloads=None if workloads is None else frozenset(map(_node, workloads)),
         others=OtherKeys(document.others or {}),
+        memory=_memory(document.memory),
     )
 
 
 def _node(form: _NodeForm | _OfNodeForm) -> NodeId:
     return NodeId(form.datacenter, form.name)
+
+
+def _memory(form: _MemoryForm | None) -> Memory:
+    if form is None:
+        return Memory()
+    return Memory(drifted={_node(item): PublicKey(item.public_key) for item in form.drifted})
 
 
 def _with_node(form: _OfNodeForm) -> dict[str, object]:

@@ -162,6 +162,11 @@ class Gap:
         """What the gap hides, by its source: the only place that draws this conclusion."""
         return _SCOPES[self.source]
 
+    @property
+    def hides_registrations(self) -> bool:
+        """Whether registrations may be missing because of it: a datacenter, a list or a file not read whole."""
+        return self.scope is GapScope.REGISTRY and self.node is None
+
 
 _SCOPES = {
     "consul": GapScope.REGISTRY,
@@ -265,6 +270,14 @@ class SecondLook:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """What alerted sweeps before this one saw, as far as it helps to judge this one. Empty where there is no state."""
+
+    drifted: Mapping[NodeId, PublicKey] = field(default_factory=dict)
+    """The key that a node's device held when it was last seen, where that was not the registered one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that one run saw. Checks are functions over this and nothing else."""
 
@@ -290,6 +303,8 @@ class Snapshot:
     """Nodes of `repair.workload_service`. None: it was not read."""
     others: OtherKeys = OtherKeys()
     """Keys under the prefix that are no registrations."""
+    memory: Memory = Memory()
+    """What was handed in from earlier sweeps."""
 
 
 class Witness(StrEnum):
@@ -446,6 +461,8 @@ class Finding:
     """Whether asking one of its nodes led to another machine: its nodes must be asked again, though none was seen."""
     from_absence: bool = False
     """Whether it rests on what the registry does not list: nothing to go by where that was not read."""
+    hidden_at: tuple[NodeId, ...] = ()
+    """Unseen nodes whose devices may explain it: nothing to go by while they are not seen."""
     confirmed: bool | None = None
     """True: shown again on a second look. False: looked at again, and gone. None: not looked at twice."""
     caused_by: str | None = None
@@ -525,9 +542,15 @@ class Report:
     observed: frozenset[NodeId] = frozenset()
     """The nodes whose own device answered."""
     seen_enough: bool = True
-    """Whether what was seen would do to say clean: the registry whole, and enough of its nodes."""
+    """Whether what was seen would do to say clean: the registry whole, enough of its nodes, nothing withheld."""
     others: OtherKeys = OtherKeys()
     """Keys under the registry's prefix that are no registrations."""
+    covered: bool = True
+    """Whether enough nodes were seen, whatever became of the registry."""
+    withheld: frozenset[str] = frozenset()
+    """Fingerprints of findings that are not said, because what was not seen may explain them."""
+    drifted: Mapping[NodeId, PublicKey] = field(default_factory=dict)
+    """The keys of devices that hold another one than is registered, as seen now."""
 
     def name(self, node: NodeId) -> str:
         """The node as people call it; with its datacenter only where the name alone is not enough."""

@@ -27,6 +27,7 @@ from auditor.values.models import (
     FieldFault,
     Gap,
     InvalidRegistration,
+    Memory,
     NodeId,
     Observation,
     Registration,
@@ -34,6 +35,7 @@ from auditor.values.models import (
     SecondLook,
     Snapshot,
 )
+from tests.fleets import key_of
 
 MOMENT = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 
@@ -264,6 +266,13 @@ CLAIMS = (
 )
 
 
+def test_what_was_remembered_of_earlier_sweeps_comes_back(tmp_path: Path) -> None:
+    """A replay withholds what the sweep withheld."""
+    memory = Memory(drifted={NodeId("dc1", "b"): key_of("b"), NodeId("", "a"): key_of("a")})
+    record(replace(_small(), memory=memory), tmp_path / "now.json.gz")
+    assert replay(tmp_path / "now.json.gz").memory == memory
+
+
 @pytest.mark.parametrize("claims", [None, (), CLAIMS])
 @pytest.mark.parametrize("workloads", [None, frozenset(), frozenset({NodeId("dc1", "b"), NodeId("", "a")})])
 def test_claims_and_workloads_come_back_and_not_read_is_not_none_there(
@@ -276,7 +285,7 @@ def test_claims_and_workloads_come_back_and_not_read_is_not_none_there(
 
 
 def test_a_sweep_that_read_no_claims_is_recorded_as_older_versions_know_it() -> None:
-    assert {"address_claims", "workloads"}.isdisjoint(json.loads(to_json(_small())))
+    assert {"address_claims", "workloads", "memory"}.isdisjoint(json.loads(to_json(_small())))
 
 
 def test_a_claim_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
