@@ -120,7 +120,7 @@ class World:
         made = plan(seen, store.log(), (), now, POLICY)
         with connection:
             number = store.log().sweep
-            history.record(connection, seen, number, standing=made.standing, resolved=made.resolved)
+            history.record(connection, seen, standing=made.standing, resolved=made.resolved)
             store.keep(made, number, now)
             if step.dies_before_commit:
                 raise Killed
