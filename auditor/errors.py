@@ -50,8 +50,10 @@ class GapReason(StrEnum):
     CONSUL_HTTP = "consul-http-error"
     CONSUL_NO_LEADER = "consul-no-leader"
     CONSUL_NO_INDEX = "consul-no-index"
+    CONSUL_STALE = "consul-stale"
     CONSUL_UNREADABLE = "consul-unreadable"
     CONSUL_FILTERED = "consul-filtered"
+    DATACENTER_GONE = "datacenter-gone"
     PREFIX_NOT_FOUND = "prefix-not-found"
     REGISTRY_EMPTY = "registry-empty"
     REGISTRY_UNREADABLE = "registry-unreadable"
@@ -166,10 +168,16 @@ class ReportError(WgauditError):
 class RegistryError(WgauditError):
     """One datacenter's registrations could not be read whole."""
 
-    def __init__(self, reason: GapReason, detail: str) -> None:
+    def __init__(
+        self, reason: GapReason, detail: str, *, passing: bool = False, retry_after: float | None = None
+    ) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.passing = passing
+        """It may be over in a moment: asking again is of use."""
+        self.retry_after = retry_after
+        """Seconds after which the other side asked to be tried again; None: it did not say."""
 
 
 class ProbeError(WgauditError):

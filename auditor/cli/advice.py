@@ -12,8 +12,10 @@ ADVICE: dict[GapReason, str] = {
     GapReason.CONSUL_HTTP: "read the agent's log; the answer is quoted above",
     GapReason.CONSUL_NO_LEADER: "Consul has no leader: bring the servers back before you trust any registry",
     GapReason.CONSUL_NO_INDEX: "something other than Consul answers at consul.url (a proxy?)",
+    GapReason.CONSUL_STALE: "set consul.url to the agent itself, past any cache or proxy",
     GapReason.CONSUL_UNREADABLE: "something other than Consul answers at consul.url (a proxy, a login page?)",
     GapReason.CONSUL_FILTERED: "the token sees only a part: give it key_prefix read on the whole prefix",
+    GapReason.DATACENTER_GONE: 'bring it back, or add "!NAME" to consul.datacenters if it was taken down for good',
     GapReason.PREFIX_NOT_FOUND: "check consul.prefix, and that the token may read it: Consul says 404 for both",
     GapReason.REGISTRY_EMPTY: "check consul.prefix and consul.datacenters",
     GapReason.REGISTRY_UNREADABLE: "write the file anew with `consul kv export PREFIX`",
@@ -61,6 +63,7 @@ _FITTING: dict[GapReason, tuple[tuple[str, str], ...]] = {
         (": 404", "something other than Consul answers at consul.url, or it has a path too many"),
     ),
     GapReason.CONSUL_FORBIDDEN: (
+        ("no token was sent", "set consul.token_file, or CONSUL_HTTP_TOKEN_FILE"),
         (
             "ACL not found",
             "Consul does not know this token: check consul.token_file, consul.token, CONSUL_HTTP_TOKEN",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from binascii import a2b_base64
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic_core import from_json
@@ -17,29 +20,53 @@ if TYPE_CHECKING:
 EXCERPT = 120
 """Characters of an error's body that a gap shows."""
 
+NO_TOKEN = "no token was sent"  # noqa: S105  (words, not a token)
+"""Said where an answer may be what it is because none was sent."""
+_PASSING = {429, 500, 502, 503, 504}
+"""Statuses of a fault that may be over in a moment."""
+_KEPT = re.compile(r"(?:^|,)\s*(?:TCP_(?:[A-Z]+_)?)?(?:hit|stale|updating)\b", re.IGNORECASE)
+_CACHES = {
+    **dict.fromkeys(("X-Cache", "X-Cache-Status", "X-Proxy-Cache", "CF-Cache-Status"), _KEPT),
+    "Cache-Status": re.compile(r";\s*hit\b", re.IGNORECASE),  # RFC 9211; `fwd=stale` was forwarded
+}
+"""How caches say that they answered from their memory. Consul's own agent is one of them, if asked to be."""
+_GO_DIRECT = "set consul.url to the agent itself, past whatever answers or rewrites in between"
+_LONGEST_VALUE = 60
+
 Row = TypeVar("Row", str, dict[str, object])
 
 
 def objection(
-    asked: str, status: int, headers: Mapping[str, str], body: bytes, *, indexed: bool
+    asked: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    indexed: bool,
+    token_sent: bool = True,
 ) -> RegistryError | None:
     """Why this answer is not a whole and current one; None if it is.
 
     `asked` is the URL without its parameters, `headers` are looked up case-insensitively by the caller's
     mapping. `indexed`: the endpoint is one that reads Consul's state, and so gives its index and leader.
     """
-    if status == 404 and indexed and "/v1/kv/" in asked and _index(headers) is not None:
+    missing = status == 404 and indexed and "/v1/kv/" in asked and _index(headers) is not None
+    if (status == 200 or missing) and (old := _why_old(headers)):
+        return RegistryError(GapReason.CONSUL_STALE, f"{asked}: {old}")
+    if missing:
+        who = "a token that may not read it" if token_sent else f"{NO_TOKEN}, and it is not for everybody"
         return RegistryError(
             GapReason.PREFIX_NOT_FOUND,
-            f"{asked}: no such prefix, or a token that may not read it (Consul answers 404 for both); "
+            f"{asked}: no such prefix, or {who} (Consul answers 404 for both); "
             "check consul.prefix, and the token's key_prefix rule",
         )
     if status != 200:
-        return _refusal(asked, status, headers, excerpt(body))
+        return _refusal(asked, status, headers, excerpt(body), token_sent=token_sent)
     if not indexed:
         return None
     if headers.get("X-Consul-KnownLeader", "").lower() == "false":
-        return RegistryError(GapReason.CONSUL_NO_LEADER, f"{asked}: answered without a known leader")
+        detail = f"{asked}: answered without a known leader"
+        return RegistryError(GapReason.CONSUL_NO_LEADER, detail, passing=True)
     if _index(headers) is None:
         return RegistryError(
             GapReason.CONSUL_NO_INDEX,
@@ -48,13 +75,44 @@ def objection(
     return None
 
 
-def _refusal(asked: str, status: int, headers: Mapping[str, str], said: str) -> RegistryError:
+def _why_old(headers: Mapping[str, str]) -> str:
+    """Why the answer is not of now, although a `consistent` one was asked for; "" where nothing says so."""
+    for name, kept in _CACHES.items():
+        value = headers.get(name, "")
+        if kept.search(value):
+            return f"a cache answered ({name}: {_quoted(value)}), not Consul; {_GO_DIRECT}"
+    age = headers.get("Age", "").strip()
+    if age.strip("0"):
+        return f"a cache answered (Age: {_quoted(age)}), not Consul; {_GO_DIRECT}"
+    if headers.get("X-Consul-Effective-Consistency", "").strip().lower() == "stale":
+        return f"a stale answer to a consistent read; {_GO_DIRECT}"
+    contact = headers.get("X-Consul-LastContact", "").strip()
+    if contact.strip("0"):
+        return (
+            f"a stale answer to a consistent read: its server last heard of the leader {_quoted(contact)} ms "
+            f"before; {_GO_DIRECT}"
+        )
+    return ""
+
+
+def _quoted(value: str) -> str:
+    return excerpt(value.encode(errors="replace")[:_LONGEST_VALUE])
+
+
+def _refusal(
+    asked: str, status: int, headers: Mapping[str, str], said: str, *, token_sent: bool
+) -> RegistryError:
     if status == 403:
-        detail = f"{asked}: 403 {said}; the token is unknown or may not read this"
-        return RegistryError(GapReason.CONSUL_FORBIDDEN, detail)
+        why = "the token is unknown or may not read this" if token_sent else NO_TOKEN
+        return RegistryError(GapReason.CONSUL_FORBIDDEN, f"{asked}: {f'403 {said}'.rstrip()}; {why}")
+    passing = status in _PASSING
+    after = retry_after(headers.get("Retry-After", "")) if passing else None
     if status >= 500 and "no cluster leader" in said.lower():
-        return RegistryError(GapReason.CONSUL_NO_LEADER, f"{asked}: {status} {said}")
+        return RegistryError(
+            GapReason.CONSUL_NO_LEADER, f"{asked}: {status} {said}", passing=True, retry_after=after
+        )
     if status >= 500 and "no path to datacenter" in said.lower():
+        # More often a wrong name than a WAN that is back in a moment.
         detail = f"{asked}: {status} {said}; check consul.datacenters, or the WAN between the servers"
         return RegistryError(GapReason.CONSUL_HTTP, detail)
     if 300 <= status < 400:
@@ -63,7 +121,23 @@ def _refusal(asked: str, status: int, headers: Mapping[str, str], said: str) -> 
             f"{asked}: {status}, redirected to {target or 'nowhere'}; set consul.url to the final address"
         )
         return RegistryError(GapReason.CONSUL_HTTP, detail)
-    return RegistryError(GapReason.CONSUL_HTTP, f"{asked}: {status} {said}".rstrip())
+    return RegistryError(
+        GapReason.CONSUL_HTTP, f"{asked}: {status} {said}".rstrip(), passing=passing, retry_after=after
+    )
+
+
+def retry_after(value: str) -> float | None:
+    """Seconds that a `Retry-After` header asks for, given as seconds or as a date; None where it cannot be read."""
+    value = value.strip()
+    if value.isascii() and value.isdigit() and len(value) <= 6:
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if until.tzinfo is None:
+        return None
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
 def _index(headers: Mapping[str, str]) -> int | None:

@@ -7,11 +7,15 @@ The only file that imports `consul` (python-consul2). Four of that library's hab
 - `requests` takes proxies, `~/.netrc` (an Authorization header!) and CA bundles from the environment.
 - Its callbacks drop the headers, in which Consul says that an answer is stale, filtered or leaderless.
 - It follows redirects with the token, has no timeout unless told so, and no bound on an answer's size.
+
+A read that fails for a reason that passes is tried again, within `consul.timeout` for all tries together.
 """
 
 from __future__ import annotations
 
+import errno
 import http.client
+import re
 import socket
 import ssl
 import time
@@ -22,10 +26,21 @@ from urllib.parse import urlsplit
 import consul.base
 import consul.std
 import urllib3.exceptions
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_before_delay,
+    wait_exponential,
+    wait_random,
+)
 
 from auditor.errors import ConfigError, GapReason, RegistryError
 from auditor.registry.answers import filtered, kv_items, objection, quick_kv_items
+from auditor.registry.transport import Line, bounded
+from auditor.settings.consul import UNIX
 from auditor.values.certificates import why_untrusted
+from auditor.values.text import for_detail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,16 +57,33 @@ MAX_ANSWER = 256 * 1024 * 1024
 """Bytes of one answer: some 500,000 registrations. More is a gap."""
 _MAX_ERROR_BODY = 64 * 1024  # a refused transaction names each of its 64 operations
 _CHUNK = 256 * 1024
+_FIRST_SHARE = 0.5
+"""Share of the timeout in which an answer must begin; else the read is tried once more in what is left."""
+_GROWING = wait_exponential(multiplier=0.1, max=2.0) + wait_random(max=0.1)
+_ASTRAY = {
+    GapReason.CONSUL_HTTP,
+    GapReason.CONSUL_NO_INDEX,
+    GapReason.PREFIX_NOT_FOUND,
+    GapReason.CONSUL_FORBIDDEN,
+}
+"""How it ends where somebody else than Consul's API is asked."""
+_PASSING_ERRNOS = {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE}
+_LONGEST_SOCKET_PATH = 107
 
 
-def connect(settings: ConsulSettings, token: SecretStr | None, datacenter: str = "") -> Client:
-    """A client for one datacenter and one thread, to be entered. Raises `ConfigError` for a bad URL."""
-    return Client(Http(settings, _base_url(settings), token), datacenter)
+def connect(
+    settings: ConsulSettings, token: SecretStr | None, datacenter: str = "", *, once: bool = False
+) -> Client:
+    """A client for one datacenter and one thread, to be entered. Raises `ConfigError` for a bad URL.
+
+    once: each read is tried once only, for callers that try again by themselves.
+    """
+    return Client(Http(settings, _address(settings), token, once=once), datacenter)
 
 
 def check_settings(settings: ConsulSettings, token: SecretStr | None) -> None:
     """Checks URL, token and TLS files; asks nothing. Raises `ConfigError`, never with the token in it."""
-    _base_url(settings)
+    _address(settings)
     _check_token(token)
     _check_tls(settings)
 
@@ -112,15 +144,27 @@ class Response:
 class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no types
     """Bounded calls that nothing but the configuration has a say in; keeps what the headers said."""
 
-    def __init__(self, settings: ConsulSettings, base: str, token: SecretStr | None) -> None:
+    def __init__(
+        self, settings: ConsulSettings, address: _Address, token: SecretStr | None, *, once: bool
+    ) -> None:
         cert = (str(settings.cert_file), str(settings.key_file)) if settings.cert_file else None
         verify = str(settings.ca_file) if settings.ca_file else True
         super().__init__(verify=verify, cert=cert, timeout=settings.timeout)
-        self.base_uri = base  # host and port alone could not say a path
-        self.session.trust_env = False  # no proxy, netrc or CA bundle from the environment
-        self.asked = base
+        self.base_uri = address.base  # host and port alone could not say a path
+        self.asked = address.shown
         self.filtered = False
+        self.token_sent = token is not None
+        self._address = address
+        self._server_name = settings.tls_server_name
+        self._hint = url_hint(settings.url)
         self._token = token
+        self._once = once
+        self._line = self._new_line()
+
+    def _new_line(self) -> Line:
+        line = Line(self._address.socket_path, self._server_name)
+        self.session = line.session
+        return line
 
     def get(
         self,
@@ -130,17 +174,14 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
         headers: Mapping[str, str] | None = None,
     ) -> T:
         """Called by the library's endpoints too. Raises `RegistryError`."""
-        answer = self._asked("GET", path, params, headers)
-        indexed = path.startswith(("/v1/kv/", "/v1/catalog/nodes"))
-        problem = objection(self.asked, answer.code, answer.headers, answer.content, indexed=indexed)
-        if problem is not None:
-            raise problem
+        answer = self._read(path, params, headers)
         self.filtered = filtered(answer.headers)
         try:
             return callback(answer)
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             # What the library's decoding raises for a body that is not what the endpoint promises.
             detail = f"{self.asked}: the answer is not the JSON that it should be ({type(error).__name__})"
+            detail = "; ".join(filter(None, (detail, self._hint)))
             raise RegistryError(GapReason.CONSUL_UNREADABLE, detail) from None
 
     def put(
@@ -155,7 +196,59 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
 
         After an error it is not known whether it was done.
         """
-        return callback(self._asked("PUT", path, params, headers, data))
+        return callback(
+            self._asked("PUT", path, params, headers, data, first=self.timeout, whole=self.timeout)
+        )
+
+    def _read(
+        self,
+        path: str,
+        params: Sequence[tuple[str, object]] | None,
+        headers: Mapping[str, str] | None,
+    ) -> Response:
+        """A whole and current answer, perhaps not to the first try. Raises `RegistryError`."""
+        indexed = path.startswith(("/v1/kv/", "/v1/catalog/nodes"))
+        deadline = time.monotonic() + self.timeout
+        first = self.timeout if self._once else self.timeout * _FIRST_SHARE
+        said: list[RegistryError] = []
+
+        def once() -> Response:
+            whole = max(0.0, deadline - time.monotonic())
+            answer = self._asked("GET", path, params, headers, first=first, whole=whole)
+            problem = objection(
+                self.asked,
+                answer.code,
+                answer.headers,
+                answer.content,
+                indexed=indexed,
+                token_sent=self.token_sent,
+            )
+            if problem is not None:
+                raise problem
+            return answer
+
+        def passes(error: BaseException) -> bool:
+            if isinstance(error, RegistryError):
+                said.append(error)
+            return isinstance(error, RegistryError) and error.passing and not self._once
+
+        tries = Retrying(
+            retry=retry_if_exception(passes), wait=_pause, stop=stop_before_delay(self.timeout), reraise=True
+        )
+        try:
+            return tries(once)
+        except RegistryError as error:
+            # What Consul said counts for more than that the last try ran out of time.
+            words = [one for one in said if one.reason is not GapReason.CONSUL_TIMEOUT]
+            final = words[-1] if words else error
+            detail = final.detail
+            if self._hint and final.reason in _ASTRAY:
+                detail = f"{detail}; {self._hint}"
+            if final.retry_after is not None:
+                detail = f"{detail}; it asks to be left alone for {final.retry_after:g} s"
+            if len(said) > 1:
+                detail = f"{detail}; tried {len(said)} times"
+            raise RegistryError(final.reason, detail) from None
 
     def _asked(
         self,
@@ -164,31 +257,47 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
         params: Sequence[tuple[str, object]] | None,
         headers: Mapping[str, str] | None,
         data: bytes | str | None = None,
+        *,
+        first: float,
+        whole: float,
     ) -> Response:
-        """One question and its whole answer, whatever its status."""
-        self.asked = f"{self.base_uri}{path}"
+        """One question and its whole answer, whatever its status.
+
+        first: seconds until the answer begins; whole: until it ends.
+        """
+        self.asked = f"{self._address.shown}{path}"
         sent = {**(headers or {}), "Accept-Encoding": "identity"}
         if self._token is not None:
             sent["X-Consul-Token"] = self._token.get_secret_value()
-        deadline = time.monotonic() + self.timeout
-        try:
-            with self.session.request(
+        line, asked, deadline = self._line, self.asked, time.monotonic() + whole
+
+        def call(begun: Callable[[], None]) -> Response:
+            with line.session.request(
                 method,
                 self.uri(path, params),
                 data=data,
                 headers=sent,
                 verify=self.verify,
                 cert=self.cert,
-                timeout=self.timeout,
+                timeout=(max(first, 0.001), max(whole, 0.001)),
                 stream=True,
                 allow_redirects=False,  # the token is for this server alone
             ) as response:
-                body = self._body(response, deadline)
-        except (OSError, urllib3.exceptions.HTTPError) as error:  # requests' errors are OSErrors
-            raise _unanswered(self.asked, error, self.timeout) from None
-        return Response(response.status_code, response.headers, body)
+                begun()
+                body = self._body(response, asked, deadline)
+            return Response(response.status_code, response.headers, body)
 
-    def _body(self, response: requests.Response, deadline: float) -> bytes:
+        try:
+            return bounded(call, first=first, whole=whole)
+        except BaseException as error:
+            # Nothing is read of what comes late, and the next try takes a new connection.
+            line.cut()
+            self._line = self._new_line()
+            if isinstance(error, OSError | urllib3.exceptions.HTTPError):  # requests' errors are OSErrors
+                raise _unanswered(asked, error, self.timeout) from None
+            raise
+
+    def _body(self, response: requests.Response, asked: str, deadline: float) -> bytes:
         """The whole body, within bounds of size and time; of a refusal, its beginning."""
         refused = response.status_code != 200
         body = bytearray()
@@ -198,9 +307,7 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
             if refused and len(body) >= _MAX_ERROR_BODY:
                 break
             if len(body) > MAX_ANSWER:
-                detail = (
-                    f"{self.asked}: an answer larger than {MAX_ANSWER} bytes; is consul.prefix too short?"
-                )
+                detail = f"{asked}: an answer larger than {MAX_ANSWER} bytes; is consul.prefix too short?"
                 raise RegistryError(GapReason.CONSUL_UNREADABLE, detail)
             if time.monotonic() > deadline:
                 raise TimeoutError
@@ -221,18 +328,29 @@ def _unanswered(asked: str, error: BaseException, timeout: float) -> RegistryErr
     # Not urllib3's own TimeoutError: a refused connection is one of these too. What it wraps tells.
     if any(isinstance(cause, TimeoutError) for cause in causes):
         detail = f"{asked}: no whole answer within {timeout:g} s; is it reachable? else raise consul.timeout"
-        return RegistryError(GapReason.CONSUL_TIMEOUT, detail)
-    said = type(error).__name__
+        return RegistryError(GapReason.CONSUL_TIMEOUT, detail, passing=True)
+    said, passing = type(error).__name__, False
     for cause in causes:
         if isinstance(cause, socket.gaierror):
-            said = "the host's name does not resolve"
+            said, passing = "the host's name does not resolve", cause.errno == socket.EAI_AGAIN
         elif isinstance(cause, OSError) and cause.strerror:
-            said = cause.strerror
+            said, passing = cause.strerror, cause.errno in _PASSING_ERRNOS
         elif isinstance(
             cause, http.client.HTTPException | ConnectionError | urllib3.exceptions.ProtocolError
         ):
             said = "the connection ended before the answer did"
-    return RegistryError(GapReason.CONSUL_UNREACHABLE, f"{asked}: {said}; is Consul running there?")
+            # Not a line that is no HTTP: there the next answer is none either.
+            passing = passing or isinstance(cause, ConnectionError | http.client.IncompleteRead)
+    return RegistryError(
+        GapReason.CONSUL_UNREACHABLE, f"{asked}: {said}; is Consul running there?", passing=passing
+    )
+
+
+def _pause(state: RetryCallState) -> float:
+    """Seconds before the next try: growing, and no fewer than the other side asked for."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked = error.retry_after if isinstance(error, RegistryError) else None
+    return max(_GROWING(state), asked or 0.0)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -259,8 +377,30 @@ def _tls_reason(error: ssl.SSLError) -> str:
     return f"TLS: {reason}"
 
 
-def _base_url(settings: ConsulSettings) -> str:
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """Where Consul's HTTP API is."""
+
+    base: str
+    """What the paths of the API are put behind."""
+    shown: str
+    """The same for a person."""
+    socket_path: str = ""
+    """A Unix socket to connect to; empty: host and port of the base."""
+
+
+def _address(settings: ConsulSettings) -> _Address:
+    if settings.layout != "catalog" and settings.prefix.startswith("/"):
+        raise ConfigError("consul.prefix: a key does not begin with /; leave it out")
     url = settings.url
+    if url.startswith(UNIX):
+        path = url.removeprefix(UNIX)
+        if not path.startswith("/") or not path.isprintable() or len(path.encode()) > _LONGEST_SOCKET_PATH:
+            raise ConfigError(
+                "consul.url: not a usable socket; write it as unix:///PATH, of at most "
+                f"{_LONGEST_SOCKET_PATH} bytes"
+            )
+        return _Address("http://localhost", f"{url}:", path)
     try:
         parts = urlsplit(url)
         usable = bool(parts.hostname) and parts.port != 0
@@ -275,9 +415,16 @@ def _base_url(settings: ConsulSettings) -> str:
         or " " in url
     ):
         raise ConfigError("consul.url: not a usable URL; write it as http://HOST:PORT or https://HOST:PORT")
-    if settings.layout != "catalog" and settings.prefix.startswith("/"):
-        raise ConfigError("consul.prefix: a key does not begin with /; leave it out")
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    return _Address(base, base)
+
+
+def url_hint(url: str) -> str:
+    """What to write in place of a URL that names a page of Consul, or a part of its API; "" for any other."""
+    found = re.fullmatch(r"(https?://[^/]+(?:/[^/]+)*?)/+(ui|v1)(/.*)?", url)
+    if found is None:
+        return ""
+    return f"consul.url goes on with /{found[2]}, which does not belong there: write {for_detail(found[1])}"
 
 
 def _check_token(token: SecretStr | None) -> None:

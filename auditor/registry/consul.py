@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from typing import TYPE_CHECKING
 
 from auditor.errors import GapReason, RegistryError
-from auditor.registry.answers import catalog_nodes, excerpt, rows
+from auditor.registry.answers import NO_TOKEN, catalog_nodes, excerpt, rows
 from auditor.registry.client import Client, check_settings, connect, without
+from auditor.registry.prefix_hints import Samples, candidates, missing_prefix_hint, parent
 from auditor.registry.records import MAX_TEXT, read_catalog, read_kv
 from auditor.values.models import Gap, RegistryReading
+from auditor.values.text import for_detail, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,16 +22,27 @@ if TYPE_CHECKING:
 
     from auditor.settings.consul import ConsulSettings
 
+log = logging.getLogger(__name__)
+
 _DATACENTERS_AT_ONCE = 8
+_LEAST_SECONDS = 0.05
+"""Less is not worth a question."""
 
 
 class ConsulRegistry:
     """The registry behind one Consul agent: KV or catalog, one datacenter, several, or every one."""
 
-    def __init__(self, settings: ConsulSettings, token: SecretStr | None) -> None:
-        """Checks URL, token and TLS files; asks nothing. Raises `ConfigError`, never with the token in it."""
+    def __init__(
+        self, settings: ConsulSettings, token: SecretStr | None, remembered: frozenset[str] = frozenset()
+    ) -> None:
+        """Checks URL, token and TLS files; asks nothing. Raises `ConfigError`, never with the token in it.
+
+        remembered: datacenters that were read before; where every one is read, one of these that Consul does not
+        list any more is a gap.
+        """
         self._settings = settings
         self._token = token
+        self._remembered = remembered
         check_settings(settings, token)
 
     async def read(self) -> RegistryReading:
@@ -36,6 +51,7 @@ class ConsulRegistry:
             datacenters = await self._datacenters()
         except RegistryError as error:
             return RegistryReading(gaps=(self._gap(error, ""),))
+        gone = self._gone(datacenters)
         bound = asyncio.Semaphore(_DATACENTERS_AT_ONCE)
 
         async def one(datacenter: str) -> RegistryReading:
@@ -49,7 +65,7 @@ class ConsulRegistry:
         return RegistryReading(
             registrations=tuple(one for reading in readings for one in reading.registrations),
             invalid=tuple(one for reading in readings for one in reading.invalid),
-            gaps=tuple(one for reading in readings for one in reading.gaps),
+            gaps=(*(one for reading in readings for one in reading.gaps), *gone),
         )
 
     async def leader(self) -> str | Gap:
@@ -71,10 +87,32 @@ class ConsulRegistry:
 
     async def _datacenters(self) -> Sequence[str]:
         """Names to read; "" is the agent's own. Raises `RegistryError`."""
-        configured = self._settings.datacenters or ("",)
-        if "*" not in configured:
-            return tuple(dict.fromkeys(configured))
-        return await asyncio.to_thread(self._known_datacenters)
+        settings = self._settings
+        if not settings.every_datacenter:
+            return settings.named_datacenters or ("",)
+        known = await asyncio.to_thread(self._known_datacenters)
+        # One that is named is asked for although Consul does not list it: its absence must not go unseen.
+        names = tuple(name for name in dict.fromkeys((*known, *settings.named_datacenters)))
+        if not (wanted := tuple(name for name in names if name not in settings.left_out)):
+            detail = f"Consul knows {listed(names)}, and consul.datacenters leaves all of them out"
+            raise RegistryError(GapReason.REGISTRY_EMPTY, detail)
+        return wanted
+
+    def _gone(self, datacenters: Sequence[str]) -> tuple[Gap, ...]:
+        """Those of before that Consul does not list any more, where it was asked for every one."""
+        if not self._settings.every_datacenter:
+            return ()
+        gone = sorted(self._remembered - set(datacenters) - self._settings.left_out - {""})
+        return tuple(
+            Gap(
+                "consul",
+                GapReason.DATACENTER_GONE,
+                f"{for_detail(name)} was read by an earlier sweep, and Consul lists it no more; if it was taken down "
+                f'for good, add "!{for_detail(name)}" to consul.datacenters',
+                datacenter=name,
+            )
+            for name in gone
+        )
 
     def _known_datacenters(self) -> Sequence[str]:
         with self._client() as client:
@@ -103,23 +141,60 @@ class ConsulRegistry:
     def _read(self, datacenter: str) -> RegistryReading:
         """One datacenter, in a thread of its own. Raises `RegistryError`."""
         settings = self._settings
+        started = time.monotonic()
+        samples = Samples(settings)
         with self._client(datacenter) as client:
             if settings.layout == "catalog":
                 nodes = catalog_nodes(client.catalog.nodes()[1], client.asked)
                 reading = read_catalog(datacenter, nodes, settings.fields)
                 nothing = f"none of {len(nodes)} nodes has the meta keys of a mesh node; check consul.fields"
             else:
-                items = client.kv_items(settings.prefix)
+                try:
+                    items = samples.of(client.kv_items(settings.prefix))
+                except RegistryError as error:
+                    if error.reason is not GapReason.PREFIX_NOT_FOUND:
+                        raise
+                    left = settings.timeout - (time.monotonic() - started)
+                    hint = self._hint(datacenter, left)
+                    raise RegistryError(error.reason, _joined(error.detail, hint)) from None
                 reading = read_kv(settings.layout, datacenter, settings.prefix, items, settings.fields)
                 nothing = "the prefix is there, but no registration under it"
         gaps = []
+        token_sent = "" if self._token is not None else NO_TOKEN
         if client.http.filtered:
             detail = f"{client.asked}: Consul left out what the token may not read; use one that may read all"
-            gaps.append(self._gap(RegistryError(GapReason.CONSUL_FILTERED, detail), datacenter))
-        if not reading.registrations and not reading.invalid:
-            error = RegistryError(GapReason.REGISTRY_EMPTY, f"{client.asked}: {nothing}")
-            gaps.append(self._gap(error, datacenter))
+            left_out = RegistryError(GapReason.CONSUL_FILTERED, _joined(detail, token_sent))
+            gaps.append(self._gap(left_out, datacenter))
+        hint = "" if reading.registrations else samples.hint()
+        if not reading.registrations and (hint or not reading.invalid):
+            detail = _joined(f"{client.asked}: {nothing}", hint, token_sent)
+            gaps.append(self._gap(RegistryError(GapReason.REGISTRY_EMPTY, detail), datacenter))
         return RegistryReading(reading.registrations, reading.invalid, tuple(gaps))
+
+    def _hint(self, datacenter: str, seconds: float) -> str:
+        """What prefix is there in place of the missing one, as far as it can be read in this time."""
+        prefix, until = self._settings.prefix, time.monotonic() + seconds
+        try:
+            beside = self._level(parent(prefix), datacenter, until)
+            elsewhere = [
+                f"{folder}{prefix}"
+                for folder in (candidates(prefix, beside) if not parent(prefix) else ())
+                if f"{folder}{prefix}" in self._level(folder, datacenter, until)
+            ]
+        except RegistryError as error:
+            # The gap stands without it; it would only have been a help.
+            log.info("no hint on consul.prefix: %s", without(self._token, error.detail))
+            return ""
+        return missing_prefix_hint(prefix, beside, elsewhere)
+
+    def _level(self, folder: str, datacenter: str, until: float) -> Sequence[str]:
+        """Keys and folders that stand directly in a folder. Raises `RegistryError`, also where it holds none."""
+        seconds = until - time.monotonic()
+        if seconds < _LEAST_SECONDS:
+            raise RegistryError(GapReason.CONSUL_TIMEOUT, "no time left")
+        settings = self._settings.model_copy(update={"timeout": seconds})
+        with connect(settings, self._token, datacenter, once=True) as client:
+            return rows(client.kv.get(folder, keys=True, separator="/")[1], str, client.asked)
 
     def _client(self, datacenter: str = "") -> Client:
         return connect(self._settings, self._token, datacenter)
@@ -127,3 +202,7 @@ class ConsulRegistry:
     def _gap(self, error: RegistryError, datacenter: str) -> Gap:
         detail = without(self._token, error.detail)
         return Gap("consul", error.reason, detail, datacenter=datacenter or None)
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))

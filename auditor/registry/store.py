@@ -7,7 +7,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, NoReturn
 
 from auditor.errors import GapReason, RegistryError, StoreConflict, StoreError
-from auditor.registry.answers import excerpt, transaction_refusals
+from auditor.registry.answers import NO_TOKEN, excerpt, transaction_refusals
 from auditor.registry.client import check_settings, connect, without
 from auditor.registry.interface import Create, Operation, Remove, Replace, Stored
 
@@ -82,9 +82,8 @@ class ConsulStore:
             if answer.code == 409 and refusals:
                 words = self._words("; ".join(dict.fromkeys(refusals)))
                 if any(refusal.startswith(DENIED) for refusal in refusals):
-                    raise StoreError(
-                        f"{client.asked}: {words}; the token may not write what this takes", permanent=True
-                    )
+                    why = NO_TOKEN if self._token is None else "the token may not write what this takes"
+                    raise StoreError(f"{client.asked}: {words}; {why}", permanent=True)
                 raise StoreConflict(words)
             if answer.code != 200 or refusals != ():
                 said = self._words(answer.content.decode(errors="replace"))
@@ -97,7 +96,8 @@ class ConsulStore:
         return excerpt(without(self._token, text).encode())
 
     def _client(self) -> Client:
-        return connect(self._settings, self._token, self._datacenter)
+        # Whoever writes has a budget of his own for trying again, and must know of each failure.
+        return connect(self._settings, self._token, self._datacenter, once=True)
 
     def _fail(self, error: RegistryError) -> NoReturn:
         text = without(self._token, error.detail)

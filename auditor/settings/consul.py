@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Literal
 
 from pydantic import SecretStr, field_validator
 
-from auditor.errors import ConfigError
 from auditor.settings.base import Contradiction, Seconds, Settings, UserPath, one_of
+from auditor.settings.secret import secret_in_file, undressed
 
 TOKEN_VARIABLE = "CONSUL_HTTP_TOKEN"  # noqa: S105  (the variable's name, not a token)
+TOKEN_FILE_VARIABLE = "CONSUL_HTTP_TOKEN_FILE"  # noqa: S105
+UNIX = "unix://"
+"""How the URL of a Unix socket begins."""
+EVERY = "*"
+"""Stands for every datacenter that Consul knows."""
+NOT = "!"
+"""Before a datacenter's name: leaves it out of `EVERY`."""
 
 
 class ConsulFields(Settings):
@@ -31,13 +40,15 @@ class ConsulSettings(Settings):
     """One JSON value a node; one key a field (`<prefix><node>/<field>`); or the catalog's node meta."""
     prefix: str = "wireguard/nodes/"
     datacenters: tuple[str, ...] = ()
-    """Empty: the agent's own. `["*"]`: every one that Consul knows."""
+    """Empty: the agent's own. `["*"]`: every one that Consul knows; `["*", "!lab"]`: but for lab."""
     token: SecretStr | None = None
     token_file: UserPath | None = None
     timeout: Seconds = 10.0
     ca_file: UserPath | None = None
     cert_file: UserPath | None = None
     key_file: UserPath | None = None
+    tls_server_name: str = ""
+    """The name that the server's certificate must carry, and that is asked for; empty: the host in `url`."""
     file: UserPath | None = None
     """A file written by `consul kv export`, read in place of a server."""
     fields: ConsulFields = ConsulFields()
@@ -45,17 +56,32 @@ class ConsulSettings(Settings):
     @field_validator("url")
     @classmethod
     def _url(cls, url: str) -> str:
+        if url.startswith(UNIX):
+            if not url.startswith(f"{UNIX}/"):
+                raise ValueError("must name the socket by its whole path: unix:///run/consul.sock")
+            return url
         scheme, separator, rest = url.partition("://")
         if scheme not in ("http", "https") or not separator or not rest:
-            raise ValueError("must start with http:// or https://")
+            raise ValueError("must start with http://, https:// or unix://")
         if "@" in rest:
             raise ValueError("must not carry a password; use token or token_file")
         return url
+
+    @field_validator("tls_server_name")
+    @classmethod
+    def _host_name(cls, name: str) -> str:
+        if name and re.fullmatch(r"[A-Za-z0-9_.:-]{1,253}", name) is None:
+            raise ValueError("must be a host's name, as in the server's certificate")
+        return name
 
     @classmethod
     def contradictions(cls, table: Mapping[str, object]) -> Iterator[Contradiction]:
         """Faults: two tokens, half a client certificate, a prefix that Consul would match too widely."""
         yield from one_of(table, "token", "token_file", required=False)
+        yield from _left_out_of_nothing(table.get("datacenters"))
+        url = table.get("url", cls.model_fields["url"].default)
+        if table.get("tls_server_name") and isinstance(url, str) and not url.startswith("https://"):
+            yield Contradiction(("tls_server_name",), "is of use with an https:// url alone")
         if ("cert_file" in table) != ("key_file" in table):
             yield Contradiction((), "cert_file and key_file go together")
         prefix = table.get("prefix", cls.model_fields["prefix"].default)
@@ -63,18 +89,48 @@ class ConsulSettings(Settings):
             # Consul's prefix match is greedy: "wireguard/node" would also match "wireguard/nodes-old/…".
             yield Contradiction(("prefix",), "must end with /")
 
+    @property
+    def every_datacenter(self) -> bool:
+        """Whether all that Consul knows are read, but for those left out."""
+        return EVERY in self.datacenters
+
+    @property
+    def named_datacenters(self) -> tuple[str, ...]:
+        """Those that are read by their name, each once."""
+        return tuple(
+            dict.fromkeys(name for name in self.datacenters if name != EVERY and not name.startswith(NOT))
+        )
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Those that are not read although Consul knows them."""
+        return frozenset(name.removeprefix(NOT) for name in self.datacenters if name.startswith(NOT))
+
     def resolved_token(self, environment: Mapping[str, str]) -> SecretStr | None:
-        """The token to send: config, then token_file, then CONSUL_HTTP_TOKEN. Raises `ConfigError`."""
+        """The token to send; None where there is none. Raises `ConfigError`.
+
+        The configuration wins over the environment; there the file wins, as for Consul's own command.
+        """
         if self.token is not None:
-            return self.token
+            return SecretStr(undressed(self.token.get_secret_value(), "consul.token"))
         if self.token_file is not None:
-            try:
-                text = self.token_file.read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                reason = getattr(error, "strerror", None) or "not a text file"
-                raise ConfigError(f"consul.token_file: cannot read {self.token_file}: {reason}") from None
-            if not text:
-                raise ConfigError(f"consul.token_file: {self.token_file} is empty; write the token into it")
-            return SecretStr(text)
+            return secret_in_file(self.token_file, "consul.token_file", "the token")
+        if file := environment.get(TOKEN_FILE_VARIABLE, ""):
+            return secret_in_file(Path(file), TOKEN_FILE_VARIABLE, "the token")
         from_environment = environment.get(TOKEN_VARIABLE, "").strip()
-        return SecretStr(from_environment) if from_environment else None
+        return SecretStr(undressed(from_environment, TOKEN_VARIABLE)) if from_environment else None
+
+
+def _left_out_of_nothing(datacenters: object) -> Iterator[Contradiction]:
+    """Find `!name` where every other one is not asked for, so that it would mean nothing."""
+    if not isinstance(datacenters, list | tuple):
+        return
+    names = [name for name in datacenters if isinstance(name, str) and name.startswith(NOT)]
+    if any(name in (NOT, f"{NOT}{EVERY}") for name in names):
+        yield Contradiction(("datacenters",), 'after "!" there must be the name of a datacenter')
+    elif names and EVERY not in datacenters:
+        yield Contradiction(
+            ("datacenters",), '"!" leaves a datacenter out of "*", which is not there; add "*"'
+        )
+    elif any(name.removeprefix(NOT) in datacenters for name in names):
+        yield Contradiction(("datacenters",), "one is named and left out at once")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ from pydantic import SecretStr
 
 from auditor.errors import ConfigError
 from auditor.settings.base import Settings
+
+_QUOTES = "\"'`"
 
 
 def places(field: str) -> tuple[str, str, str]:
@@ -34,6 +37,51 @@ def may_be_secret(text: str) -> bool:
     return re.match(r"https?:/|[A-Za-z0-9+=-]{20,}$|[A-Za-z0-9_+=-]{40,}$", text) is not None
 
 
+def undressed(text: str, place: str) -> str:
+    """Give back a secret that stands there bare. Raises `ConfigError` with the place, never the secret.
+
+    What other formats put around a value would be sent along, and refused by the other side in words that do not help.
+    """
+    if text.startswith("\ufeff"):
+        raise ConfigError(f"{place}: begins with a byte order mark; save it as UTF-8 without one")
+    if re.match(r"(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*\s*=\s*[^\s=]", text):
+        raise ConfigError(f"{place}: has NAME= before the secret; write the secret alone, without a name")
+    if text and (text[0] in _QUOTES or text[-1] in _QUOTES):
+        raise ConfigError(f"{place}: has quotes around the secret; leave them out")
+    if re.search(r"\s", text.strip()):
+        raise ConfigError(f"{place}: has blanks or line ends in it; it must hold the secret and nothing else")
+    return text
+
+
+def secret_in_file(path: Path, place: str, what: str) -> SecretStr:
+    """Read the secret that a file holds, bare but for blanks around it. Raises `ConfigError`, never with the secret.
+
+    place: the key or variable that names the file; what: the secret, for the message.
+    """
+    text = _text_of(path, place)
+    if not text:
+        raise ConfigError(f"{place}: {_shown(path)} is empty; write {what} into it")
+    return SecretStr(undressed(text, f"{place}: {_shown(path)}"))
+
+
+def _text_of(path: Path, place: str) -> str:
+    """Read a file, without blanks around its text. Raises `ConfigError` with the place."""
+    try:
+        content = path.read_bytes()
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise ConfigError(
+                f"{place}: {_shown(path)} begins with UTF-16's byte order mark; save it as UTF-8"
+            )
+        return content.decode().strip()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise ConfigError(f"{place}: cannot read {_shown(path)}: {reason}") from None
+
+
+def _shown(path: Path) -> str:
+    return "the file that it names" if may_be_secret(str(path)) else str(path)
+
+
 def resolved_secret(settings: Settings, field: str, environment: Mapping[str, str], owner: str) -> SecretStr:
     """Read the secret of `field` from where it was given, without blanks around it.
 
@@ -44,12 +92,7 @@ def resolved_secret(settings: Settings, field: str, environment: Mapping[str, st
     if isinstance(value, SecretStr):
         text = value.get_secret_value()
     elif isinstance(value, Path):
-        try:
-            text = value.read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "not a text file"
-            shown = "the file that it names" if may_be_secret(str(value)) else value
-            raise ConfigError(f"{owner}.{key}: cannot read {shown}: {reason}") from None
+        text = _text_of(value, f"{owner}.{key}")
     else:
         text = environment.get(value, "")
     if not text.strip():

@@ -166,7 +166,7 @@ def test_a_refused_listing_is_one_failure_with_what_the_token_needs(tmp_path: Pa
             request.wfile.write(body)
 
         script.write = answer
-        told = doctor(tmp_path, {"url": script.url})
+        told = doctor(tmp_path, {"url": script.url, "token": "known"})
     assert told.marked("FAIL") == ["the prefix can be listed"]
     assert told.lines["the prefix can be listed"]["do"].startswith("give the token key_prefix read")
 

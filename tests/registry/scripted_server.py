@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socketserver
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 HEALTHY = {"X-Consul-Index": "7", "X-Consul-KnownLeader": "true", "X-Consul-LastContact": "0"}
 
@@ -27,9 +29,13 @@ class Scripted:
     url: str = ""
 
 
+class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+
 @contextmanager
-def scripted_server() -> Iterator[Scripted]:
-    """Serves on a free port of loopback until the block ends."""
+def scripted_server(unix_socket: Path | None = None) -> Iterator[Scripted]:
+    """Serves on a free port of loopback, or on a Unix socket, until the block ends."""
     script = Scripted()
 
     class Handler(BaseHTTPRequestHandler):
@@ -53,8 +59,13 @@ def scripted_server() -> Iterator[Scripted]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class's name)
             """Keeps the test's output clean."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        script.url = f"http://127.0.0.1:{server.server_address[1]}"
+    made: socketserver.BaseServer
+    if unix_socket is not None:
+        made, script.url = _UnixServer(str(unix_socket), Handler), f"unix://{unix_socket}"
+    else:
+        made = on_loopback = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        script.url = f"http://127.0.0.1:{on_loopback.server_address[1]}"
+    with made as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

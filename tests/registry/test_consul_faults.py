@@ -10,6 +10,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -23,6 +24,8 @@ from tests.registry.records_of import PREFIX, record
 from tests.registry.scripted_server import HEALTHY, Scripted, scripted_server
 
 TOKEN = "planted-token-8d1f"
+SHORT = 0.3
+"""Seconds for a read that fails at each try: time for two or three."""
 
 
 @pytest.fixture
@@ -118,14 +121,14 @@ async def test_a_refusal_is_a_gap_with_its_status_and_words(
     server: Scripted, status: int, body: bytes, reason: GapReason
 ) -> None:
     server.status, server.body = status, body
-    gap = await gap_of(server)
+    gap = await gap_of(server, timeout=SHORT)
     assert gap.reason is reason
     assert f"{status} {body.decode()}".strip() in gap.detail
 
 
 async def test_an_error_body_is_cut_and_shows_no_control_characters(server: Scripted) -> None:
     server.status, server.body = 500, b"\x1b[2J\r\n" + b"x" * 100_000
-    gap = await gap_of(server)
+    gap = await gap_of(server, timeout=SHORT)
     assert gap.detail.isprintable()
     assert "x" * 100 in gap.detail
     assert "x" * 200 not in gap.detail
@@ -157,7 +160,146 @@ async def test_a_redirect_is_not_followed_with_the_token(server: Scripted) -> No
 
 async def test_an_answer_without_a_known_leader_is_a_gap_although_it_lists_nodes(server: Scripted) -> None:
     server.headers, server.body = {**HEALTHY, "X-Consul-KnownLeader": "false"}, rows("edge-sin-1")
-    assert (await gap_of(server)).reason is GapReason.CONSUL_NO_LEADER
+    assert (await gap_of(server, timeout=SHORT)).reason is GapReason.CONSUL_NO_LEADER
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"X-Cache": "HIT"},
+        {"X-Cache": "Hit from cloudfront"},
+        {"X-Cache": "MISS, TCP_MEM_HIT from edge"},
+        {"X-Cache-Status": "STALE"},
+        {"Cache-Status": "proxy; hit; ttl=30"},
+        {"Age": "12"},
+        {"X-Consul-LastContact": "1500"},
+        {"X-Consul-Effective-Consistency": "stale"},
+    ],
+    ids=str,
+)
+async def test_an_answer_that_is_not_of_now_is_a_gap_although_it_lists_nodes(
+    server: Scripted, header: dict[str, str]
+) -> None:
+    """What was written since is not in it."""
+    server.headers, server.body = {**HEALTHY, **header}, rows("edge-sin-1")
+    gap = await gap_of(server)
+    assert gap.reason is GapReason.CONSUL_STALE
+    assert next(iter(header.values())).lower() in gap.detail.lower()
+    assert "set consul.url to the agent itself" in gap.detail
+
+
+async def test_a_missing_prefix_out_of_a_cache_is_not_believed(server: Scripted) -> None:
+    server.status, server.headers = 404, {**HEALTHY, "Age": "12"}
+    assert (await gap_of(server)).reason is GapReason.CONSUL_STALE
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"X-Cache": "MISS from hit.example.net"},
+        {"Age": "0"},
+        {"Cache-Status": "proxy; fwd=stale"},
+        {"X-Consul-Effective-Consistency": "consistent"},
+    ],
+    ids=str,
+)
+async def test_a_cache_that_passed_the_question_on_is_no_gap(
+    server: Scripted, header: dict[str, str]
+) -> None:
+    server.headers, server.body = {**HEALTHY, **header}, rows("edge-sin-1")
+    assert (await read(server)).gaps == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "reason"),
+    [
+        (403, HEALTHY, GapReason.CONSUL_FORBIDDEN),
+        (404, HEALTHY, GapReason.PREFIX_NOT_FOUND),
+        (200, HEALTHY, GapReason.REGISTRY_EMPTY),
+        (200, {**HEALTHY, "X-Consul-Results-Filtered-By-ACLs": "true"}, GapReason.CONSUL_FILTERED),
+    ],
+)
+@pytest.mark.parametrize("token", [None, SecretStr(TOKEN)], ids=["without", "with"])
+async def test_that_no_token_was_sent_is_said_where_it_may_be_why(
+    server: Scripted, status: int, headers: dict[str, str], reason: GapReason, token: SecretStr | None
+) -> None:
+    server.status, server.headers = status, headers
+    reading = await ConsulRegistry(ConsulSettings(url=server.url), token).read()
+    details = {gap.reason: gap.detail for gap in reading.gaps}
+    assert ("no token was sent" in details[reason]) == (token is None)
+
+
+@pytest.mark.parametrize("path", ["/ui", "/ui/", "/ui/dc1/kv", "/v1", "/v1/", "/v1/kv/wireguard"])
+async def test_a_url_of_the_page_or_of_the_api_is_told_how_to_write_it(server: Scripted, path: str) -> None:
+    """The page answers with HTML to whatever is asked."""
+    server.headers, server.body = {"Content-Type": "text/html"}, b"<html>"
+    gap = await gap_of(server, url=f"{server.url}{path}")
+    assert f"does not belong there: write {server.url}" in gap.detail
+
+
+async def test_a_url_with_another_path_gets_no_such_hint(server: Scripted) -> None:
+    server.headers, server.body = {}, b"<html>"
+    assert "does not belong there" not in (await gap_of(server, url=f"{server.url}/consul-ui/v10")).detail
+
+
+# -- datacenters
+
+
+async def test_a_datacenter_is_left_out_of_all_of_them(server: Scripted) -> None:
+    server.body = b'["dc1", "lab"]'
+    await read(server, datacenters=["*", "!lab"])
+    assert [path.partition("&dc=")[2].partition("&")[0] for path in server.asked[1:]] == ["dc1"]
+
+
+async def test_leaving_out_all_datacenters_is_a_gap(server: Scripted) -> None:
+    server.body = b'["lab"]'
+    gap = await gap_of(server, datacenters=["*", "!lab"])
+    assert gap.reason is GapReason.REGISTRY_EMPTY
+    assert "leaves all of them out" in gap.detail
+
+
+async def test_a_datacenter_that_is_named_beside_all_is_asked_for_though_it_is_not_listed(
+    server: Scripted,
+) -> None:
+    server.body = b'["dc1"]'
+    await read(server, datacenters=["*", "dc2"])
+    assert any("dc=dc2" in path for path in server.asked)
+
+
+@pytest.mark.parametrize(
+    ("datacenters", "missed"),
+    [(["*"], ["dc2", "dc3"]), (["*", "!dc2"], ["dc3"]), (["*", "dc3"], ["dc2"]), (["dc1"], []), ([], [])],
+)
+async def test_a_datacenter_of_before_that_is_not_listed_any_more_is_a_gap(
+    server: Scripted, datacenters: list[str], missed: list[str]
+) -> None:
+    """Only where every one is asked for, and for none that is left out."""
+    server.body = b'["dc1"]'
+    settings = ConsulSettings.model_validate({"url": server.url, "datacenters": datacenters})
+    remembered = frozenset({"", "dc1", "dc2", "dc3"})
+    reading = await ConsulRegistry(settings, None, remembered).read()
+    gone = [gap for gap in reading.gaps if gap.reason is GapReason.DATACENTER_GONE]
+    assert [gap.datacenter for gap in gone] == missed
+    assert all(f'add "!{gap.datacenter}" to consul.datacenters' in gap.detail for gap in gone)
+
+
+# -- other ways to the server
+
+
+async def test_a_consul_behind_a_unix_socket_is_read(tmp_path: Path) -> None:
+    with scripted_server(tmp_path / "consul.sock") as server:
+        server.body = rows("edge-sin-1")
+        reading = await read(server)
+        assert (len(reading.registrations), reading.gaps) == (1, ())
+        assert server.asked_headers[0]["X-Consul-Token"] == TOKEN
+        assert server.asked[0].startswith(f"/v1/kv/{PREFIX}?")
+
+
+async def test_a_unix_socket_that_is_not_there_is_unreachable(server: Scripted, tmp_path: Path) -> None:
+    gap = await gap_of(server, url=f"unix://{tmp_path}/none.sock")
+    assert gap.reason is GapReason.CONSUL_UNREACHABLE
+    assert f"unix://{tmp_path}/none.sock:" in gap.detail
+    assert "No such file or directory" in gap.detail
 
 
 @pytest.mark.parametrize("index", [None, "", "seven", "-1", "1.5", "²"])
@@ -269,7 +411,7 @@ async def test_a_connection_that_ends_early_is_a_gap_although_the_json_so_far_is
         handler.close_connection = True
 
     server.write = stop_halfway
-    assert (await gap_of(server)).reason is GapReason.CONSUL_UNREACHABLE
+    assert (await gap_of(server, timeout=SHORT)).reason is GapReason.CONSUL_UNREACHABLE
 
 
 async def test_a_chunked_answer_is_read_whole(server: Scripted) -> None:

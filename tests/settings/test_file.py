@@ -262,7 +262,7 @@ def test_a_secret_that_is_not_there_or_not_one_is_told_by_its_place(place: str, 
 
 def test_a_file_that_is_no_text_is_no_secret(tmp_path: Path) -> None:
     """A keystore, or the wrong file."""
-    (tmp_path / "key").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "key").write_bytes(b"\xfe\xed\xfe\xed")
     with pytest.raises(ConfigError, match="not a text file"):
         pager(f'routing_key_file = "{tmp_path}/key"').resolved_key({})
 
