@@ -11,7 +11,7 @@ from auditor.checks.idents import Ident
 from auditor.errors import GapReason, GapScope
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.latest import latest_state
-from auditor.values.addresses import Prefix
+from auditor.values.addresses import Prefix, is_host
 from auditor.values.models import (
     CheckIdent,
     Coverage,
@@ -255,18 +255,29 @@ def _coverage(fleet: Fleet, snapshot: Snapshot) -> Coverage:
 def _agreed(findings: tuple[Finding, ...], fleet: Fleet, snapshot: Snapshot) -> tuple[Finding, ...]:
     """Mark what is agreed on: a shared address that only those hold who are meant to, and what that leads to.
 
-    What follows from it and is about something else (a node's drift, a ghost's key) was agreed on by nobody.
+    A prefix of many addresses is agreed on as it stands: that these nodes have it, whatever it covers. What follows
+    from it and is about something else (a node's drift, a ghost's key) was agreed on by nobody.
     """
     agreements: dict[str, tuple[Prefix, str]] = {}
     for shared in snapshot.policy.shared:
-        holders = [*fleet.contested.get(shared.prefix, ())]
         # Who is only routed to holds it too, as far as the mesh is concerned.
-        picks = [pick for pick in fleet.routes.picks(shared.prefix) if pick.public_key is not None]
-        strangers = any(pick.node is None for pick in picks)
-        names = {node.name for node in (*holders, *(pick.node for pick in picks)) if node is not None}
+        picks = [pick for pick in fleet.routes.claiming_picks(shared.prefix) if pick.public_key is not None]
+        keys = fleet.keys_of(shared.prefix)
+        holders = [
+            *fleet.contested.get(shared.prefix, ()),
+            *(pick.node for pick in picks),
+            *(() if is_host(shared.prefix) else map(fleet.node_of_key, keys)),
+        ]
+        strangers = any(node is None for node in holders)
+        names = {node.name for node in holders if node is not None}
         if snapshot.started_at < shared.until and not strangers and names <= shared.nodes:
             text = f"shared until {shared.until.date().isoformat()}: {shared.reason}"
-            agreements[idents.duplicate_address(shared.prefix).fingerprint] = (shared.prefix, text)
+            for agreed_on in (
+                idents.duplicate_address(shared.prefix),
+                *(idents.overlapping_allowed_ips(shared.prefix, key) for key in keys),
+                *(idents.unregistered_allowed_ips(shared.prefix, key) for key in keys),
+            ):
+                agreements[agreed_on.fingerprint] = (shared.prefix, text)
 
     def agreed(finding: Finding) -> str | None:
         prefix, text = agreements.get(finding.caused_by or finding.fingerprint, (None, None))

@@ -130,3 +130,29 @@ def test_of_two_agreements_on_one_address_one_that_holds_is_enough() -> None:
         report = judged(*order)
         assert report.verdict is Verdict.CLEAN
         assert "anycast" in str(report.findings[0].agreed)
+
+
+def test_a_prefix_may_be_agreed_on_for_the_node_that_has_it() -> None:
+    """Whatever registered addresses it covers: the overlap of exactly this prefix counts for nothing."""
+    for mesh in (Mesh().node("hub", "10.0.0.9", "10.0.0.0/8"), Mesh().node("hub", "10.0.0.9")):
+        mesh.node("spoke", "10.0.0.2").node("other", "10.0.0.3")
+        mesh.peers_with("other", "hub", "10.0.0.9", "10.0.0.0/8")
+        assert judged(mesh=mesh).verdict is Verdict.FINDINGS
+        assert judged(agreement("10.0.0.0/8", "hub"), mesh=mesh).verdict is Verdict.CLEAN
+        assert judged(agreement("10.0.0.0/8", "spoke"), mesh=mesh).verdict is Verdict.FINDINGS
+        assert judged(agreement("10.0.0.0/9", "hub"), mesh=mesh).verdict is Verdict.FINDINGS
+
+
+def test_a_prefix_that_a_stranger_has_as_well_is_not_agreed_on() -> None:
+    """For none of them."""
+    mesh = Mesh().node("hub", "10.0.0.9", "10.0.0.0/24").node("spoke", "10.0.0.2").node("other", "10.0.0.3")
+    mesh.peers_with("other", "spoke", "10.0.0.2", "10.0.0.0/24")
+    report = judged(agreement("10.0.0.0/24", "hub"), mesh=mesh)
+    assert {finding.agreed for finding in report.findings} == {None}
+
+
+def test_an_observer_that_sends_an_agreed_address_out_by_an_exit_voids_no_agreement() -> None:
+    """The exit's default route claims nothing."""
+    mesh = contested().node("exit", "10.0.0.8", "0.0.0.0/0").lacks("watch-a", "twin-fra", "twin-sin")
+    report = judged(agreement(), mesh=mesh)
+    assert next(item for item in report.findings if item.check == "duplicate-address").agreed is not None

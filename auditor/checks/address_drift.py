@@ -24,12 +24,13 @@ def run(fleet: Fleet) -> Iterable[Draft]:
             continue
         registered = fleet.host_addresses(node)
         held = frozenset(observation.device.addresses)
+        behind = [prefix for prefix in registration.addresses if not fleet.is_route(prefix)]
         lacking = sorted(registered - held, key=prefix_sort_key)
         unexpected = sorted(
             (
                 item
                 for item in held - registered
-                if _within(item, fleet.policy.pools) and not _within(item, registration.addresses)
+                if _within(item, fleet.policy.pools) and not _within(item, behind)
             ),
             key=prefix_sort_key,
         )

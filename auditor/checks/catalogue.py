@@ -17,6 +17,7 @@ from auditor.checks import (
     region_mismatch,
     self_routed_address,
     split_routing,
+    unregistered_allowed_ips,
     unregistered_peer,
     wrong_host,
 )
@@ -37,6 +38,7 @@ CHECKS: tuple[Check, ...] = (
     self_routed_address.CHECK,
     invalid_registration.CHECK,
     unregistered_peer.CHECK,
+    unregistered_allowed_ips.CHECK,
     missing_peer.CHECK,
     fallback_address.CHECK,
     outside_pool.CHECK,

@@ -22,10 +22,13 @@ def run(fleet: Fleet) -> Iterable[Draft]:
     winners: dict[tuple[Prefix, PublicKey], set[PublicKey]] = defaultdict(set)
     for deviation in fleet.routes.deviations:
         for prefix, keys in deviation.missing.items():
-            for key in keys - deviation.absent_keys:
+            match = fleet.routes.longest_match(deviation, prefix)
+            # What arrives by a wider prefix of its own is lost to nobody.
+            arriving = match[1] if match is not None and match[0] != prefix else frozenset()
+            for key in keys - deviation.absent_keys - arriving:
                 if any(item.device.public_key != key for item in deviation.holders):
                     lacking[prefix, key].append(deviation)
-                    winners[prefix, key] |= fleet.routes.keys_in(deviation, prefix)
+                    winners[prefix, key] |= match[1] if match is not None else frozenset()
     for (prefix, key), deviations in sorted(
         lacking.items(), key=lambda entry: (prefix_sort_key(entry[0][0]), entry[0][1])
     ):

@@ -28,6 +28,7 @@ class Ident(CheckIdent):
     REGION_MISMATCH = "region-mismatch"
     SELF_ROUTED_ADDRESS = "self-routed-address"
     SPLIT_ROUTING = "split-routing"
+    UNREGISTERED_ALLOWED_IPS = "unregistered-allowed-ips"
     UNREGISTERED_PEER = "unregistered-peer"
     WRONG_HOST = "wrong-host"
 
@@ -95,3 +96,8 @@ def displaced_allowed_ips(prefix: Prefix, node: NodeId) -> Reference:
 def overlapping_allowed_ips(prefix: Prefix, key: PublicKey) -> Reference:
     """Reference to the finding that the key's prefix covers prefixes of other keys."""
     return Reference(Ident.OVERLAPPING_ALLOWED_IPS, by_prefix_of_key(prefix, key))
+
+
+def unregistered_allowed_ips(prefix: Prefix, key: PublicKey) -> Reference:
+    """Reference to the finding that observers give the key a prefix that nobody registered."""
+    return Reference(Ident.UNREGISTERED_ALLOWED_IPS, by_prefix_of_key(prefix, key))

@@ -60,6 +60,11 @@ def run(fleet: Fleet) -> Iterable[Draft]:
                 idents.duplicate_public_key(key),
                 idents.wrong_host(node),
                 *_whole_lists(fleet, observers),
+                *(
+                    idents.overlapping_allowed_ips(*route)
+                    for route, taken in sorted(fleet.routes.taken_by_routes.items())
+                    if not taken.keys().isdisjoint(fleet.by_node[node].addresses)
+                ),
             ),
         )
 
@@ -113,7 +118,13 @@ def _lonely(fleet: Fleet, observation: Observation, absent: int, expected: int) 
         nodes=(node,),
         regions=fleet.regions((node,)),
         evidence=Evidence(observers=1, sample=(node,)),
-        follows_from=(idents.key_drift(node),),
+        follows_from=(
+            idents.key_drift(node),
+            *(
+                idents.overlapping_allowed_ips(*route)
+                for route in fleet.routes.taking_routes.get(observation.table, ())
+            ),
+        ),
     )
 
 

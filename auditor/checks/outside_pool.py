@@ -10,7 +10,7 @@ from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import placed
 from auditor.fleet.address_plan import AddressPlan, Misplacement
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import prefix_sort_key
+from auditor.values.addresses import Prefix, is_host, prefix_sort_key
 from auditor.values.models import Evidence, Severity
 from auditor.values.text import listed
 
@@ -21,7 +21,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
     wrong_ones = {
         prefix: wrong
         for prefix in fleet.registered_claims
-        if (wrong := plan.misplacement(prefix)) is not None
+        if (wrong := plan.misplacement(prefix)) is not None and not _is_behind(fleet, prefix)
     }
     for prefix, wrong in sorted(wrong_ones.items(), key=lambda entry: prefix_sort_key(entry[0])):
         claims = fleet.registered_claims[prefix]
@@ -35,6 +35,17 @@ def run(fleet: Fleet) -> Iterable[Draft]:
             evidence=Evidence(claims=claims),
             follows_from=(idents.duplicate_address(prefix),),
         )
+
+
+def _is_behind(fleet: Fleet, prefix: Prefix) -> bool:
+    """Whether the prefix is a route, or a network behind nodes that have their own addresses in a pool."""
+    if is_host(prefix):
+        return False
+    return fleet.is_route(prefix) or all(
+        any(map(fleet.address_plan.lies_in_a_pool, fleet.by_node[claim.node].addresses))
+        for claim in fleet.registered_claims[prefix]
+        if claim.node is not None
+    )
 
 
 def _words(wrong: Misplacement, plan: AddressPlan) -> str:

@@ -9,15 +9,25 @@ from collections.abc import Iterable
 from auditor.checks import idents
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
+from auditor.checks.sentences import peer
 from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix, PublicKey, format_prefix, is_host, network, prefix_sort_key
 from auditor.values.models import Evidence, Severity
 from auditor.values.text import count, listed
 
+_MOST_COVERED = 20
+"""Prefixes that the facts of a finding list."""
+
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding a prefix of more than one address that covers another key's prefix somewhere."""
+    """One finding for each prefix and key: it covers what is registered for another, or takes it as a route."""
+    yield from _overlaps(fleet)
+    yield from _takings(fleet)
+
+
+def _overlaps(fleet: Fleet) -> Iterable[Draft]:
+    """Prefixes, in the registry or on devices, that cover what the registry gives to another key. No routes alone."""
     routes = fleet.routes
     holders: dict[tuple[Prefix, PublicKey], list[Deviation]] = defaultdict(list)
     for _, prefix in routes.expected_wide:
@@ -30,8 +40,8 @@ def run(fleet: Fleet) -> Iterable[Draft]:
                     holders[prefix, key].append(deviation)
     if not holders:
         return
-    present = sorted({*routes.expected, *routes.deviating_prefixes}, key=prefix_sort_key)
-    keys_of = {prefix: routes.keys_anywhere(prefix) for prefix in present}
+    keyless = fleet.registered.keyless_prefixes
+    present = sorted({*routes.expected, *keyless}, key=prefix_sort_key)
     places = [prefix_sort_key(prefix) for prefix in present]
     for (wide, key), deviations in sorted(
         holders.items(), key=lambda entry: (prefix_sort_key(entry[0][0]), entry[0][1])
@@ -44,12 +54,12 @@ def run(fleet: Fleet) -> Iterable[Draft]:
         covered = [
             prefix
             for prefix, place in zip(present[start:end], places[start:end], strict=True)
-            if place[2] > whole.prefixlen and keys_of[prefix] - {key}
+            if place[2] > whole.prefixlen and (prefix in keyless or routes.expected[prefix] - {key})
         ]
         if not covered:
             continue
         node = fleet.node_of_key(key)
-        owner = fleet.name(node) if node else f"unregistered key {key[:8]}…"
+        owner = peer(fleet, key)
         seen = f"on {count(len(observers), 'observer')}" if observers else "by its registration"
         yield Draft(
             identity=idents.by_prefix_of_key(wide, key),
@@ -65,9 +75,58 @@ def run(fleet: Fleet) -> Iterable[Draft]:
             evidence=Evidence(
                 observers=len(observers),
                 sample=observers.first(),
-                facts=(("key", key), *(("covers", format_prefix(prefix)) for prefix in covered[:20])),
+                facts=(
+                    ("key", key),
+                    *(("covers", format_prefix(prefix)) for prefix in covered[:_MOST_COVERED]),
+                ),
             ),
             follows_from=(idents.key_drift(node),) if node else (),
+        )
+
+
+def _takings(fleet: Fleet) -> Iterable[Draft]:
+    """Routes to which an observer of a full mesh delivers what is registered for another key.
+
+    A route takes nothing where the longer prefix is there. Where it is not, traffic of a registered host leaves by
+    an exit gateway, say. In a partial topology that is the way it is meant to go.
+    """
+    if fleet.policy.topology == "partial":
+        return
+    routes = fleet.routes
+    for (wide, key), deviations_of in sorted(
+        routes.taken_by_routes.items(), key=lambda entry: (prefix_sort_key(entry[0][0]), entry[0][1])
+    ):
+        node = fleet.node_of_key(key)
+        owner = peer(fleet, key)
+        lost = sorted(deviations_of, key=prefix_sort_key)
+        tables = {item.digest: item for items in deviations_of.values() for item in items}
+        observers = routes.holders([tables[digest] for digest in sorted(tables)], but_of=key)
+        yield Draft(
+            identity=idents.by_prefix_of_key(wide, key),
+            address=wide,
+            party=owner,
+            statement=(
+                f"{count(len(observers), 'observer sends', 'observers send')} "
+                f"{count(len(lost), 'registered address', 'registered addresses')} of other keys to {owner} by its "
+                f"{wide}, for the longer prefix is missing there: {listed(map(format_prefix, lost))}."
+            ),
+            nodes=(node,) if node else (),
+            regions=fleet.regions((node,) if node else ()),
+            evidence=Evidence(
+                observers=len(observers),
+                sample=observers.first(),
+                facts=(("key", key), *(("takes", format_prefix(prefix)) for prefix in lost[:_MOST_COVERED])),
+            ),
+            follows_from=tuple(
+                reference
+                for prefix in lost
+                for other in sorted(routes.expected[prefix])
+                for reference in (
+                    idents.split_routing(prefix),
+                    *(idents.key_drift(item.node) for item in fleet.by_key[other]),
+                    *(idents.displaced_allowed_ips(prefix, item.node) for item in fleet.by_key[other]),
+                )
+            ),
         )
 
 

@@ -42,7 +42,7 @@ def _routes(fleet: Fleet) -> Iterable[Draft]:
         home = set(fleet.regions(claimants))
         if not home or (len(home) == 1 and not fleet.routes.keys_anywhere(prefix) - _keys(fleet, prefix)):
             continue
-        picks = fleet.routes.picks(prefix)
+        picks = fleet.routes.claiming_picks(prefix)
         crossing = [
             pick
             for pick in picks

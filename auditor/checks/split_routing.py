@@ -22,7 +22,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
         covered = fleet.policy.topology == "full" and routes.is_covered(prefix)
         if len(routes.keys_anywhere(prefix)) < 2 and not covered:
             continue
-        picks = routes.picks(prefix)
+        picks = routes.claiming_picks(prefix)
         keys = [pick.public_key for pick in picks if pick.public_key is not None]
         if len(set(keys) - fleet.in_flight_keys) < 2:
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
+from auditor.checks.idents import Ident
 from auditor.explain.story import Routing, Story
 from auditor.explain.targets import (
     Address,
@@ -189,7 +190,12 @@ class _StoryBuilder:
         prefixes |= dict.fromkeys(prefix for item in observations for prefix in item.device.addresses)
         for deviation in fleet.routes.deviations:
             prefixes |= dict.fromkeys(
-                sorted(prefix for prefix, keys in deviation.extra.items() if key in keys)
+                sorted(
+                    prefix
+                    for given in (deviation.extra, deviation.passing)
+                    for prefix, keys in given.items()
+                    if key in keys
+                )
             )
         owners = list(
             dict.fromkeys([item.node for item in registrations] + [item.node for item in observations])
@@ -252,6 +258,14 @@ class _StoryBuilder:
             f"Correct the registration at {item.where}: until then its node is not audited."
             for item in story.invalid
         ]
+        steps += [
+            f"Register {format_prefix(finding.address)} for {finding.party} if it is meant to have it; else take it "
+            "off that peer on the observers named below, then sweep again."
+            for finding in findings
+            if finding.check is Ident.UNREGISTERED_ALLOWED_IPS
+            and finding.address
+            and finding.caused_by is None
+        ]
         steps += [f"Make {gap.node} reachable for the audit ({gap.reason}), then sweep again." for gap in own]
         if findings:
             checks = dict.fromkeys(item.check for item in findings)
@@ -277,7 +291,7 @@ class _StoryBuilder:
         foreign = [
             parent
             for parent in sorted(covering, key=prefix_sort_key)
-            if not self.fleet.keys_of(parent) <= {*own_keys}
+            if not self.fleet.is_route(parent) and not self.fleet.keys_of(parent) <= {*own_keys}
         ]
         if foreign:
             owners = _names([self._owners(parent) for parent in foreign])

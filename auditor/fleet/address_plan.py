@@ -15,8 +15,17 @@ from enum import StrEnum
 from functools import cached_property, lru_cache
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address
 from itertools import accumulate
+from typing import Literal
 
-from auditor.values.addresses import Network, Prefix, covers, network, prefix_sort_key
+from auditor.values.addresses import (
+    Network,
+    Prefix,
+    covers,
+    is_default_route,
+    is_host,
+    network,
+    prefix_sort_key,
+)
 
 _SMALLEST_WITH_ENDS = 4
 """Addresses of a prefix from which on its first and last ones are reserved: a /31 or /32 has none to spare."""
@@ -108,6 +117,21 @@ class AddressPlan:
         that it is taken."""
         wide = network(prefix)
         return any(covers(wide, network(source)) for source in (*self.pools, *self.regions.values()))
+
+    def is_route(self, prefix: Prefix, topology: Literal["full", "partial"]) -> bool:
+        """Whether the prefix is a route alone, which claims none of its addresses and takes them from nobody.
+
+        That is a default route, and in a partial topology also what holds a whole pool or region: a hub's prefix,
+        through which the others are reached.
+        """
+        if is_host(prefix):
+            return False
+        return is_default_route(prefix) or (topology == "partial" and self.holds_a_source(prefix))
+
+    def lies_in_a_pool(self, prefix: Prefix) -> bool:
+        """Whether the prefix lies in a pool, whole."""
+        narrow = network(prefix)
+        return any(covers(network(pool), narrow) for pool in self.pools)
 
     # -- addresses to hand out
 

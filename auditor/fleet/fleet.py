@@ -216,13 +216,15 @@ class Fleet:
 
     @cached_property
     def contested(self) -> Mapping[Prefix, tuple[NodeId, ...]]:
-        """Prefixes that two or more nodes claim, with the claimants; in address order.
+        """Prefixes that two or more nodes claim, with the claimants; in address order. A route is no claim.
 
         One node that is mirrored into two datacenters (same name, same key) is one claimant.
         """
         contested: dict[Prefix, tuple[NodeId, ...]] = {}
         registered, on_devices = self.registered_claims.claimants, self.device_claims.claimants
-        several = {prefix for prefix, items in registered.items() if len(items) > 1}
+        several = {
+            prefix for prefix, items in registered.items() if len(items) > 1 and not self.is_route(prefix)
+        }
         several.update(
             prefix
             for prefix, items in on_devices.items()
@@ -245,6 +247,10 @@ class Fleet:
         if registration is None or registration.public_key is None:
             return node
         return node.name, registration.public_key
+
+    def is_route(self, prefix: Prefix) -> bool:
+        """Whether the prefix is a route alone, no claim to its addresses: see `AddressPlan.is_route`."""
+        return self.registered.is_route(prefix)
 
     def host_addresses(self, node: NodeId) -> frozenset[Prefix]:
         """The single addresses that the registry gives the node."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,6 +55,9 @@ class Registered:
             sorted(snapshot.invalid, key=lambda item: (item.node, item.where, item.reason))
         )
         self.in_flight_nodes = frozenset(item.node for item in snapshot.in_flight)
+        self.in_flight_prefixes = frozenset(
+            prefix for item in snapshot.in_flight for prefix in item.addresses
+        )
         self.in_flight_keys = frozenset(
             item.public_key for item in snapshot.in_flight if item.public_key is not None
         )
@@ -126,7 +130,12 @@ class Registered:
                 and not item.all_addresses_read
                 and item.public_key not in self.in_flight_keys
             ),
+            is_route=self.is_route,
         )
+
+    def is_route(self, prefix: Prefix) -> bool:
+        """Whether the prefix is a route alone: see `AddressPlan.is_route`."""
+        return self.address_plan.is_route(prefix, self._policy.topology)
 
     @cached_property
     def claims(self) -> Claims[Registration]:
@@ -145,7 +154,7 @@ class Registered:
             match = self._name_pattern.search(node.name) if self._name_pattern is not None else None
             planned: set[str] = set()
             if registration is not None and self.address_plan.regions:
-                for prefix in registration.addresses:
+                for prefix in itertools.filterfalse(self.is_route, registration.addresses):
                     owners = self.address_plan.regions_of(prefix)
                     # Of regions that share one prefix, the registration's own contradicts nobody.
                     planned.update([registration.region] if registration.region in owners else owners[:1])

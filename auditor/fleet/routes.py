@@ -63,7 +63,10 @@ class Routes:
     ) -> None:
         self._region_of = region_of
         self._node_of = node_of
+        self._is_route = expected.is_route
         self.expected = expected.by_prefix
+        self.registered_routes = expected.routes
+        """Registered prefixes that are routes alone (see `AddressPlan.is_route`), with their keys."""
         self.expected_keys = expected.keys
         """How many peers and devices the registry expects in every table."""
         self.observers = len(observers)
@@ -104,21 +107,21 @@ class Routes:
         return keys
 
     def keys_anywhere(self, prefix: Prefix) -> frozenset[PublicKey]:
-        """The keys that have exactly this prefix in the registry or in some table; none in flight."""
+        """The keys that have exactly this prefix in the registry or in some table; none in flight, and no routes."""
         keys = self.expected.get(prefix, _NO_KEYS)
         for deviation in self._touching.get(prefix, ()):
             keys |= deviation.extra.get(prefix, _NO_KEYS)
         return keys
 
     def keys_passing(self, prefix: Prefix) -> frozenset[PublicKey]:
-        """The keys in flight that have exactly this prefix in some table."""
+        """The keys that have exactly this prefix in some table, by right or in flight: see `Deviation.passing`."""
         return _NO_KEYS.union(
             *(item.passing.get(prefix, _NO_KEYS) for item in self._touching.get(prefix, ()))
         )
 
     def is_covered(self, prefix: Prefix) -> bool:
-        """Whether a wider prefix, in the registry or in some table, holds this one."""
-        return bool(self._parents(prefix))
+        """Whether a wider prefix, in the registry or in some table, holds this one. Routes alone don't count."""
+        return any(parent not in self._routes_alone for parent in self.covering(prefix))
 
     def picks(self, prefix: Prefix) -> tuple[Pick, ...]:
         """Which key how many observers route the prefix to: most observers first, nobody last.
@@ -128,12 +131,30 @@ class Routes:
         """
         known = self._picks.get(prefix)
         if known is None:
-            known = self._picks[prefix] = self._count_picks(prefix)
+            known = self._picks[prefix] = self._count_picks(prefix, self.covering(prefix))
         return known
 
-    def _count_picks(self, prefix: Prefix) -> tuple[Pick, ...]:
+    def claiming_picks(self, prefix: Prefix) -> tuple[Pick, ...]:
+        """Which key how many observers give the prefix to: as `picks`, but what only a route carries goes to nobody.
+
+        A default route takes from nobody: that an observer lacks the longer prefix is told of the one who has it.
+        """
+        parents = self.covering(prefix)
+        giving = tuple(parent for parent in parents if parent not in self._routes_alone)
+        return self.picks(prefix) if giving == parents else self._count_picks(prefix, giving)
+
+    def longest_match(
+        self, deviation: Deviation, prefix: Prefix
+    ) -> tuple[Prefix, frozenset[PublicKey]] | None:
+        """The longest prefix of the table that holds this one, itself included, with its keys; None: there is none."""
+        for candidate in (prefix, *self.covering(prefix)):
+            keys = self.keys_in(deviation, candidate)
+            if keys:
+                return candidate, keys
+        return None
+
+    def _count_picks(self, prefix: Prefix, parents: tuple[Prefix, ...]) -> tuple[Pick, ...]:
         tally: dict[PublicKey | None, _Tally] = defaultdict(_Tally)
-        parents = self._parents(prefix)
         apart = self._apart(prefix, parents)
         special = {item.digest: item for wide in (prefix, *parents) for item in self._touching.get(wide, ())}
         rest = Counter(self._all_regions)
@@ -181,7 +202,7 @@ class Routes:
             return frozenset()
         for candidate in (prefix, *parents):
             expected = self.expected.get(candidate, _NO_KEYS)
-            if own in expected and not is_host(candidate):
+            if own in self._registered_behind(candidate):
                 return frozenset()
             keys = expected if deviation is None else self.keys_in(deviation, candidate)
             if keys:
@@ -192,10 +213,15 @@ class Routes:
         """Observers that may deliver the prefix themselves, by what they hold or are registered with."""
         apart = list(self._at_address.get(prefix, ()))
         for candidate in (prefix, *parents):
-            if not is_host(candidate):
-                for key in self.expected.get(candidate, ()):
-                    apart += self._by_own_key.get(key, ())
+            for key in self._registered_behind(candidate):
+                apart += self._by_own_key.get(key, ())
         return {item.node: item for item in sorted(apart, key=lambda item: item.node)}
+
+    def _registered_behind(self, prefix: Prefix) -> frozenset[PublicKey]:
+        """The keys of nodes that a prefix of more than one address is registered behind."""
+        if is_host(prefix):
+            return _NO_KEYS
+        return self.expected.get(prefix, _NO_KEYS) | self.registered_routes.get(prefix, _NO_KEYS)
 
     def _first_elsewhere(self, not_in: Collection[str], left_out: Collection[NodeId]) -> list[NodeId]:
         sample: list[NodeId] = []
@@ -247,13 +273,22 @@ class Routes:
     def _wide(self) -> Mapping[tuple[int, int], Mapping[int, Prefix]]:
         """All prefixes of more than one address, expected or seen: by address bytes and length, by value."""
         found: dict[tuple[int, int], dict[int, Prefix]] = defaultdict(dict)
-        for prefix in self.expected.keys() | self._touching.keys():
+        for prefix in self.expected.keys() | self._touching.keys() | self.registered_routes.keys():
             if not is_host(prefix):
                 size, value, length = prefix_sort_key(prefix)
                 found[size, length][int.from_bytes(value) >> (size * 8 - length)] = prefix
         return dict(sorted(found.items(), key=lambda entry: -entry[0][1]))
 
-    def _parents(self, prefix: Prefix) -> tuple[Prefix, ...]:
+    @cached_property
+    def _routes_alone(self) -> frozenset[Prefix]:
+        return frozenset(
+            prefix
+            for by_value in self._wide.values()
+            for prefix in by_value.values()
+            if self._is_route(prefix)
+        )
+
+    def covering(self, prefix: Prefix) -> tuple[Prefix, ...]:
         """The prefixes that cover this one, the longest first."""
         if not self._wide:
             return ()
@@ -265,6 +300,38 @@ class Routes:
             if bytes_ == size and length < own_length
             if (parent := by_value.get(address >> (size * 8 - length))) is not None
         )
+
+    @cached_property
+    def taken_by_routes(self) -> Mapping[tuple[Prefix, PublicKey], Mapping[Prefix, Sequence[Deviation]]]:
+        """By route and its key, the registered prefixes of others that tables send there, with these tables.
+
+        A route takes nothing where the longer prefix is. It is found here only where that is missing.
+        """
+        taken: dict[tuple[Prefix, PublicKey], dict[Prefix, list[Deviation]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        for deviation in self.deviations:
+            if not any(map(self._is_route, deviation.passing)):
+                continue
+            for prefix, keys in deviation.missing.items():
+                match = self.longest_match(deviation, prefix)
+                if match is None or not self._is_route(match[0]) or match[1] & keys:
+                    continue
+                # Nobody is a peer of himself.
+                if all(item.device.public_key in keys for item in deviation.holders):
+                    continue
+                for key in match[1]:
+                    taken[match[0], key][prefix].append(deviation)
+        return {target: dict(prefixes) for target, prefixes in taken.items()}
+
+    @cached_property
+    def taking_routes(self) -> Mapping[str, Sequence[tuple[Prefix, PublicKey]]]:
+        """By digest of a table, the routes of it that take something, with their keys: see `taken_by_routes`."""
+        takers: dict[str, set[tuple[Prefix, PublicKey]]] = defaultdict(set)
+        for target, taken in self.taken_by_routes.items():
+            for deviation in chain.from_iterable(taken.values()):
+                takers[deviation.digest].add(target)
+        return {digest: sorted(targets) for digest, targets in takers.items()}
 
     # -- whole peers
 

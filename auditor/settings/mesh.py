@@ -6,10 +6,10 @@ import re
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationInfo, field_validator
 
 from auditor.settings.base import Settings, WrittenPrefix
-from auditor.values.addresses import Prefix
+from auditor.values.addresses import Prefix, is_host
 from auditor.values.models import SharedAddress
 from auditor.values.names import DEVICE_NAME
 
@@ -64,7 +64,7 @@ class CoverageSettings(Settings):
 
 
 class SharedSettings(Settings):
-    """An agreed shared address: its nodes, the reason, and when the agreement ends."""
+    """An agreed shared address or prefix: its nodes, the reason, and when the agreement ends."""
 
     address: WrittenPrefix
     nodes: tuple[str, ...]
@@ -73,9 +73,12 @@ class SharedSettings(Settings):
 
     @field_validator("nodes")
     @classmethod
-    def _several(cls, nodes: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(nodes)) < 2:
-            raise ValueError("must name at least two different nodes")
+    def _several(cls, nodes: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        # A network may be agreed on for one node: that it has it, although addresses in it are others'.
+        address = info.data.get("address")
+        fewest = 1 if address is not None and not is_host(address) else 2
+        if len(set(nodes)) < fewest:
+            raise ValueError("must name at least two different nodes" if fewest > 1 else "must name a node")
         return nodes
 
     def policy(self) -> SharedAddress:

@@ -107,6 +107,14 @@ def is_host(prefix: Prefix) -> bool:
     return prefix.endswith("/128") if ":" in prefix else prefix.endswith("/32")
 
 
+def is_default_route(prefix: Prefix) -> bool:
+    """Whether the prefix is a default route, or one of the halves that a default route is often written as.
+
+    2000::/3 is one too: all of IPv6 that is routed at all.
+    """
+    return prefix.endswith(("/0", "/1")) or prefix == "2000::/3"
+
+
 def format_prefix(prefix: Prefix) -> str:
     """The prefix as people write it: a host without its length."""
     return prefix.rpartition("/")[0] if is_host(prefix) else prefix

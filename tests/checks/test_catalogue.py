@@ -24,6 +24,7 @@ CONTRACT = {
     "self-routed-address": "error",
     "missing-peer": "warning",
     "unregistered-peer": "warning",
+    "unregistered-allowed-ips": "warning",
     "fallback-address": "warning",
     "outside-pool": "warning",
     "invalid-registration": "error",

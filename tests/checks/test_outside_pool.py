@@ -21,7 +21,7 @@ def found(*addresses: str, pools: tuple[str, ...] = ("10.0.0.0/8", "fd00::/16"))
     [
         ("192.0.2.1", "in none of the pools"),
         ("fd01::1", "in none of the pools"),
-        ("0.0.0.0/0", "in none of the pools"),
+        ("192.168.5.0/24", "in none of the pools"),
         ("10.0.0.0", "network address"),
         ("10.255.255.255", "broadcast address"),
         ("fd00::", "network address"),
@@ -40,6 +40,17 @@ def test_an_address_that_no_node_should_have_is_a_warning_with_its_reason(addres
 def test_an_address_within_a_pool_is_fine(address: str) -> None:
     """Only the pool's own first and last one are special."""
     assert found(address) == []
+
+
+@pytest.mark.parametrize("route", ["0.0.0.0/0", "::/0", "128.0.0.0/1", "192.168.5.0/24", "2000::/3"])
+def test_a_route_behind_a_node_that_has_its_own_address_in_a_pool_is_fine(route: str) -> None:
+    """An exit gateway, or a local network."""
+    assert found("10.0.0.2", route) == []
+
+
+def test_a_hosts_address_outside_the_pools_is_found_beside_one_inside() -> None:
+    """It is no network behind the node."""
+    assert len(found("10.0.0.2", "192.168.5.7")) == 1
 
 
 def test_the_last_address_of_an_ipv6_pool_is_no_broadcast_address() -> None:

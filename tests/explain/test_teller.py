@@ -384,3 +384,17 @@ def test_a_node_is_told_as_it_was_seen_last() -> None:
     assert [item.device.addresses for item in story.observations] == [
         item.addresses for item in story.registrations
     ]
+
+
+def test_an_address_that_observers_give_a_node_and_nobody_registered_is_told_with_what_to_do() -> None:
+    """It is not free, and not nothing."""
+    mesh = healthy().peers_with("edge-sin-1", "edge-fra-1", "10.0.0.2", "10.0.7.7")
+    story = told("10.0.7.7", mesh.snapshot())
+    assert [finding.check for finding in story.findings] == ["unregistered-allowed-ips"]
+    assert any(step.startswith("Register 10.0.7.7 for edge-fra-1") for step in story.next_steps)
+
+
+def test_an_exits_default_route_makes_no_address_somebodys() -> None:
+    """It covers everything, and is nothing to settle."""
+    story = told("10.0.0.3", healthy().node("exit", "10.0.0.9", "0.0.0.0/0").snapshot())
+    assert story.next_steps == ("Nothing to do: every place was seen, and no finding touches it.",)
