@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from alerts.models import Baseline, Log, Policy
-from auditor.errors import GapScope
+from auditor.errors import GapReason, GapScope
 from auditor.values.models import Gap, NodeId, Report
 from auditor.values.text import listed
 
@@ -23,7 +23,9 @@ class Sight:
 
     def __init__(self, report: Report, log: Log, now: datetime, policy: Policy, *, told_blind: bool) -> None:
         self._report = report
-        registry = [gap for gap in report.gaps if gap.scope is not GapScope.NODE]
+        # One registration that does not hold still hides its own node, which is in flight, and nothing else.
+        moving = [gap for gap in report.gaps if gap.reason is GapReason.UNSETTLED and gap.node]
+        registry = [gap for gap in report.gaps if gap.scope is not GapScope.NODE and gap not in moving]
         unread = any(gap.scope is GapScope.REGISTRY for gap in registry)
         self.baseline, shrunk = _measured(report, log, now, policy, unread=unread, told_blind=told_blind)
         self.whole: frozenset[str] = frozenset() if shrunk else _whole(report, registry)
@@ -32,7 +34,7 @@ class Sight:
         """Whether registrations are known to be missing: then peers look unregistered that are not."""
         self.judged: frozenset[NodeId] = report.observed - frozenset(report.in_flight)
         """Nodes whose own device answered, and whose registration held still meanwhile."""
-        self.blind: tuple[str, ...] = _blindness(report, registry, shrunk)
+        self.blind: tuple[str, ...] = _blindness(report, registry, shrunk, moving=bool(moving))
         """Why not enough was seen to say clean, in words; empty if it was."""
 
     def hides(self, node: NodeId) -> bool:
@@ -68,7 +70,7 @@ def _measured(
     return Baseline(size, now), ""
 
 
-def _blindness(report: Report, registry: list[Gap], shrunk: str) -> tuple[str, ...]:
+def _blindness(report: Report, registry: list[Gap], shrunk: str, *, moving: bool) -> tuple[str, ...]:
     why = sorted(
         {
             f"{gap.reason.value}{f' in {gap.datacenter}' if gap.datacenter else ''}: {gap.detail}"
@@ -77,7 +79,7 @@ def _blindness(report: Report, registry: list[Gap], shrunk: str) -> tuple[str, .
     )
     if shrunk:
         why.append(shrunk)
-    if not report.seen_enough and not why:
+    if not report.seen_enough and not why and not moving:
         coverage = report.coverage
         why.append(
             f"{coverage.observed:,} of {coverage.registered:,} registered nodes were seen{_unseen(report)}"

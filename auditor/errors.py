@@ -58,6 +58,7 @@ class GapReason(StrEnum):
     REGISTRY_EMPTY = "registry-empty"
     REGISTRY_UNREADABLE = "registry-unreadable"
     REGISTRY_SUSPECT = "registry-suspect"
+    UNSETTLED = "unsettled"
     # the way to a node
     NO_HOST = "no-host"
     MESH_HOST = "mesh-host"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from enum import Enum
 
 from auditor.checks import idents
 from auditor.checks.catalogue import CHECKS
 from auditor.checks.idents import Ident
+from auditor.checks.sentences import motion
 from auditor.errors import GapReason, GapScope
 from auditor.fleet.fleet import Fleet
-from auditor.fleet.latest import latest_state
+from auditor.fleet.latest import latest_state, looks_of, seen_again
+from auditor.fleet.showing import asked_first, moved_in
 from auditor.values.addresses import Prefix, is_host
 from auditor.values.models import (
     CheckIdent,
@@ -18,17 +21,21 @@ from auditor.values.models import (
     Finding,
     Gap,
     Identity,
+    Looks,
     NodeId,
-    Observation,
     Report,
     SecondLook,
     Snapshot,
     Verdict,
 )
-from auditor.values.text import count
+from auditor.values.text import count, listed
 
 SUSPECT_SHARE = 0.05
 """More than this share of live peers unregistered: perhaps our view of the registry is filtered."""
+SUSPECT_KEYS = 3
+"""Fewer unregistered keys than these are ghosts, in a fleet of any size."""
+_NAMED = 5
+"""Findings that a gap names before it counts the rest."""
 
 _PRECEDENCE: Mapping[CheckIdent, int] = {check.ident: position for position, check in enumerate(CHECKS)}
 
@@ -37,20 +44,18 @@ def judge(snapshot: Snapshot) -> Report:
     """Make the report on a snapshot: the same for the same snapshot, whatever the order of its parts."""
     fleet = Fleet(snapshot)
     findings = find(fleet)
-    unread = fleet.registry_unread
-    gaps = (
-        *snapshot.gaps,
-        *_derived_gaps(fleet, _without(findings, _withheld(findings, unread=unread)), snapshot),
-    )
+    gaps = snapshot.gaps
+    unsettled: tuple[Finding, ...] = ()
     if snapshot.second_look is not None:
-        findings = _confirm(findings, fleet, snapshot, snapshot.second_look)
-        gaps += tuple(
-            replace(gap, detail=f"on a second look: {gap.detail}") for gap in snapshot.second_look.gaps
-        )
+        confirmation = _Confirmation(findings, fleet, snapshot, snapshot.second_look)
+        findings, fleet, unsettled = confirmation.findings, confirmation.fleet, confirmation.unsettled
+        gaps += confirmation.gaps
+    unread = fleet.registry_unread
     withheld = _withheld(findings, unread=unread)
+    findings = _agreed(_without(findings, withheld), fleet, snapshot)
+    gaps += tuple(_derived_gaps(fleet, findings, snapshot))
     if unread:
         gaps = _placed(gaps, sum(item.check is Ident.UNREGISTERED_PEER for item in withheld))
-    findings = _agreed(_without(findings, withheld), fleet, snapshot)
     coverage = _coverage(fleet, snapshot)
     enough = seen_enough(gaps, coverage, snapshot.policy.minimum_coverage) and not withheld
     named = {node for finding in findings for node in _named(finding)}
@@ -62,7 +67,9 @@ def judge(snapshot: Snapshot) -> Report:
         coverage=coverage,
         findings=findings,
         gaps=tuple(sorted(set(gaps), key=_gap_order)),
-        in_flight=tuple(sorted(fleet.in_flight_nodes)),
+        in_flight=tuple(
+            sorted(fleet.in_flight_nodes | {node for item in unsettled for node in asked_first(item)})
+        ),
         cut_short=snapshot.cut_short,
         node_regions={node: region for node in sorted(named | unseen) if (region := fleet.region(node))},
         node_keys={
@@ -76,7 +83,7 @@ def judge(snapshot: Snapshot) -> Report:
         others=snapshot.others,
         seen_enough=enough,
         covered=_covered(coverage, snapshot.policy.minimum_coverage),
-        withheld=frozenset(item.fingerprint for item in withheld),
+        withheld=frozenset(item.fingerprint for item in (*withheld, *unsettled)),
         drifted={
             item.node: item.device.public_key
             for item in fleet.witnesses
@@ -122,14 +129,6 @@ def find(fleet: Fleet) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=_finding_order))
 
 
-def suspects(findings: Iterable[Finding], seen: Mapping[NodeId, object]) -> tuple[NodeId, ...]:
-    """Choose the nodes for a second look: those that findings are about, and a few observers of each.
-
-    Only nodes that answered the first time (`seen`): a gap is no suspect.
-    """
-    return tuple(sorted({node for finding in findings for node in _evidence_nodes(finding) if node in seen}))
-
-
 def _with_causes(findings: list[Finding]) -> list[Finding]:
     by_fingerprint = {finding.fingerprint: finding for finding in findings}
 
@@ -150,57 +149,105 @@ def _with_causes(findings: list[Finding]) -> list[Finding]:
     return settled
 
 
-def _confirm(
-    findings: tuple[Finding, ...], fleet: Fleet, snapshot: Snapshot, second: SecondLook
-) -> tuple[Finding, ...]:
-    """The findings with what a second look says of them, and those that only the latest state shows.
+class _Confirmation:
+    """What further looks say of the findings, and what only the latest state shows.
 
-    The latest state is every node as it was last seen. What it does not show is gone: whoever showed it
-    was looked at again, for where a node was not, its first observation is its latest.
+    The latest state is every node as it was last seen. What it does not show is gone: all who showed it were looked
+    at again, for where a node was not, its first observation is its latest. What it shows stands if those whom it is
+    about, and a few of its observers, were looked at again since it showed; if one of them had shown it otherwise, the
+    sweep asked all who show it. What came up so late that nobody was looked at again is unsettled: no finding, but a
+    gap.
     """
-    again = _as_shown_by(second.observations, fleet, snapshot)
-    newest = latest_state(snapshot, fleet.registered).observations
-    latest = findings if newest == snapshot.observations else find(_as_shown_by(newest, fleet, snapshot))
-    shown_again = {finding.fingerprint for check in CHECKS for finding in check.findings(again)}
-    still_there = {finding.fingerprint for finding in latest}
-    known = {finding.fingerprint for finding in findings}
 
-    def confirmed(finding: Finding) -> bool | None:
-        if finding.fingerprint in shown_again:
+    def __init__(
+        self, findings: tuple[Finding, ...], fleet: Fleet, snapshot: Snapshot, second: SecondLook
+    ) -> None:
+        newest = latest_state(snapshot, fleet.registered)
+        same = newest.observations == snapshot.observations
+        self.fleet = fleet if same else Fleet(newest, fleet.registered)
+        """The latest state."""
+        latest = findings if same else find(self.fleet)
+        self._second = second
+        self._looks = looks_of(snapshot, second)
+        answered = {item.node for item in seen_again(snapshot, second, fleet.registered).witnesses}
+        landed = {wrong.observation.node for wrong in fleet.wrong_hosts}
+        # In its place another server answered: the node itself was not seen again.
+        self._astray = {item.node for item in second.observations} - answered - landed
+        self._failed = {NodeId(gap.datacenter or "", gap.node or "") for gap in second.gaps} | self._astray
+        self._first = {finding.fingerprint for finding in findings}
+        judged = [(finding, self._outcome(finding)) for finding in latest]
+        self.unsettled = tuple(finding for finding, outcome in judged if outcome is _UNSETTLED)
+        """What came up so late that nobody was looked at again."""
+        standing = _with_causes(
+            [replace(finding, confirmed=outcome) for finding, outcome in judged if outcome is not _UNSETTLED]
+        )
+        shown = {finding.fingerprint for finding in latest}
+        # What is gone leads nothing that stands, and what stands nothing that is gone.
+        gone = [replace(item, confirmed=False) for item in findings if item.fingerprint not in shown]
+        self.findings = tuple(sorted((*gone, *standing), key=_finding_order))
+        self.gaps = (*self._gaps(), *_unsettled_gap(self.unsettled))
+
+    def _outcome(self, finding: Finding) -> bool | _Unsettled | None:
+        if finding.check is Ident.UNSETTLED_REGISTRATION:
+            return True  # that it moves is what was seen again
+        moved = moved_in(finding, self._second.moved)
+        nodes = asked_first(finding) & self.fleet.observed.keys()
+        lacking = {node for node in nodes if not self._seen_to_stand(finding, node, moved)}
+        held_still = moved < self._second.rounds
+        if held_still and not lacking:
             return True
-        return None if finding.fingerprint in still_there else False
+        if self._second.time_up and not (held_still and lacking <= self._failed):
+            return _UNSETTLED
+        return None
 
-    judged = [replace(finding, confirmed=confirmed(finding)) for finding in findings]
-    judged += [finding for finding in latest if finding.fingerprint not in known]
-    gone = [finding for finding in judged if finding.confirmed is False]
-    # What stands must not hang on a cause that is gone: then nothing that counts would lead it.
-    standing = _with_causes([finding for finding in judged if finding.confirmed is not False])
-    return tuple(sorted((*gone, *standing), key=_finding_order))
+    def _seen_to_stand(self, finding: Finding, node: NodeId, moved: int) -> bool:
+        """Whether the node was looked at again since the finding showed."""
+        looks = self._looks.get(node, Looks())
+        if node in self._failed or looks.last <= max(looks.first, moved):
+            return False
+        return finding.fingerprint in self._first or looks.last > looks.changed
+
+    def _gaps(self) -> Iterable[Gap]:
+        for gap in self._second.gaps:
+            yield replace(gap, detail=f"on a second look: {gap.detail}")
+        for node in self._astray:
+            yield Gap(
+                "ssh",
+                GapReason.WRONG_HOST,
+                "on a second look: another node answered in its place",
+                node.name,
+                node.datacenter or None,
+            )
 
 
-def _as_shown_by(observations: tuple[Observation, ...], fleet: Fleet, snapshot: Snapshot) -> Fleet:
-    return Fleet(replace(snapshot, observations=observations, second_look=None), fleet.registered)
+class _Unsettled(Enum):
+    """The outcome of a finding that came up so late that it was not looked at again."""
+
+    UNSETTLED = "unsettled"
 
 
-def _observer_sample(finding: Finding) -> set[NodeId]:
-    sample = set(finding.evidence.sample)
-    for pick in finding.evidence.routing:
-        sample.update(pick.sample)
-    return sample
+_UNSETTLED = _Unsettled.UNSETTLED
 
 
-def _evidence_nodes(finding: Finding) -> set[NodeId]:
-    return {*finding.nodes, *_observer_sample(finding)}
+def _unsettled_gap(unsettled: tuple[Finding, ...]) -> Iterable[Gap]:
+    if unsettled:
+        names = listed((f"{item.check} {item.subject}" for item in unsettled), most=_NAMED)
+        yield Gap(
+            source="sweep",
+            reason=GapReason.UNSETTLED,
+            detail=f"still changing when the sweep ended, and so in no finding yet: {names}",
+        )
 
 
 def _named(finding: Finding) -> set[NodeId]:
-    nodes = _evidence_nodes(finding)
+    nodes = set(asked_first(finding))
     nodes.update(claim.node for claim in finding.evidence.claims if claim.node is not None)
     nodes.update(pick.node for pick in finding.evidence.routing if pick.node is not None)
     return nodes
 
 
-def _derived_gaps(fleet: Fleet, findings: Iterable[Finding], snapshot: Snapshot) -> Iterable[Gap]:
+def _derived_gaps(fleet: Fleet, findings: tuple[Finding, ...], snapshot: Snapshot) -> Iterable[Gap]:
+    """What the sweep could not see as a whole, drawn from what stands after all looks."""
     # Cut short before the registry was read, the sweep has that as its gap already.
     known = any(gap.node is None and gap.reason is GapReason.CUT_SHORT for gap in snapshot.gaps)
     if snapshot.cut_short is not None and not known:
@@ -217,15 +264,28 @@ def _derived_gaps(fleet: Fleet, findings: Iterable[Finding], snapshot: Snapshot)
             node=observation.node.name,
             datacenter=observation.node.datacenter or None,
         )
+    for node in sorted(fleet.in_flight_nodes):
+        yield Gap(
+            source="sweep",
+            reason=GapReason.UNSETTLED,
+            detail=f"its registration had not held still when the sweep ended: {motion(fleet, node)}",
+            node=node.name,
+            datacenter=node.datacenter or None,
+        )
     # A live key that a registered node's own device holds is that node's drift, and no sign of a filter.
-    unregistered = sum(item.check is Ident.UNREGISTERED_PEER and not item.nodes for item in findings)
-    live = unregistered + fleet.routes.expected_keys
-    if unregistered > SUSPECT_SHARE * live:
+    unregistered = {
+        item.public_key
+        for item in findings
+        if item.check is Ident.UNREGISTERED_PEER and not item.nodes and item.confirmed is not False
+    }
+    live = len(unregistered) + fleet.routes.expected_keys
+    new = len(unregistered - snapshot.memory.ghosts)
+    if new >= SUSPECT_KEYS and new > SUSPECT_SHARE * live:
         yield Gap(
             source="sweep",
             reason=GapReason.REGISTRY_SUSPECT,
             detail=(
-                f"{unregistered:,} of {live:,} keys on devices are in no registration: ghost servers, or our token "
+                f"{new:,} of {live:,} keys on devices are in no registration: ghost servers, or our token "
                 "sees only a part of the registry"
             ),
         )
@@ -233,14 +293,14 @@ def _derived_gaps(fleet: Fleet, findings: Iterable[Finding], snapshot: Snapshot)
 
 def _coverage(fleet: Fleet, snapshot: Snapshot) -> Coverage:
     retired = {item.node for item in fleet.retired} - fleet.by_node.keys()
-    invalid = fleet.registered.unreadable_nodes - fleet.in_flight_nodes - retired
+    invalid = fleet.registered.unreadable_nodes - retired
     nowhere = {
         NodeId(gap.datacenter or "", gap.node)
         for gap in snapshot.gaps
         if gap.node is not None and gap.reason is GapReason.NO_HOST
     }
     unreadable = invalid - fleet.by_node.keys() | invalid & nowhere
-    registered = fleet.by_node.keys() - fleet.in_flight_nodes | invalid
+    registered = fleet.by_node.keys() | invalid
     # Nodes, not observations: a recording that was edited by hand may hold a node twice.
     observed = registered & {item.node for item in fleet.witnesses}
     return Coverage(

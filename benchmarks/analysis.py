@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 
 from auditor.demo.demo_fleet import DEVICE, REGISTRY_PREFIX
 from auditor.fleet.fleet import Fleet
-from auditor.judge import find, judge, suspects
+from auditor.fleet.showing import asked_first
+from auditor.judge import find, judge
 from auditor.nodes.probe.probe import parse_answer
 from auditor.registry.records import KvItem, read_kv
 from auditor.settings.consul import ConsulFields
@@ -129,10 +130,12 @@ def analyse(heard: FleetAnswers) -> Report:
     )
     findings = find(Fleet(snapshot))
     if findings:
-        asked = suspects(findings, {item.node: item for item in observations})
-        again = [item for item in heard.answers if item.registration.node in set(asked)]
+        asked = {node for finding in findings for node in asked_first(finding)}
+        again = [item for item in heard.answers if item.registration.node in asked]
         digests = [replace(item, text=None) for item in again]
-        snapshot = replace(snapshot, second_look=SecondLook(asked, tuple(_observed(digests, tables))))
+        snapshot = replace(
+            snapshot, second_look=SecondLook(tuple(sorted(asked)), tuple(_observed(digests, tables)))
+        )
     return judge(snapshot)
 
 

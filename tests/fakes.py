@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 
-from auditor.errors import ProbeError
+from auditor.errors import GapReason, ProbeError
 from auditor.gather.collector import Assignment, Collector, Seen, gap_of
 from auditor.gather.local import LocalCollector
 from auditor.gather.stop import Stop
@@ -29,10 +29,6 @@ class MemoryRegistry:
         self.reads = 0
         self.before: Callable[[int], Awaitable[None]] | None = None
         """Awaited before each reading, with its number from 1."""
-
-    def expecting(self, datacenters: Collection[str]) -> MemoryRegistry:  # noqa: ARG002  (the protocol's)
-        """Itself: its readings say all that they are to say."""
-        return self
 
     async def read(self) -> RegistryReading:
         """The next reading."""
@@ -64,7 +60,7 @@ class MemoryNodes:
     async def observe(self, registration: Registration, tables: TableStore) -> Observation:
         """As a node would answer, its table fetched only where its digest is new."""
         node = registration.node
-        mesh = self._looks[min(self.asked[node], 1)]
+        mesh = self.mesh_at(node)
         self.asked[node] += 1
         self.busy += 1
         self.busiest = max(self.busiest, self.busy)
@@ -74,19 +70,43 @@ class MemoryNodes:
                 await self.before(registration)
             if node.name in self.surprises:
                 raise self.surprises[node.name]
-            if node in mesh.unseen:
-                raise ProbeError(mesh.unseen[node], "planted")
+            if node in mesh.unseen or node not in mesh.machines:
+                raise ProbeError(mesh.unseen.get(node, GapReason.UNREACHABLE), "planted")
             observation = mesh.observe(node)
             await tables.obtain(observation.table, lambda: self._fetch(mesh, node))
             return observation
         finally:
             self.busy -= 1
 
+    def mesh_at(self, node: NodeId) -> Mesh:
+        """The fleet as it is when the node is asked now."""
+        return self._looks[min(self.asked[node], 1)]
+
     async def _fetch(self, mesh: Mesh, node: NodeId) -> RouteTable:
         table = mesh.table(mesh.ways.get(node, node))
         self.fetched[table.digest] += 1
         await asyncio.sleep(0)
         return table
+
+
+class MovingNodes(MemoryNodes):
+    """Answers for the machines of a fleet that moves on from one reading of the registry to the next."""
+
+    def __init__(self, registry: MemoryRegistry, *looks: Mesh) -> None:
+        """`looks`: the fleet after the first reading, after the second and so on; the last one stays."""
+        super().__init__(looks[0])
+        self._registry = registry
+        self._moments = looks
+
+    def mesh_at(self, node: NodeId) -> Mesh:  # noqa: ARG002
+        """The fleet after as many readings as there were."""
+        return self._moments[min(self._registry.reads, len(self._moments)) - 1]
+
+
+def moving(*moments: Mesh) -> tuple[MemoryRegistry, MovingNodes]:
+    """Registry and nodes of a fleet that is read, looked at, read, looked at again and so on, at these moments."""
+    registry = MemoryRegistry(*map(reading, moments[::2]))
+    return registry, MovingNodes(registry, *(moments[1::2] or moments))
 
 
 class SerialCollector(Collector):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.errors import GapReason
+from auditor.errors import GapReason, GapScope
 from auditor.fleet.fleet import Fleet
 from auditor.judge import judge
 from auditor.values.models import Gap, NodeId, RouteTable, Severity, Snapshot, Verdict
@@ -185,11 +185,15 @@ def test_findings_are_findings_however_little_was_seen() -> None:
     assert report.verdict is Verdict.FINDINGS
 
 
-def test_nodes_in_flight_are_no_part_of_coverage() -> None:
-    """They could not be asked under their new registration."""
-    report = judge(healthy().node("new", "10.0.0.99").flying("new").not_seen("new").snapshot())
-    assert report.coverage.registered == 6
-    assert names(report.in_flight) == ["new"]
+def test_a_node_in_flight_is_registered_and_observed_like_others_and_never_clean() -> None:
+    """What is live on it counts; its registration had not held still."""
+    report = judge(healthy().flying("edge-sin-1", addresses=prefixes(["10.0.0.33"])).snapshot())
+    assert (report.coverage.registered, report.coverage.observed) == (6, 6)
+    assert names(report.in_flight) == ["edge-sin-1"]
+    (gap,) = report.gaps
+    assert (gap.reason, gap.scope, gap.node) == (GapReason.UNSETTLED, GapScope.REGISTRY, "edge-sin-1")
+    assert gap.detail.endswith("address 10.0.0.3, before 10.0.0.33")
+    assert report.verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_fleet_that_is_all_in_flight_is_not_clean() -> None:
@@ -321,7 +325,9 @@ def test_a_node_whose_address_changes_during_the_sweep_is_no_drift(seen: str) ->
     if seen == "before":
         mesh.holds("edge-sin-1", "10.0.0.33").peers_with("edge-fra-1", "edge-sin-1", "10.0.0.33")
         mesh.empties("edge-ams-1", "edge-sin-1")
-    assert judge(mesh.snapshot()).verdict is Verdict.CLEAN
+    report = judge(mesh.snapshot())
+    assert report.findings == ()
+    assert report.verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_node_whose_key_changes_during_the_sweep_is_no_drift() -> None:

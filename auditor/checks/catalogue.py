@@ -19,6 +19,7 @@ from auditor.checks import (
     split_routing,
     unregistered_allowed_ips,
     unregistered_peer,
+    unsettled_registration,
     wrong_host,
 )
 from auditor.checks.interface import Check
@@ -37,6 +38,7 @@ CHECKS: tuple[Check, ...] = (
     region_mismatch.CHECK,
     self_routed_address.CHECK,
     invalid_registration.CHECK,
+    unsettled_registration.CHECK,
     unregistered_peer.CHECK,
     unregistered_allowed_ips.CHECK,
     missing_peer.CHECK,

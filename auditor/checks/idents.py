@@ -30,6 +30,7 @@ class Ident(CheckIdent):
     SPLIT_ROUTING = "split-routing"
     UNREGISTERED_ALLOWED_IPS = "unregistered-allowed-ips"
     UNREGISTERED_PEER = "unregistered-peer"
+    UNSETTLED_REGISTRATION = "unsettled-registration"
     WRONG_HOST = "wrong-host"
 
 

@@ -75,8 +75,6 @@ def _told_apart(fleet: Fleet, deviation: Deviation) -> tuple[list[Draft], list[O
     others: list[Observation] = []
     expected = fleet.routes.expected_keys - 1
     for observation in deviation.holders:
-        if observation.node in fleet.in_flight_nodes:
-            continue
         absent = len(deviation.absent_keys) - len(deviation.absent_keys & _selves(fleet, observation))
         alone = absent > LONELY_SHARE * expected and expected > 1
         if alone:

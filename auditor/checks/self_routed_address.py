@@ -18,8 +18,6 @@ def run(fleet: Fleet) -> Iterable[Draft]:
     """One finding a node and own address that it has also given to a peer."""
     for deviation in fleet.routes.deviations:
         for observation in deviation.holders:
-            if observation.node in fleet.in_flight_nodes:
-                continue
             own = {observation.device.public_key}
             for prefix in observation.device.addresses:
                 routed = fleet.routes.keys_in(deviation, prefix)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import PublicKey
-from auditor.values.models import NodeId, Pick
+from auditor.values.addresses import PublicKey, format_prefix
+from auditor.values.models import NodeId, Pick, Registration
 from auditor.values.text import count, listed
 
 NAMED = 5
@@ -44,3 +44,27 @@ def routed(fleet: Fleet, picks: Sequence[Pick]) -> str:
         else:
             words.append(f"{pick.observers:,} to {target}")
     return ", ".join(words)
+
+
+def motion(fleet: Fleet, node: NodeId) -> str:
+    """How the registration of a node in flight changed: `address 10.0.0.9, before 10.0.0.8`."""
+    forms = fleet.registered.in_flight[node]
+    now = fleet.by_node.get(node)
+    if now is None:
+        return "it was removed meanwhile"
+    changes = []
+    for name, say in _MOVING.items():
+        before = sorted({say(form) for form in forms} - {say(now)})
+        if before:
+            changes.append(f"{name} {say(now)}, before {listed(before, most=NAMED)}")
+    return "; ".join(changes) or "it was registered meanwhile"
+
+
+_MOVING: dict[str, Callable[[Registration], str]] = {
+    "address": lambda item: listed(map(format_prefix, item.addresses)) or "none",
+    "key": lambda item: f"{item.public_key[:8]}…" if item.public_key else "none",
+    "region": lambda item: item.region or "none",
+    "endpoint": lambda item: item.endpoint or "none",
+    "ssh_host": lambda item: item.ssh_host or "none",
+    "state": lambda item: item.state or "none",
+}

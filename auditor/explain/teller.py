@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from auditor.checks.idents import Ident
+from auditor.errors import GapReason, GapScope
 from auditor.explain.story import Routing, Story
 from auditor.explain.targets import (
     Address,
@@ -118,8 +119,8 @@ class _StoryBuilder:
     def _beside(self, prefix: Prefix) -> tuple[str, ...]:
         """What is known of an address beyond claims and routes: who has it in flight, and what lies inside it."""
         notes = [
-            f"{self.report.name(item.node)} is registered with it in one of two readings of the registry: "
-            "it came, went or changed during the sweep."
+            f"{self.report.name(item.node)} was registered with it when one of the sweep's readings was made, and its "
+            "registration had not held still at the end."
             for item in self.snapshot.in_flight
             if prefix in item.addresses and prefix not in self.fleet.registered_claims
         ]
@@ -156,7 +157,7 @@ class _StoryBuilder:
             count(len(findings), "finding"),
         ]
         if node in self.report.in_flight:
-            states.append("in flight: changed during the sweep, so not judged")
+            states.append("in flight: it had not held still when the sweep ended")
         notes = self._key_notes(keys)
         if any(item.observation.node == node for item in fleet.wrong_hosts):
             notes.insert(
@@ -240,8 +241,10 @@ class _StoryBuilder:
         own = [
             gap for gap in self.report.gaps if gap.node and NodeId(gap.datacenter or "", gap.node) in named
         ]
-        registry = [gap for gap in self.report.gaps if gap.node is None]
-        others = len(self.report.gaps) - len(own) - len(registry)
+        registry = [
+            gap for gap in self.report.gaps if gap.node is None and gap.reason is not GapReason.UNSETTLED
+        ]
+        others = sum(gap.scope is GapScope.NODE for gap in self.report.gaps if gap not in own)
         notes = list(story.notes)
         if others:
             notes.append(f"{count(others, 'other node')} could not be seen: the routes there are not known.")
@@ -266,7 +269,11 @@ class _StoryBuilder:
             and finding.address
             and finding.caused_by is None
         ]
-        steps += [f"Make {gap.node} reachable for the audit ({gap.reason}), then sweep again." for gap in own]
+        steps += [
+            f"Make {gap.node} reachable for the audit ({gap.reason}), then sweep again."
+            for gap in own
+            if gap.scope is GapScope.NODE
+        ]
         if findings:
             checks = dict.fromkeys(item.check for item in findings)
             steps.append(f"Read in docs/findings.md: {', '.join(checks)}.")
@@ -297,7 +304,7 @@ class _StoryBuilder:
             owners = _names([self._owners(parent) for parent in foreign])
             steps.append(f"{owners} covers it: settle whose it is before you use it.")
         if flying := [self.report.name(node) for node in nodes if node in self.report.in_flight]:
-            steps.append(f"{_names(flying)} changed during the sweep and was not judged: sweep again.")
+            steps.append(f"{_names(flying)} had not held still when the sweep ended: sweep again.")
         if unseen := not_seen(self.report, details=False):
             steps.append(
                 f"No finding touches it, but not everything was seen ({', '.join(unseen)}): "

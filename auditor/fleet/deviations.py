@@ -91,6 +91,10 @@ class Expected:
         """How many peers and devices are expected in every table."""
         return len(self._lines_of_key)
 
+    def lists(self, key: PublicKey) -> bool:
+        """Whether the key is expected in every table."""
+        return key in self._lines_of_key
+
     def deviation(self, digest: str, table: RouteTable, holders: tuple[Observation, ...]) -> Deviation:
         """How the table of this digest differs, with those who hold it."""
         known = self._compared.get(digest)

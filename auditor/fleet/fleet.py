@@ -41,8 +41,12 @@ class Fleet:
         self.by_key = self.registered.by_key
         observations = sorted(snapshot.observations, key=lambda item: item.node)
         self.observed: Mapping[NodeId, Observation] = {item.node: item for item in observations}
-        self.wrong_hosts: tuple[WrongHost, ...] = tuple(self._wrong_hosts(observations))
-        self._landed_elsewhere = frozenset(wrong.observation.node for wrong in self.wrong_hosts)
+        elsewhere = tuple(self._wrong_hosts(observations))
+        self._landed_elsewhere = frozenset(wrong.observation.node for wrong in elsewhere)
+        # The way to a node in flight may have changed with its registration: no witness, but no finding either.
+        self.wrong_hosts: tuple[WrongHost, ...] = tuple(
+            wrong for wrong in elsewhere if wrong.observation.node not in self.in_flight_nodes
+        )
         self.witnesses: tuple[Observation, ...] = tuple(
             item for item in observations if item.node not in self._landed_elsewhere
         )
@@ -51,6 +55,8 @@ class Fleet:
         for observation in self.witnesses:
             holders[observation.device.public_key].append(observation.node)
         self.device_holders: Mapping[PublicKey, list[NodeId]] = dict(holders)
+        self.unsettled_before = snapshot.memory.unsettled
+        """Nodes whose registrations did not hold still in the sweep before, as far as that is remembered."""
         self._tables = snapshot.tables
         self.registry_unread: bool = any(gap.hides_registrations for gap in snapshot.gaps)
         """Whether registrations may be missing: what is not listed may be registered all the same."""
@@ -116,8 +122,10 @@ class Fleet:
         for observation in observations:
             key = observation.device.public_key
             asked = self.by_node.get(observation.node)
-            if asked is None or asked.public_key == key or asked.node in self.in_flight_nodes:
+            if asked is None or asked.public_key == key:
                 continue
+            if any(form.public_key == key for form in self.registered.in_flight.get(asked.node, ())):
+                continue  # its own key, before or after the change
             owner = self._owner_answering(observation, asked, self.by_key.get(key, ()))
             if owner is not None:
                 yield WrongHost(observation, owner.node)
@@ -177,12 +185,11 @@ class Fleet:
 
     @cached_property
     def device_claims(self) -> Claims[Observation]:
-        """What devices hold themselves. Nodes in flight are left out: theirs may be the old state."""
+        """What devices hold themselves, those of nodes in flight among them: it is live."""
         claimants: dict[Prefix, list[Observation]] = defaultdict(list)
         for item in self.witnesses:
-            if item.node not in self.in_flight_nodes:
-                for prefix in item.device.addresses:
-                    claimants[prefix].append(item)
+            for prefix in item.device.addresses:
+                claimants[prefix].append(item)
         return Claims(dict(claimants), _device_claim)
 
     def claims(self, prefix: Prefix) -> tuple[Claim, ...]:

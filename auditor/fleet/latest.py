@@ -1,12 +1,13 @@
-"""The latest state of a snapshot: each node as it was last seen."""
+"""The latest state of a snapshot: each node as it was last seen, and in which rounds it was looked at."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.registered import Registered
-from auditor.values.models import Snapshot
+from auditor.values.models import Looks, NodeId, SecondLook, Snapshot
 
 
 def latest_state(snapshot: Snapshot, registered: Registered | None = None) -> Snapshot:
@@ -18,7 +19,19 @@ def latest_state(snapshot: Snapshot, registered: Registered | None = None) -> Sn
     second = snapshot.second_look
     if second is None:
         return snapshot
-    again = Fleet(replace(snapshot, observations=second.observations, second_look=None), registered).witnesses
-    renewed = {item.node: item for item in again}
+    renewed = {item.node: item for item in seen_again(snapshot, second, registered).witnesses}
     newest = tuple(renewed.get(item.node, item) for item in snapshot.observations)
     return replace(snapshot, observations=newest, second_look=None)
+
+
+def seen_again(snapshot: Snapshot, second: SecondLook, registered: Registered | None = None) -> Fleet:
+    """The nodes that answered again, and nobody else, as a fleet."""
+    return Fleet(replace(snapshot, observations=second.observations, second_look=None), registered)
+
+
+def looks_of(snapshot: Snapshot, second: SecondLook) -> Mapping[NodeId, Looks]:
+    """In which rounds the nodes answered that answered after the first look. All others: in the first alone."""
+    if second.looks:
+        return second.looks
+    first = {item.node: item for item in snapshot.observations}
+    return {item.node: Looks(0, int(first.get(item.node) != item), 1) for item in second.observations}

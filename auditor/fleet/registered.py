@@ -54,7 +54,12 @@ class Registered:
         self.invalid: tuple[InvalidRegistration, ...] = tuple(
             sorted(snapshot.invalid, key=lambda item: (item.node, item.where, item.reason))
         )
-        self.in_flight_nodes = frozenset(item.node for item in snapshot.in_flight)
+        in_flight: dict[NodeId, list[Registration]] = defaultdict(list)
+        for item in snapshot.in_flight:
+            in_flight[item.node].append(item)
+        self.in_flight: Mapping[NodeId, Sequence[Registration]] = dict(in_flight)
+        """Every form that was read of each registration that had not held still when the sweep ended."""
+        self.in_flight_nodes = frozenset(in_flight)
         self.in_flight_prefixes = frozenset(
             prefix for item in snapshot.in_flight for prefix in item.addresses
         )

@@ -64,6 +64,7 @@ class Routes:
         self._region_of = region_of
         self._node_of = node_of
         self._is_route = expected.is_route
+        self._expected = expected
         self.expected = expected.by_prefix
         self.registered_routes = expected.routes
         """Registered prefixes that are routes alone (see `AddressPlan.is_route`), with their keys."""
@@ -76,7 +77,18 @@ class Routes:
         self.deviations: tuple[Deviation, ...] = tuple(
             expected.deviation(digest, tables[digest], tuple(holders[digest])) for digest in sorted(holders)
         )
+        self._by_digest = {item.digest: item for item in self.deviations}
         self._picks: dict[Prefix, tuple[Pick, ...]] = {}
+
+    def deviation(self, digest: str) -> Deviation | None:
+        """How the table of this digest deviates; None if no observer holds it."""
+        return self._by_digest.get(digest)
+
+    def has_peer(self, deviation: Deviation, key: PublicKey) -> bool:
+        """Whether the key has a line in the table."""
+        if key in deviation.extra_keys:
+            return True
+        return self._expected.lists(key) and key not in deviation.absent_keys
 
     # -- where one prefix goes
 

@@ -181,7 +181,7 @@ class ReportV1(_ReportPart):
     cut_short: str | None = Field(description="why the sweep stopped early; null if it ran to its end")
     coverage: CoverageV1
     gaps: list[GapV1]
-    in_flight: list[str] = Field(description="nodes that were registered, changed or removed meanwhile")
+    in_flight: list[str] = Field(description="nodes that had not held still when the sweep ended")
     findings: list[FindingV1] = Field(description="worst first")
     groups: GroupsV1
 

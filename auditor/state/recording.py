@@ -10,7 +10,8 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -38,7 +39,9 @@ from auditor.values.models import (
     AuditPolicy,
     Gap,
     InvalidRegistration,
+    Looks,
     Memory,
+    MovedRegistration,
     NodeId,
     Observation,
     OtherKeys,
@@ -79,7 +82,8 @@ def _memory_parts(value: object) -> object:
         {"name": node.name, "datacenter": node.datacenter, "public_key": key}
         for node, key in sorted(value.drifted.items())
     ]
-    return {"drifted": drifted} if drifted else None
+    parts = {"drifted": drifted, "unsettled": sorted(value.unsettled), "ghosts": sorted(value.ghosts)}
+    return {name: part for name, part in parts.items() if part} or None
 
 
 class _RecordedForm(BaseModel):
@@ -176,10 +180,35 @@ class _PolicyForm(_RecordedForm):
     """Not in recordings made before there were agreements."""
 
 
+class _LooksForm(_NodeForm):
+    first: int
+    changed: int
+    last: int
+
+
+class _MovedForm(_RecordedForm):
+    registration: _RegistrationForm
+    round: int
+
+
+def _with_names(value: object) -> object:
+    """The rounds of each node with its name beside them, where they come from a value and not from a file."""
+    if not isinstance(value, Mapping):
+        return value
+    return [
+        {"name": node.name, "datacenter": node.datacenter, **asdict(looks)} for node, looks in value.items()
+    ]
+
+
 class _SecondLookForm(_RecordedForm):
     asked: list[_NodeForm]
     observations: list[_ObservationForm]
     gaps: list[_GapForm]
+    rounds: int = 1
+    """Not in recordings made when there was one round only; so with the rest."""
+    time_up: bool = False
+    looks: Annotated[list[_LooksForm], BeforeValidator(_with_names)] = []
+    moved: list[_MovedForm] = []
 
 
 class _ClaimForm(_RecordedForm):
@@ -198,6 +227,8 @@ class _DriftedForm(_NodeForm):
 
 class _MemoryForm(_RecordedForm):
     drifted: list[_DriftedForm] = []
+    unsettled: list[_NodeForm] = []
+    ghosts: list[KeyText] = []
 
 
 class _SeenForm(_RecordedForm):
@@ -278,7 +309,11 @@ def _json_parts(snapshot: Snapshot) -> Iterator[str]:
     """The text in parts, of which each holds one table at most."""
     seen = _SeenForm.model_validate(snapshot).model_dump(mode="json", by_alias=True)
     _drop(seen, address_claims=None, workloads=None, others={}, memory=None)
-    for item in (*seen["registrations"], *seen["in_flight"]):
+    moved = []
+    if (second := seen["second_look"]) is not None:
+        moved = [item["registration"] for item in second["moved"]]
+        _drop(second, rounds=1, time_up=False, looks=[], moved=[])
+    for item in (*seen["registrations"], *seen["in_flight"], *moved):
         _drop(item, state=None, retired=False, all_addresses_read=True)
     for item in seen["invalid"]:
         _drop(item, faults=[])
@@ -332,13 +367,7 @@ def _snapshot(document: _Document) -> Snapshot:
         tables=tables,
         gaps=tuple(map(_gap, document.gaps)),
         in_flight=tuple(map(_registration, document.in_flight)),
-        second_look=None
-        if second is None
-        else SecondLook(
-            asked=tuple(map(_node, second.asked)),
-            observations=tuple(map(_observation, second.observations)),
-            gaps=tuple(map(_gap, second.gaps)),
-        ),
+        second_look=None if second is None else _second_look(second),
         cut_short=document.cut_short,
         address_claims=None
         if claims is None
@@ -349,6 +378,18 @@ def _snapshot(document: _Document) -> Snapshot:
     )
 
 
+def _second_look(form: _SecondLookForm) -> SecondLook:
+    return SecondLook(
+        asked=tuple(map(_node, form.asked)),
+        observations=tuple(map(_observation, form.observations)),
+        gaps=tuple(map(_gap, form.gaps)),
+        rounds=form.rounds,
+        time_up=form.time_up,
+        looks={_node(item): Looks(item.first, item.changed, item.last) for item in form.looks},
+        moved=tuple(MovedRegistration(_registration(item.registration), item.round) for item in form.moved),
+    )
+
+
 def _node(form: _NodeForm | _OfNodeForm) -> NodeId:
     return NodeId(form.datacenter, form.name)
 
@@ -356,7 +397,11 @@ def _node(form: _NodeForm | _OfNodeForm) -> NodeId:
 def _memory(form: _MemoryForm | None) -> Memory:
     if form is None:
         return Memory()
-    return Memory(drifted={_node(item): PublicKey(item.public_key) for item in form.drifted})
+    return Memory(
+        drifted={_node(item): PublicKey(item.public_key) for item in form.drifted},
+        unsettled=frozenset(map(_node, form.unsettled)),
+        ghosts=frozenset(map(PublicKey, form.ghosts)),
+    )
 
 
 def _with_node(form: _OfNodeForm) -> dict[str, object]:

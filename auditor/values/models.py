@@ -159,7 +159,9 @@ class Gap:
 
     @property
     def scope(self) -> GapScope:
-        """What the gap hides, by its source: the only place that draws this conclusion."""
+        """What the gap hides: the only place that draws this conclusion."""
+        if self.reason is GapReason.UNSETTLED and self.node is not None:
+            return GapScope.REGISTRY
         return _SCOPES[self.source]
 
     @property
@@ -261,12 +263,42 @@ class AuditPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Looks:
+    """The rounds of a sweep in which one node answered. Round 0 is the look at everybody."""
+
+    first: int = 0
+    changed: int = 0
+    """The round since which it has answered the same."""
+    last: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MovedRegistration:
+    """One form of a registration that came, went or changed between two readings."""
+
+    registration: Registration
+    round: int
+    """The round whose reading showed the change; the nodes of that round were looked at before it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SecondLook:
-    """The suspects, seen once more. `asked` says whom; who is in neither tuple was not reached in time."""
+    """Suspects and what moved, looked at again, round after round. `asked` says whom.
+
+    Who is in neither `observations` nor `gaps` was not reached in time.
+    """
 
     asked: tuple[NodeId, ...]
     observations: tuple[Observation, ...]
+    """The latest of each node that answered again."""
     gaps: tuple[Gap, ...] = ()
+    """Of nodes that answered before, and did not when they were asked again."""
+    rounds: int = 1
+    time_up: bool = False
+    """Whether there was no further round, although something may still have moved."""
+    looks: Mapping[NodeId, Looks] = field(default_factory=dict)
+    """Of each node that answered in a round after the first look. Empty in recordings made before there were rounds."""
+    moved: tuple[MovedRegistration, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +307,10 @@ class Memory:
 
     drifted: Mapping[NodeId, PublicKey] = field(default_factory=dict)
     """The key that a node's device held when it was last seen, where that was not the registered one."""
+    unsettled: frozenset[NodeId] = frozenset()
+    """Nodes whose registrations had not held still when the last sweep ended."""
+    ghosts: frozenset[PublicKey] = frozenset()
+    """Keys that stand as unregistered peers, and were told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +328,7 @@ class Snapshot:
     """By digest; each distinct table once."""
     gaps: tuple[Gap, ...] = ()
     in_flight: tuple[Registration, ...] = ()
-    """Registrations that came, went or changed during the sweep, in their old and new form."""
+    """Registrations that had not held still when the sweep ended, in each form that was read of them, oldest first."""
     second_look: SecondLook | None = None
     """None: nobody was looked at twice."""
     cut_short: str | None = None
@@ -503,7 +539,7 @@ class Coverage:
     """How much of the fleet was seen."""
 
     registered: int
-    """Nodes that the registry lists, those in flight left out."""
+    """Nodes that the registry lists."""
     observed: int
     """Of these, the ones whose own device answered."""
     distinct_tables: int = 0
@@ -530,6 +566,7 @@ class Report:
     """Worst first, in a fixed order. Those that were gone on a second look are in it, `confirmed` False."""
     gaps: tuple[Gap, ...]
     in_flight: tuple[NodeId, ...] = ()
+    """Nodes that had not held still when the sweep ended: their registrations, or what shows a finding of theirs."""
     cut_short: str | None = None
     node_regions: Mapping[NodeId, str] = field(default_factory=dict)
     """Regions of the nodes that findings and gaps name, for display."""

@@ -29,6 +29,7 @@ CONTRACT = {
     "outside-pool": "warning",
     "invalid-registration": "error",
     "duplicate-node-name": "warning",
+    "unsettled-registration": "warning",
 }
 
 

@@ -67,6 +67,9 @@ def test_a_clone_that_has_the_originals_name_in_another_datacenter_is_found() ->
     assert [node.datacenter for node in finding.nodes] == ["dc1", "dc2"]
 
 
-def test_the_old_key_on_a_device_in_flight_is_no_clone() -> None:
-    """The key moved from one node to the other during the sweep."""
-    assert found(trio().rekeyed("edge-sin-1", "edge-fra-1").flying("edge-sin-1")) == []
+def test_the_key_on_the_device_of_a_node_in_flight_counts() -> None:
+    """It is live, whatever becomes of the registration."""
+    (finding,) = found(
+        trio().rekeyed("edge-sin-1", "edge-fra-1").flying("edge-sin-1", public_key=key_of("edge-fra-1"))
+    )
+    assert names(finding.nodes) == ["edge-fra-1", "edge-sin-1"]

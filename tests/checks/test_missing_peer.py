@@ -60,9 +60,10 @@ def test_a_peer_with_nothing_is_there_all_the_same() -> None:
     assert found(trio().empties("edge-fra-1", "edge-sin-1")) == []
 
 
-def test_what_an_observer_in_flight_lacks_is_set_aside() -> None:
-    """It is being set up."""
-    assert found(trio().lacks("edge-fra-1", "edge-sin-1").flying("edge-fra-1")) == []
+def test_what_an_observer_in_flight_lacks_counts() -> None:
+    """Its table is live, whatever becomes of its registration."""
+    (finding,) = found(healthy().lacks("edge-fra-1", "edge-sin-1").flying("edge-fra-1"))
+    assert finding.subject == "edge-sin-1"
 
 
 def test_observers_that_already_have_the_new_key_follow_from_the_drift() -> None:

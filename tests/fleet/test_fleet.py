@@ -98,10 +98,10 @@ def test_registrations_that_were_written_during_the_sweep_contest_their_address(
     assert contested_of(mesh) == {"10.0.0.2/32": ["edge-fra-1", "x"]}
 
 
-def test_the_device_of_a_node_in_flight_claims_nothing() -> None:
-    """It may have been seen in its old state."""
+def test_the_device_of_a_node_in_flight_claims_what_it_holds() -> None:
+    """It is live, whatever becomes of the registration."""
     mesh = trio().flying("edge-fra-1", addresses=prefixes(["10.0.0.3"])).holds("edge-fra-1", "10.0.0.3")
-    assert contested_of(mesh) == {}
+    assert contested_of(mesh) == {"10.0.0.3/32": ["edge-fra-1", "edge-sin-1"]}
 
 
 def test_each_claim_says_where_it_was_seen() -> None:
@@ -188,9 +188,10 @@ def test_an_unknown_key_is_no_wrong_host() -> None:
 
 
 def test_a_node_whose_registration_changes_during_the_sweep_is_no_wrong_host() -> None:
-    """Its way may have changed with it."""
+    """Its way may have changed with it. What answered in its place is no witness all the same."""
     mesh = trio().answers_as("edge-sin-1", "edge-fra-1").flying("edge-sin-1")
     assert fleet(mesh).wrong_hosts == ()
+    assert names(item.node for item in fleet(mesh).witnesses) == ["edge-ams-1", "edge-fra-1"]
 
 
 # -- regions and names

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from auditor.errors import GapReason
 from auditor.fleet.fleet import Fleet
-from auditor.judge import find, judge, suspects
+from auditor.fleet.showing import asked_first
+from auditor.judge import find, judge
 from auditor.values.models import NodeId, SecondLook, Snapshot, Verdict
 from tests.fleet.test_routes import fleets
 from tests.fleets import (
@@ -23,6 +24,12 @@ from tests.fleets import (
     roots,
     trio,
 )
+
+
+def suspects(snapshot: Snapshot) -> list[NodeId]:
+    """Those of a snapshot's nodes that are asked first."""
+    asked = {node for finding in find(Fleet(snapshot)) for node in asked_first(finding)}
+    return sorted(asked & {item.node for item in snapshot.observations})
 
 
 def test_a_finding_that_was_not_looked_at_twice_is_not_confirmed() -> None:
@@ -82,7 +89,7 @@ def test_a_split_ends_when_the_few_come_round_although_the_many_were_not_asked_a
     )
     few.peers_with("n9", "ghost", "10.0.0.2")
     first = few.snapshot()
-    asked = suspects(find(Fleet(first)), {item.node: item for item in first.observations})
+    asked = suspects(first)
     assert len(asked) < 12
     report = judge(few.snapshot(again=mesh, asked=names(asked)))
     assert "split-routing" in idents(report)
@@ -165,7 +172,7 @@ def test_suspects_are_those_that_findings_are_about_and_a_few_observers() -> Non
     for number in range(10, 40):
         mesh.empties(f"n{number}", "n2")
     snapshot = mesh.snapshot()
-    asked = suspects(find(Fleet(snapshot)), {item.node: item for item in snapshot.observations})
+    asked = suspects(snapshot)
     assert NodeId("dc1", "n2") in asked
     assert len(asked) == 4
 
@@ -173,6 +180,6 @@ def test_suspects_are_those_that_findings_are_about_and_a_few_observers() -> Non
 def test_a_node_that_was_not_seen_is_no_suspect() -> None:
     """A gap is no finding."""
     snapshot = contested().not_seen("twin-fra").snapshot()
-    asked = suspects(find(Fleet(snapshot)), {item.node: item for item in snapshot.observations})
+    asked = suspects(snapshot)
     assert "twin-fra" not in names(asked)
     assert "twin-sin" in names(asked)

@@ -10,7 +10,7 @@ from auditor.gather.sweep import SweepOptions
 from auditor.judge import judge
 from auditor.values.models import Gap, Registration, RegistryReading, Verdict
 from tests.fakes import NO_SECOND, MemoryNodes, MemoryRegistry, Watcher, look, nodes_named, reading
-from tests.fleets import Mesh, contested, healthy, idents, key_of, names, of, prefixes, trio
+from tests.fleets import Mesh, contested, healthy, idents, names, of, trio
 
 AT_ONCE = SweepOptions(confirm_after=0.0)
 DOWN = Gap("consul", GapReason.CONSUL_UNREACHABLE, "planted")
@@ -119,42 +119,6 @@ async def test_progress_is_told() -> None:
 
 
 # -- what changes meanwhile
-
-
-async def test_a_node_that_joins_during_the_sweep_is_in_flight() -> None:
-    """It was not asked, its peers half know it, and none of that is a finding."""
-    before, after = reading(trio()), trio().node("new", "10.0.0.99")
-    live = trio().peers_with("edge-fra-1", "new", "10.0.0.99")
-    snapshot = await look(MemoryRegistry(before, reading(after)), live)
-    assert names(item.node for item in snapshot.in_flight) == ["new"]
-    assert judge(snapshot).verdict is Verdict.CLEAN
-
-
-async def test_a_node_that_leaves_during_the_sweep_is_in_flight() -> None:
-    """Some observers still have it as a peer."""
-    before = reading(trio().node("old", "10.0.0.99"))
-    live = trio().node("old", "10.0.0.99").lacks("edge-fra-1", "old")
-    snapshot = await look(MemoryRegistry(before, reading(trio())), live)
-    assert names(item.node for item in snapshot.in_flight) == ["old"]
-    assert names(item.node for item in snapshot.registrations) == ["edge-fra-1", "edge-sin-1", "edge-ams-1"]
-    assert judge(snapshot).verdict is Verdict.CLEAN
-
-
-async def test_a_node_that_changes_during_the_sweep_is_in_flight_in_both_forms() -> None:
-    """Old and new address, old and new key."""
-    before, after = trio().node("x", "10.0.0.8", key="old"), trio().node("x", "10.0.0.9", key="new")
-    live = (
-        trio()
-        .node("x", "10.0.0.8", key="old")
-        .lacks("edge-fra-1", "x")
-        .peers_with("edge-fra-1", "new", "10.0.0.9")
-    )
-    snapshot = await look(MemoryRegistry(reading(before), reading(after)), live)
-    assert [(item.public_key, item.addresses) for item in snapshot.in_flight] == [
-        (key_of("old"), prefixes(["10.0.0.8"])),
-        (key_of("new"), prefixes(["10.0.0.9"])),
-    ]
-    assert judge(snapshot).verdict is Verdict.CLEAN
 
 
 async def test_a_registration_that_was_only_written_again_has_not_changed() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 
 from auditor.checks.idents import Ident
-from auditor.errors import GapScope, Undecided
+from auditor.errors import GapReason, GapScope, Undecided
 from auditor.explain.targets import unreadable_with
 from auditor.fleet.address_plan import Taken
 from auditor.fleet.fleet import Fleet
@@ -123,7 +123,7 @@ class _Planner:
             )
         flying = self._fleet.in_flight_nodes
         if prefix in self._in_flight or any(node in flying for node in (*claimants, *finding.nodes)):
-            raise _NotMovable("a claimant's registration changed during the sweep; sweep again")
+            raise _NotMovable("a claimant's registration did not hold still during the sweep; sweep again")
         keys = [self._fleet.by_node[node].public_key for node in claimants if node in self._fleet.by_node]
         if len(set(keys)) < len(keys):
             raise _NotMovable(
@@ -157,7 +157,12 @@ class _Planner:
         return keeper
 
     def _check_registry(self) -> None:
-        blind = [gap for gap in self._report.gaps if gap.scope is GapScope.REGISTRY]
+        # What one registration in flight stands for is known to be taken, in each of its forms.
+        blind = [
+            gap
+            for gap in self._report.gaps
+            if gap.scope is GapScope.REGISTRY and gap.reason is not GapReason.UNSETTLED
+        ]
         if blind:
             raise _NotMovable(
                 f"the registry was not seen whole ({blind[0].reason.value}), so no address is known to be free"

@@ -77,7 +77,7 @@ def render(report: Report, layout: Layout, /) -> str:
         page.heading("NOT SEEN", count(len(report.gaps), "gap"))
         gaps_block(page, grouped.gaps, report.name)
     if grouped.in_flight:
-        page.heading("IN FLIGHT", "registered, changed or removed during the sweep; not judged")
+        page.heading("IN FLIGHT", "had not held still when the sweep ended")
         page.line(page.names([report.name(node) for node in grouped.in_flight], 12), 2)
     _coverage(page, report, grouped)
     return page.text()

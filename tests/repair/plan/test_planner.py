@@ -255,7 +255,7 @@ def test_who_cannot_be_vouched_for_is_left_out_with_the_reason(mesh: Mesh, says:
             .node("b", "10.7.0.0/24", "10.7.1.2", index=2),
             "a network, not one address",
         ),
-        (pair().node("late", PAIR, index=30).flying("late"), "changed during the sweep"),
+        (pair().node("late", PAIR, index=30).flying("late"), "did not hold still during the sweep"),
         (Mesh().node("a", PAIR, key="same").node("b", PAIR, key="same"), "one and the same key"),
     ],
     ids=["blind registry", "a network", "in flight", "one key"],

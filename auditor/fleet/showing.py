@@ -1,0 +1,95 @@
+"""Which nodes show a finding, and what one node shows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from auditor.fleet.deviations import Deviation
+from auditor.fleet.fleet import Fleet
+from auditor.values.addresses import Prefix, PublicKey
+from auditor.values.models import Device, Finding, MovedRegistration, NodeId, Registration, Witness
+
+
+class Shown(NamedTuple):
+    """What one node shows of one finding. Equal as long as nothing changed that concerns it."""
+
+    device: Device
+    region: str | None
+    routed: tuple[frozenset[PublicKey], ...]
+    """The keys that its table gives the finding's prefixes to, each in turn."""
+    peers: frozenset[PublicKey]
+    """Of the finding's keys, those that are on its device."""
+
+
+def asked_first(finding: Finding) -> frozenset[NodeId]:
+    """Name those whom a finding is about, and a few of its observers."""
+    nodes = {*finding.nodes, *finding.evidence.sample}
+    for pick in finding.evidence.routing:
+        nodes.update(pick.sample)
+    return frozenset(nodes)
+
+
+def showing(fleet: Fleet, finding: Finding) -> frozenset[NodeId]:
+    """Name all nodes that a finding rests on: whom it is about, and each observer whose table deviates there."""
+    nodes = set(asked_first(finding))
+    evidence = finding.evidence
+    if evidence.routing or evidence.observers > len(evidence.sample):
+        prefixes, keys = _places(fleet, finding)
+        for deviation in fleet.routes.deviations:
+            if _deviates(deviation, prefixes, keys):
+                nodes.update(item.node for item in deviation.holders)
+    return frozenset(nodes)
+
+
+def shown_by(fleet: Fleet, finding: Finding, node: NodeId) -> Shown | None:
+    """Tell what the node shows of the finding; None if it did not answer itself."""
+    observation = fleet.observed.get(node)
+    deviation = None if observation is None else fleet.routes.deviation(observation.table)
+    if observation is None or deviation is None:
+        return None
+    prefixes, keys = _places(fleet, finding)
+    return Shown(
+        observation.device,
+        observation.region,
+        tuple(fleet.routes.keys_in(deviation, prefix) for prefix in prefixes),
+        frozenset(key for key in keys if fleet.routes.has_peer(deviation, key)),
+    )
+
+
+def moved_in(finding: Finding, moved: Iterable[MovedRegistration]) -> int:
+    """Tell the last round that showed a change of a registration that the finding rests on; -1 if none did."""
+    return max((item.round for item in moved if _rests_on(finding, item.registration)), default=-1)
+
+
+def _rests_on(finding: Finding, registration: Registration) -> bool:
+    if finding.address in registration.addresses or registration.node in finding.nodes:
+        # What two claimants hold without this registration's word does not hang on it.
+        return len(_claimants_without(finding, registration.node)) < 2
+    return finding.public_key is not None and registration.public_key == finding.public_key
+
+
+def _claimants_without(finding: Finding, node: NodeId) -> set[NodeId | None]:
+    return {
+        claim.node
+        for claim in finding.evidence.claims
+        if claim.witness is not Witness.REGISTERED or claim.node != node
+    }
+
+
+def _places(fleet: Fleet, finding: Finding) -> tuple[tuple[Prefix, ...], frozenset[PublicKey]]:
+    """The prefixes and keys whose lines in a table matter to the finding."""
+    if finding.address is not None:
+        return (finding.address, *fleet.covering(finding.address)), frozenset()
+    if finding.public_key is not None:
+        return (), frozenset({finding.public_key})
+    keys = (fleet.by_node[node].public_key for node in finding.nodes if node in fleet.by_node)
+    return (), frozenset(key for key in keys if key is not None)
+
+
+def _deviates(deviation: Deviation, prefixes: Iterable[Prefix], keys: frozenset[PublicKey]) -> bool:
+    return any(
+        prefix in lines
+        for prefix in prefixes
+        for lines in (deviation.missing, deviation.extra, deviation.passing)
+    ) or any(not keys.isdisjoint(group) for group in (deviation.absent_keys, deviation.extra_keys))
