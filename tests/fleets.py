@@ -124,6 +124,12 @@ class Mesh:
         )
         return self
 
+    def reached_at(self, name: str, ssh_host: str | None, endpoint: str | None) -> Mesh:
+        """The node is registered with this SSH host and endpoint."""
+        node = self.find(name)
+        self.registrations[node] = replace(self.registrations[node], ssh_host=ssh_host, endpoint=endpoint)
+        return self
+
     def find(self, name: str) -> NodeId:
         """`name` or `name@datacenter`, as a node of this mesh."""
         plain, _, datacenter = name.partition("@")

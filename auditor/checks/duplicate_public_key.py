@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from auditor.checks import idents
+from auditor.checks.causes import key_guess
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import placed
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import PublicKey
-from auditor.values.models import Claim, Evidence, Guess, GuessedCause, NodeId, Severity, Sureness, Witness
+from auditor.values.models import Claim, Evidence, NodeId, Severity, Witness
 from auditor.values.text import count
 
 
@@ -48,7 +49,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
             nodes=nodes,
             regions=fleet.regions(nodes),
             evidence=Evidence(claims=claims),
-            guess=_guess(registered, live),
+            guess=key_guess(fleet, fleet.by_key.get(key, ()), [fleet.observed[node] for node in live]),
         )
 
 
@@ -61,22 +62,6 @@ def _on_several(fleet: Fleet) -> set[PublicKey]:
         if len(nodes) > 1 or (key in fleet.by_key and fleet.by_key[key][0].node != nodes[0])
     )
     return several
-
-
-def _guess(registered: Sequence[NodeId], live: Sequence[NodeId]) -> Guess | None:
-    if len(live) > 1:
-        return Guess(
-            GuessedCause.CLONED_IMAGE,
-            Sureness.PROBABLE,
-            "a cloned disk image: peers talk to whichever spoke last",
-        )
-    if len(set(registered)) > 1:
-        return Guess(
-            GuessedCause.COPIED_REGISTRATION,
-            Sureness.PROBABLE,
-            "one registration was copied from the other",
-        )
-    return None
 
 
 CHECK = Check(Ident.DUPLICATE_PUBLIC_KEY, Severity.CRITICAL, "One public key is on two or more nodes.", run)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from auditor.checks import idents
+from auditor.checks.causes import WriteOrder
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import placed
 from auditor.fleet.fleet import Fleet
-from auditor.values.models import Evidence, Guess, GuessedCause, Severity, Sureness
-
-_FELL_BACK = Guess(GuessedCause.ALLOCATOR_FALLBACK, Sureness.PROBABLE, "the allocator fell back")
+from auditor.values.models import Evidence, Severity
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
@@ -31,7 +30,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
             nodes=nodes,
             regions=fleet.regions(nodes),
             evidence=Evidence(claims=claims),
-            guess=_FELL_BACK if len(nodes) > 1 else None,
+            guess=WriteOrder(fleet).guess(prefix, claims) if prefix in fleet.contested else None,
             follows_from=(idents.duplicate_address(prefix),),
         )
 

@@ -432,6 +432,8 @@ class GuessedCause(StrEnum):
     """Two writers chose an address before either had written it."""
     CLONED_IMAGE = "cloned-image"
     """A disk image was copied with the key on it."""
+    REGISTERED_TWICE = "registered-twice"
+    """One server is registered under several names."""
     COPIED_REGISTRATION = "copied-registration"
     """A registration was copied from another node's."""
 

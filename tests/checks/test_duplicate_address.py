@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from auditor.judge import judge
-from auditor.values.models import Finding, Severity, Witness
+from auditor.values.models import Finding, Severity, Sureness, Witness
 from tests.fleets import Mesh, contested, healthy, key_of, names, of
 
 IDENT = "duplicate-address"
@@ -99,10 +99,32 @@ def test_two_contested_addresses_are_two_findings() -> None:
 
 
 def test_the_first_address_of_a_pool_points_to_the_allocators_fallback() -> None:
-    """Marked as a guess."""
-    finding = one(Mesh().node("x", "10.0.0.1", index=10).node("y", "10.0.0.1", index=11))
+    """Marked as a guess; two of them may have been written by hand."""
+    finding = one(Mesh().node("x", "10.0.0.1", index=10).node("y", "10.0.0.1", index=9000))
     assert finding.probable_cause == "allocator-fallback"
-    assert "Probably the allocator fell back" in finding.summary
+    assert "Possibly the allocator fell back" in finding.summary
+
+
+@pytest.mark.parametrize(
+    ("indexes", "sureness"),
+    [
+        ((10, 2000, 4000), Sureness.PROBABLE),
+        ((10, 11, 12), Sureness.POSSIBLE),
+        ((10, 11, 4000), Sureness.POSSIBLE),
+        ((10, 2000), Sureness.POSSIBLE),
+        ((None, None, None), Sureness.POSSIBLE),
+    ],
+)
+def test_the_fallback_is_probable_where_three_got_the_first_address_long_after_one_another(
+    indexes: tuple[int | None, ...], sureness: Sureness
+) -> None:
+    """Whoever could read the registry then would have seen that it is taken, and no hand slips three times."""
+    mesh = Mesh()
+    for number, index in enumerate(indexes):
+        mesh.node(f"x-{number}", "10.0.0.1", index=index)
+    guess = one(mesh).guess
+    assert guess is not None
+    assert (guess.cause, guess.sureness) == ("allocator-fallback", sureness)
 
 
 @pytest.mark.parametrize(("later", "cause"), [(612, "parallel-writers"), (613, None)])
@@ -117,6 +139,48 @@ def test_registrations_written_close_together_point_to_parallel_writers(
         .node("z", "10.0.0.5", index=9000)
     )
     assert one(mesh).probable_cause == cause
+
+
+def test_two_that_are_close_in_index_are_only_possibly_of_parallel_writers() -> None:
+    """One hand may have written both, one after the other."""
+    guess = one(Mesh().node("x", "10.0.0.5", index=100).node("y", "10.0.0.5", index=104)).guess
+    assert guess is not None
+    assert guess.sureness is Sureness.POSSIBLE
+    assert guess.sentence.startswith("Possibly written by parallel writers")
+
+
+@pytest.mark.parametrize(
+    ("order", "sureness"),
+    [
+        ("abba", Sureness.PROBABLE),
+        ("abab", Sureness.POSSIBLE),
+        ("aabb", Sureness.POSSIBLE),
+        ("aaaa", Sureness.POSSIBLE),
+    ],
+)
+def test_parallel_writers_are_probable_where_another_address_was_doubled_in_between(
+    order: str, sureness: Sureness
+) -> None:
+    """No hand that writes in order, or runs twice over one list, leaves such an order behind."""
+    mesh = Mesh()
+    for number, letter in enumerate(order):
+        mesh.node(f"{letter}-{number}", f"10.0.0.{ord(letter)}", index=100 + 4 * number)
+    guesses = [item.guess for item in of(judge(mesh.snapshot()), IDENT)]
+    assert {(guess.cause, guess.sureness) for guess in guesses if guess} == {("parallel-writers", sureness)}
+
+
+def test_both_families_of_one_pair_prove_nothing_of_each_other() -> None:
+    """They were written together."""
+    mesh = Mesh().node("x", "10.0.0.5", "fd00::5", index=100).node("y", "10.0.0.5", "fd00::5", index=104)
+    guesses = [item.guess for item in of(judge(mesh.snapshot()), IDENT)]
+    assert {guess.sureness for guess in guesses if guess} == {Sureness.POSSIBLE}
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "10.0.0.5"])
+def test_one_key_with_one_address_under_two_names_is_none_of_the_allocators_doing(address: str) -> None:
+    """It follows from the key, which says what it may be."""
+    mesh = Mesh().node("x", address, key="k", index=100).node("y", address, key="k", index=101)
+    assert one(mesh).guess is None
 
 
 @pytest.mark.parametrize(("between", "cause"), [(15, "parallel-writers"), (16, None)])
@@ -140,7 +204,7 @@ def test_without_indexes_no_cause_is_guessed() -> None:
     """A file has none."""
     finding = one(contested())
     assert finding.probable_cause is None
-    assert "Probably" not in finding.summary
+    assert "Possibly" not in finding.summary
 
 
 def test_the_fingerprint_stays_when_claimants_and_observers_change() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from auditor.judge import judge
-from auditor.values.models import Finding, Severity
+from auditor.values.models import Finding, GuessedCause, Severity, Sureness
 from tests.fleets import Mesh, key_of, names, of, roots, trio
 
 IDENT = "duplicate-public-key"
@@ -73,3 +75,66 @@ def test_the_key_on_the_device_of_a_node_in_flight_counts() -> None:
         trio().rekeyed("edge-sin-1", "edge-fra-1").flying("edge-sin-1", public_key=key_of("edge-fra-1"))
     )
     assert names(finding.nodes) == ["edge-fra-1", "edge-sin-1"]
+
+
+# -- the guess
+
+
+def guessed(mesh: Mesh) -> tuple[GuessedCause, Sureness]:
+    """Cause and sureness of the only finding."""
+    (finding,) = found(mesh)
+    assert finding.guess is not None
+    return finding.guess.cause, finding.guess.sureness
+
+
+def aliased(*, host: str = "underlay.edge-fra-1") -> Mesh:
+    """One server that is registered under two names, by the second of them at this SSH host."""
+    mesh = trio().node("alias", "10.0.0.2", key="edge-fra-1").cloned_host_key("alias", "edge-fra-1")
+    return mesh.reached_at("alias", ssh_host=host, endpoint=None)
+
+
+def test_two_devices_with_addresses_of_their_own_are_possibly_clones() -> None:
+    """Two servers; but the key alone may have been copied, too."""
+    assert guessed(trio().rekeyed("edge-sin-1", "edge-fra-1")) == ("cloned-image", Sureness.POSSIBLE)
+
+
+def test_a_clone_is_probable_where_the_ssh_host_key_came_along() -> None:
+    """Two servers that have both keys in common have their disk in common."""
+    mesh = trio().rekeyed("edge-sin-1", "edge-fra-1").cloned_host_key("edge-sin-1", "edge-fra-1")
+    assert guessed(mesh) == ("cloned-image", Sureness.PROBABLE)
+
+
+def test_one_server_under_two_names_is_no_clone() -> None:
+    """It is reached at one host, and proves one host key and one device each time."""
+    assert guessed(aliased()) == ("registered-twice", Sureness.PROBABLE)
+
+
+def test_one_server_at_two_hosts_of_its_own_is_only_possibly_one() -> None:
+    """A copy of the whole disk would show the same."""
+    assert guessed(aliased(host="198.51.100.7")) == ("registered-twice", Sureness.POSSIBLE)
+
+
+def test_one_address_at_two_hosts_with_host_keys_of_their_own_is_possibly_a_clone() -> None:
+    """Two servers."""
+    mesh = trio().node("alias", "10.0.0.2", key="edge-fra-1").reached_at("alias", "198.51.100.7", None)
+    assert guessed(mesh) == ("cloned-image", Sureness.POSSIBLE)
+
+
+def test_a_registration_with_anothers_key_beside_a_server_that_has_its_own_is_probably_copied() -> None:
+    """Both were seen, and one of them has the key."""
+    mesh = trio().node("new", "10.0.0.9", key="edge-fra-1").rekeyed("new", "own")
+    assert guessed(mesh) == ("copied-registration", Sureness.PROBABLE)
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "cause"),
+    [
+        ("10.0.0.2", "198.51.100.7", "registered-twice"),
+        ("10.0.0.9", "underlay.edge-fra-1", "registered-twice"),
+        ("10.0.0.9", "198.51.100.7", "copied-registration"),
+    ],
+)
+def test_of_two_registrations_alone_each_cause_is_only_possible(address: str, host: str, cause: str) -> None:
+    """No second device was seen."""
+    mesh = trio().node("new", address, key="edge-fra-1").reached_at("new", host, None)
+    assert guessed(mesh.not_seen("new")) == (cause, Sureness.POSSIBLE)

@@ -14,7 +14,7 @@ import pytest
 from auditor.judge import judge
 from auditor.registry.consul import ConsulRegistry
 from auditor.settings.consul import ConsulSettings
-from auditor.values.models import AuditPolicy, Finding, Snapshot
+from auditor.values.models import AuditPolicy, Finding, Snapshot, Sureness
 from tests.fleets import key_of
 from tests.lab.faulty_allocator import PREFIX, Contested, FaultyAllocator, provision_many, truth
 from tests.parts.chaos import ChaosProxy, Fault
@@ -24,6 +24,7 @@ NODES, AT_ONCE, BEFORE = 200, 32, 20
 BY_HAND = "10.0.0.6"
 """Of one that was registered before; a copy of it is no work of the two bugs."""
 
+LEAST_NAMED = 0.95
 LEAST_RACES_NAMED = 0.9
 """Two that raced are told by how close together they were written, and nothing else remains of a race. One whose
 write was held up, by a delay or by a reset after which it came again, stands further off and looks like any
@@ -115,9 +116,24 @@ def test_the_cause_is_named_right(incident: Incident, record_property: Callable[
         f"(fallback {right['allocator-fallback']} of {every['allocator-fallback']}, "
         f"races {right['parallel-writers']} of {every['parallel-writers']})",
     )
+    assert right.total() >= LEAST_NAMED * every.total()
     assert right["allocator-fallback"] == every["allocator-fallback"]
     assert right["parallel-writers"] >= LEAST_RACES_NAMED * every["parallel-writers"]
     assert all(cause in (bug, None) for bug, cause in named)
+
+
+def test_a_cause_is_probable_only_where_the_registry_excludes_the_others(
+    incident: Incident, record_property: Callable[[str, object], None]
+) -> None:
+    """And what is only possible says so, in words as in the field."""
+    guesses = [(one, incident.found[one.address].guess) for one in incident.known]
+    told = Counter((guess.cause.value, guess.sureness.value) for _, guess in guesses if guess is not None)
+    record_property("measured", f"causes by sureness: {dict(told)}")
+    assert told["parallel-writers", "probable"], "a storm leaves nested writes behind"
+    for one, guess in guesses:
+        if guess is not None:
+            assert guess.sentence.startswith(guess.sureness.adverb)
+            assert guess.sureness is Sureness.POSSIBLE or guess.cause == one.bug
 
 
 def test_a_copy_by_hand_is_not_blamed_on_the_two_bugs(incident: Incident) -> None:

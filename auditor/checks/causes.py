@@ -1,0 +1,246 @@
+"""Guesses at what brought a finding about, and what makes one more than possible.
+
+A guess is possible as long as another explanation would show the same. It is probable where what was seen excludes
+the others that are known. docs/findings.md says for each cause what that is.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from auditor.fleet.fleet import Fleet
+from auditor.values.addresses import Prefix
+from auditor.values.models import (
+    Claim,
+    Device,
+    Guess,
+    GuessedCause,
+    NodeId,
+    Observation,
+    Registration,
+    Sureness,
+    Witness,
+)
+
+PARALLEL_WRITERS = 16
+"""Registrations that lie no further apart, in the order in which they were written, may have been written by
+parallel writers: one that raced another is overtaken by few."""
+PARALLEL_WRITES = 512
+"""Raft indexes that lie no further apart count as close. Consul's index grows with every write of the whole
+cluster, and around one registration there are many: sessions, tries for the lock, its release. 32 writers
+with 16 writes each."""
+REPEATED = 3
+"""So many registrations with a pool's first address, each written long after the one before, are no race and no
+one slip of a hand."""
+
+
+# -- one address of several nodes
+
+
+class _CloseWrites(NamedTuple):
+    """Two registrations of one prefix that parallel writers may have written."""
+
+    first: int
+    last: int
+    prefix: Prefix
+    nodes: frozenset[NodeId]
+
+
+class WriteOrder:
+    """The order in which the registry was written: Raft indexes by datacenter, for each counts its own."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._first_addresses = fleet.address_plan.first_addresses
+        self._every = {
+            "CreateIndex": _indexes(fleet.registrations, "CreateIndex"),
+            "ModifyIndex": _indexes(fleet.registrations, "ModifyIndex"),
+        }
+        self._raced: dict[tuple[str, str], list[_CloseWrites]] = defaultdict(list)
+        for prefix in fleet.contested:
+            if prefix not in self._first_addresses:
+                for name, datacenter, pair in self._close(_registered(fleet.claims(prefix))):
+                    self._raced[name, datacenter].append(pair)
+        for pairs in self._raced.values():
+            pairs.sort(key=lambda pair: pair.first)
+
+    def guess(self, prefix: Prefix, claims: Sequence[Claim]) -> Guess | None:
+        """Guess why several nodes are registered with the prefix; None: nothing points anywhere.
+
+        Registrations of one key are none of the allocator's doing.
+        """
+        registered = _registered(claims)
+        keys = {claim.public_key for claim in registered}
+        if len({claim.node for claim in registered}) < 2 or (len(keys) == 1 and None not in keys):
+            return None
+        pool = self._first_addresses.get(prefix)
+        if pool is not None:
+            return _fallback(pool, self._sureness_of_fallback(registered))
+        close = list(self._close(registered))
+        for name in self._every:
+            pairs = [(datacenter, pair) for index, datacenter, pair in close if index == name]
+            if pairs:
+                apart = min(pair.last - pair.first for _, pair in pairs)
+                return Guess(
+                    GuessedCause.PARALLEL_WRITERS,
+                    Sureness.PROBABLE
+                    if any(self._is_nested(name, datacenter, pair) for datacenter, pair in pairs)
+                    else Sureness.POSSIBLE,
+                    f"written by parallel writers: {name} of the registrations only {apart} apart",
+                    ((f"{name} apart", str(apart)),),
+                )
+        return None
+
+    def _close(self, registered: Sequence[Claim]) -> Iterable[tuple[str, str, _CloseWrites]]:
+        """Neighbours among these that parallel writers may have written, with index and datacenter."""
+        for name, every in self._every.items():
+            by_datacenter: dict[str, list[tuple[int, NodeId]]] = defaultdict(list)
+            for claim in registered:
+                index = _index(claim, name)
+                if index is not None and claim.node is not None:
+                    by_datacenter[claim.node.datacenter].append((index, claim.node))
+            for datacenter, indexed in by_datacenter.items():
+                for (earlier, one), (later, other) in pairwise(sorted(indexed)):
+                    if self._are_close(every[datacenter], earlier, later):
+                        pair = _CloseWrites(earlier, later, registered[0].prefix, frozenset((one, other)))
+                        yield name, datacenter, pair
+
+    @staticmethod
+    def _are_close(every: Sequence[int], earlier: int, later: int) -> bool:
+        places = bisect_left(every, later) - bisect_left(every, earlier)
+        return places <= PARALLEL_WRITERS and later - earlier <= PARALLEL_WRITES
+
+    def _is_nested(self, name: str, datacenter: str, pair: _CloseWrites) -> bool:
+        """Whether another address was handed out twice between these two, or these two between such others.
+
+        One hand that writes in order, or that runs twice over the same list, never does that.
+        """
+        raced = self._raced[name, datacenter]
+        start = bisect_left(raced, pair.first - PARALLEL_WRITES, key=lambda other: other.first)
+        for other in map(raced.__getitem__, range(start, len(raced))):
+            if other.first >= pair.last:
+                return False
+            inside = pair.first < other.first and other.last < pair.last
+            around = other.first < pair.first and pair.last < other.last
+            if (inside or around) and other.prefix != pair.prefix and not other.nodes & pair.nodes:
+                return True
+        return False
+
+    def _sureness_of_fallback(self, registered: Sequence[Claim]) -> Sureness:
+        by_datacenter: dict[str, set[int]] = defaultdict(set)
+        for claim in registered:
+            if claim.create_index is not None and claim.node is not None:
+                by_datacenter[claim.node.datacenter].add(claim.create_index)
+        for datacenter, indexes in by_datacenter.items():
+            every = self._every["CreateIndex"][datacenter]
+            apart = sum(
+                not self._are_close(every, earlier, later) for earlier, later in pairwise(sorted(indexes))
+            )
+            if apart >= REPEATED - 1:
+                return Sureness.PROBABLE
+        return Sureness.POSSIBLE
+
+
+def _fallback(pool: Prefix, sureness: Sureness) -> Guess:
+    """The guess that the allocator could not read the registry and handed out the pool's first address."""
+    return Guess(
+        GuessedCause.ALLOCATOR_FALLBACK,
+        sureness,
+        f"the allocator fell back: it is the first address of {pool}, "
+        "handed out when the registry could not be read",
+        (("first address of", pool),),
+    )
+
+
+def _registered(claims: Iterable[Claim]) -> list[Claim]:
+    return [claim for claim in claims if claim.witness is Witness.REGISTERED]
+
+
+def _index(item: Claim | Registration, name: str) -> int | None:
+    return item.create_index if name == "CreateIndex" else item.modify_index
+
+
+def _indexes(registrations: Iterable[Registration], name: str) -> Mapping[str, Sequence[int]]:
+    by_datacenter: dict[str, list[int]] = defaultdict(list)
+    for item in registrations:
+        index = _index(item, name)
+        if index is not None:
+            by_datacenter[item.node.datacenter].append(index)
+    return {datacenter: sorted(indexes) for datacenter, indexes in by_datacenter.items()}
+
+
+# -- one key of several nodes
+
+
+def key_guess(fleet: Fleet, registered: Sequence[Registration], live: Sequence[Observation]) -> Guess | None:
+    """Guess why a key is registered for several nodes, or on several devices.
+
+    `registered`: the registrations with it; `live`: what answered with it, by whatever name it was asked.
+    """
+    if len(live) > 1:
+        if not _are_machines(fleet, live):
+            same = {item.host_key for item in live}
+            sure = len(same) == 1 and None not in same and _are_one_target(_ways(fleet, live))
+            return _registered_twice(Sureness.PROBABLE if sure else Sureness.POSSIBLE)
+        # A copy of the whole disk has the same SSH host key as well; without it, the key alone may have been copied.
+        devices_of: dict[str, set[Device]] = defaultdict(set)
+        for item in live:
+            if item.host_key is not None:
+                devices_of[item.host_key].add(item.device)
+        copied = any(len(devices) > 1 for devices in devices_of.values())
+        return Guess(
+            GuessedCause.CLONED_IMAGE,
+            Sureness.PROBABLE if copied else Sureness.POSSIBLE,
+            "a cloned disk image: peers talk to whichever spoke last",
+        )
+    if len({item.node for item in registered}) < 2:
+        return None
+    # Who answered with a key of his own is another server than the one that has this key.
+    others = {item.node for item in fleet.witnesses} - {item.node for item in live}
+    if live and any(item.node in others for item in registered):
+        return _copied_registration(Sureness.PROBABLE)
+    shared = set.intersection(*(set(item.addresses) for item in registered))
+    if shared or _are_one_target(registered):
+        return _registered_twice(Sureness.POSSIBLE)
+    return _copied_registration(Sureness.POSSIBLE)
+
+
+def _are_machines(fleet: Fleet, live: Sequence[Observation]) -> bool:
+    """Whether these are several machines, as far as they show: by their addresses, or by host keys and ways to them."""
+    if len({frozenset(item.device.addresses) for item in live}) > 1:
+        return True
+    # One sshd may prove one of its keys today and another tomorrow, but at one place.
+    host_keys = {item.host_key for item in live if item.host_key is not None}
+    return len(host_keys) > 1 and not _are_one_target(_ways(fleet, live))
+
+
+def _ways(fleet: Fleet, live: Iterable[Observation]) -> list[Registration]:
+    return [fleet.by_node[item.node] for item in live if item.node in fleet.by_node]
+
+
+def _are_one_target(registrations: Sequence[Registration]) -> bool:
+    """Whether all of these lead to one and the same SSH host or endpoint."""
+    if len(registrations) < 2:
+        return False
+    return any(
+        len(places) == 1 and not places & {None, ""}
+        for places in (
+            {item.ssh_host for item in registrations},
+            {item.endpoint for item in registrations},
+        )
+    )
+
+
+def _registered_twice(sureness: Sureness) -> Guess:
+    return Guess(
+        GuessedCause.REGISTERED_TWICE,
+        sureness,
+        "one server that is registered under several names",
+    )
+
+
+def _copied_registration(sureness: Sureness) -> Guess:
+    return Guess(GuessedCause.COPIED_REGISTRATION, sureness, "one registration was copied from the other")
