@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping
 
 from auditor.errors import GapReason, ProbeError
 from auditor.gather.collector import Assignment, Collector, Seen, gap_of
@@ -29,6 +29,10 @@ class MemoryRegistry:
         self.reads = 0
         self.before: Callable[[int], Awaitable[None]] | None = None
         """Awaited before each reading, with its number from 1."""
+
+    def expecting(self, datacenters: Collection[str]) -> MemoryRegistry:  # noqa: ARG002  (the protocol's)
+        """Itself: its readings say all that they are to say."""
+        return self
 
     async def read(self) -> RegistryReading:
         """The next reading."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from auditor.values.models import Gap, RegistryReading
 from auditor.values.text import for_detail, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pydantic import SecretStr
 
@@ -32,18 +33,19 @@ _LEAST_SECONDS = 0.05
 class ConsulRegistry:
     """The registry behind one Consul agent: KV or catalog, one datacenter, several, or every one."""
 
-    def __init__(
-        self, settings: ConsulSettings, token: SecretStr | None, remembered: frozenset[str] = frozenset()
-    ) -> None:
-        """Checks URL, token and TLS files; asks nothing. Raises `ConfigError`, never with the token in it.
-
-        remembered: datacenters that were read before; where every one is read, one of these that Consul does not
-        list any more is a gap.
-        """
+    def __init__(self, settings: ConsulSettings, token: SecretStr | None) -> None:
+        """Checks URL, token and TLS files; asks nothing. Raises `ConfigError`, never with the token in it."""
         self._settings = settings
         self._token = token
-        self._remembered = remembered
+        self.expected: frozenset[str] = frozenset()
+        """Datacenters that are missed where every one is read and Consul does not list them."""
         check_settings(settings, token)
+
+    def expecting(self, datacenters: Collection[str]) -> ConsulRegistry:
+        """See `interface.Registry`: where every datacenter is read, one that Consul lists no more is a gap."""
+        other = copy.copy(self)
+        other.expected = frozenset(datacenters)
+        return other
 
     async def read(self) -> RegistryReading:
         """Reads every datacenter once, with `consistent` reads. Whatever fails is a gap in the reading."""
@@ -102,7 +104,7 @@ class ConsulRegistry:
         """Those of before that Consul does not list any more, where it was asked for every one."""
         if not self._settings.every_datacenter:
             return ()
-        gone = sorted(self._remembered - set(datacenters) - self._settings.left_out - {""})
+        gone = sorted(self.expected - set(datacenters) - self._settings.left_out - {""})
         return tuple(
             Gap(
                 "consul",
@@ -176,25 +178,28 @@ class ConsulRegistry:
         prefix, until = self._settings.prefix, time.monotonic() + seconds
         try:
             beside = self._level(parent(prefix), datacenter, until)
-            elsewhere = [
-                f"{folder}{prefix}"
-                for folder in (candidates(prefix, beside) if not parent(prefix) else ())
-                if f"{folder}{prefix}" in self._level(folder, datacenter, until)
-            ]
+            folders = () if parent(prefix) else candidates(prefix, beside)
+            within = [self._level(folder, datacenter, until) for folder in folders]
         except RegistryError as error:
             # The gap stands without it; it would only have been a help.
             log.info("no hint on consul.prefix: %s", without(self._token, error.detail))
             return ""
+        elsewhere = [key for keys in within for key in keys if key.endswith(f"/{prefix}")]
         return missing_prefix_hint(prefix, beside, elsewhere)
 
     def _level(self, folder: str, datacenter: str, until: float) -> Sequence[str]:
-        """Keys and folders that stand directly in a folder. Raises `RegistryError`, also where it holds none."""
+        """Keys and folders that stand directly in a folder. Raises `RegistryError`."""
         seconds = until - time.monotonic()
         if seconds < _LEAST_SECONDS:
             raise RegistryError(GapReason.CONSUL_TIMEOUT, "no time left")
         settings = self._settings.model_copy(update={"timeout": seconds})
         with connect(settings, self._token, datacenter, once=True) as client:
-            return rows(client.kv.get(folder, keys=True, separator="/")[1], str, client.asked)
+            try:
+                return rows(client.kv.get(folder, keys=True, separator="/")[1], str, client.asked)
+            except RegistryError as error:
+                if error.reason is GapReason.PREFIX_NOT_FOUND:
+                    return ()
+                raise
 
     def _client(self, datacenter: str = "") -> Client:
         return connect(self._settings, self._token, datacenter)

@@ -13,7 +13,7 @@ from auditor.registry.records import KvItem, invalid, read_kv
 from auditor.values.models import Gap, InvalidRegistration, NodeId, RegistryReading
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from auditor.settings.consul import ConsulSettings
@@ -40,6 +40,10 @@ class FileRegistry:
         self._settings = settings
         named = settings.datacenters
         self._datacenter = named[0] if len(named) == 1 and named[0] != "*" else ""
+
+    def expecting(self, datacenters: Collection[str]) -> FileRegistry:  # noqa: ARG002  (the protocol's)
+        """See `interface.Registry`: a file knows of one datacenter, and expects no other."""
+        return self
 
     async def read(self) -> RegistryReading:
         """Reads the file once. A file that cannot be read whole is a gap, never an empty registry."""

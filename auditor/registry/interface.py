@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from auditor.values.models import RegistryReading
@@ -13,6 +13,10 @@ class Registry(Protocol):
 
     async def read(self) -> RegistryReading:
         """Reads every datacenter once. A failed read is a gap in the reading; it never raises for I/O."""
+        ...
+
+    def expecting(self, datacenters: Collection[str]) -> Registry:
+        """The same registry; for each of these datacenters that should be there and is not, a reading has a gap."""
         ...
 
 

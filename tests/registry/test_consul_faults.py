@@ -276,8 +276,7 @@ async def test_a_datacenter_of_before_that_is_not_listed_any_more_is_a_gap(
     """Only where every one is asked for, and for none that is left out."""
     server.body = b'["dc1"]'
     settings = ConsulSettings.model_validate({"url": server.url, "datacenters": datacenters})
-    remembered = frozenset({"", "dc1", "dc2", "dc3"})
-    reading = await ConsulRegistry(settings, None, remembered).read()
+    reading = await ConsulRegistry(settings, None).expecting(["", "dc1", "dc2", "dc3"]).read()
     gone = [gap for gap in reading.gaps if gap.reason is GapReason.DATACENTER_GONE]
     assert [gap.datacenter for gap in gone] == missed
     assert all(f'add "!{gap.datacenter}" to consul.datacenters' in gap.detail for gap in gone)
