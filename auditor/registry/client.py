@@ -207,7 +207,7 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
         headers: Mapping[str, str] | None,
     ) -> Response:
         """A whole and current answer, perhaps not to the first try. Raises `RegistryError`."""
-        indexed = path.startswith(("/v1/kv/", "/v1/catalog/nodes"))
+        indexed = path.startswith(("/v1/kv/", "/v1/catalog/nodes", "/v1/catalog/service/"))
         deadline = time.monotonic() + self.timeout
         first = self.timeout if self._once else self.timeout * _FIRST_SHARE
         said: list[RegistryError] = []

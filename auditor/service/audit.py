@@ -34,6 +34,7 @@ class Auditor:
 
         endpoints: also ask for peers' endpoints.
         """
+        self._config = config
         self._policy = config.policy()
         self._concurrency = config.ssh.concurrency
         self._registry = build_registry(config)
@@ -49,7 +50,16 @@ class Auditor:
         """
         room = partial(room_for, complain=observer.complain)
         collector = LocalCollector(self._nodes, self._concurrency, room)
-        return await sweep(self._registry, collector, self._policy, options, observer, interrupt)
+        registry = self._registry.expecting(await self._datacenters_before(observer))
+        return await sweep(registry, collector, self._policy, options, observer, interrupt)
+
+    async def _datacenters_before(self, observer: ServiceObserver) -> frozenset[str]:
+        """Name those that Consul must still list, where all that it lists are read."""
+        if self._config.consul.file is not None or not self._config.consul.every_datacenter:
+            return frozenset()
+        from auditor.service.past import datacenters_before  # it brings the state's libraries along
+
+        return await asyncio.to_thread(datacenters_before, self._config.state.path, observer.complain)
 
 
 def sweep_options(

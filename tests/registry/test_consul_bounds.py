@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -87,6 +88,16 @@ async def test_an_answer_without_end_is_a_gap_in_time(server: Scripted, kind: st
     dripping(server, *ENDLESS[kind], pause)
     started = time.monotonic()
     gap = await read_gap(server)
+    assert time.monotonic() - started < TIMEOUT + SPARE
+    assert gap.reason is GapReason.CONSUL_TIMEOUT
+
+
+async def test_a_tls_handshake_that_is_never_answered_is_a_gap_in_time() -> None:
+    """The kernel takes the connection, and nobody speaks."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = ConsulSettings(url=f"https://127.0.0.1:{silent.getsockname()[1]}", timeout=TIMEOUT)
+        started = time.monotonic()
+        (gap,) = (await ConsulRegistry(settings, None).read()).gaps
     assert time.monotonic() - started < TIMEOUT + SPARE
     assert gap.reason is GapReason.CONSUL_TIMEOUT
 
