@@ -1,4 +1,8 @@
-"""Hashed lines of a known_hosts file, looked up without trying each of them for each connection.
+"""Lines of known_hosts files: which keys they hold for a name, read and looked up as OpenSSH does it.
+
+A file is bytes, and a line ends at `\\n` alone: other programs, and Python's `splitlines`, end it at a form feed
+too, and what a server said of itself in a comment would then stand on a line of its own. A line that ssh cannot read
+trusts nobody. Keys stay bytes here; nothing else reads the text again.
 
 Debian's ssh hashes every host name that it writes there. Each line has its own salt, so to look up a host
 is to try them all. But the key stands in clear: once a server has shown its key, only the lines with that
@@ -10,8 +14,31 @@ from __future__ import annotations
 import binascii
 import hmac
 from collections import Counter
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from auditor.nodes.patterns import lowered, matches_list
+
+PORT = 22
+"""The port that known_hosts does not name."""
+
+Marker = Literal["", "@cert-authority", "@revoked"]
+_MARKERS: dict[bytes, Marker] = {b"@cert-authority": "@cert-authority", b"@revoked": "@revoked"}
+
+
+class KeyText(NamedTuple):
+    """A public key as it goes over the wire, and the name of its kind."""
+
+    kind: str
+    blob: bytes
+
+
+class UnreadableLine(ValueError):
+    """A line that ssh skips. `args[0]` says why, without its text."""
+
+
+class RevocationError(Exception):
+    """A line that revokes a key, and cannot be read. `str()` names file and line."""
 
 
 class HashedLine(NamedTuple):
@@ -19,109 +46,204 @@ class HashedLine(NamedTuple):
 
     salt: bytes
     digest: bytes
-    marker: str
-    """`@cert-authority`, `@revoked` or nothing."""
-    key: str
-    """Key type and base64, as it stands there."""
+    marker: Marker
+    key: KeyText
 
 
-def split_hashed(text: str) -> tuple[str, tuple[HashedLine, ...]]:
-    """Take the hashed lines out of a known_hosts text. Raises `ValueError` naming the line's number."""
-    plain, hashed = [], []
-    for number, line in enumerate(text.splitlines(), 1):
-        marker, words = "", line.split(None, 2)
-        if words and words[0].startswith("@"):
-            marker, words = words[0], line.split(None, 3)[1:]
-        if not words or not words[0].startswith("|"):
-            plain.append(line)
-            continue
-        hashed.append(_parsed(words, marker, number))
-    return "\n".join(plain), tuple(hashed)
+class _PlainLine(NamedTuple):
+    patterns: str
+    marker: Marker
+    key: KeyText
 
 
-def _parsed(words: list[str], marker: str, number: int) -> HashedLine:
-    parts = words[0].split("|")
-    if (
-        len(words) < 3
-        or len(parts) != 4
-        or parts[1] != "1"
-        or marker not in ("", "@cert-authority", "@revoked")
-    ):
-        raise ValueError(f"line {number}: not a hashed host and a key")
-    try:
-        salt, digest = (binascii.a2b_base64(part) for part in parts[2:])
-    except binascii.Error:
-        raise ValueError(f"line {number}: host hash is not base64") from None
-    return HashedLine(salt, digest, marker, " ".join(words[1:]))
+class TrustedKeys(NamedTuple):
+    """The keys that lines hold for one host: its own, authorities, and what is revoked for it."""
+
+    keys: list[KeyText]
+    authorities: list[KeyText]
+    revoked: list[KeyText]
 
 
-def lines_for(hashed: Iterable[HashedLine], host: str, address: str, port: int | None) -> list[HashedLine]:
-    """Find the lines for a host, by its name or its address.
+def lookup_names(host: str, port: int) -> tuple[str, ...]:
+    """List the names that ssh looks up for a host, the next one where the one before it has no key.
 
-    As ssh does, the names without the port are tried if none has it. `port` None: the default one.
+    Where `HostKeyAlias` is set it is the only name, and nothing is asked here.
     """
-    if port is not None:
-        found = _matching(hashed, _names(host, address, port))
-        if found:
-            return found
-    return _matching(hashed, _names(host, address, None))
+    host = lowered(host)
+    return (host,) if port == PORT else (f"[{host}]:{port}", host)
 
 
-def _matching(hashed: Iterable[HashedLine], names: list[bytes]) -> list[HashedLine]:
-    digest = hmac.digest
-    return [line for line in hashed for name in names if digest(line.salt, name, "sha1") == line.digest]
+class KnownLines:
+    """The lines of known_hosts files, indexed by name and, where that is hashed, by key.
+
+    `files`: name and content of each. Raises `RevocationError`: a line that revokes a key and cannot be read.
+    """
+
+    def __init__(self, files: Iterable[tuple[str, bytes]]) -> None:
+        self.unreadable: list[tuple[str, int]] = []
+        """File and number of each line that ssh skips too."""
+        self.revoked: list[KeyText] = []
+        """Every key that is revoked for somebody."""
+        self._exact: dict[str, list[_PlainLine]] = {}
+        self._patterns: list[_PlainLine] = []
+        hashed: list[HashedLine] = []
+        for name, content in files:
+            for number, line in enumerate(content.split(b"\n"), 1):
+                try:
+                    self._take(line, hashed)
+                except UnreadableLine as error:
+                    if _revokes(line):
+                        raise RevocationError(
+                            f"{name}: line {number}: a line that revokes: {error}"
+                        ) from None
+                    self.unreadable.append((name, number))
+        self.hashed = HashedLines(hashed)
+
+    def _take(self, line: bytes, hashed: list[HashedLine]) -> None:
+        read = _parsed(line)
+        if read is None:
+            return
+        marker, hosts, key = read
+        if marker == "@revoked":
+            self.revoked.append(key)
+        if hosts.startswith(b"|"):
+            hashed.append(HashedLine(*_salt_and_digest(hosts), marker, key))
+            return
+        # Each sequence of bytes has a text of its own, so nothing is guessed and nothing fails.
+        patterns = lowered(hosts.decode("utf-8", "surrogateescape"))
+        entry = _PlainLine(patterns, marker, key)
+        if any(character in patterns for character in "*?!"):
+            self._patterns.append(entry)
+        else:
+            for name in dict.fromkeys(patterns.split(",")):
+                self._exact.setdefault(name, []).append(entry)
+
+    def plain(self, names: Sequence[str]) -> TrustedKeys:
+        """Find what lines in clear say of a host, and all that is revoked for it."""
+        return self._found(names, hashed=False)
+
+    def all(self, names: Sequence[str]) -> TrustedKeys:
+        """Find what all lines say of a host; tries each hashed one."""
+        return self._found(names, hashed=True)
+
+    def before_shown(self, names: Sequence[str]) -> TrustedKeys:
+        """Find what must be known before a host shows its key: all but the keys of hashed lines."""
+        found = self.plain(names)
+        return found._replace(
+            authorities=found.authorities
+            + [line.key for line in self.hashed.marked("@cert-authority", names)]
+        )
+
+    def _found(self, names: Sequence[str], *, hashed: bool) -> TrustedKeys:
+        found = TrustedKeys([], [], [line.key for line in self.hashed.marked("@revoked", names)])
+        for name in names:
+            here: list[KeyText] = []
+            lines: list[_PlainLine | HashedLine] = [*self._exact.get(name, ())]
+            lines += [line for line in self._patterns if matches_list(name, line.patterns)]
+            if hashed:
+                lines += [line for line in self.hashed.named([name]) if line.marker != "@revoked"]
+            for line in lines:
+                {"": here, "@cert-authority": found.authorities, "@revoked": found.revoked}[
+                    line.marker
+                ].append(line.key)
+            # Any key under the name with the port, even of another kind: the name without it says nothing more.
+            if not found.keys:
+                found.keys.extend(here)
+        return found
 
 
-class HashedHosts:
-    """The hashed lines of one file, indexed by the keys that they hold."""
+class HashedLines:
+    """Lines whose host is hashed, indexed by the keys that they hold."""
 
     def __init__(self, lines: Iterable[HashedLine]) -> None:
-        self.lines = tuple(lines)
-        self.marked = tuple(line for line in self.lines if line.marker)
-        """Authorities and revoked keys. They count before a key is shown, so they are not indexed."""
+        self._lines = tuple(lines)
+        self._marked = tuple(line for line in self._lines if line.marker)
         self._by_key: dict[bytes, list[HashedLine]] = {}
-        for line in self.lines:
-            blob = b"" if line.marker else _blob(line.key)
-            if blob:
-                self._by_key.setdefault(blob, []).append(line)
+        for line in self._lines:
+            if not line.marker:
+                self._by_key.setdefault(line.key.blob, []).append(line)
 
-    def kinds(self) -> list[HashedLine]:
-        """One line of each kind of key that hosts are known by, the most common kind first."""
+    def kinds(self) -> list[KeyText]:
+        """One key of each kind that hosts are known by, the most common kind first."""
         kinds = Counter[str]()
-        lines: dict[str, HashedLine] = {}
+        keys: dict[str, KeyText] = {}
         for found in self._by_key.values():
-            kind = found[0].key.partition(" ")[0]
-            kinds[kind] += len(found)
-            lines.setdefault(kind, found[0])
-        return [lines[kind] for kind, _ in kinds.most_common()]
+            key = found[0].key
+            kinds[key.kind] += len(found)
+            keys.setdefault(key.kind, key)
+        return [keys[kind] for kind, _ in kinds.most_common()]
 
-    def with_key(self, blob: bytes, host: str, address: str, port: int | None) -> list[HashedLine]:
-        """The lines without a marker that hold this key (as it goes over the wire) and name the host so.
+    def holds(self, blob: bytes, name: str) -> bool:
+        """Whether a line without a marker holds this key for this very name."""
+        return bool(_matching(self._by_key.get(blob, ()), [name]))
 
-        A line without the port says nothing here about a port of its own: it counts only where no line has
-        the port, and that takes a look at all of them (`lines_for`).
-        """
-        return _matching(self._by_key.get(blob, ()), _names(host, address, port))
+    def named(self, names: Sequence[str]) -> list[HashedLine]:
+        """The lines for any of these names; tries each of them."""
+        return _matching(self._lines, names)
 
-    def marked_for(self, marker: str, host: str, address: str, port: int | None) -> list[HashedLine]:
-        """The lines with this marker that name the host, with its port where it has one of its own.
-
-        What is revoked is so with the port or without.
-        """
-        names = _names(host, address, port)
-        if marker == "@revoked" and port is not None:
-            names += _names(host, address, None)
-        return _matching((line for line in self.marked if line.marker == marker), names)
+    def marked(self, marker: Marker, names: Sequence[str]) -> list[HashedLine]:
+        """The lines with this marker for any of these names."""
+        return _matching((line for line in self._marked if line.marker == marker), names)
 
 
-def _blob(key: str) -> bytes:
-    """Decode a public key's bytes. Returns none where they cannot be read: no server can show such a key."""
+def _matching(lines: Iterable[HashedLine], names: Sequence[str]) -> list[HashedLine]:
+    digest = hmac.digest
+    encoded = [name.encode("utf-8", "surrogateescape") for name in names]
+    return [line for line in lines if any(digest(line.salt, name, "sha1") == line.digest for name in encoded)]
+
+
+def _parsed(line: bytes) -> tuple[Marker, bytes, KeyText] | None:
+    """Read one line as ssh does. None: blank or a comment. Raises `UnreadableLine`."""
+    line = line.partition(b"\0")[0].removesuffix(b"\r").strip(b" \t")
+    if not line or line.startswith(b"#"):
+        return None
+    marker: Marker = ""
+    first, rest = _word(line)
+    if first.startswith(b"@"):
+        found = _MARKERS.get(first)
+        if found is None:
+            raise UnreadableLine("not a marker that ssh knows")
+        marker = found
+        first, rest = _word(rest)
+    kind, rest = _word(rest)
+    text, _ = _word(rest)
+    if not first or not kind or kind.startswith(b"#") or first.startswith(b"@"):
+        raise UnreadableLine("no host and key")
+    return marker, first, _key(kind, text)
+
+
+def _word(text: bytes) -> tuple[bytes, bytes]:
+    """Split off the first word; only blanks and tabs end one."""
+    end = min((at for at in (text.find(b" "), text.find(b"\t")) if at >= 0), default=len(text))
+    return text[:end], text[end:].lstrip(b" \t")
+
+
+def _key(kind: bytes, text: bytes) -> KeyText:
     try:
-        return binascii.a2b_base64(key.split()[1])
+        blob = binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error:
-        return b""
+        raise UnreadableLine("the key is not base64") from None
+    if len(text) % 4:
+        raise UnreadableLine("the key is not base64")
+    # The kind stands in the key again, with its length before it.
+    if not kind or blob[: 4 + len(kind)] != len(kind).to_bytes(4) + kind or len(blob) <= 4 + len(kind):
+        raise UnreadableLine("the key is not of the kind that stands before it")
+    return KeyText(kind.decode("latin-1"), blob)
 
 
-def _names(host: str, address: str, port: int | None) -> list[bytes]:
-    names = [name.encode() for name in dict.fromkeys((host, address)) if name]
-    return names if port is None else [b"[%s]:%d" % (name, port) for name in names]
+def _salt_and_digest(hosts: bytes) -> tuple[bytes, bytes]:
+    parts = hosts.split(b"|")
+    if len(parts) != 4 or parts[1] != b"1":
+        raise UnreadableLine("not a hashed host")
+    try:
+        salt, digest = (binascii.a2b_base64(part, strict_mode=True) for part in parts[2:])
+    except binascii.Error:
+        raise UnreadableLine("the host's hash is not base64") from None
+    if len(salt) != 20 or len(digest) != 20:
+        raise UnreadableLine("the host's hash has another length")
+    return salt, digest
+
+
+def _revokes(line: bytes) -> bool:
+    """Whether a line that cannot be read was meant to revoke a key, however it is spelled."""
+    return line.lstrip(b" \t\r").lower().startswith(b"@revoke")

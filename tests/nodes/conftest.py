@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.nodes.bench import Bench
+from tests.parts.sshd import Sshd
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +25,26 @@ def no_agent(monkeypatch: pytest.MonkeyPatch) -> None:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     with ExitStack() as stack:
         yield Bench(tmp_path, stack)
+
+
+@pytest.fixture
+def ssh() -> Callable[[Bench, Sshd, str, Path], bool]:
+    """OpenSSH's own client, beside which ours is held: whether it gets in, with the same identity and known hosts."""
+
+    def connects(bench: Bench, server: Sshd, host: str, config: Path) -> bool:
+        words = ["-F", str(config), "-i", str(bench.identity), "-p", str(server.port), "-l", server.user]
+        for option in (
+            "BatchMode=yes",
+            "ConnectTimeout=10",
+            f"UserKnownHostsFile={bench.known_hosts}",
+            "GlobalKnownHostsFile=none",
+            "KexAlgorithms=curve25519-sha256",
+        ):
+            words += ["-o", option]
+        done = subprocess.run(["ssh", *words, host, "true"], capture_output=True, check=False, text=True)
+        return done.returncode == 0
+
+    return connects
 
 
 @pytest.fixture

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hmac
 import os
+from collections.abc import Callable
 
 import pytest
 
 from auditor.errors import GapReason
+from tests.cases import CASES
 from tests.nodes.bench import Bench
-from tests.parts.sshd import Sshd, make_key, public
+from tests.parts.sshd import Sshd, keygen, make_key, public
 
 
 def place(server: Sshd) -> str:
@@ -191,3 +193,81 @@ async def test_who_has_said_which_kinds_to_ask_for_is_obeyed(bench: Bench) -> No
     keys = (public(server.host_key), public(rsa))
     bench.known_hosts.write_text("".join(hashed(place(server), key) for key in keys))
     assert (await bench.observe(server, config_file=config)).host_key != server.fingerprint
+
+
+@pytest.mark.parametrize("form", ["plain", "hashed"])
+async def test_a_key_that_is_known_for_the_address_says_nothing_for_the_name(
+    bench: Bench, form: str, ssh: Callable[..., bool]
+) -> None:
+    server = bench.sshd(known=False)
+    template = (CASES / "nodes/02-key-known-by-address/known_hosts.template").read_text()
+    other = public(make_key(bench.folder / "other"))
+    for lines in (template, template.splitlines()[1] + "\n", template + "node-a OTHERKEY\n"):
+        text = lines.replace("PORT", str(server.port)).replace("SERVERKEY", public(server.host_key))
+        bench.known_hosts.write_text(text.replace("OTHERKEY", other))
+        if form == "hashed":
+            keygen("-q", "-H", "-f", str(bench.known_hosts))
+        for alias in ("", "node-a"):
+            config = bench.folder / "config"
+            config.write_text(f"HostKeyAlias {alias}\n" if alias else "")
+            error = await bench.refused(f"localhost:{server.port}", config_file=config)
+            assert error.reason is GapReason.HOST_KEY
+            assert not ssh(bench, server, "localhost", config)
+    assert "Accepted" not in server.log()
+
+
+async def test_where_an_alias_is_set_it_alone_is_looked_up(bench: Bench, ssh: Callable[..., bool]) -> None:
+    server = bench.sshd(known=False)
+    config = bench.folder / "config"
+    config.write_text("Host *\n HostKeyAlias Node-A\n")
+    bench.known_hosts.write_text(f"node-a {public(server.host_key)}\n")
+    assert ssh(bench, server, server.host, config)
+    assert (await bench.observe(server, config_file=config)).host_key == server.fingerprint
+    for name in (place(server), server.host, f"[node-a]:{server.port}"):
+        bench.known_hosts.write_text(f"{name} {public(server.host_key)}\n")
+        assert not ssh(bench, server, server.host, config)
+        assert (await bench.refused(server, config_file=config)).reason is GapReason.HOST_KEY
+
+
+async def test_a_jump_hosts_key_that_is_known_for_its_address_says_nothing_for_its_name(bench: Bench) -> None:
+    jump, server = bench.sshd("jump"), bench.sshd()
+    error = await bench.refused(server, proxy_jump=f"{jump.user}@localhost:{jump.port}")
+    assert (error.reason, "jump host" in error.detail) == (GapReason.HOST_KEY, True)
+
+
+async def test_capitals_in_a_name_are_lowered(bench: Bench, ssh: Callable[..., bool]) -> None:
+    server = bench.sshd(known=False)
+    template = (CASES / "nodes/07-capitals/known_hosts.template").read_text()
+    text = template.replace("PORT", str(server.port)).replace("SERVERKEY", public(server.host_key))
+    bench.known_hosts.write_text(text)
+    config = bench.folder / "config"
+    config.write_text("")
+    assert ssh(bench, server, "LocalHost", config)
+    assert (await bench.observe(f"LocalHost:{server.port}")).host_key == server.fingerprint
+
+
+async def test_a_banner_in_a_comment_trusts_no_impostor(bench: Bench) -> None:
+    server = bench.sshd(known=False)
+    bench.known_hosts.write_bytes(f"# SSH-2.0-x\x0c* {public(server.host_key)}\n".encode())
+    assert (await bench.refused(server)).reason is GapReason.HOST_KEY
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_the_plain_key_counts_where_its_certificate_does_not(
+    bench: Bench, trusted: bool, ssh: Callable[..., bool]
+) -> None:
+    """Expired, for another name, or by an authority that is not trusted."""
+    authority = make_key(bench.folder / "authority")
+    server = bench.sshd(authority=authority, known=False)
+    other = public(make_key(bench.folder / "other"))
+    config = bench.folder / "config"
+    config.write_text("")
+    keygen("-q", "-s", str(authority), "-I", "host", "-h", "-n", "elsewhere", f"{server.host_key}.pub")
+    key = public(server.host_key) if trusted else other
+    for authorities in ("", f"@cert-authority * {other}\n"):
+        bench.known_hosts.write_text(f"{place(server)} {key}\n{authorities}")
+        assert ssh(bench, server, server.host, config) is trusted
+        if trusted:
+            assert (await bench.observe(server)).host_key == server.fingerprint
+        else:
+            assert (await bench.refused(server)).reason is GapReason.HOST_KEY

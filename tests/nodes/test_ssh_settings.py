@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from auditor.errors import ConfigError
 from tests.nodes.bench import Bench
 from tests.parts.sshd import keygen
+
+SHORT = base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\1k").decode()
 
 
 @pytest.mark.parametrize(
@@ -40,11 +44,20 @@ def test_an_identity_that_is_no_key_is_one_clear_line(bench: Bench) -> None:
         bench.nodes()
 
 
-def test_a_broken_known_hosts_line_is_one_clear_line(bench: Bench) -> None:
-    """Not skipped: it may be the one that revokes a key."""
-    bench.known_hosts.write_text("@mystery host ssh-ed25519 AAAA\n")
-    with pytest.raises(ConfigError, match=r"ssh\.known_hosts: "):
+@pytest.mark.parametrize("line", ["@revoked * ssh-ed25519 AAAA", f"@revoked * ssh-ed25519 {SHORT}"])
+def test_a_line_that_revokes_and_cannot_be_read_is_one_clear_line(bench: Bench, line: str) -> None:
+    bench.known_hosts.write_text(f"{line}\n")
+    with pytest.raises(ConfigError, match=r"ssh\.known_hosts: .* a line that revokes"):
         bench.nodes()
+
+
+def test_lines_of_known_hosts_that_cannot_be_read_are_one_warning(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.known_hosts.write_text("# fine\n=\n@mystery host ssh-ed25519 AAAA\n|1|abc\n")
+    bench.nodes()
+    (record,) = caplog.records
+    assert "line 2 and 2 more like it cannot be read" in record.getMessage()
 
 
 def test_a_broken_ssh_configuration_is_one_clear_line(bench: Bench) -> None:

@@ -69,7 +69,7 @@ class Connections:
     async def _trusted(
         self, destination: Destination, tunnel: asyncssh.SSHClientConnection | None
     ) -> asyncssh.SSHClientConnection:
-        *short, whole = self._login.known_hosts.lookups(destination.known_as, destination.port)
+        *short, whole = self._login.known_hosts.lookups(destination.names)
         if destination.options.config.get("HostKeyAlgorithms"):
             # Somebody has said which kinds to ask for, and in which order.
             short = []
@@ -122,8 +122,7 @@ class Connections:
         except asyncssh.HostKeyNotVerifiable as error:
             if not lookup.whole:
                 raise _HostKeyUnsettledError from None
-            file = self._login.known_hosts.file
-            detail = host_key_detail(error, watch, lookup.found, str(destination), file)
+            detail = host_key_detail(error, watch, lookup.found, str(destination), lookup.place)
             raise ProbeError(GapReason.HOST_KEY, detail) from None
         except EXPECTED as error:
             if watch.ended_before_host_key(error):

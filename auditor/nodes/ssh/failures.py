@@ -6,7 +6,6 @@ import errno
 import re
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 import asyncssh
 
@@ -21,8 +20,8 @@ _LOST = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
 EXPECTED = (OSError, asyncssh.Error, asyncssh.KeyImportError, ValueError)
 
 
-Trusts = Callable[[str, str, int, asyncssh.SSHKey], bool]
-"""Of host, address, port and the key that was shown."""
+Trusts = Callable[[asyncssh.SSHKey], bool]
+"""Of the key that was shown."""
 
 
 class Watch(asyncssh.SSHClient):
@@ -51,16 +50,16 @@ class Watch(asyncssh.SSHClient):
             and self._connection.get_server_host_key() is None
         )
 
-    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002  (the library's words)
         self.shown = key
-        return self._trusts(host, addr, port, key)
+        return self._trusts(key)
 
     def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002  (the library's words)
         self.authority = key
         return False
 
 
-def host_key_detail(error: Exception, watch: Watch, known: int, where: str, file: Path) -> str:
+def host_key_detail(error: Exception, watch: Watch, known: int, where: str, file: str) -> str:
     """Word a refused host key (unknown, changed, not signed): the key shown, the file that decided, what to do."""
     if watch.authority is not None:
         shown = f"a certificate by authority {watch.authority.get_fingerprint()}"
@@ -69,6 +68,8 @@ def host_key_detail(error: Exception, watch: Watch, known: int, where: str, file
         # Revoked, expired, for another name, or of a kind that the known key is not.
         return f"{where}: {cleaned(str(error))} ({file})"
     shown = f"{watch.shown.get_algorithm()} {watch.shown.get_fingerprint()}"
+    if "revoked" in str(error):
+        return f"{where} shows {shown}, which {file} revokes"
     if known:
         return f"{where} shows {shown}, but {file} holds another key for it: reinstalled, or not that server"
     return f"{where} shows {shown}, and {file} has no key for it: verify it there, then add it (ssh-keyscan)"

@@ -24,7 +24,9 @@ from functools import lru_cache
 from typing import Any, cast
 
 import asyncssh
+from asyncssh.public_key import SSHOpenSSHCertificate
 
+from auditor.nodes.patterns import lowered, matches
 from auditor.nodes.ssh.host_keys import Lookup
 
 log = logging.getLogger(__name__)
@@ -147,6 +149,30 @@ class _LeanConnection(asyncssh.SSHClientConnection):
             except ConnectionError:
                 # A tunnel that is gone. As for any lost connection, its end comes by `connection_lost`.
                 return
+
+    # --- whom it trusts ---
+
+    def _validate_openssh_host_certificate(
+        self, host: str, addr: str, port: int, cert: SSHOpenSSHCertificate
+    ) -> asyncssh.SSHKey:
+        """Trust a certificate as ssh does: names may be patterns, and a plain key counts where it does not."""
+        revoked = self._revoked_host_keys
+        if cert.signing_key in revoked or cert.key in revoked:
+            raise ValueError("Host key is revoked")
+        try:
+            principals = cert.principals
+            if principals and not any(matches(lowered(host), name) for name in principals):
+                raise ValueError("Host certificate is for another name")
+            super()._validate_openssh_host_certificate(
+                principals[0] if principals else host, addr, port, cert
+            )
+        except ValueError:
+            keys = self._trusted_host_keys
+            if keys is None or self._owner is None:
+                raise
+            if cert.key not in keys and not self._owner.validate_host_public_key(host, addr, port, cert.key):
+                raise
+        return cert.key
 
     # --- logging in ---
 

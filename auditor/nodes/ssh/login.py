@@ -11,6 +11,8 @@ import asyncssh
 
 from auditor.errors import ConfigError
 from auditor.nodes.framing import cleaned
+from auditor.nodes.known_hosts import lookup_names
+from auditor.nodes.patterns import lowered
 from auditor.nodes.ssh.host_keys import KnownHosts, Lookup
 from auditor.settings.ssh import SshSettings
 
@@ -31,9 +33,11 @@ class Destination:
     """`[user@]host[:port],…`; empty: none."""
 
     @property
-    def known_as(self) -> str:
-        """The name in known_hosts."""
-        return self.options.host_key_alias or self.options.host or self.host
+    def names(self) -> tuple[str, ...]:
+        """The names to look up in known_hosts, as ssh does."""
+        if self.options.host_key_alias:
+            return (lowered(self.options.host_key_alias),)
+        return lookup_names(self.options.host or self.host, self.port)
 
     def __str__(self) -> str:
         place = f"{self.options.host or self.host}:{self.port}"
@@ -45,12 +49,12 @@ class Login:
 
     def __init__(self, settings: SshSettings) -> None:
         self._settings = settings
-        self.known_hosts = KnownHosts(settings.known_hosts)
+        self.known_hosts = _known_hosts(settings)
         self._config = _config_file(settings)
         self._keys, agent_keys = _identities(settings)
         self._base = asyncssh.SSHClientConnectionOptions(
             config=None,
-            known_hosts=Lookup(self.known_hosts),
+            known_hosts=Lookup(self.known_hosts, ()),
             client_keys=list(self._keys) or (),
             agent_path=() if settings.agent else None,
             agent_identities=agent_keys or (),
@@ -129,6 +133,20 @@ class Login:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+_GLOBAL_KNOWN_HOSTS = (Path("/etc/ssh/ssh_known_hosts"), Path("/etc/ssh/ssh_known_hosts2"))
+
+
+def _known_hosts(settings: SshSettings) -> KnownHosts:
+    known = KnownHosts((settings.known_hosts, *_GLOBAL_KNOWN_HOSTS))
+    named = "known_hosts" in settings.model_fields_set and not settings.known_hosts.exists()
+    if named or known.absent:
+        raise ConfigError(
+            f"ssh.known_hosts: cannot read {settings.known_hosts}: No such file or directory; "
+            "gather the nodes' host keys with ssh-keyscan, verify them, and name the file there"
+        )
+    return known
 
 
 def _config_file(settings: SshSettings) -> Path | None:
