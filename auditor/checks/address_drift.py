@@ -14,7 +14,7 @@ from auditor.values.text import listed
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding a node. A registered prefix of more than one address is routed, not held: no drift."""
+    """Find nodes whose device holds other addresses than are registered. A registered network is routed, not held."""
     for observation in fleet.witnesses:
         node = observation.node
         registration = fleet.by_node.get(node)

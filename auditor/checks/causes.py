@@ -114,7 +114,7 @@ class WriteOrder:
         return places <= PARALLEL_WRITERS and later - earlier <= PARALLEL_WRITES
 
     def _is_nested(self, name: str, datacenter: str, pair: _CloseWrites) -> bool:
-        """Whether another address was handed out twice between these two, or these two between such others.
+        """Tell whether another address was handed out twice between these two, or these two between such others.
 
         One hand that writes in order, or that runs twice over the same list, never does that.
         """
@@ -209,7 +209,7 @@ def key_guess(fleet: Fleet, registered: Sequence[Registration], live: Sequence[O
 
 
 def _are_machines(fleet: Fleet, live: Sequence[Observation]) -> bool:
-    """Whether these are several machines, as far as they show: by their addresses, or by host keys and ways to them."""
+    """Tell whether these show that they are several machines: by addresses, or by host keys at several hosts."""
     if len({frozenset(item.device.addresses) for item in live}) > 1:
         return True
     # One sshd may prove one of its keys today and another tomorrow, but at one place.
@@ -222,7 +222,7 @@ def _ways(fleet: Fleet, live: Iterable[Observation]) -> list[Registration]:
 
 
 def _are_one_target(registrations: Sequence[Registration]) -> bool:
-    """Whether all of these lead to one and the same SSH host or endpoint."""
+    """Tell whether all of these lead to one and the same SSH host or endpoint."""
     if len(registrations) < 2:
         return False
     return any(

@@ -17,7 +17,7 @@ from auditor.values.text import count, listed
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding a registered address of a node, over all observers whose peer lacks it."""
+    """Find registered addresses that observers lack on the node's peer: each once, over all its observers."""
     lacking: dict[tuple[Prefix, PublicKey], list[Deviation]] = defaultdict(list)
     winners: dict[tuple[Prefix, PublicKey], set[PublicKey]] = defaultdict(set)
     for deviation in fleet.routes.deviations:

@@ -22,7 +22,7 @@ from auditor.values.text import count
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding a contested prefix, with its claims and who is routed where."""
+    """Find contested prefixes, with their claims and the routes of all observers."""
     if not fleet.contested:
         return
     written = WriteOrder(fleet)

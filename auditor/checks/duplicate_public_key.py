@@ -16,7 +16,7 @@ from auditor.values.text import count
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding a key that two nodes are registered under or that two devices hold."""
+    """Find keys that several nodes are registered under, or that several devices hold."""
     for key in sorted(_on_several(fleet)):
         registered = [item.node for item in fleet.by_key.get(key, ())]
         live = fleet.device_holders.get(key, [])

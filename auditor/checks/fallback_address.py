@@ -14,7 +14,7 @@ from auditor.values.models import Evidence, Severity
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding for each pool whose first address somebody holds, alone or not."""
+    """Find pools whose first address is held, by one node or several."""
     for prefix, pool in sorted(fleet.address_plan.first_addresses.items()):
         claims = fleet.claims(prefix)
         if not claims:

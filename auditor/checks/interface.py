@@ -27,7 +27,7 @@ class Draft:
     relation: Literal["of", "on", "peers of"] = "of"
     """How address and party relate: `10.0.0.1 of edge-fra-1`. `peers of` is about a party's whole peer list."""
     statement: str
-    """One or two sentences of facts."""
+    """Facts in one or two sentences."""
     routing_statement: str = ""
     """See `Finding`."""
     guess: Guess | None = None
@@ -56,7 +56,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One rule. Its ident is also its anchor in docs/findings.md and part of each finding's fingerprint."""
+    """Rule of the audit. Its ident is also its anchor in docs/findings.md and part of each finding's fingerprint."""
 
     ident: Ident
     severity: Severity

@@ -11,7 +11,7 @@ from auditor.values.models import Evidence, Severity
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding a registration."""
+    """Find registrations of which something cannot be read."""
     for item in fleet.invalid:
         yield Draft(
             identity=(str(item.node), item.where),

@@ -12,7 +12,7 @@ from auditor.values.models import Evidence, Severity
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding a node whose own machine answered with another key than the registry's."""
+    """Find nodes whose own machine answered with another key than the registry's."""
     for observation in fleet.witnesses:
         node = observation.node
         registration = fleet.by_node.get(node)

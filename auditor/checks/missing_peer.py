@@ -21,7 +21,7 @@ LONELY_SHARE = 0.5
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding a registered node that observers lack, and one an observer that lacks most nodes."""
+    """Find registered nodes that observers lack, and observers that lack most nodes."""
     if fleet.policy.topology == "partial":
         return
     lacking: dict[PublicKey, list[list[Observation]]] = defaultdict(list)

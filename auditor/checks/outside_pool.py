@@ -16,7 +16,7 @@ from auditor.values.text import listed
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding an address."""
+    """Find registered addresses that lie in no pool, or at an end of one."""
     plan = fleet.address_plan
     wrong_ones = {
         prefix: wrong
@@ -38,7 +38,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
 
 
 def _is_behind(fleet: Fleet, prefix: Prefix) -> bool:
-    """Whether the prefix is a route, or a network behind nodes that have their own addresses in a pool."""
+    """Tell whether the prefix is a route, or a network behind nodes that have their own addresses in a pool."""
     if is_host(prefix):
         return False
     return fleet.is_route(prefix) or all(

@@ -21,7 +21,7 @@ _MOST_COVERED = 20
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding for each prefix and key: it covers what is registered for another, or takes it as a route."""
+    """Find prefixes of one key that cover what is registered for another, and routes that have taken it."""
     yield from _overlaps(fleet)
     yield from _takings(fleet)
 

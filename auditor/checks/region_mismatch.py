@@ -14,7 +14,7 @@ from auditor.values.text import count, listed
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding a node whose sources disagree, and one an address that crosses regions."""
+    """Find nodes whose sources disagree on their region, and addresses whose routes cross regions."""
     yield from _nodes(fleet)
     yield from _routes(fleet)
 

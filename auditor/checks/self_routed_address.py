@@ -15,7 +15,7 @@ from auditor.values.text import listed
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding a node and own address that it has also given to a peer."""
+    """Find own addresses that a node has also given to a peer."""
     for deviation in fleet.routes.deviations:
         for observation in deviation.holders:
             own = {observation.device.public_key}

@@ -15,7 +15,7 @@ from auditor.values.text import count
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding a prefix that two or more keys receive, each from some observers."""
+    """Find prefixes that several keys receive, each from some observers."""
     routes = fleet.routes
     for prefix in sorted({*fleet.contested, *routes.deviating_prefixes}, key=prefix_sort_key):
         # In a partial topology, what a wider prefix carries through another node is transit, no split.

@@ -24,7 +24,7 @@ from auditor.values.text import count
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding for each prefix and registered key, over all observers that route it there.
+    """Find prefixes of registered keys that nothing explains: each once, over all observers that route it there.
 
     A key that no registration knows is an unregistered peer, whatever it is given. What some device holds is
     drift or a duplicate, and what somebody else is registered with is displaced or split.
@@ -85,7 +85,7 @@ class _Known:
         self._held = {prefix for item in fleet.witnesses for prefix in item.device.addresses}
 
     def is_odd(self, prefix: Prefix, key: PublicKey) -> bool:
-        """Whether nothing explains that the key is given the prefix."""
+        """Tell whether nothing explains that the key is given the prefix."""
         fleet = self._fleet
         registered = fleet.by_key.get(key)
         if not registered or prefix in self._held or prefix in fleet.registered.in_flight_prefixes:

@@ -16,15 +16,14 @@ from auditor.values.text import count, listed
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding a key that at least one observer has as a peer and no registration knows."""
+    """Find keys that at least one observer has as a peer and no registration knows."""
     known = fleet.known_keys | fleet.unread_keys
     found = fleet.routes.observers_with(lambda deviation: deviation.extra_keys - known)
     routed_to: dict[PublicKey, set[Prefix]] = defaultdict(set)
     for deviation in fleet.routes.deviations:
-        for prefix, keys in deviation.extra.items():
-            for key in keys:
-                if key in found:
-                    routed_to[key].add(prefix)
+        for prefix, keys in (*deviation.extra.items(), *deviation.passing.items()):
+            for key in keys & found.keys():
+                routed_to[key].add(prefix)
     heard_at = _heard_at(fleet, found.keys())
     for key, observers in found.items():
         if routed_to[key] and routed_to[key] <= fleet.registered.keyless_prefixes:

@@ -17,7 +17,7 @@ _ADDRESSES = 20
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding a node whose registration did not hold still in this sweep, nor in the one before."""
+    """Find nodes whose registration did not hold still in this sweep, nor in the one before."""
     for node in sorted(fleet.in_flight_nodes & fleet.unsettled_before):
         forms = fleet.registered.in_flight[node]
         addresses = sorted({prefix for form in forms for prefix in form.addresses})

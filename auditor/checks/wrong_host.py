@@ -12,7 +12,7 @@ from auditor.values.models import Evidence, Severity
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding a node whose address led to another node's device."""
+    """Find nodes whose SSH host led to another node's device."""
     for observation, actual in fleet.wrong_hosts:
         asked = observation.node
         registration = fleet.by_node[asked]

@@ -38,7 +38,7 @@ class Story:
     """The target in full, as it was understood: an address, a node's name, a key of 44 characters."""
     kind: Literal["address", "node", "key"]
     headline: str
-    """One line: the outcome."""
+    """Outcome in one line."""
     coverage: Coverage
     registrations: tuple[Registration, ...] = ()
     invalid: tuple[InvalidRegistration, ...] = ()

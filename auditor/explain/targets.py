@@ -127,7 +127,7 @@ def _unknown(snapshot: Snapshot, report: Report, fleet: Fleet, text: str, warnin
 
 
 def about_address(finding: Finding, prefix: Prefix) -> bool:
-    """Whether the finding is about the address, or rests on a claim to it or a fact about it."""
+    """Tell whether the finding is about the address, or rests on a claim to it or a fact about it."""
     text = format_prefix(prefix)
     return (
         finding.address == prefix
@@ -137,12 +137,12 @@ def about_address(finding: Finding, prefix: Prefix) -> bool:
 
 
 def stands_at(finding: Finding, places: Collection[str]) -> bool:
-    """Whether the finding is about an unreadable registration at one of these places."""
+    """Tell whether the finding is about an unreadable registration at one of these places."""
     return any(label == "where" and value in places for label, value in finding.evidence.facts)
 
 
 def about_node(finding: Finding, node: NodeId, report: Report) -> bool:
-    """Whether the finding names the node, or rests on a claim of it."""
+    """Tell whether the finding names the node, or rests on a claim of it."""
     return (
         node in finding.nodes
         or finding.subject in (str(node), report.name(node))
@@ -151,7 +151,7 @@ def about_node(finding: Finding, node: NodeId, report: Report) -> bool:
 
 
 def about_key(finding: Finding, key: PublicKey) -> bool:
-    """Whether the finding is about the key, by subject, claim, pick or fact."""
+    """Tell whether the finding is about the key, by subject, claim, pick or fact."""
     evidence = finding.evidence
     return (
         finding.public_key == key

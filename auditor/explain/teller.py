@@ -54,7 +54,7 @@ def explain(snapshot: Snapshot, report: Report, target: str) -> Story:
 
 
 class _StoryBuilder:
-    """One snapshot and report, indexed for questions."""
+    """Snapshot and report, indexed for questions."""
 
     def __init__(self, snapshot: Snapshot, report: Report) -> None:
         self.snapshot = latest_state(snapshot)

@@ -113,13 +113,12 @@ class AddressPlan:
         return next((pool for pool in pools if covers(network(pool), old)), pools[0] if pools else None)
 
     def holds_a_source(self, prefix: Prefix) -> bool:
-        """Whether the prefix holds a whole pool or region: a route, such as an exit's, that says of no address in it
-        that it is taken."""
+        """Tell whether the prefix holds a whole pool or region: a route, such as an exit's, that takes no address."""
         wide = network(prefix)
         return any(covers(wide, network(source)) for source in (*self.pools, *self.regions.values()))
 
     def is_route(self, prefix: Prefix, topology: Literal["full", "partial"]) -> bool:
-        """Whether the prefix is a route alone, which claims none of its addresses and takes them from nobody.
+        """Tell whether the prefix is a route alone, which claims none of its addresses and takes them from nobody.
 
         That is a default route, and in a partial topology also what holds a whole pool or region: a hub's prefix,
         through which the others are reached.
@@ -129,7 +128,7 @@ class AddressPlan:
         return is_default_route(prefix) or (topology == "partial" and self.holds_a_source(prefix))
 
     def lies_in_a_pool(self, prefix: Prefix) -> bool:
-        """Whether the prefix lies in a pool, whole."""
+        """Tell whether the prefix lies in a pool, whole."""
         narrow = network(prefix)
         return any(covers(network(pool), narrow) for pool in self.pools)
 
@@ -164,7 +163,7 @@ class AddressPlan:
                 yield _host(value, whole.max_prefixlen)
 
     def is_reserved(self, prefix: Prefix, source: Prefix) -> bool:
-        """Whether a host address is one that is never handed out: first, network or broadcast address."""
+        """Tell whether a host address is one that is never handed out: first, network or broadcast address."""
         return int(network(prefix).network_address) in self._reserved(source)
 
     def _reserved(self, source: Prefix) -> frozenset[int]:
@@ -208,7 +207,7 @@ class _Ends:
         self._has_ends = whole.num_addresses >= _SMALLEST_WITH_ENDS
 
     def hold(self, size: int, address: bytes, length: int) -> bool:
-        """Whether a prefix of so many address bytes lies in the pool, whole."""
+        """Tell whether a prefix of so many address bytes lies in the pool, whole."""
         return size == len(self._first) and self._first <= address <= self._last and length >= self._length
 
     def fault(self, address: bytes) -> Fault | None:
@@ -233,7 +232,7 @@ class Taken:
         ]
 
     def is_free(self, prefix: Prefix) -> bool:
-        """Whether nobody has the address, by itself or with a network around it."""
+        """Tell whether nobody has the address, by itself or with a network around it."""
         address = network(prefix)
         return prefix not in self._prefixes and not any(covers(wide, address) for wide in self._wide)
 

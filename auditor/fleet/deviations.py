@@ -92,7 +92,7 @@ class Expected:
         return len(self._lines_of_key)
 
     def lists(self, key: PublicKey) -> bool:
-        """Whether the key is expected in every table."""
+        """Tell whether the key is expected in every table."""
         return key in self._lines_of_key
 
     def deviation(self, digest: str, table: RouteTable, holders: tuple[Observation, ...]) -> Deviation:
@@ -124,7 +124,7 @@ class Expected:
         return Deviation(digest, (), missing, extra, passing, absent, idle, frozenset(extra_keys))
 
     def _passes(self, line: bytes) -> bool:
-        """Whether a line that is not expected is none to wonder at."""
+        """Tell whether a line that is not expected is none to wonder at."""
         key_text, _, prefix = line.decode().partition("\t")
         key = PublicKey(key_text)
         if not prefix.endswith(_ENDS_OF_HOSTS) and prefix != NO_PREFIX and self.is_route(Prefix(prefix)):

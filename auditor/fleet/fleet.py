@@ -256,7 +256,7 @@ class Fleet:
         return node.name, registration.public_key
 
     def is_route(self, prefix: Prefix) -> bool:
-        """Whether the prefix is a route alone, no claim to its addresses: see `AddressPlan.is_route`."""
+        """Tell whether the prefix is a route alone, no claim to its addresses: see `AddressPlan.is_route`."""
         return self.registered.is_route(prefix)
 
     def host_addresses(self, node: NodeId) -> frozenset[Prefix]:

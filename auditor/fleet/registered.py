@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class RegionWitness(NamedTuple):
-    """One source's word on where a node is."""
+    """Region of a node as one source gives it."""
 
     source: str
     region: str
@@ -139,7 +139,7 @@ class Registered:
         )
 
     def is_route(self, prefix: Prefix) -> bool:
-        """Whether the prefix is a route alone: see `AddressPlan.is_route`."""
+        """Tell whether the prefix is a route alone: see `AddressPlan.is_route`."""
         return self.address_plan.is_route(prefix, self._policy.topology)
 
     @cached_property
@@ -173,14 +173,14 @@ class Registered:
 
 @lru_cache(maxsize=1024)
 def _words(registered: str | None, named: str | None, planned: tuple[str, ...]) -> tuple[RegionWitness, ...]:
-    """One value for all nodes of which the same is said: a fleet has many nodes and few regions."""
+    """Region witnesses, one value for all nodes of which the same is said: a fleet has few regions."""
     words = [RegionWitness("registration", registered)] if registered else []
     words += [RegionWitness("name", named)] if named else []
     return (*words, *(RegionWitness("address plan", region) for region in planned))
 
 
 def registered_claim(prefix: Prefix, item: Registration) -> Claim:
-    """One registration's claim to one of its prefixes."""
+    """Claim of a registration to one of its prefixes."""
     return Claim(
         Witness.REGISTERED,
         prefix,

@@ -85,7 +85,7 @@ class Routes:
         return self._by_digest.get(digest)
 
     def has_peer(self, deviation: Deviation, key: PublicKey) -> bool:
-        """Whether the key has a line in the table."""
+        """Tell whether the key has a line in the table."""
         if key in deviation.extra_keys:
             return True
         return self._expected.lists(key) and key not in deviation.absent_keys
@@ -132,7 +132,7 @@ class Routes:
         )
 
     def is_covered(self, prefix: Prefix) -> bool:
-        """Whether a wider prefix, in the registry or in some table, holds this one. Routes alone don't count."""
+        """Tell whether a wider prefix, in the registry or in some table, holds this one. Routes alone don't count."""
         return any(parent not in self._routes_alone for parent in self.covering(prefix))
 
     def picks(self, prefix: Prefix) -> tuple[Pick, ...]:

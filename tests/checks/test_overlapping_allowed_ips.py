@@ -189,6 +189,7 @@ def test_a_ghost_with_a_default_route_is_a_ghost() -> None:
     """A route of nobody's is no route to trust."""
     report = judge(trio().peers_with("edge-fra-1", "ghost", "0.0.0.0/0").snapshot())
     assert roots(report) == [("unregistered-peer", key_of("ghost"))]
+    assert "with 0.0.0.0/0" in report.findings[0].summary
 
 
 def test_a_node_that_is_registered_with_a_default_route_alone_is_missed_as_a_peer() -> None:
