@@ -74,6 +74,7 @@ class Machine:
     held: tuple[Prefix, ...]
     host_key: str
     region: str | None = None
+    link_up: bool | None = None
     edits: list[Callable[[Peers], Peers]] = field(default_factory=list)
 
 
@@ -142,6 +143,11 @@ class Mesh:
     def holds(self, name: str, *addresses: str) -> Mesh:
         """The node's own device holds these addresses, whatever is registered."""
         self.machines[self.find(name)].held = prefixes(addresses)
+        return self
+
+    def link_down(self, name: str) -> Mesh:
+        """The link of the node's own device is down; everybody else's is up."""
+        self.machines[self.find(name)].link_up = False
         return self
 
     def rekeyed(self, name: str, key: str) -> Mesh:
@@ -273,7 +279,7 @@ class Mesh:
         machine = self.machines[answering]
         return Observation(
             node=node,
-            device=Device("wg0", machine.key, machine.held),
+            device=Device("wg0", machine.key, machine.held, machine.link_up),
             table=self.table(answering).digest,
             region=machine.region,
             host_key=machine.host_key,

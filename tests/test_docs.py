@@ -29,6 +29,7 @@ from auditor.cli import running
 from auditor.cli.main import EXIT_USAGE, cli
 from auditor.errors import GapReason
 from auditor.judge import judge
+from auditor.nodes.probe.probe import INSTALLED_SECONDS
 from auditor.reports.interface import Layout
 from auditor.reports.terminal.table import render
 from auditor.settings.alerts import (
@@ -239,7 +240,7 @@ def recorded_report(case: str) -> str:
 
 @pytest.mark.parametrize("block", screens(), ids=lambda block: block.text.split("\n")[0].strip()[:60])
 def test_each_screen_in_the_documents_is_part_of_the_report_on_a_recorded_sweep(block: Block) -> None:
-    case = re.findall(r"`fixtures/(\w+)`", block.before)[-1]
+    case = re.findall(r"`fixtures/([\w-]+)`", block.before)[-1]
     assert without_what_differs(block.text) in recorded_report(case)
 
 
@@ -426,11 +427,12 @@ def test_the_check_of_a_signature_in_the_document_refuses_an_old_call() -> None:
 def test_the_sudoers_lines_allow_what_the_probe_asks_for_and_nothing_else() -> None:
     """One line a field, spelled out: a wildcard would also allow what prints private keys."""
     script = read(ROOT / "auditor" / "nodes" / "probe" / "probe.sh")
-    asked = set(
-        re.findall(r"(?<!addr )\bshow(?:_or_tell)? ([a-z][a-z-]+)", re.sub(r"(?m)^ *#.*", "", script))
-    )
+    code = re.sub(r"(?m)^ *#.*", "", script)
+    asked = set(re.findall(r'(?:\bshow "\$device"|(?<!may )\bask) ([a-z][a-z-]+)', code))
     allowed = re.findall(r"^ *wgaudit ALL=\(root\) NOPASSWD: (.+)$", read(SECURITY), re.MULTILINE)
-    assert sorted(allowed) == sorted(f"/usr/bin/wg show wg0 {field}" for field in asked)
+    assert sorted(allowed) == sorted(
+        f"/usr/bin/timeout -s KILL {INSTALLED_SECONDS} wg show wg0 {field}" for field in asked
+    )
 
 
 # Architecture, and what any document names of the tree

@@ -60,6 +60,12 @@ def run(fleet: Fleet) -> Iterable[Draft]:
             ),
             follows_from=(
                 idents.duplicate_public_key(observation.device.public_key),
+                # The kernel drops IPv6 addresses with the link, and keeps those of IPv4.
+                *(
+                    []
+                    if unexpected or any("." in prefix for prefix in lacking)
+                    else [idents.device_down(node)]
+                ),
                 *(idents.duplicate_address(prefix) for prefix in (*unexpected, *lacking)),
             ),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from auditor.checks import (
     address_drift,
+    device_down,
     displaced_allowed_ips,
     duplicate_address,
     duplicate_node_name,
@@ -32,6 +33,7 @@ CHECKS: tuple[Check, ...] = (
     duplicate_address.CHECK,
     split_routing.CHECK,
     key_drift.CHECK,
+    device_down.CHECK,
     address_drift.CHECK,
     displaced_allowed_ips.CHECK,
     overlapping_allowed_ips.CHECK,

@@ -15,6 +15,7 @@ class Ident(CheckIdent):
     """Each check's ident: kebab-case, its anchor in docs/findings.md; it never changes once released."""
 
     ADDRESS_DRIFT = "address-drift"
+    DEVICE_DOWN = "device-down"
     DISPLACED_ALLOWED_IPS = "displaced-allowed-ips"
     DUPLICATE_ADDRESS = "duplicate-address"
     DUPLICATE_NODE_NAME = "duplicate-node-name"
@@ -82,6 +83,11 @@ def wrong_host(node: NodeId) -> Reference:
 def key_drift(node: NodeId) -> Reference:
     """Reference to the finding that the node's device has another key than its registration."""
     return Reference(Ident.KEY_DRIFT, by_node(node))
+
+
+def device_down(node: NodeId) -> Reference:
+    """Reference to the finding that the link of the node's device is down."""
+    return Reference(Ident.DEVICE_DOWN, by_node(node))
 
 
 def address_drift(node: NodeId) -> Reference:

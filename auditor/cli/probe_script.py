@@ -8,6 +8,7 @@ import click
 
 from auditor.cli import running, settings
 from auditor.nodes.probe.probe import probe_script
+from auditor.service import parts
 
 
 @click.command("probe-script")
@@ -15,12 +16,15 @@ from auditor.nodes.probe.probe import probe_script
 def command(config_path: Path | None) -> int:
     """Print the script that an authorized_keys entry can force, so that the audit's key can do nothing else.
 
-    Device, sudo and region command are taken from the configuration and fixed in the script. Put it on
+    Device, sudo, region command, wg_command and address_devices are taken from the configuration and fixed
+    in the script. Put it on
     each node as /usr/local/libexec/wgaudit-probe (mode 0755), force it with
     command="/usr/local/libexec/wgaudit-probe",restrict in authorized_keys, and set ssh.probe = "installed".
     docs/security.md goes through it step by step.
     """
     config, _ = settings.read_config(config_path)
-    script = probe_script(config.mesh.device, sudo=config.ssh.sudo, region_command=config.regions.command)
+    script = probe_script(
+        config.mesh.device, config.ssh.sudo, config.regions.command, parts.probe_places(config)
+    )
     running.deliver(script, None)
     return 0

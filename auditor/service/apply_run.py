@@ -12,7 +12,7 @@ from auditor.repair.apply.ledger import Ledger
 from auditor.repair.apply.steps import ApplyOptions
 from auditor.repair.claims.registration import AllocatorPolicy, allocator_policy
 from auditor.repair.moves import Move, RepairPlan
-from auditor.service.parts import build_access, build_registry, build_store
+from auditor.service.parts import build_access, build_registry, build_store, probe_places
 from auditor.settings.file import Config
 
 
@@ -86,7 +86,7 @@ async def build_executor(
         journal,
         Ledger(stores, claims, plan.ident),
         SshChanger(access, plan.device),
-        SshNodes(access, plan.device),
+        SshNodes(access, plan.device, places=probe_places(config)),
         {registration.node: registration for registration in reading.registrations},
         options,
         say,

@@ -17,6 +17,7 @@ from auditor.settings.file import Config
 from auditor.settings.ssh import SshSettings
 
 if TYPE_CHECKING:
+    from auditor.nodes.probe.probe import ProbePlaces
     from auditor.nodes.ssh import SshAccess
     from auditor.registry.consul import ConsulRegistry
     from auditor.registry.store import ConsulStore
@@ -63,7 +64,14 @@ def build_nodes(config: Config, *, endpoints: bool = False) -> NodeSource:
     from auditor.nodes.ssh import SshNodes
 
     ssh = config.ssh.model_copy(update={"endpoints": True}) if endpoints else config.ssh
-    return SshNodes(build_access(ssh), config.mesh.device, config.regions.command)
+    return SshNodes(build_access(ssh), config.mesh.device, config.regions.command, probe_places(config))
+
+
+def probe_places(config: Config) -> ProbePlaces:
+    """Build where on a node the probe finds what it asks."""
+    from auditor.nodes.probe.probe import ProbePlaces
+
+    return ProbePlaces(config.ssh.wg_command, config.mesh.address_devices, config.mesh.pools)
 
 
 def build_access(ssh: SshSettings) -> SshAccess:

@@ -44,6 +44,10 @@ class MeshSettings(Settings):
     pools: tuple[WrittenPrefix, ...] = (Prefix("10.0.0.0/8"),)
     topology: Literal["full", "partial"] = "full"
     """partial: a registered peer that is not there is no finding."""
+    address_devices: tuple[Annotated[str, Field(pattern=f"^{DEVICE_NAME}$")], ...] = Field(
+        default=(), max_length=16
+    )
+    """Further devices whose addresses inside `pools` are the node's own, such as lo."""
 
 
 class RegionSettings(Settings):

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import AfterValidator, Field, StrictBool, StrictInt, StringConstraints
 
 from auditor.settings.base import Seconds, Settings, UserPath
+
+
+def _word(word: str) -> str:
+    if not word.isprintable():
+        raise ValueError("a control character cannot be part of a word")
+    return word
+
+
+Word = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=400), AfterValidator(_word)]
+"""A word of a command on a node. It is never read by a shell."""
 
 
 class SshSettings(Settings):
@@ -34,6 +44,8 @@ class SshSettings(Settings):
     connect_timeout: Seconds = 10.0
     command_timeout: Seconds = 20.0
     sudo: StrictBool = False
+    wg_command: tuple[Word, ...] = Field(default=("wg",), min_length=1, max_length=32)
+    """Words that run `wg` on a node; all but the last also stand before `ip`: a namespace, a container."""
     probe: Literal["inline", "installed"] = "inline"
     """inline: the script travels along. installed: authorized_keys forces it (`wgaudit probe-script`)."""
     endpoints: StrictBool = False

@@ -145,6 +145,9 @@ class _ObservationForm(_OfNodeForm):
     addresses: list[PrefixText] = Field(
         validation_alias=AliasChoices(AliasPath("device", "addresses"), "addresses")
     )
+    link_up: bool | None = Field(
+        default=None, validation_alias=AliasChoices(AliasPath("device", "link_up"), "link_up")
+    )
     table: str
     region: str | None = None
     host_key: str | None = None
@@ -414,7 +417,12 @@ def _registration(form: _RegistrationForm) -> Registration:
 
 
 def _observation(form: _ObservationForm) -> Observation:
-    device = {"name": form.device, "public_key": form.public_key, "addresses": form.addresses}
+    device = {
+        "name": form.device,
+        "public_key": form.public_key,
+        "addresses": form.addresses,
+        "link_up": form.link_up,
+    }
     return _OBSERVATION.validate_python({**_with_node(form), "device": device})
 
 

@@ -197,6 +197,8 @@ class Device:
     public_key: PublicKey
     addresses: tuple[Prefix, ...]
     """Its own addresses as host prefixes, link-local ones left out. Empty if it has none."""
+    link_up: bool | None = None
+    """Whether its link is up (the flag UP). None: not told, as by probes installed before 0.2."""
 
 
 @dataclass(frozen=True, slots=True)

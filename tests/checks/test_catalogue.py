@@ -18,6 +18,7 @@ CONTRACT = {
     "split-routing": "critical",
     "displaced-allowed-ips": "error",
     "overlapping-allowed-ips": "error",
+    "device-down": "error",
     "address-drift": "error",
     "key-drift": "error",
     "region-mismatch": "error",

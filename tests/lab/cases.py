@@ -74,6 +74,13 @@ def unreachable() -> Topology:
     return replace(fleet, name="unreachable", nodes=tuple(nodes))
 
 
+def link_down() -> Topology:
+    """The clean fleet, but the link of one node's device is down."""
+    fleet = clean()
+    nodes = (replace(node, link=node.name != "edge-sin-1") for node in fleet.nodes)
+    return replace(fleet, name="link-down", nodes=tuple(nodes))
+
+
 def consul_stops() -> Topology:
     """The clean fleet, but Consul stops in the middle of the sweep."""
     return replace(clean(), name="consul-stops", consul_stops_at="worker-fra-1")
@@ -197,6 +204,7 @@ CASES = {
         incident,
         clean,
         unreachable,
+        link_down,
         consul_stops,
         drift,
         faults,

@@ -110,6 +110,7 @@ def server(topology: Topology, node: Node, folder: Path) -> dict[str, str]:
         "pools": " ".join(topology.pools),
         "listen_port": str(LISTEN_PORT),
         "device": "yes" if node.device else "no",
+        "link": "yes" if node.link else "no",
         "sshd": "yes" if node.sshd else "no",
         "wg": "hold" if node.holdable else "yes" if node.wg else "no",
     }

@@ -44,6 +44,7 @@ if [ "$device" = yes ]; then
     for pool in $pools; do
         ip route add "$pool" dev wg0
     done
+    [ "$link" = yes ] || ip link set wg0 down
 fi
 
 case $wg in

@@ -46,6 +46,8 @@ class Node:
     live_key: str | None = None
     """Its device holds a key of its own that the registry does not know; the value only names it."""
     device: bool = True
+    link: bool = True
+    """False: its device is there, and its link is down."""
     wg: bool = True
     """False: there is no `wg` on it."""
     # its peers

@@ -10,6 +10,7 @@ import pytest
 
 from auditor.errors import ProbeError
 from auditor.nodes.interface import TableStore
+from auditor.nodes.probe.probe import ProbePlaces
 from auditor.nodes.ssh import SshAccess, SshNodes
 from auditor.settings.ssh import SshSettings
 from auditor.values.addresses import Prefix
@@ -48,7 +49,8 @@ class Bench:
         }
         options |= settings
         options = {name: value for name, value in options.items() if value != "default"}
-        nodes = SshNodes(SshAccess(SshSettings.model_validate(options)), "wg0", region_command)
+        read = SshSettings.model_validate(options)
+        nodes = SshNodes(SshAccess(read), "wg0", region_command, ProbePlaces(read.wg_command))
         nodes.expect(
             Registration(NodeId("", "another"), self.node.key, (Prefix(f"{address}/32"),)) for address in mesh
         )

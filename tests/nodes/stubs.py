@@ -43,12 +43,12 @@ class StubNode:
         self.answer("public-key", f"{self.key}\n")
         self.peers(peers)
         self.answer("endpoints", "".join(f"{key(number)}\t198.18.0.{number}:51820\n" for number, _ in peers))
-        self.listing("".join(_ip_line(address) for address in addresses))
+        self.listing(LINK + "".join(_ip_lines(address) for address in addresses))
 
     @property
     def device(self) -> Device:
         """The device that a reading of this node must give."""
-        return Device("wg0", self.key, tuple(Prefix(address) for address in self.addresses))
+        return Device("wg0", self.key, tuple(Prefix(address) for address in self.addresses), link_up=True)
 
     @property
     def allowed_ips(self) -> str:
@@ -75,10 +75,15 @@ class StubNode:
         (self.folder / field).write_text(text)
 
     def listing(self, text: str) -> None:
-        """Sets what `ip -o addr show dev wg0` prints."""
+        """Sets what `ip addr show dev wg0` prints."""
         (self.folder / "listing").write_text(text)
         self.script(
-            "ip", f'#!/bin/sh\necho "ip $*" >>"{self.folder}/calls"\nexec cat "{self.folder}/listing"\n'
+            "ip",
+            f'#!/bin/sh\necho "ip $*" >>"{self.folder}/calls"\n'
+            # With -o, one line for each address.
+            "[ \"$1\" != -o ] || exec sed '/: <\\|^    link\\|^       valid/d; s/^    inet/5: wg0&/' "
+            f"{self.folder}/listing\n"
+            f'exec cat "{self.folder}/listing"\n',
         )
 
     def script(self, name: str, text: str) -> Path:
@@ -89,6 +94,13 @@ class StubNode:
         return file
 
 
-def _ip_line(address: str) -> str:
+LINK = (
+    "5: wg0: <POINTOPOINT,NOARP,UP,LOWER_UP> mtu 1420 qdisc noqueue state UNKNOWN group default qlen 1000\n"
+    "    link/none \n"
+)
+"""The lines of a link that is up, before those of its addresses."""
+
+
+def _ip_lines(address: str) -> str:
     family = "inet6" if ":" in address else "inet"
-    return f"5: wg0    {family} {address} scope global wg0\\       valid_lft forever preferred_lft forever\n"
+    return f"    {family} {address} scope global wg0\n       valid_lft forever preferred_lft forever\n"

@@ -7,10 +7,12 @@ Everything in it is untrusted.
 
 from __future__ import annotations
 
+import hashlib
+import math
 import operator
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -18,7 +20,14 @@ from typing import Literal
 
 from auditor.errors import ConfigError, GapReason, InvalidValue, ProbeError
 from auditor.nodes.framing import Framing, Request, error_line, first_line, last_line, read_lines, unreadable
-from auditor.values.addresses import Prefix, PublicKey, format_prefix, parse_prefix, parse_public_key
+from auditor.values.addresses import (
+    Prefix,
+    PublicKey,
+    format_prefix,
+    packed,
+    parse_prefix,
+    parse_public_key,
+)
 from auditor.values.models import Device, RouteTable
 
 VERSION = "wgaudit-probe/1"
@@ -28,7 +37,17 @@ Mode = Literal["digest", "text"]
 MAX_ADDRESSES = 1024
 MAX_REGION = 100
 
+INSTALLED_SECONDS = 60
+"""The time after which an installed probe has ended, with all that it started."""
+
 _INLINE = "exec /bin/sh -s -- "
+_MAIN = "main </dev/null\n"
+_MAY_BE_LOST = ":\n" * 3
+_ZSH = '[ -z "$ZSH_VERSION" ] || { emulate -R sh; unalias -a; }\n'
+_LOST = (
+    f"\\n{VERSION} begin\\nerror unreadable a start-up file of the login shell read away what was sent: "
+    f"the script began somewhere in its middle\\n{VERSION} end\\n"
+)
 _TABLE = b"table\n"
 _REASONS = {
     "sudo": GapReason.SUDO,
@@ -69,17 +88,69 @@ class ProbeAnswer:
 # --- asking ---------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class ProbePlaces:
+    """Where on a node the probe finds what it asks: `wg` itself, and further devices with mesh addresses."""
+
+    wg_command: tuple[str, ...] = ("wg",)
+    """Words, never a shell's line. All but the last also stand before `ip`: a namespace, a container."""
+    address_devices: tuple[str, ...] = ()
+    pools: tuple[Prefix, ...] = ()
+    """Addresses of `address_devices` count inside these alone."""
+
+    def variables(self) -> dict[str, str]:
+        """Variables of the script for what is not as it nearly always is."""
+        variables = {}
+        if self.address_devices:
+            variables["address_devices"] = " ".join(self.address_devices)
+            variables["pools"] = " ".join(map(_bits, self.pools))
+        if self.wg_command != ("wg",):
+            variables["wg_command"] = " ".join(self.wg_command)
+        return variables
+
+    def functions(self, *, sudo: bool) -> str:
+        """Write the functions that run `wg` and `ip`."""
+        wg = _words(self.wg_command)
+        before = _words(self.wg_command[:-1])
+        ip = f"{'$as_root ' * sudo}{before} ip" if before else "ip"
+        return f'run_wg() {{ exec $as_root {wg} "$@"; }}\nrun_ip() {{ exec {ip} "$@"; }}\n'
+
+
+DEFAULT_PLACES = ProbePlaces()
+
+
+def _words(words: Iterable[str]) -> str:
+    return " ".join(map(shlex.quote, words))
+
+
+def _bits(prefix: Prefix) -> str:
+    """Write a prefix as its family, 4 or 6, and the bits that it fixes."""
+    value = packed(prefix)
+    bits = f"{int.from_bytes(value):0{len(value) * 8}b}"
+    return f"{6 if ':' in prefix else 4}{bits[: int(prefix.rpartition('/')[2])]}"
+
+
 def inline_request(
-    mode: Mode, *, device: str, sudo: bool = False, endpoints: bool = False, region_command: str = ""
+    mode: Mode,
+    *,
+    device: str,
+    seconds: float = 20.0,
+    sudo: bool = False,
+    endpoints: bool = False,
+    region_command: str = "",
+    places: ProbePlaces = DEFAULT_PLACES,
 ) -> Request:
     """Build a request that brings the probe along, over standard input: never in a process list, never quoted twice.
 
     Only the parts that are asked for travel. The command's last words are for `read_request` and for people.
+    `seconds`: the time after which nothing of the probe is left on the node.
     """
     wanted = {"sudo": "yes" * sudo, "endpoints": "yes" * endpoints, "region_command": region_command}
     wanted = {name: value for name, value in wanted.items() if value}
-    script = _head(device=device, mode=mode, **wanted) + _sent(frozenset({mode, *wanted}))
-    return Request(_INLINE + installed_request(mode, endpoints=endpoints).command, script.encode())
+    parts = frozenset({mode, *wanted} | ({"address_devices"} if places.address_devices else set()))
+    script = _head(device=device, mode=mode, seconds=str(math.ceil(seconds)), **wanted, **places.variables())
+    script += places.functions(sudo=sudo) + _sent(parts)
+    return Request(_INLINE + installed_request(mode, endpoints=endpoints).command, _whole(script).encode())
 
 
 def installed_request(mode: Mode, *, endpoints: bool = False) -> Request:
@@ -87,13 +158,20 @@ def installed_request(mode: Mode, *, endpoints: bool = False) -> Request:
     return Request(f"{VERSION} {mode}{' endpoints' if endpoints else ''}", b"")
 
 
-def probe_script(device: str, sudo: bool, region_command: str) -> str:
+def probe_script(device: str, sudo: bool, region_command: str, places: ProbePlaces = DEFAULT_PLACES) -> str:
     """Write the file to install on a node, for `command="…",restrict` in authorized_keys.
 
-    Device, sudo and region command are fixed in it; who connects can choose the mode and nothing else.
+    Device, sudo, region command and places are fixed in it; who connects can choose the mode and nothing else.
     """
-    head = _head(installed="yes", device=device, sudo="yes" * sudo, region_command=region_command)
-    return f"#!/bin/sh\n{head}{_body()}"
+    head = _head(
+        installed="yes",
+        device=device,
+        seconds=str(INSTALLED_SECONDS),
+        sudo="yes" * sudo,
+        region_command=region_command,
+        **{"address_devices": "", **places.variables()},
+    )
+    return f"#!/bin/sh\n{head}{places.functions(sudo=sudo)}{_body()}"
 
 
 def read_request(command: str) -> tuple[Mode, bool]:
@@ -107,6 +185,23 @@ def read_request(command: str) -> tuple[Mode, bool]:
             if words == installed_request(mode, endpoints=endpoints).command:
                 return mode, endpoints
     raise ValueError("not a request of the probe")
+
+
+def _whole(script: str) -> str:
+    """Make sure that a script which lost its beginning on the way does nothing.
+
+    A login shell's start-up files may read from what was sent. The first lines may be lost; what comes after them
+    names itself, and the last line runs nothing unless it was all there. A shell that took the place of /bin/sh
+    reads the same text; zsh, which reads it otherwise, is told how.
+    """
+    body, main, rest = script.rpartition(_MAIN)
+    if rest or not main:
+        raise AssertionError("the script's last line runs it")
+    mark = hashlib.sha256(script.encode()).hexdigest()[:16]
+    return (
+        f"{_MAY_BE_LOST}whole={mark}\n{_ZSH}{body}"
+        f"[ \"$whole\" = {mark} ] || {{ printf '{_LOST}'; exit 1; }}\n{_MAIN}"
+    )
 
 
 def _head(**variables: str) -> str:
@@ -190,6 +285,8 @@ def parse_answer(data: bytes, device_name: str) -> ProbeAnswer:
 def format_answer(answer: ProbeAnswer) -> bytes:
     """Write an answer as a node prints it: the inverse of `parse_answer`, for servers that answer without a shell."""
     lines = [f"key {answer.device.public_key}"]
+    if answer.device.link_up is not None:
+        lines.append(f"link {'up' if answer.device.link_up else 'down'}")
     lines += [f"address {format_prefix(address)}" for address in answer.device.addresses]
     if answer.region is not None:
         lines.append(f"region {answer.region}")
@@ -218,6 +315,7 @@ class _AnswerHead:
         self._addresses: dict[Prefix, None] = {}
         self._endpoints: dict[PublicKey, str] = {}
         self._endpoint_count: int | None = None
+        self._link_up: bool | None = None
         self._seen: set[str] = set()
         self.digest: str | None = None
         self.undigested = False
@@ -235,12 +333,12 @@ class _AnswerHead:
         match word:
             case "key":
                 self._key = parse_public_key(value)
+            case "link":
+                self._link(value)
             case "address":
                 self._address(value)
             case "region":
-                if len(value) > MAX_REGION or not value.isprintable():
-                    raise InvalidValue(f"not one line of at most {MAX_REGION} printable characters")
-                self.region = value.strip() or None
+                self._region(value)
             case "endpoint":
                 self._endpoint(value)
             case "endpoints":
@@ -251,6 +349,16 @@ class _AnswerHead:
                 self._digest(value)
             case _:
                 raise InvalidValue("the probe prints no such line")
+
+    def _link(self, value: str) -> None:
+        if value not in ("up", "down"):
+            raise InvalidValue("neither up nor down")
+        self._link_up = value == "up"
+
+    def _region(self, value: str) -> None:
+        if len(value) > MAX_REGION or not value.isprintable():
+            raise InvalidValue(f"not one line of at most {MAX_REGION} printable characters")
+        self.region = value.strip() or None
 
     def _digest(self, value: str) -> None:
         self.undigested = value == "none"
@@ -278,7 +386,7 @@ class _AnswerHead:
     def device(self) -> Device:
         if self._key is None:
             raise unreadable("the answer has no line key")
-        return Device(self._name, self._key, tuple(self._addresses))
+        return Device(self._name, self._key, tuple(self._addresses), link_up=self._link_up)
 
     def endpoints(self) -> Mapping[PublicKey, str] | None:
         if self._endpoint_count is None and not self._endpoints:

@@ -1,16 +1,22 @@
 # Runs on a node and prints its WireGuard state, in the words of docs/security.md and nothing else.
 #
-# POSIX sh with wg, ip, awk and sort; nothing is written, nothing is kept. Only single fields are asked
+# POSIX sh with wg, ip, awk, sort and head; nothing is written, nothing is kept. Only single fields are asked
 # for: the forms of `wg show` that print private or preshared keys stand nowhere in here. Whatever fails
-# becomes one `error REASON DETAIL` line; an answer counts only if `begin` and `end` frame it.
+# becomes one `error REASON DETAIL` line; an answer counts only if `begin` and `end` frame it. It ends within
+# `seconds`, with all that it started, and holds no more than a bounded part of what any program prints.
 #
 # What comes before this text says:
-#   device          the WireGuard device
-#   mode            digest: the sha256 of the route table is told; text: the table itself
-#   endpoints       yes: the peers' endpoints too
-#   sudo            yes: wg runs under `sudo -n`
-#   region_command  run by sh, prints the node's region; empty: not asked for
-#   installed       yes: authorized_keys forces this file; SSH_ORIGINAL_COMMAND says mode and endpoints
+#   device           the WireGuard device
+#   mode             digest: the sha256 of the route table is told; text: the table itself
+#   seconds          the time after which nothing of this may be left
+#   run_wg, run_ip   functions that run these two programs, wherever they are, in place of a subshell
+#   wg_command       for a message, where it is not wg
+#   endpoints        yes: the peers' endpoints too
+#   sudo             yes: wg runs under `sudo -n`
+#   region_command   run by sh, prints the node's region; empty: not asked for
+#   address_devices  further devices whose addresses inside `pools` are the node's own
+#   pools            prefixes as bits: 4 or 6, and then so many zeros and ones
+#   installed        yes: authorized_keys forces this file; SSH_ORIGINAL_COMMAND says mode and endpoints
 #
 # An installed file is this text as it stands. What travels over stdin is the same lines without comments,
 # without indentation, and without the parts between `# only NAME:` and `# end NAME` that were not asked for.
@@ -23,20 +29,67 @@ LC_ALL=C
 PATH=${PATH:+$PATH:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL PATH
 set -f
+# A table of half a million lines; what is longer is none.
+most=33554432
 # Words, unquoted where they run.
-wg=wg
-# only sudo:
-[ "$sudo" != yes ] || wg='sudo -n wg'
-# end sudo
+as_root=
+not_found='wg was not found; install wireguard-tools'
+[ -z "$wg_command" ] || not_found="ssh.wg_command was not found: $wg_command"
 
 # fail REASON DETAIL [STATUS]: ends the answer; only the detail's first line, and only its beginning.
 fail() {
     printf 'error %s %.200s\n%s end\n' "$1" "${2%%"$newline"*}" "$version"
-    exit "${3:-1}"
+    finish "${3:-1}"
 }
 
-# explain TEXT: ends the answer with what wg or sudo said when it failed, told apart by who must act.
+finish() {
+    kill $watch 2>/dev/null
+    exit "$1"
+}
+
+# watch: ends all that is left of this script once its time is up or the script itself is gone. It holds none of
+# the script's streams. Under sshd the script leads its group, which outlives it; what has left the group is
+# found as its offspring. What sudo started is not ours to end: see become_root.
+watch() {
+    trap 'kill $!; exit' TERM
+    while parent=$$; do
+        ! read -r line </proc/self/stat || {
+            line=${line##*) }
+            parent=${line#* }
+            parent=${parent%% *}
+        }
+        [ "$parent" = $$ ] && [ "$seconds" -gt 0 ] || break
+        sleep 1 &
+        wait $!
+        seconds=$((seconds - 1))
+    done
+    if [ "$parent" = $$ ]; then
+        set +f
+        read -r me line </proc/self/stat
+        # What is stopped starts nothing more while it is counted.
+        kill -STOP $(offspring)
+        kill -KILL $(offspring)
+    fi
+    kill -KILL -$$
+}
+
+# offspring: the numbers of this script and of all that it started, but for the one that watches.
+offspring() {
+    cat /proc/[0-9]*/stat | awk -v top=$$ -v me="$me" '
+        { pid = $1; sub(/.*\) . /, ""); up[pid] = $1 }
+        END {
+            for (pid in up) {
+                for (at = pid; at in up && at != top; at = up[at]) {}
+                if (at == top && pid != me) { print pid }
+            }
+        }
+    '
+}
+
+# explain TEXT: ends the answer with what wg or sudo said when it failed, told apart by who must act. Warnings
+# come first, and the last line is what ended it.
 explain() {
+    set -- "${1##*"$newline"}"
     case $1 in
     # only sudo:
     sudo:*"command not found"*) fail no-wg "$1" ;;
@@ -45,19 +98,39 @@ explain() {
     # end sudo
     *"Operation not permitted"* | *"Permission denied"*)
         fail sudo "wg needs CAP_NET_ADMIN (set ssh.sudo = true, or ssh.user = \"root\"): $1" ;;
+    *"Operation not supported"*)
+        fail unreadable "another kind of device (set ssh.wg_command, to awg perhaps): $1" ;;
     *"No such device"* | *"Unable to access interface"*) fail no-device "$1" ;;
     esac
     fail unreadable "$1"
 }
 
-# told OUTPUT: ends the answer if "!" stands in it, which is how a pipeline's parts complain.
-told() {
-    case $1 in *!*) explain "${1#*!}" ;; esac
+# ask FIELD: wg's word on one field of the device. What it says beside it is nobody's business while it is well.
+ask() {
+    (run_wg show "$device" "$1" 2>/dev/null) || echo "!wg show $1: exit $?" >&3
 }
 
-# show FIELD: becomes wg with one field of the device, errors among the output so that none passes unseen.
-show() {
-    exec $wg show "$device" "$1" 2>&1
+# failed FIELD HOW: ends the answer; wg is asked once more, for what it says when it fails.
+failed() {
+    said=$( (run_wg show "$device" "$1" 2>&1 >/dev/null) | head -c 4000)
+    explain "${said:-$2}"
+}
+
+# told OUTPUT FIELD: ends the answer if "!" stands in it, which is how a pipeline's parts complain.
+told() {
+    case $1 in
+    *"!awk failed"*) fail unreadable "awk failed" ;;
+    *"!sort failed"*) fail unreadable "sort failed" ;;
+    *"!more than"*) fail unreadable "wg show $2: more than $most bytes" ;;
+    *"!wg show $2: exit "*)
+        status=${1##*"!wg show $2: exit "}
+        failed "$2" "wg show $2: exit ${status%%"$newline"*}"
+        ;;
+    *!*)
+        said=${1#*!}
+        explain "${said%%"$newline"*}"
+        ;;
+    esac
 }
 
 # only installed:
@@ -75,18 +148,30 @@ read_request() {
 }
 # end installed
 
+# only sudo:
+# Root's child is not ours to end, so root's `timeout` does it, where there is one and sudo lets it run. That is
+# asked beforehand: a refusal of the command itself would stand in root's mail.
+become_root() {
+    [ "$sudo" = yes ] || return 0
+    command -v sudo >/dev/null 2>&1 || fail sudo "sudo is not installed"
+    as_root='sudo -n'
+    timeout -s KILL 1 true 2>/dev/null || return 0
+    (as_root="sudo -n -l timeout -s KILL $seconds" && run_wg show "$device" public-key) >/dev/null 2>&1
+    [ $? = 1 ] || as_root="sudo -n timeout -s KILL $seconds"
+}
+# end sudo
+
 read_key() {
-    # only sudo:
-    [ "$sudo" != yes ] || command -v sudo >/dev/null 2>&1 || fail sudo "sudo is not installed"
-    # end sudo
-    key=$(show public-key)
-    status=$?
-    # only sudo:
-    # sudo says this and goes on; it is about the node's name service, not about wg.
-    case $key in "sudo: unable to resolve host "*"$newline"*) key=${key#*"$newline"} ;; esac
-    # end sudo
-    [ $status != 127 ] || fail no-wg "wg was not found; install wireguard-tools"
-    [ $status = 0 ] || explain "${key:-wg show public-key: exit $status}"
+    key=$({ (run_wg show "$device" public-key 2>/dev/null); echo " $?"; } | head -c 999)
+    status=${key##* }
+    key=${key% *}
+    key=${key%"$newline"}
+    case $status in
+    0) ;;
+    127) fail no-wg "$not_found" ;;
+    *[!0-9]* | '') fail unreadable "wg show public-key: $key" ;;
+    *) failed public-key "${key:-wg show public-key: exit $status}" ;;
+    esac
     case $key in
     '') fail no-device "wg shows nothing for device $device" ;;
     '(none)') fail no-device "device $device has no key" ;;
@@ -95,31 +180,123 @@ read_key() {
     printf 'key %s\n' "$key"
 }
 
-# The device's own addresses, link-local ones left out, as answer lines and as lines of the table.
-read_addresses() {
-    command -v ip >/dev/null 2>&1 || fail unreadable "ip was not found; install iproute2"
-    listing=$(ip -o addr show dev "$device" 2>&1) || fail no-device "ip addr: $listing"
-    own=
+# list DEVICE: sets listing to what ip says of a device and its addresses. Returns ip's status.
+list() {
+    listing=$({ (run_ip addr show dev "$1" 2>&1); echo "exit $?"; } | head -c 400000)
+    status=${listing##*exit }
+    listing=${listing%exit *}
+    case $status in *[!0-9]* | '') fail unreadable "ip addr: more than can be read" ;; esac
+    return "$status"
+}
+
+# each: `link up`, `link down` and `address ADDRESS` for each line of the listing that says so, with or without
+# -o. ip may say that addresses changed while it read them, and exit with 0: then some may be missing.
+each() {
     IFS=$newline
     set -- $listing
     unset IFS
     for line; do
+        case $line in
+        *"ump was interrupted"* | *"ump terminated"*) fail unreadable "ip addr: $line" ;;
+        [!0-9\ "$tab"]*) continue ;;
+        esac
         set -- $line
-        case $1 in *[!0-9:]*) fail unreadable "ip addr: $line" ;; esac
-        case "$line " in *" scope link "*) continue ;; esac
-        case $3 in inet) length=32 ;; inet6) length=128 ;; *) continue ;; esac
-        printf 'address %s\n' "${4%%/*}"
-        own=$own$key$tab${4%%/*}/$length$newline
+        case $1 in
+        *[!0-9:]*) ;;
+        *)
+            case $3 in
+            *,UP,* | '<UP,'* | *',UP>' | '<UP>') echo 'link up' ;;
+            '<'*) echo 'link down' ;;
+            esac
+            shift 2
+            ;;
+        esac
+        case $1:${2%%/*} in
+        inet:169.254.* | inet6:[fF][eE][89abAB]?:*) ;;
+        inet:* | inet6:*) echo "address ${2%%/*}" ;;
+        esac
+    done
+}
+
+# The device's state and own addresses, as answer lines, and the addresses as lines of the table.
+read_addresses() {
+    list "$device" || {
+        [ $status != 127 ] || fail unreadable "ip was not found; install iproute2"
+        fail no-device "ip addr: $listing"
+    }
+    lines=$(each)
+    case $lines in *"error "*) printf '%s\n' "$lines"; finish 1 ;; esac
+    # only address_devices:
+    for other in $address_devices; do
+        list "$other" || case $listing in
+        *"does not exist"* | *"can't find device"*) continue ;;
+        *) fail unreadable "ip addr: $listing" ;;
+        esac
+        lines=$lines$newline$(each | inside_pools) || fail unreadable "awk failed"
+    done
+    # end address_devices
+    own=
+    IFS=$newline
+    set -- $lines
+    unset IFS
+    for line; do
+        set -- $line
+        case $own in *"$tab$2/"*) continue ;; esac
+        case $1:$2 in
+        address:*:*) own=$own$key$tab$2/128$newline ;;
+        address:*) own=$own$key$tab$2/32$newline ;;
+        esac
+        echo "$line"
     done
     own=${own:-"$key$tab(none)$newline"}
 }
 
+# only address_devices:
+inside_pools() {
+    awk -v pools="$pools" '
+        function bits(value, width,  text) {
+            for (; width > 0; width--) { text = value % 2 text; value = int(value / 2) }
+            return text
+        }
+        function hex(word,  value, i) {
+            for (i = 1; i <= length(word); i++) { value = value * 16 + index("0123456789abcdef", substr(word, i, 1)) - 1 }
+            return bits(value, 16)
+        }
+        function half(words, count,  part, i, text) {
+            count = split(words, part, ":")
+            for (i = 1; i <= count; i++) { text = text hex(part[i]) }
+            return text
+        }
+        BEGIN { count = split(pools, pool, " ") }
+        $1 != "address" || $2 ~ /^127\./ || $2 == "::1" { next }
+        $2 ~ /:.*\./ { next }
+        {
+            if ($2 ~ /:/) {
+                $2 = tolower($2)
+                at = index($2, "::")
+                text = at ? half(substr($2, 1, at - 1)) : half($2)
+                rest = at ? half(substr($2, at + 2)) : ""
+                while (length(text) + length(rest) < 128) { text = text "0" }
+                text = 6 text rest
+            } else {
+                split($2, part, ".")
+                text = 4 bits(part[1], 8) bits(part[2], 8) bits(part[3], 8) bits(part[4], 8)
+            }
+            for (i = 1; i <= count; i++) { if (index(text, pool[i]) == 1) { print; next } }
+        }
+    '
+}
+# end address_devices
+
 # only region_command:
 read_region() {
     [ -n "$region_command" ] || return 0
-    region=$(sh -c "$region_command")
-    status=$?
-    [ $status = 0 ] || fail unreadable "the region command failed (exit $status)${region:+: $region}"
+    region=$({ sh -c "$region_command"; echo " $?"; } | head -c 4000)
+    status=${region##* }
+    region=${region% *}
+    case $status in *[!0-9]* | '') fail unreadable "the region command printed more than one line" ;; esac
+    while [ "$region" != "${region%"$newline"}" ]; do region=${region%"$newline"}; done
+    [ "$status" = 0 ] || fail unreadable "the region command failed (exit $status)${region:+: $region}"
     case $region in *"$newline"*) fail unreadable "the region command printed more than one line" ;; esac
     printf 'region %s\n' "$region"
 }
@@ -129,50 +306,50 @@ read_region() {
 # `key<tab>ip:port` becomes `endpoint key ip:port`, and at last their number. Descriptor 3: see routes.
 read_endpoints() {
     [ "$endpoints" = yes ] || return 0
-    { complaints=$({ endpoint_lines >&4; } 3>&1); } 4>&1
-    told "$complaints"
+    { complaints=$({ ask endpoints | head -c $most | endpoint_lines >&4; } 3>&1); } 4>&1
+    told "$complaints" endpoints
 }
 
 endpoint_lines() {
-    { (show endpoints) || echo "wg show endpoints: exit $?"; } | awk -F '\t' '
-        # only sudo:
-        /^sudo: unable to resolve host / { next }
-        # end sudo
+    awk -F '\t' -v most=$most '
+        { size += length($0) + 1 }
         NF != 2 {
-            if (!seen++) { print "!" $0 | "cat >&3"; close("cat >&3") }
+            if (!seen++) { print "!" substr($0, 1, 200) | "cat >&3"; close("cat >&3") }
             next
         }
         $2 != "(none)" { print "endpoint " $1 " " $2; n++ }
-        END { print "endpoints " n + 0 }
+        END {
+            if (size >= most) { print "!more than " most " bytes" | "cat >&3" }
+            print "endpoints " n + 0
+        }
     ' || echo '!awk failed' >&3
 }
 # end endpoints
 
-# The route table as canonical text is `routes | canonical | sorted`. A pipeline's status is its last
+# The route table as canonical text is `routes | head | canonical | sorted`. A pipeline's status is its last
 # command's alone, so each of them says on descriptor 3 that it failed.
 
 # routes: the device's own lines and its peers' allowed-ips.
 routes() {
     printf %s "$own"
-    (show allowed-ips) || echo "wg show allowed-ips: exit $?"
+    ask allowed-ips
 }
 
 # canonical: one prefix a line. What looks wrong is told; who reads the text looks at each line closely.
 canonical() {
-    awk -F '\t' '
+    awk -F '\t' -v most=$most '
+        { size += length($0) + 1 }
         # Nearly every line is a key of 44 characters with one prefix: it is not taken apart.
         index($0, FS) == 45 && !index($0, " ") { print; next }
-        # only sudo:
-        /^sudo: unable to resolve host / { next }
-        # end sudo
-        index($0, FS) != 45 || !/\t[0-9a-f:.\/ ]+$/ {
-            if (!seen++) { print "!" $0 | "cat >&3"; close("cat >&3") }
+        index($0, FS) != 45 || !/\t[0-9a-fA-F:.\/ ]+$/ {
+            if (!seen++) { print "!" substr($0, 1, 200) | "cat >&3"; close("cat >&3") }
             next
         }
         {
             n = split($2, cidr, " ")
             for (i = 1; i <= n; i++) print $1 FS cidr[i]
         }
+        END { if (size >= most) { print "!more than " most " bytes" | "cat >&3" } }
     ' || echo '!awk failed' >&3
 }
 
@@ -186,8 +363,8 @@ send_digest() {
         ! command -v ${hash%% *} >/dev/null 2>&1 || break
     done
     sum=
-    [ ! "$hash" ] || sum=$({ routes | canonical | sorted | $hash; } 3>&1)
-    told "$sum"
+    [ ! "$hash" ] || sum=$({ routes | head -c $most | canonical | sorted | $hash; } 3>&1)
+    told "$sum" allowed-ips
     # `HEX  -` from sha256sum and shasum, `SHA2-256(stdin)= HEX` from openssl.
     sum=${sum#*= }
     sum=${sum%% *}
@@ -199,17 +376,22 @@ send_digest() {
 # only text:
 send_text() {
     printf 'table\n'
-    { complaints=$({ routes | canonical | sorted >&4; } 3>&1); } 4>&1
-    told "$complaints"
+    { complaints=$({ routes | head -c $most | canonical | sorted >&4; } 3>&1); } 4>&1
+    told "$complaints" allowed-ips
 }
 # end text
 
 main() {
     # A shell's start-up files may leave half a line behind: begin on a line of its own.
     printf '\n%s begin\n' "$version"
+    watch </dev/null >/dev/null 2>&1 &
+    watch=$!
     # only installed:
     read_request
     # end installed
+    # only sudo:
+    become_root
+    # end sudo
     read_key
     read_addresses
     # only region_command:
@@ -220,7 +402,7 @@ main() {
     # end endpoints
     "send_$mode"
     printf '%s end\n' "$version"
-    exit 0
+    finish 0
 }
 
 # The last line: a text cut short on its way defines functions and does nothing.

@@ -8,9 +8,11 @@ from auditor.errors import GapReason, ProbeError
 from auditor.nodes.framing import Request
 from auditor.nodes.interface import NodeSource, TableStore
 from auditor.nodes.probe.probe import (
+    DEFAULT_PLACES,
     FRAMING,
     Mode,
     ProbeAnswer,
+    ProbePlaces,
     inline_request,
     installed_request,
     parse_answer,
@@ -24,14 +26,22 @@ class SshNodes(NodeSource):
     """Looks at nodes. Built once, used for the whole fleet.
 
     `device`: the WireGuard device on each node. `region_command`: run there, prints its region; empty: none is.
+    `places`: where on a node the probe finds what it asks.
     """
 
-    def __init__(self, access: SshAccess, device: str, region_command: str = "") -> None:
+    def __init__(
+        self,
+        access: SshAccess,
+        device: str,
+        region_command: str = "",
+        places: ProbePlaces = DEFAULT_PLACES,
+    ) -> None:
         self._access = access
         self._settings = access.settings
         self._device = device
         self._requests: dict[Mode, Request] = {
-            mode: _request(mode, access.settings, device, region_command) for mode in ("digest", "text")
+            mode: _request(mode, access.settings, device, region_command, places)
+            for mode in ("digest", "text")
         }
 
     def expect(self, registrations: Iterable[Registration]) -> None:
@@ -80,13 +90,17 @@ class SshNodes(NodeSource):
         return answer
 
 
-def _request(mode: Mode, settings: SshSettings, device: str, region_command: str) -> Request:
+def _request(
+    mode: Mode, settings: SshSettings, device: str, region_command: str, places: ProbePlaces
+) -> Request:
     if settings.probe == "installed":
         return installed_request(mode, endpoints=settings.endpoints)
     return inline_request(
         mode,
         device=device,
+        seconds=settings.command_timeout,
         sudo=settings.sudo,
         endpoints=settings.endpoints,
         region_command=region_command,
+        places=places,
     )

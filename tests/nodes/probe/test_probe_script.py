@@ -15,14 +15,18 @@ from auditor.errors import GapReason, ProbeError
 from auditor.nodes.probe.probe import (
     Mode,
     ProbeAnswer,
+    ProbePlaces,
     canonical_table,
     format_answer,
     inline_request,
     parse_answer,
     probe_script,
 )
-from tests.nodes.stubs import StubNode, key
+from auditor.values.addresses import Prefix
+from auditor.values.models import Device
+from tests.nodes.stubs import LINK, StubNode, key
 from tests.parts import AWKS, SHELLS, command_of, program_path
+from tests.parts.cases import case_text
 
 TWO_PEERS = ((2, "10.0.0.2/32"), (3, "10.0.0.3/32 10.1.0.0/16"))
 
@@ -105,7 +109,7 @@ def test_only_single_fields_are_ever_asked_for(node: StubNode) -> None:
         "wg show wg0 public-key",
         "wg show wg0 allowed-ips",
         "wg show wg0 endpoints",
-        "ip -o addr show dev wg0",
+        "ip addr show dev wg0",
     }
 
 
@@ -117,17 +121,29 @@ def test_endpoints_are_not_asked_for_unless_wanted(node: StubNode) -> None:
 def test_own_addresses_are_read_without_link_local_ones_and_without_lengths(
     node: StubNode, shell: list[str]
 ) -> None:
-    """iproute2's and busybox's one-line forms, point-to-point addresses without a length among them."""
+    """iproute2's and busybox's one-line forms, point-to-point addresses without a length among them.
+
+    What a scope or a flag says of an address does not matter: a node has it, or it has not."""
     node.listing(
         "5: wg0: <POINTOPOINT,NOARP,UP,LOWER_UP> mtu 1420 qdisc noqueue \\    link/none \n"
         "5: wg0    inet 10.0.0.1/8 brd 10.255.255.255 scope global wg0\\       valid_lft forever\n"
         "5: wg0    inet 10.0.0.9 peer 10.0.0.10/32 scope global wg0\\       valid_lft forever\n"
         "5: wg0    inet 169.254.7.7/16 scope link wg0\\       valid_lft forever\n"
+        "5: wg0    inet 10.0.0.11/8 scope link wg0\\       valid_lft forever\n"
+        "5: wg0    inet 10.0.0.12/8 scope host secondary deprecated noprefixroute wg0\\       valid_lft forever\n"
         "5: wg0    inet6 fdaa::1/64 scope global \\       valid_lft forever\n"
+        "5: wg0    inet6 fd00::1/64 scope link deprecated tentative \\       valid_lft forever\n"
         "5: wg0    inet6 fe80::1/64 scope link \\       valid_lft forever\n"
     )
     answered = answer(node, "text", shell=shell)
-    assert answered.device.addresses == ("10.0.0.1/32", "10.0.0.9/32", "fdaa::1/128")
+    assert answered.device.addresses == (
+        "10.0.0.1/32",
+        "10.0.0.9/32",
+        "10.0.0.11/32",
+        "10.0.0.12/32",
+        "fdaa::1/128",
+        "fd00::1/128",
+    )
     assert answered.table == canonical_table(answered.device, node.allowed_ips)
 
 
@@ -268,6 +284,18 @@ def test_with_sudo_only_wg_runs_under_it_and_never_asks(node: StubNode) -> None:
     node.script("sudo", SUDO.format(folder=node.folder, action='shift; exec "$@"'))
     assert answer(node, sudo=True).device == node.device
     assert [call for call in node.calls if call.startswith("sudo")] == [
+        "sudo -n -l timeout -s KILL 20 wg show wg0 public-key",
+        "sudo -n timeout -s KILL 20 wg show wg0 public-key",
+        "sudo -n timeout -s KILL 20 wg show wg0 allowed-ips",
+    ]
+
+
+def test_where_sudo_allows_wg_alone_it_is_run_without_what_ends_it(node: StubNode) -> None:
+    """The rules of an older installation go on to work, and nothing that they refuse is tried."""
+    refuse = 'case $2 in -l) exit 1 ;; esac; shift; exec "$@"'
+    node.script("sudo", SUDO.format(folder=node.folder, action=refuse))
+    assert answer(node, sudo=True).device == node.device
+    assert [call for call in node.calls if call.startswith("sudo")][1:] == [
         "sudo -n wg show wg0 public-key",
         "sudo -n wg show wg0 allowed-ips",
     ]
@@ -289,11 +317,92 @@ def test_what_sudo_says_is_told_apart(node: StubNode, said: str, reason: GapReas
 
 
 @pytest.mark.parametrize("mode", ["digest", "text"])
-def test_sudos_word_about_its_host_name_does_not_spoil_the_answer(node: StubNode, mode: Mode) -> None:
-    """A common warning of sudo, about the node's name service; the answer itself is whole."""
-    warn = 'echo "sudo: unable to resolve host x: Name or service not known" >&2; shift; exec "$@"'
+@pytest.mark.parametrize(
+    "warning",
+    [
+        "sudo: unable to resolve host x: Name or service not known",
+        case_text("nodes/03-warning-beside-the-answer/sudo-container.txt"),
+        case_text("nodes/03-warning-beside-the-answer/ld.so.preload.txt"),
+        "!!! \n! wg show is deprecated",
+    ],
+)
+def test_a_warning_beside_a_good_answer_does_not_spoil_it(node: StubNode, mode: Mode, warning: str) -> None:
+    """It is about the node's name service, a container's limits, a library that is gone; the answer is whole."""
+    warn = f'printf "%s\\n" "{warning.strip()}" >&2; shift; exec "$@"'
     node.script("sudo", SUDO.format(folder=node.folder, action=warn))
     assert answer(node, mode, sudo=True, endpoints=True).device == node.device
+
+
+def test_what_failed_is_told_by_the_last_line_and_not_by_a_warning_before_it(node: StubNode) -> None:
+    node.script(
+        "sudo",
+        SUDO.format(
+            folder=node.folder,
+            action="echo 'sudo: setrlimit(RLIMIT_CORE): Operation not permitted' >&2; shift; exec \"$@\"",
+        ),
+    )
+    node.script("wg", "#!/bin/sh\necho 'Unable to access interface: No such device' >&2\nexit 1\n")
+    assert refused(node, sudo=True).reason is GapReason.NO_DEVICE
+
+
+@pytest.mark.parametrize(
+    ("flags", "up"),
+    [
+        ("POINTOPOINT,NOARP,UP,LOWER_UP", True),
+        ("POINTOPOINT,NOARP", False),
+        ("UP", True),
+        ("NO-CARRIER,POINTOPOINT,UP", True),
+        ("LOWER_UP", False),
+    ],
+)
+@pytest.mark.parametrize(
+    "form", ["5: wg0: <{}> mtu 1420 qdisc noop\n", "5: wg0: <{}> mtu 1420 \\    link/none\n"]
+)
+def test_the_link_is_up_if_its_flag_says_so(node: StubNode, flags: str, up: bool, form: str) -> None:
+    """A WireGuard device's operstate is unknown while it is up."""
+    node.listing(form.format(flags) + "    link/none\n    inet 10.0.0.1/8 scope global wg0\n")
+    answered = answer(node)
+    assert answered.device == Device("wg0", node.key, (Prefix("10.0.0.1/32"),), link_up=up)
+
+
+def test_an_address_with_scope_link_is_the_nodes_own(node: StubNode) -> None:
+    node.listing(case_text("nodes/13-scope-link/ip-addr"))
+    answered = answer(node, "text")
+    assert answered.device.addresses == ("10.0.0.1/32",)
+    assert answered.table == canonical_table(answered.device, node.allowed_ips)
+
+
+LO = """1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000
+    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00
+    inet 127.0.0.1/8 scope host lo
+    inet 10.32.0.5/32 scope global lo
+    inet 10.64.0.5/32 scope global lo
+    inet 192.0.2.53/32 scope global lo
+    inet6 ::1/128 scope host
+    inet6 fdaa:0:0:1::5/128 scope global
+    inet6 fdab::5/128 scope global
+"""
+
+
+@pytest.mark.parametrize("awk", AWKS, ids="-".join)
+def test_addresses_of_further_devices_count_inside_the_pools_alone(
+    node: StubNode, awk: tuple[str, ...]
+) -> None:
+    node.script("awk", f'#!/bin/sh\nexec {" ".join(command_of(awk))} "$@"\n')
+    (node.folder / "lo").write_text(LO)
+    (node.folder / "wg0").write_text(LINK)
+    node.script(
+        "ip",
+        f'#!/bin/sh\ncd {node.folder}; [ -f "$4" ] && exec cat "$4"; echo "Device \\"$4\\" does not exist."; exit 1\n',
+    )
+    places = ProbePlaces(
+        address_devices=("lo", "dummy0"),
+        pools=tuple(map(Prefix, ("10.32.0.0/11", "127.0.0.0/8", "fdaa::/32", "::/64"))),
+    )
+    answered = answer(node, "text", places=places)
+    assert answered.device.addresses == ("10.32.0.5/32", "fdaa:0:0:1::5/128")
+    assert answered.device.link_up is True
+    assert answered.table == canonical_table(answered.device, node.allowed_ips)
 
 
 HASHERS = {"sha256sum", "shasum", "openssl"}
@@ -312,7 +421,10 @@ def test_a_node_without_any_hash_program_says_that_it_cannot_digest(node: StubNo
     assert "wg show wg0 allowed-ips" not in node.calls
 
 
-PROGRAMS = ("awk", "cat", "env", "openssl", "perl", "sh", "sha256sum", "shasum", "sort")
+PROGRAMS = (
+    *("awk", "cat", "env", "head", "openssl", "perl", "sh", "sha256sum", "shasum", "sleep", "sort"),
+    *("timeout", "true"),
+)
 
 
 def output_without(
