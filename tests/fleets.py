@@ -291,7 +291,9 @@ class Mesh:
 
     def snapshot(self, *, again: Mesh | None = None, asked: Iterable[str] | None = None) -> Snapshot:
         """What a sweep freezes; `again` is the fleet as a second look finds it, at `asked` or everybody."""
-        seen = [node for node in self.registrations if node not in self.unseen]
+        seen = [
+            node for node, item in self.registrations.items() if node not in self.unseen and not item.retired
+        ]
         second, tables = None, dict(self.tables())
         if again is not None:
             targets = [node for node in seen if asked is None or node in set(map(self.find, asked))]

@@ -58,6 +58,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
                 idents.split_routing(prefix),
                 idents.key_drift(node),
                 *(idents.address_drift(other) for item in others for other in _nodes(fleet, item)),
+                *(idents.retired_but_live(other) for item in others for other in _nodes(fleet, item)),
                 idents.address_drift(node),
             ),
         )

@@ -27,6 +27,7 @@ class Ident(CheckIdent):
     OUTSIDE_POOL = "outside-pool"
     OVERLAPPING_ALLOWED_IPS = "overlapping-allowed-ips"
     REGION_MISMATCH = "region-mismatch"
+    RETIRED_BUT_LIVE = "retired-but-live"
     SELF_ROUTED_ADDRESS = "self-routed-address"
     SPLIT_ROUTING = "split-routing"
     UNREGISTERED_ALLOWED_IPS = "unregistered-allowed-ips"
@@ -88,6 +89,11 @@ def key_drift(node: NodeId) -> Reference:
 def device_down(node: NodeId) -> Reference:
     """Reference to the finding that the link of the node's device is down."""
     return Reference(Ident.DEVICE_DOWN, by_node(node))
+
+
+def retired_but_live(node: NodeId) -> Reference:
+    """Reference to the finding that the node is retired and its key is live."""
+    return Reference(Ident.RETIRED_BUT_LIVE, by_node(node))
 
 
 def address_drift(node: NodeId) -> Reference:

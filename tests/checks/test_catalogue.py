@@ -22,6 +22,7 @@ CONTRACT = {
     "address-drift": "error",
     "key-drift": "error",
     "region-mismatch": "error",
+    "retired-but-live": "error",
     "self-routed-address": "error",
     "missing-peer": "warning",
     "unregistered-peer": "warning",

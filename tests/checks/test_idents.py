@@ -106,6 +106,7 @@ def test_a_cause_is_identified_as_its_own_check_identifies_its_findings(found: t
         Ident.DUPLICATE_PUBLIC_KEY,
         Ident.KEY_DRIFT,
         Ident.OVERLAPPING_ALLOWED_IPS,
+        Ident.RETIRED_BUT_LIVE,
         Ident.SPLIT_ROUTING,
         Ident.WRONG_HOST,
     }

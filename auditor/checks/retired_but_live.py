@@ -1,0 +1,79 @@
+"""retired-but-live: a registration says that its node is no longer in the mesh, and its key is there all the same."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Set
+
+from auditor.checks import idents
+from auditor.checks.idents import Ident
+from auditor.checks.interface import Check, Draft
+from auditor.checks.sentences import NAMED
+from auditor.fleet.fleet import Fleet
+from auditor.values.addresses import Prefix, PublicKey, format_prefix, prefix_sort_key
+from auditor.values.models import Claim, Evidence, Severity, Witness
+from auditor.values.text import count, listed
+
+
+def run(fleet: Fleet) -> Iterable[Draft]:
+    """One finding a retired node whose key a device holds, or observers have as a peer."""
+    retired = fleet.registered.retired_keys
+    if not retired:
+        return
+    found = fleet.routes.observers_with(lambda deviation: deviation.extra_keys & retired.keys())
+    routed = _routed(fleet, retired.keys())
+    for key, registration in sorted(retired.items()):
+        observers, holders = found.get(key), fleet.device_holders.get(key, ())
+        if not observers and not holders:
+            continue
+        node, name = registration.node, fleet.name(registration.node)
+        prefixes = sorted(routed[key], key=prefix_sort_key)
+        places = []
+        if observers:
+            with_addresses = f" with {listed(map(format_prefix, prefixes))}" if prefixes else ""
+            places.append(
+                f"a peer{with_addresses} on {count(len(observers), 'observer')}: "
+                f"{listed(map(fleet.name, observers.first(NAMED)), total=len(observers))}"
+            )
+        if holders:
+            places.append(f"the device's own on {listed(map(fleet.name, holders))}")
+        nodes = tuple(dict.fromkeys((node, *holders)))
+        yield Draft(
+            identity=idents.by_node(node),
+            party=name,
+            statement=f"{name} is retired ({registration.state}), but its key is {'; and '.join(places)}.",
+            nodes=nodes,
+            regions=fleet.regions(nodes),
+            evidence=Evidence(
+                claims=tuple(
+                    Claim(Witness.ROUTED, prefix, key, node, "allowed-ips of observers")
+                    for prefix in prefixes
+                ),
+                observers=len(observers) if observers else 0,
+                sample=observers.first() if observers else (),
+                facts=(
+                    ("registered key", key),
+                    ("state", registration.state or ""),
+                    ("where", registration.where),
+                ),
+            ),
+            follows_from=tuple(idents.split_routing(prefix) for prefix in prefixes),
+        )
+
+
+def _routed(fleet: Fleet, keys: Set[PublicKey]) -> Mapping[PublicKey, set[Prefix]]:
+    """The prefixes that some observer routes to each key."""
+    routed: dict[PublicKey, set[Prefix]] = defaultdict(set)
+    for deviation in fleet.routes.deviations:
+        for prefix, holders in deviation.extra.items():
+            for key in holders & keys:
+                routed[key].add(prefix)
+    return routed
+
+
+CHECK = Check(
+    Ident.RETIRED_BUT_LIVE,
+    Severity.ERROR,
+    "A node is retired in the registry, and its key is live in the mesh.",
+    run,
+)
