@@ -11,20 +11,22 @@ from auditor.values.models import Evidence, Severity
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """Find registrations of which something cannot be read."""
+    """Find registrations of which something cannot be read, and name each field."""
+    readable = {item.where for item in (*fleet.registrations, *fleet.retired)}
     for item in fleet.invalid:
+        outcome = (
+            "What can be read of it is audited." if item.where in readable else "Its node is not audited."
+        )
+        facts = [(f"field {fault.field}", fault.reason) for fault in item.faults] or [("reason", item.reason)]
         yield Draft(
             identity=(str(item.node), item.where),
             party=fleet.name(item.node) or item.where,
             statement=(
-                f"The registration at {item.where} cannot be read: {_sentence(item.reason)} "
-                "Its node is not audited."
+                f"The registration at {item.where} cannot be read: {_sentence(item.reason)} {outcome}"
             ),
             nodes=(item.node,),
             regions=fleet.regions((item.node,)),
-            evidence=Evidence(
-                facts=(("where", item.where), ("reason", item.reason), ("begins", item.excerpt or "(empty)"))
-            ),
+            evidence=Evidence(facts=(("where", item.where), *facts, ("begins", item.excerpt or "(empty)"))),
         )
 
 

@@ -16,7 +16,7 @@ from auditor.values.text import count, listed
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding a retired node whose key a device holds, or observers have as a peer."""
+    """Find retired nodes whose key a device holds, or observers have as a peer."""
     retired = fleet.registered.retired_keys
     if not retired:
         return

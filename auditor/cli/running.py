@@ -133,10 +133,11 @@ def summary(report: Report, code: int) -> str:
     coverage = report.coverage
     unreadable = f", {coverage.unreadable:,} unreadable" if coverage.unreadable else ""
     gaps = count(len(report.gaps), "gap")
+    others = f", {count(report.others.total, 'other key')}" if report.others.total else ""
     duration = (report.finished_at - report.started_at).total_seconds()
     return (
         f"wgaudit: {report.verdict.value}{cut}: {counted or 'no findings'}; {coverage.observed:,} of "
-        f"{coverage.registered:,} nodes seen{unreadable}, {gaps}, {duration:.1f} s; exit code {code}"
+        f"{coverage.registered:,} nodes seen{unreadable}, {gaps}{others}, {duration:.1f} s; exit code {code}"
     )
 
 

@@ -258,7 +258,12 @@ class _StoryBuilder:
             elif prefix in self.fleet.contested:
                 steps += _contest_steps(format_prefix(prefix), self.fleet.claims(prefix), self.report.name)
         steps += [
-            f"Correct the registration at {item.where}: until then its node is not audited."
+            f"Correct the registration at {item.where}: until then "
+            + (
+                f"{', '.join(fault.field for fault in item.faults)} is not known."
+                if item.faults
+                else "its node is not audited."
+            )
             for item in story.invalid
         ]
         steps += [

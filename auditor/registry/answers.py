@@ -176,7 +176,9 @@ def kv_items(answer: object, prefix: str, asked: str) -> list[KvItem]:
                 GapReason.CONSUL_UNREADABLE,
                 f"{asked}: row {len(items)} is no key under the prefix with a value",
             )
-        items.append(KvItem(key, value, _number(row.get("CreateIndex")), _number(row.get("ModifyIndex"))))
+        created, modified = _number(row.get("CreateIndex")), _number(row.get("ModifyIndex"))
+        flags, session = _number(row.get("Flags")) or 0, bool(row.get("Session"))
+        items.append(KvItem(key, value, created, modified, flags, session))
     return items
 
 
@@ -194,7 +196,7 @@ def quick_kv_items(body: bytes, prefix: str) -> Iterator[KvItem] | None:
             if not (
                 type(row["Key"]) is str
                 and row["Key"].startswith(prefix)
-                and type(row["CreateIndex"]) is type(row["ModifyIndex"]) is int
+                and type(row["CreateIndex"]) is type(row["ModifyIndex"]) is type(row.get("Flags", 0)) is int
             ):
                 return None
             if row["Value"] is not None:
@@ -225,7 +227,14 @@ def _drained(rows: list[dict[str, Any]]) -> Iterator[KvItem]:
     rows.reverse()
     while rows:
         row = rows.pop()
-        yield KvItem(row["Key"], row["Value"], row["CreateIndex"], row["ModifyIndex"])
+        yield KvItem(
+            row["Key"],
+            row["Value"],
+            row["CreateIndex"],
+            row["ModifyIndex"],
+            row.get("Flags", 0),
+            "Session" in row,
+        )
 
 
 def catalog_nodes(answer: object, asked: str) -> list[CatalogNode]:

@@ -12,8 +12,9 @@ from auditor.errors import GapReason, RegistryError
 from auditor.registry.answers import NO_TOKEN, catalog_nodes, excerpt, rows
 from auditor.registry.client import Client, check_settings, connect, without
 from auditor.registry.prefix_hints import Samples, candidates, missing_prefix_hint, parent
-from auditor.registry.records import MAX_TEXT, read_catalog, read_kv
-from auditor.values.models import Gap, RegistryReading
+from auditor.registry.records import read_catalog, read_kv, reading_rules
+from auditor.registry.spellings import MAX_TEXT
+from auditor.values.models import Gap, OtherKeys, RegistryReading
 from auditor.values.text import for_detail, listed
 
 if TYPE_CHECKING:
@@ -33,9 +34,13 @@ _LEAST_SECONDS = 0.05
 class ConsulRegistry:
     """The registry behind one Consul agent: KV or catalog, one datacenter, several, or every one."""
 
-    def __init__(self, settings: ConsulSettings, token: SecretStr | None) -> None:
-        """Checks URL, token and TLS files; asks nothing. Raises `ConfigError`, never with the token in it."""
+    def __init__(self, settings: ConsulSettings, token: SecretStr | None, device: str = "wg0") -> None:
+        """Checks URL, token and TLS files; asks nothing. Raises `ConfigError`, never with the token in it.
+
+        device: whose record stands for a node that has one for each of its devices.
+        """
         self._settings = settings
+        self._rules = reading_rules(settings, device)
         self._token = token
         self.expected: frozenset[str] = frozenset()
         """Datacenters that are missed where every one is read and Consul does not list them."""
@@ -68,6 +73,7 @@ class ConsulRegistry:
             registrations=tuple(one for reading in readings for one in reading.registrations),
             invalid=tuple(one for reading in readings for one in reading.invalid),
             gaps=(*(one for reading in readings for one in reading.gaps), *gone),
+            others=sum((reading.others for reading in readings), OtherKeys()),
         )
 
     async def leader(self) -> str | Gap:
@@ -148,7 +154,7 @@ class ConsulRegistry:
         with self._client(datacenter) as client:
             if settings.layout == "catalog":
                 nodes = catalog_nodes(client.catalog.nodes()[1], client.asked)
-                reading = read_catalog(datacenter, nodes, settings.fields)
+                reading = read_catalog(datacenter, nodes, settings.fields, self._rules)
                 nothing = f"none of {len(nodes)} nodes has the meta keys of a mesh node; check consul.fields"
             else:
                 try:
@@ -159,7 +165,9 @@ class ConsulRegistry:
                     left = settings.timeout - (time.monotonic() - started)
                     hint = self._hint(datacenter, left)
                     raise RegistryError(error.reason, _joined(error.detail, hint)) from None
-                reading = read_kv(settings.layout, datacenter, settings.prefix, items, settings.fields)
+                reading = read_kv(
+                    settings.layout, datacenter, settings.prefix, items, settings.fields, self._rules
+                )
                 nothing = "the prefix is there, but no registration under it"
         gaps = []
         token_sent = "" if self._token is not None else NO_TOKEN
@@ -171,7 +179,7 @@ class ConsulRegistry:
         if not reading.registrations and (hint or not reading.invalid):
             detail = _joined(f"{client.asked}: {nothing}", hint, token_sent)
             gaps.append(self._gap(RegistryError(GapReason.REGISTRY_EMPTY, detail), datacenter))
-        return RegistryReading(reading.registrations, reading.invalid, tuple(gaps))
+        return RegistryReading(reading.registrations, reading.invalid, tuple(gaps), reading.others)
 
     def _hint(self, datacenter: str, seconds: float) -> str:
         """What prefix is there in place of the missing one, as far as it can be read in this time."""

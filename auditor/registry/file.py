@@ -6,14 +6,16 @@ import asyncio
 import base64
 import binascii
 import json
-from typing import TYPE_CHECKING, Literal
+import re
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from auditor.errors import ConfigError, GapReason, RegistryError
-from auditor.registry.records import KvItem, invalid, read_kv
+from auditor.registry.records import KvItem, invalid, read_kv, reading_rules
 from auditor.values.models import Gap, InvalidRegistration, NodeId, RegistryReading
+from auditor.values.text import count
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from auditor.settings.consul import ConsulSettings
@@ -25,12 +27,16 @@ MAX_FILE = 256 * 1024 * 1024
 class FileRegistry:
     """A registry in a file: a list of `{"key", "flags", "value"}`, the value in base64.
 
-    It holds one datacenter and no indexes. Its nodes stand in the configured datacenter where that is
+    Also one entry after the other, as `jq '.[]'` prints them, and what `/v1/kv/PREFIX?recurse` answers: names with
+    capitals, and with indexes. It holds one datacenter. Its nodes stand in the configured datacenter where that is
     exactly one, so that they are the same nodes as the server's; else in none.
     """
 
-    def __init__(self, path: Path, settings: ConsulSettings) -> None:
-        """Reads nothing yet. Raises `ConfigError` for a layout that such a file cannot have."""
+    def __init__(self, path: Path, settings: ConsulSettings, device: str = "wg0") -> None:
+        """Reads nothing yet. Raises `ConfigError` for a layout that such a file cannot have.
+
+        `device`: whose record stands for a node that has one for each of its devices.
+        """
         if settings.layout == "catalog":
             raise ConfigError(
                 "consul.layout: a kv export has no catalog; use kv-json or kv-fields with a file"
@@ -38,6 +44,7 @@ class FileRegistry:
         self._path = path
         self._layout: Literal["kv-json", "kv-fields"] = settings.layout
         self._settings = settings
+        self._rules = reading_rules(settings, device)
         named = settings.datacenters
         self._datacenter = named[0] if len(named) == 1 and named[0] != "*" else ""
 
@@ -55,7 +62,7 @@ class FileRegistry:
 
     def _read(self) -> RegistryReading:
         settings = self._settings
-        entries = _entries(self._path)
+        entries, without_key = _export(self._path)
         if not entries:
             raise RegistryError(
                 GapReason.REGISTRY_EMPTY, f"{self._path}: an empty list; export the prefix again"
@@ -64,11 +71,19 @@ class FileRegistry:
         if not items and not odd:
             detail = f"{self._path}: none of its {len(entries)} keys begins with {settings.prefix}"
             raise RegistryError(GapReason.PREFIX_NOT_FOUND, f"{detail}; check consul.prefix")
-        reading = read_kv(self._layout, self._datacenter, settings.prefix, items, settings.fields)
+        reading = read_kv(
+            self._layout, self._datacenter, settings.prefix, items, settings.fields, self._rules
+        )
         if not reading.registrations and not reading.invalid and not odd:
             detail = f"{self._path}: no registration under {settings.prefix}, empty folders only"
             raise RegistryError(GapReason.REGISTRY_EMPTY, detail)
-        return RegistryReading(reading.registrations, (*reading.invalid, *odd))
+        gaps: tuple[Gap, ...] = ()
+        if without_key:
+            entries_words = count(without_key, "entry", "entries")
+            detail = f"{self._path}: {entries_words} without a key, or with a value that is no text"
+            gap = Gap("file", GapReason.REGISTRY_UNREADABLE, detail, datacenter=self._datacenter or None)
+            gaps = (gap,)
+        return RegistryReading(reading.registrations, (*reading.invalid, *odd), gaps, reading.others)
 
 
 def export_text(records: Mapping[str, bytes]) -> str:
@@ -80,8 +95,40 @@ def export_text(records: Mapping[str, bytes]) -> str:
     return json.dumps(entries, indent="\t", ensure_ascii=False) + "\n"
 
 
-def _entries(path: Path) -> list[tuple[str, str]]:
-    """Key and base64 value of each entry. Raises `RegistryError` where the file is no such export."""
+class _Entry(NamedTuple):
+    """One entry of an export: a key and its value in base64."""
+
+    key: str
+    value: str
+    flags: int
+    session: bool
+    create_index: int | None
+    modify_index: int | None
+
+
+class _Export(NamedTuple):
+    """What a file holds: its entries, and how many more are there that are none."""
+
+    entries: list[_Entry]
+    odd: int
+
+
+def _export(path: Path) -> _Export:
+    """Entries of a `consul kv export`, in whatever form it was kept. Raises `RegistryError` where it is none."""
+    rows = _rows(_text(path), path)
+    entries = [entry for row in rows if (entry := _entry(row)) is not None]
+    odd = len(rows) - len(entries)
+    if odd and not entries:
+        raise _no_export(path, _what_else(rows))
+    return _Export(entries, odd)
+
+
+def _no_export(path: Path, what: str) -> RegistryError:
+    detail = f"{path}: {what}; write it with `consul kv export PREFIX`"
+    return RegistryError(GapReason.REGISTRY_UNREADABLE, detail)
+
+
+def _text(path: Path) -> str:
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_FILE + 1)
@@ -89,40 +136,100 @@ def _entries(path: Path) -> list[tuple[str, str]]:
         raise RegistryError(GapReason.REGISTRY_UNREADABLE, f"{path}: cannot read: {error.strerror}") from None
     if len(raw) > MAX_FILE:
         raise RegistryError(GapReason.REGISTRY_UNREADABLE, f"{path}: larger than {MAX_FILE} bytes")
+    if raw.startswith(b"\x1f\x8b"):
+        raise _no_export(path, "gzip data, as `consul snapshot save` writes it, no export")
     try:
-        document = json.loads(raw.decode())
+        # A Windows shell redirects into UTF-16, and puts a byte order mark before UTF-8.
+        return raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise _no_export(path, "not text in UTF-8, so not JSON") from None
+
+
+def _rows(text: str, path: Path) -> list[object]:
+    """The entries of a list, of several, or one after the other as `jq '.[]'` prints them."""
+    rows: list[object] = []
+    place = _BLANKS.match(text).end()  # type: ignore[union-attr]  # it matches the empty text too
+    try:
+        while place < len(text):
+            document, place = _DECODER.raw_decode(text, place)
+            rows += document if isinstance(document, list) else [document]
+            place = _BLANKS.match(text, place).end()  # type: ignore[union-attr]
+    except json.JSONDecodeError as error:
+        if not rows:
+            what = "`consul kv get -recurse` prints that, not JSON" if _LISTING.match(text) else "not JSON"
+            if text[error.pos :].strip() == "":
+                what = "cut off, so not JSON"
+            raise _no_export(path, what) from None
+        raise _no_export(path, f"not JSON from character {error.pos} on: cut off, or edited") from None
     except (ValueError, RecursionError):
-        detail = f"{path}: not JSON; write it with `consul kv export`"
-        raise RegistryError(GapReason.REGISTRY_UNREADABLE, detail) from None
-    if not isinstance(document, list):
-        detail = f"{path}: not the list that `consul kv export` writes"
-        raise RegistryError(GapReason.REGISTRY_UNREADABLE, detail)
-    entries: list[tuple[str, str]] = []
-    for entry in document:
-        key = entry.get("key") if isinstance(entry, dict) else None
-        value = entry.get("value") if isinstance(entry, dict) else None
-        if not isinstance(key, str) or not isinstance(value, str | None):
-            detail = f"{path}: entry {len(entries)} has no key, or a value that is no text"
-            raise RegistryError(GapReason.REGISTRY_UNREADABLE, detail)
-        entries.append((key, value or ""))
-    return entries
+        raise _no_export(path, "not JSON that can be read: nested too deep") from None
+    if not text.strip():
+        raise _no_export(path, "empty, not JSON")
+    return rows
+
+
+_DECODER = json.JSONDecoder()
+_BLANKS = re.compile(r"[\s,]*")
+_LISTING = re.compile(r"\s*[^\s{}\[\]\":]+:")
+
+
+def _entry(row: object) -> _Entry | None:
+    """An entry as the command names its parts, or as the HTTP API does."""
+    if not isinstance(row, dict):
+        return None
+    named = row if "key" in row else {_CAPITALS.get(name, name): value for name, value in row.items()}
+    key, value, flags = named.get("key"), named.get("value"), named.get("flags", 0)
+    if not isinstance(key, str) or not isinstance(value, str | None) or not isinstance(flags, int):
+        return None
+    indexes = (named.get(name) for name in ("create_index", "modify_index"))
+    created, modified = (index if isinstance(index, int) else None for index in indexes)
+    return _Entry(key, value or "", flags, bool(named.get("session")), created, modified)
+
+
+_CAPITALS = {
+    "Key": "key",
+    "Value": "value",
+    "Flags": "flags",
+    "Session": "session",
+    "CreateIndex": "create_index",
+    "ModifyIndex": "modify_index",
+}
+
+
+def _what_else(rows: Sequence[object]) -> str:
+    """What a file of JSON is that is no export."""
+    first = rows[0]
+    if isinstance(first, str):
+        return "a list of texts, as `?keys` gives it, without values"
+    if isinstance(first, dict) and {"Node", "Address"} <= first.keys():
+        return "the catalog's nodes, no keys"
+    if isinstance(first, dict) and not first.keys() & {"key", "Key", "value", "Value"}:
+        return "an object without a key: a registration's value alone, perhaps"
+    return (
+        "not the list that `consul kv export` writes: an entry without a key, or with a value that is no text"
+    )
 
 
 def _items(
-    entries: list[tuple[str, str]], prefix: str, datacenter: str
+    entries: Iterable[_Entry], prefix: str, datacenter: str
 ) -> tuple[list[KvItem], list[InvalidRegistration]]:
     """The keys under the prefix, and those whose entry itself is off: a file may be edited by hand."""
     items: dict[str, KvItem] = {}
     odd: list[InvalidRegistration] = []
-    for key, text in entries:
+    for entry in entries:
+        key, raw = entry.key, entry.value.encode(errors="replace")
         if not key.startswith(prefix):
             continue
         node = NodeId(datacenter, key[len(prefix) :])
-        if key in items:
-            odd.append(invalid(node, key, "the key stands twice in the file", text.encode(errors="replace")))
-            continue
         try:
-            items[key] = KvItem(key, base64.b64decode(text, validate=True))
+            value = base64.b64decode(entry.value, validate=True)
         except (binascii.Error, ValueError):
-            odd.append(invalid(node, key, "the value is not base64", text.encode(errors="replace")))
+            odd.append(invalid(node, key, "the value is not base64", raw))
+            continue
+        if key not in items:
+            items[key] = KvItem(
+                key, value, entry.create_index, entry.modify_index, entry.flags, entry.session
+            )
+        elif items[key].value != value:
+            odd.append(invalid(node, key, "the key stands twice in the file", raw))
     return list(items.values()), odd

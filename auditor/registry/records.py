@@ -1,33 +1,59 @@
 """Reads registrations from raw values: one JSON record, a folder of keys, or a catalog node's meta. Pure.
 
-Nothing here raises for what Consul holds: what cannot be read becomes an `InvalidRegistration` with its
-reason, and the rest go on. All sizes are bounded, because the registry's content is not ours.
+Nothing here raises for what Consul holds: what can be read of a registration is a `Registration`, what cannot
+is an `InvalidRegistration` beside it that names each field, and the rest go on. All sizes are bounded, because
+the registry's content is not ours.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from auditor.errors import InvalidValue
-from auditor.values.addresses import Prefix, parse_prefix, parse_public_key
-from auditor.values.models import InvalidRegistration, NodeId, Registration, RegistryReading
+from auditor.registry.spellings import (
+    AROUND,
+    DOUBLED,
+    MAX_TEXT,
+    check_narrow,
+    decoded,
+    read_prefixes,
+    read_public_key,
+    read_text,
+)
+from auditor.values.addresses import Prefix, PublicKey, parse_prefix
+from auditor.values.models import (
+    FieldFault,
+    InvalidRegistration,
+    NodeId,
+    OtherKeys,
+    OtherKind,
+    Registration,
+    RegistryReading,
+)
 from auditor.values.names import VALUE_NAME
 from auditor.values.text import for_json, masked
 
 if TYPE_CHECKING:
-    from auditor.settings.consul import ConsulFields
+    from auditor.settings.consul import ConsulFields, ConsulSettings
 
-MAX_RECORD = 64 * 1024
-"""Bytes of one registration."""
+MAX_RECORD = 512 * 1024
+"""Bytes of one registration: as many as Consul takes for one key."""
 MAX_ADDRESSES = 64
-MAX_TEXT = 253
-"""Characters of a name, region, endpoint or host: the longest that DNS allows."""
 MAX_VALUES = 32
+MAX_FAULTS = 16
+"""Fields that one `InvalidRegistration` names."""
 EXCERPT = 80
+LOCK_FLAGS = 0x2DDCCBC058A50C18
+"""Flags of a key that `consul lock` and its library keep: api.LockFlagValue."""
+SEMAPHORE_FLAGS = 0xE0F69A2BAA414DE0
+"""The same of a semaphore: api.SemaphoreFlagValue."""
 
 # A host template needs nothing but what can stand in a host's name, so nothing else is kept: a key (its
 # base64 ends in "="), a URL or a sentence never gets into a snapshot this way.
@@ -39,7 +65,10 @@ _SECRET_NAME = re.compile(
 # What must not get into an excerpt: all from a secret-looking name or a URL on, and any whole 32-byte key. A
 # key that made a registration unreadable is no whole key, so nothing that explains the reason is lost.
 _SECRET_REST = re.compile(rf"((?:{_SECRET_NAME.pattern})\w*|https?://).*", re.IGNORECASE | re.DOTALL)
-_SEPARATORS = re.compile(r"[,\s]+")
+_KEY_OTHERWISE = re.compile(r"(?<![A-Za-z0-9+/_-])(?:[0-9a-fA-F]{64}|[A-Za-z0-9_-]{43})(?![A-Za-z0-9+/_-])")
+_DEEPEST = 64
+"""Levels of a record's JSON that are read: a field that is nested deeper is none of ours."""
+_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 
 
 class KvItem(NamedTuple):
@@ -50,6 +79,9 @@ class KvItem(NamedTuple):
     """None or empty: a folder that the Consul UI made."""
     create_index: int | None = None
     modify_index: int | None = None
+    flags: int = 0
+    session: bool = False
+    """Whether a session holds it."""
 
 
 class CatalogNode(NamedTuple):
@@ -60,6 +92,25 @@ class CatalogNode(NamedTuple):
     meta: Mapping[str, str]
     create_index: int | None = None
     modify_index: int | None = None
+
+
+class ReadingRules(NamedTuple):
+    """What the configuration says of registrations beside where their fields are."""
+
+    retired: frozenset[str] = frozenset()
+    """States that mean: not in the mesh any more."""
+    ignore: tuple[str, ...] = ()
+    """Patterns over keys, without the prefix, that are no registrations."""
+    device: str = "wg0"
+    """The device whose record stands for a node that has one for each: `<node>/<device>`."""
+
+
+NO_RULES = ReadingRules()
+
+
+def reading_rules(settings: ConsulSettings, device: str) -> ReadingRules:
+    """The rules of a configuration, with the audited device."""
+    return ReadingRules(frozenset(settings.retired), settings.ignore, device)
 
 
 _NO_VALUES: Mapping[str, str] = {}  # one for all: most registrations have no others
@@ -83,20 +134,27 @@ class ReadRecord(NamedTuple):
 
 
 class _RecordError(Exception):
-    """Why a registration cannot be read; caught in this file, never leaves it."""
+    """Why nothing of a registration can be read; caught in this file, never leaves it."""
 
 
 class _Names(NamedTuple):
     """What `ConsulFields` says, in the form that costs least to follow 20,000 times."""
 
-    paths: tuple[str, str, str, str, str]
-    """Of address, public key, region, endpoint and SSH host: the order in which their values are handed on."""
+    paths: tuple[str, str, str, str, str, str]
+    """Of address, public key, region, endpoint, SSH host and state: the order in which values are handed on."""
     known: frozenset[str]
     dotted: bool
 
 
 def _names(fields: ConsulFields) -> _Names:
-    paths = (fields.address, fields.public_key, fields.region, fields.endpoint, fields.ssh_host)
+    paths = (
+        fields.address,
+        fields.public_key,
+        fields.region,
+        fields.endpoint,
+        fields.ssh_host,
+        fields.state,
+    )
     return _Names(paths, frozenset(paths), any("." in path for path in paths))
 
 
@@ -106,19 +164,16 @@ def read_kv(
     prefix: str,
     items: Iterable[KvItem],
     fields: ConsulFields,
+    rules: ReadingRules = NO_RULES,
 ) -> RegistryReading:
     """Reads all keys under `prefix`; each must begin with it. The reading has no gaps."""
-    if layout == "kv-fields":
-        return _reading(_field_keys(datacenter, prefix, items, fields))
-    names, start = _names(fields), len(prefix)
-    return _reading(
-        _json_record(NodeId(datacenter, item.key[start:]), item, names)
-        for item in items
-        if item.value or not _is_folder(item)
-    )
+    reader = _JsonKeys if layout == "kv-json" else _FieldKeys
+    return reader(datacenter, prefix, fields, rules).read(items)
 
 
-def read_catalog(datacenter: str, nodes: Iterable[CatalogNode], fields: ConsulFields) -> RegistryReading:
+def read_catalog(
+    datacenter: str, nodes: Iterable[CatalogNode], fields: ConsulFields, rules: ReadingRules = NO_RULES
+) -> RegistryReading:
     """Reads the catalog's mesh nodes: those whose meta has a public key, an address or an endpoint.
 
     Others are not mesh nodes: a catalog also lists servers that are in no mesh, and a region alone is
@@ -134,6 +189,7 @@ def read_catalog(datacenter: str, nodes: Iterable[CatalogNode], fields: ConsulFi
             node.create_index,
             node.modify_index,
             ssh_host=node.address,
+            rules=rules,
         )
         for node in nodes
         if any(mark in node.meta for mark in marks)
@@ -147,21 +203,21 @@ def parse_json_record(
     fields: ConsulFields,
     create_index: int | None = None,
     modify_index: int | None = None,
+    rules: ReadingRules = NO_RULES,
 ) -> ReadRecord:
     """Reads one KV record: a JSON object, its values at the dotted paths that `fields` gives."""
-    return _json_record(node, KvItem(where, value, create_index, modify_index), _names(fields))
+    return _json_record(node, KvItem(where, value, create_index, modify_index), _names(fields), rules)
 
 
-def _json_record(node: NodeId, item: KvItem, names: _Names) -> ReadRecord:
+def _json_record(node: NodeId, item: KvItem, names: _Names, rules: ReadingRules) -> ReadRecord:
+    raw = item.value or b""
     try:
-        _check_name(node.name)
-        document = _json_object(item.value or b"")
-        at = partial(_at, document) if names.dotted else document.get
-        known = tuple(map(at, names.paths))
-        read = _registration(node, item.key, known, document, names, item.create_index, item.modify_index)
-        return ReadRecord(read)
+        document = _json_object(raw)
     except _RecordError as error:
-        return ReadRecord(None, invalid(node, item.key, str(error), item.value or b""))
+        return ReadRecord(None, invalid(node, item.key, str(error), raw))
+    at = partial(_at, document) if names.dotted else document.get
+    known = tuple(map(at, names.paths))
+    return _read(node, item, known, document, names, rules, [], raw)
 
 
 def parse_fields(
@@ -173,37 +229,49 @@ def parse_fields(
     modify_index: int | None = None,
     *,
     ssh_host: str | None = None,
+    rules: ReadingRules = NO_RULES,
 ) -> ReadRecord:
     """Reads one node from a field-to-text mapping; the names in `fields` are taken as they stand.
 
     The address may be several: with commas or blanks between, or a JSON list. `ssh_host` is what to take
     where the mapping has none.
     """
-    try:
-        _check_name(node.name)
-        if sum(len(name) + len(text) for name, text in values.items()) > MAX_RECORD:
-            raise _RecordError(f"larger than {MAX_RECORD} bytes")
-        names = _names(fields)
-        address, public_key, region, endpoint, host = (values.get(name, "").strip() for name in names.paths)
-        known = (_several(address, fields.address), public_key, region, endpoint, host or ssh_host)
-        return ReadRecord(_registration(node, where, known, values, names, create_index, modify_index))
-    except _RecordError as error:
-        shown = json.dumps(dict(sorted(values.items())), ensure_ascii=False)
-        return ReadRecord(None, invalid(node, where, str(error), shown.encode(errors="replace")))
+    item = KvItem(where, None, create_index, modify_index)
+    return _fields_record(node, item, values, _names(fields), rules, [], ssh_host)
 
 
-def invalid(node: NodeId, where: str, reason: str, raw: bytes) -> InvalidRegistration:
+def _fields_record(
+    node: NodeId,
+    item: KvItem,
+    values: Mapping[str, str],
+    names: _Names,
+    rules: ReadingRules,
+    faults: list[FieldFault],
+    ssh_host: str | None = None,
+) -> ReadRecord:
+    address, public_key, region, endpoint, host, state = map(values.get, names.paths)
+    if host is None or not host.strip(AROUND):
+        host = ssh_host
+    known = (address, public_key, region, endpoint, host, state)
+    shown = {name: text[:EXCERPT] for name, text in sorted(values.items())[:MAX_VALUES]}
+    raw = json.dumps(shown, ensure_ascii=False).encode(errors="replace")
+    return _read(node, item, known, values, names, rules, faults, raw)
+
+
+def invalid(
+    node: NodeId, where: str, reason: str, raw: bytes, faults: Sequence[FieldFault] = ()
+) -> InvalidRegistration:
     """What is reported of a registration that cannot be read: its excerpt shows no key and no secret."""
     # Far more than an excerpt is masked before it is cut, so that no cut can run through a key.
     text = raw[: EXCERPT * 16].decode(errors="replace")
-    text = _SECRET_REST.sub(r"\1…", masked(text))
+    text = _SECRET_REST.sub(r"\1…", _KEY_OTHERWISE.sub("[key]", masked(text)))
     if _SECRET_NAME.search(node.name):  # a key such as <node>/private_key, read with the wrong layout
         text = "[not shown]"
     shown = NodeId(node.datacenter, for_json(node.name[:MAX_TEXT]))
-    return InvalidRegistration(shown, for_json(where[: 4 * MAX_TEXT]), reason, text[:EXCERPT])
+    return InvalidRegistration(shown, for_json(where[: 4 * MAX_TEXT]), reason, text[:EXCERPT], tuple(faults))
 
 
-def _reading(parsed: Iterable[ReadRecord]) -> RegistryReading:
+def _reading(parsed: Iterable[ReadRecord], others: Mapping[OtherKind, int] | None = None) -> RegistryReading:
     registrations: list[Registration] = []
     unreadable: list[InvalidRegistration] = []
     for one in parsed:
@@ -211,190 +279,363 @@ def _reading(parsed: Iterable[ReadRecord]) -> RegistryReading:
             registrations.append(one.registration)
         if one.unreadable is not None:
             unreadable.append(one.unreadable)
-    return RegistryReading(tuple(registrations), tuple(unreadable))
+    return RegistryReading(
+        tuple(registrations), tuple(unreadable), others=OtherKeys() + OtherKeys(others or {})
+    )
 
 
-def _is_folder(item: KvItem) -> bool:
-    """Whether it is what the Consul UI makes of an empty folder, the prefix itself included."""
-    return item.key.endswith("/") and not item.value
+# -- keys
 
 
-def _field_keys(
-    datacenter: str, prefix: str, items: Iterable[KvItem], fields: ConsulFields
-) -> Iterable[ReadRecord]:
-    folders: dict[str, dict[str, KvItem]] = {}
-    mapped = frozenset(fields.model_dump().values())
-    for item in items:
-        if _is_folder(item):
-            continue
-        name, slash, field = item.key[len(prefix) :].partition("/")
-        if slash:
-            folders.setdefault(name, {})[field] = item
-        else:
-            reason = "key has no field after the node's name; is consul.layout kv-json?"
-            yield ReadRecord(None, invalid(NodeId(datacenter, name), item.key, reason, item.value or b""))
-    for name, folder in folders.items():
-        yield _folder(NodeId(datacenter, name), f"{prefix}{name}/", folder, fields, mapped)
+class _Keys:
+    """The keys under one prefix: those of registrations are read, the others counted."""
+
+    def __init__(self, datacenter: str, prefix: str, fields: ConsulFields, rules: ReadingRules) -> None:
+        self.datacenter = datacenter
+        self.prefix = prefix
+        self.fields = fields
+        self.names = _names(fields)
+        self.rules = rules
+        self.others: Counter[OtherKind] = Counter()
+
+    def read(self, items: Iterable[KvItem]) -> RegistryReading:
+        """What the keys say."""
+        return _reading(self.records(items), self.others)
+
+    def records(self, items: Iterable[KvItem]) -> Iterable[ReadRecord]:
+        """What is read of each registration; other keys are counted on the way."""
+        raise NotImplementedError
+
+    def name_of(self, item: KvItem) -> str:
+        """The key without the prefix."""
+        return item.key[len(self.prefix) :]
+
+    def plainly_other(self, item: KvItem, name: str) -> bool:
+        """Whether a key is no registration whatever its value says; then it is counted."""
+        kind = None
+        if any(fnmatchcase(name, pattern) for pattern in self.rules.ignore):
+            kind = OtherKind.IGNORED
+        elif name.startswith(".") or "/." in name:
+            kind = _held(item) or OtherKind.DOT_NAME
+        elif not item.value and (not name or name.endswith("/")):
+            kind = OtherKind.FOLDER
+        if kind is not None:
+            self.others[kind] += 1
+        return kind is not None
+
+    def held_by_another(self, item: KvItem) -> bool:
+        """Whether a key that holds no registration is a lock's; then it is counted."""
+        kind = _held(item)
+        if kind is not None:
+            self.others[kind] += 1
+        return kind is not None
 
 
-def _folder(
-    node: NodeId, where: str, folder: Mapping[str, KvItem], fields: ConsulFields, mapped: frozenset[str]
-) -> ReadRecord:
-    values: dict[str, str] = {}
-    for field, item in folder.items():
-        raw = item.value or b""
-        named = f"{field[:MAX_TEXT]}: ".encode(errors="replace") + raw
-        if len(raw) > MAX_RECORD:
-            reason = f"{field[:MAX_TEXT]}: larger than {MAX_RECORD} bytes"
-            return ReadRecord(None, invalid(node, where, reason, named))
-        try:
-            values[field] = raw.decode()
-        except UnicodeDecodeError:
-            if field in mapped:
-                return ReadRecord(None, invalid(node, where, f"{field}: not UTF-8 text", named))
-    # The address is what two writers race for, so its key's indexes stand for the node.
-    address = folder.get(fields.address)
-    create_index, modify_index = (address.create_index, address.modify_index) if address else (None, None)
-    return parse_fields(node, where, values, fields, create_index, modify_index)
+def _held(item: KvItem) -> OtherKind | None:
+    if item.flags == LOCK_FLAGS:
+        return OtherKind.LOCK
+    if item.flags == SEMAPHORE_FLAGS:
+        return OtherKind.SEMAPHORE
+    return OtherKind.SESSION if item.session else None
+
+
+class _JsonKeys(_Keys):
+    """One JSON record a node, or one for each device of a node."""
+
+    def records(self, items: Iterable[KvItem]) -> Iterable[ReadRecord]:
+        deeper: list[tuple[str, KvItem]] = []
+        nodes: set[str] = set()
+        for item in items:
+            name = self.name_of(item)
+            if self.plainly_other(item, name):
+                continue
+            if "/" in name:
+                deeper.append((name, item))
+                continue
+            record = self._record(name, item)
+            nodes.add(name)
+            # A lock may be held on a node's own key: what the key holds decides.
+            if record.registration is not None or not self.held_by_another(item):
+                yield record
+        yield from self._devices(deeper, nodes)
+
+    def _record(self, name: str, item: KvItem) -> ReadRecord:
+        return _json_record(NodeId(self.datacenter, name), item, self.names, self.rules)
+
+    def _devices(self, items: Sequence[tuple[str, KvItem]], nodes: Collection[str]) -> Iterable[ReadRecord]:
+        """Records at `<node>/<device>`: the one of the audited device is the node's.
+
+        Where no key is of that device, it is no such layout, and no record is taken for another device's: beside
+        other `nodes` it is one with an odd name, without any the prefix is the wrong one. What stands below a node
+        that has a key of its own, such as a copy, claims nothing beside it.
+        """
+        by_device = any(self._is_of_device(name) for name, _ in items)
+        for name, item in items:
+            node, _, device = name.partition("/")
+            if self._is_of_device(name):
+                record = self._record(node, item)
+            else:
+                record = self._record(name, item)
+                if by_device and record.registration is not None and "/" not in device:
+                    self.others[OtherKind.DEVICE] += 1
+                    continue
+                if (
+                    record.registration is None or node in nodes or not (nodes or by_device)
+                ):  # a field of the other layout, perhaps
+                    unreadable = invalid(NodeId(self.datacenter, name), item.key, _FOLDER, item.value or b"")
+                    record = ReadRecord(None, unreadable)
+            if record.registration is not None or not self.held_by_another(item):
+                yield record
+
+    def _is_of_device(self, name: str) -> bool:
+        node, _, device = name.partition("/")
+        return bool(node) and device == self.rules.device
+
+
+_FOLDER = (
+    "key has a folder where a node is expected; is consul.layout kv-fields, consul.prefix one level off, "
+    "or mesh.device another?"
+)
+
+
+class _FieldKeys(_Keys):
+    """One key a field, in a folder a node."""
+
+    def records(self, items: Iterable[KvItem]) -> Iterable[ReadRecord]:
+        folders: dict[str, dict[str, KvItem]] = {}
+        for item in items:
+            path = self.name_of(item)
+            if self.plainly_other(item, path):
+                continue
+            name, slash, field = path.partition("/")
+            if field not in self.names.known and self.held_by_another(item):
+                continue
+            if slash:
+                folders.setdefault(name, {})[field] = item
+            else:
+                reason = "key has no field after the node's name; is consul.layout kv-json?"
+                unreadable = invalid(NodeId(self.datacenter, name), item.key, reason, item.value or b"")
+                yield ReadRecord(None, unreadable)
+        for name, folder in folders.items():
+            yield self._folder(NodeId(self.datacenter, name), f"{self.prefix}{name}/", folder)
+
+    def _folder(self, node: NodeId, where: str, folder: Mapping[str, KvItem]) -> ReadRecord:
+        values: dict[str, str] = {}
+        faults: list[FieldFault] = []
+        for field, item in folder.items():
+            raw = item.value or b""
+            try:
+                if len(raw) > MAX_RECORD:
+                    raise InvalidValue(f"larger than {MAX_RECORD} bytes")
+                check_narrow(raw)
+                values[field] = decoded(raw)
+            except InvalidValue as error:
+                if field in self.names.known:
+                    faults.append(FieldFault(field, str(error)))
+        # The address is what two writers race for, so its key's indexes stand for the node.
+        address = folder.get(self.fields.address)
+        indexes = (address.create_index, address.modify_index) if address else (None, None)
+        item = KvItem(where, None, *indexes)
+        return _fields_record(node, item, values, self.names, self.rules, faults)
+
+
+# -- one record
 
 
 def _check_name(name: str) -> None:
     if 0 < len(name) <= MAX_TEXT and "/" not in name and name.isprintable():
         return
-    if not name:
-        raise _RecordError("no node name: the key ends at the prefix")
     if "/" in name:
-        raise _RecordError("key has a folder where a node is expected; is consul.layout kv-fields?")
+        raise InvalidValue(_FOLDER)
     if len(name) > MAX_TEXT:
-        raise _RecordError(f"node name: {len(name)} characters, more than {MAX_TEXT}")
-    raise _RecordError("node name: holds a control character, or another that does not print")
+        raise InvalidValue(f"{len(name)} characters, more than {MAX_TEXT}")
+    raise InvalidValue("holds a control character, or another that does not print")
+
+
+def _shortened(name: str) -> str:
+    """A name of bounded length that is not another's."""
+    if len(name) <= MAX_TEXT:
+        return for_json(name)
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    return for_json(f"{name[: MAX_TEXT - 9]}…{digest}")
 
 
 def _json_object(value: bytes) -> Mapping[str, object]:
-    if not value:
-        raise _RecordError("empty value")
-    if len(value) > MAX_RECORD:
-        raise _RecordError(f"{len(value)} bytes, more than {MAX_RECORD}")
+    text, end = _json_text(value), 0
     try:
-        text, end = value.decode(), 0
         if text.startswith("{"):
             document, end = _DECODER.raw_decode(text)
         if end != len(text):  # blanks around it, or no JSON object
-            document = json.loads(text, object_pairs_hook=_no_duplicates)
-    except UnicodeDecodeError:
-        raise _RecordError("not JSON: not UTF-8 text") from None
+            document = _decode(text.strip(AROUND))
+            if isinstance(document, str) and document.strip(AROUND).startswith("{"):
+                document = _decode(document.strip(AROUND))
+    except RecursionError:
+        document = _shallow(text)
     except json.JSONDecodeError as error:
-        raise _RecordError(f"not JSON: {error.msg.removesuffix(' at')} at character {error.pos}") from None
-    except (ValueError, RecursionError):
-        raise _RecordError("not JSON that can be read: a number too long, or nested too deep") from None
+        raise _RecordError(_why_no_json(value, error)) from None
+    except ValueError:
+        raise _RecordError("not JSON that can be read") from None
     if not isinstance(document, dict):
         raise _RecordError("not a JSON object")
     return document
 
 
-def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _json_text(value: bytes) -> str:
+    if not value.strip():
+        raise _RecordError("empty value")
+    if len(value) > MAX_RECORD:
+        raise _RecordError(f"{len(value)} bytes, more than {MAX_RECORD}")
+    try:
+        check_narrow(value)
+        return decoded(value)
+    except InvalidValue as error:
+        raise _RecordError(f"not JSON: {error}") from None
+
+
+def _decode(text: str) -> object:
+    return _DECODER.decode(text)
+
+
+def _shallow(text: str) -> object:
+    """The record without what is nested so deep that no field of ours can be there."""
+    pieces: list[str] = []
+    depth = kept_until = 0
+    for token in _JSON_TOKEN.finditer(text):
+        if token[0] in ("{", "["):
+            depth += 1
+            if depth == _DEEPEST + 1:
+                pieces.append(text[kept_until : token.start()])
+        elif token[0] in ("}", "]"):
+            depth -= 1
+            if depth == _DEEPEST:
+                pieces.append("null")
+                kept_until = token.end()
+    if depth:
+        raise _RecordError("not JSON: its brackets are not closed")
+    try:
+        return _decode("".join((*pieces, text[kept_until:])).strip(AROUND))
+    except (ValueError, RecursionError):
+        raise _RecordError("not JSON that can be read: nested too deep") from None
+
+
+def _why_no_json(value: bytes, error: json.JSONDecodeError) -> str:
+    if value.startswith(b"\x1f\x8b"):
+        return "not JSON: gzip data"
+    if value.strip().startswith(b"eyJ"):
+        return "not JSON: base64, perhaps of JSON that was encoded twice"
+    return f"not JSON: {error.msg.removesuffix(' at')} at character {error.pos}"
+
+
+def _last_or_doubled(pairs: list[tuple[str, object]]) -> dict[str, object]:
     document = dict(pairs)
     if len(document) != len(pairs):
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                break
-            seen.add(name)
-        # Readers differ in which of the two they take: the node may hold the one and its peers the other.
-        raise _RecordError(f"the name {json.dumps(name[:40])} stands twice")
+        first: dict[str, object] = {}
+        for name, value in pairs:
+            # Readers differ in which of the two they take: the node may hold the one and its peers the other.
+            if first.setdefault(name, value) != value:
+                document[name] = DOUBLED
     return document
 
 
-# json.loads would make one anew for each record, which costs more than to read it.
-_DECODER = json.JSONDecoder(object_pairs_hook=_no_duplicates)
+# json.loads would make one anew for each record, which costs more than to read it. Numbers stay the text that
+# they are; a control character costs the field that it stands in.
+_DECODER = json.JSONDecoder(object_pairs_hook=_last_or_doubled, parse_int=str, parse_float=str, strict=False)
 
 
 def _at(document: Mapping[str, object], path: str) -> object:
     """The value at a dotted path; None where there is none."""
     value: object = document
     for part in path.split("."):
+        if isinstance(value, str) and value.strip(AROUND).startswith("{"):
+            try:
+                value = _decode(value.strip(AROUND))
+            except (ValueError, RecursionError):
+                return DOUBLED if value is DOUBLED else None
+        if value is DOUBLED:
+            return value
         if not isinstance(value, dict):
             return None
         value = value.get(part)
     return value
 
 
-def _several(text: str, field: str) -> object:
-    if not text.startswith("["):
-        return [part for part in _SEPARATORS.split(text) if part]
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise _RecordError(f"{field}: begins like a JSON list, but is none") from None
-
-
-def _registration(
+def _read(
     node: NodeId,
-    where: str,
+    item: KvItem,
     known: tuple[object, ...],
     others: Mapping[str, object],
     names: _Names,
-    create_index: int | None,
-    modify_index: int | None,
-) -> Registration:
-    address, public_key, region, endpoint, ssh_host = known
-    address_name, key_name, region_name, endpoint_name, host_name = names.paths
-    if public_key is None or public_key == "":
-        raise _RecordError(f"no public_key: field {key_name} is missing")
-    if not isinstance(public_key, str):
-        raise _RecordError(f"{key_name}: not text")
-    addresses = _addresses(address, address_name)
+    rules: ReadingRules,
+    faults: list[FieldFault],
+    raw: bytes,
+) -> ReadRecord:
+    """A registration of the fields that can be read, and what names the others."""
+    name, where = node.name, item.key
+    if not name:
+        reason = "no node name: the key ends at the prefix"
+        return ReadRecord(None, invalid(node, where, reason, raw))
     try:
-        key = parse_public_key(public_key)
+        _check_name(name)
     except InvalidValue as error:
-        raise _RecordError(f"{key_name}: {error}") from None
-    return Registration(
+        faults.append(FieldFault("node name", str(error)))
+        node, where = NodeId(node.datacenter, _shortened(name)), for_json(where[: 4 * MAX_TEXT])
+    unread = {fault.field for fault in faults}
+    address, public_key, region, endpoint, ssh_host, state = known
+    address_name, key_name, region_name, endpoint_name, host_name, state_name = names.paths
+    key = None if key_name in unread else _key(public_key, key_name, faults)
+    addresses, all_read = ((), False) if address_name in unread else _addresses(address, address_name, faults)
+    life = _text(state, state_name, faults)
+    registration = Registration(
         node,
         key,
         addresses,
-        _text(region, region_name),
-        _text(endpoint, endpoint_name),
-        _text(ssh_host, host_name),
+        _text(region, region_name, faults),
+        _text(endpoint, endpoint_name, faults),
+        _text(ssh_host, host_name, faults),
         _values(others, names.known),
         where,
-        create_index,
-        modify_index,
+        item.create_index,
+        item.modify_index,
+        life,
+        life in rules.retired,
+        all_read,
     )
+    if not faults:
+        return ReadRecord(registration)
+    reason = "; ".join(f"{fault.field}: {fault.reason}" for fault in faults[:MAX_FAULTS])
+    unreadable = invalid(node, where, reason, raw, faults[:MAX_FAULTS])
+    something = key or addresses or registration.endpoint or registration.ssh_host
+    return ReadRecord(registration if something else None, unreadable)
 
 
-def _addresses(value: object, field: str) -> tuple[Prefix, ...]:
-    if isinstance(value, str) and value:
+def _key(value: object, field: str, faults: list[FieldFault]) -> PublicKey | None:
+    try:
+        return read_public_key(value)
+    except InvalidValue as error:
+        faults.append(FieldFault(field, str(error)))
+    return None
+
+
+def _addresses(value: object, field: str, faults: list[FieldFault]) -> tuple[tuple[Prefix, ...], bool]:
+    """The addresses that can be read, and whether that is all of them."""
+    if type(value) is str:
         try:
-            return (parse_prefix(value),)
-        except InvalidValue as error:
-            raise _RecordError(f"{field}: {error}") from None
-    if value is None or value in ("", []):
-        raise _RecordError(f"no address: field {field} is missing or empty")
-    texts = value if isinstance(value, list) else [value]
-    if len(texts) > MAX_ADDRESSES:
-        raise _RecordError(f"{field}: {len(texts)} addresses, more than {MAX_ADDRESSES}")
-    found: dict[Prefix, None] = {}
-    for position, text in enumerate(texts):
-        place = f"{field}[{position}]" if len(texts) > 1 else field
-        if not isinstance(text, str):
-            raise _RecordError(f"{place}: not text")
-        try:
-            found[parse_prefix(text)] = None
-        except InvalidValue as error:
-            raise _RecordError(f"{place}: {error}") from None
-    return tuple(found)
+            return (parse_prefix(value),), True  # as nearly all are written
+        except InvalidValue:
+            pass  # the reader of other spellings has the reason
+    found, unread = read_prefixes(value, MAX_ADDRESSES)
+    faults += [FieldFault(f"{field}{place}", reason) for place, reason in unread]
+    return tuple(found), not unread
 
 
-def _text(value: object, field: str) -> str | None:
-    if value is None or value == "":
+def _text(value: object, field: str, faults: list[FieldFault]) -> str | None:
+    if value is None:
         return None
-    if not isinstance(value, str):
-        raise _RecordError(f"{field}: not text")
-    if len(value) > MAX_TEXT:
-        raise _RecordError(f"{field}: {len(value)} characters, more than {MAX_TEXT}")
-    if not value.isprintable():
-        raise _RecordError(f"{field}: holds a control character, or another that does not print")
-    return value
+    try:
+        return read_text(value)
+    except InvalidValue as error:
+        faults.append(FieldFault(field, str(error)))
+    return None
 
 
 def _values(document: Mapping[str, object], known: frozenset[str]) -> Mapping[str, str]:

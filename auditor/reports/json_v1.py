@@ -182,6 +182,9 @@ class ReportV1(_ReportPart):
     coverage: CoverageV1
     gaps: list[GapV1]
     in_flight: list[str] = Field(description="nodes that had not held still when the sweep ended")
+    other_keys: dict[str, int] = Field(
+        description="keys under the prefix that are no registrations, by kind, such as lock; more may be added"
+    )
     findings: list[FindingV1] = Field(description="worst first")
     groups: GroupsV1
 
@@ -205,6 +208,7 @@ def convert(report: Report) -> ReportV1:
         coverage=_coverage(report.coverage),
         gaps=[_gap(gap) for gap in report.gaps],
         in_flight=[_name(report, node) for node in dict.fromkeys(report.in_flight)],
+        other_keys={kind.value: number for kind, number in report.others.counts.items()},
         findings=[
             _finding(report, finding, commands.get(finding.fingerprint)) for finding in report.findings
         ],

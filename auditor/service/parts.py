@@ -38,7 +38,7 @@ def build_registry(config: Config) -> Registry:
     if config.consul.file is not None:
         from auditor.registry.file import FileRegistry
 
-        return FileRegistry(config.consul.file, config.consul)
+        return FileRegistry(config.consul.file, config.consul, config.mesh.device)
     return build_consul(config)
 
 
@@ -46,7 +46,7 @@ def build_consul(config: Config) -> ConsulRegistry:
     """Build the registry on Consul, which can also be asked for its leader. Raises `ConfigError`."""
     from auditor.registry.consul import ConsulRegistry
 
-    return ConsulRegistry(config.consul, consul_token(config))
+    return ConsulRegistry(config.consul, consul_token(config), config.mesh.device)
 
 
 def build_store(config: Config, datacenter: str) -> ConsulStore:

@@ -30,6 +30,7 @@ class ConsulFields(Settings):
     region: str = "region"
     endpoint: str = "endpoint"
     ssh_host: str = "ssh_host"
+    state: str = "state"
 
 
 class ConsulSettings(Settings):
@@ -51,6 +52,10 @@ class ConsulSettings(Settings):
     """The name that the server's certificate must carry, and that is asked for; empty: the host in `url`."""
     file: UserPath | None = None
     """A file written by `consul kv export`, read in place of a server."""
+    ignore: tuple[str, ...] = ()
+    """Patterns, as of a shell, over keys without the prefix: these are no registrations."""
+    retired: tuple[str, ...] = ()
+    """Values of the field `state` that mean: not in the mesh any more."""
     fields: ConsulFields = ConsulFields()
 
     @field_validator("url")

@@ -136,6 +136,12 @@ class OtherKeys:
         """How many there are of all kinds."""
         return sum(self.counts.values())
 
+    @property
+    def sentence(self) -> str:
+        """The counts in words; "" where there are none."""
+        kinds = ", ".join(f"{number:,} {kind.value}" for kind, number in self.counts.items())
+        return f"{self.total:,} other {'key' if self.total == 1 else 'keys'}: {kinds}" if kinds else ""
+
     def __add__(self, other: OtherKeys) -> OtherKeys:
         """Add up two readings of different keys."""
         sums = {

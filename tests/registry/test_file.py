@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from auditor.registry import file as file_module
 from auditor.registry.consul import ConsulRegistry
 from auditor.registry.file import FileRegistry, export_text
 from auditor.settings.consul import ConsulSettings
-from auditor.values.models import Gap, RegistryReading
+from auditor.values.models import Gap, OtherKind, RegistryReading
 from tests.parts.consul import ConsulServer, consul_binary
 from tests.registry.records_of import PREFIX, key_of, record
 
@@ -42,6 +44,15 @@ def export(tmp_path: Path) -> Path:
 
 def add(export: Path, *entries: object) -> None:
     export.write_text(json.dumps([*json.loads(export.read_text()), *entries]))
+
+
+def entries_of(export: Path) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = json.loads(export.read_text())
+    return entries
+
+
+def write(export: Path, text: str, encoding: str = "utf-8") -> None:
+    export.write_bytes(text.encode(encoding))
 
 
 async def test_an_export_is_a_registry_without_indexes(export: Path) -> None:
@@ -75,7 +86,7 @@ async def test_one_key_a_field_is_read_from_a_file_too(tmp_path: Path) -> None:
 
 
 async def test_an_entry_that_is_off_does_not_hide_the_others(export: Path) -> None:
-    add(export, {"key": PREFIX + "c", "flags": 0, "value": "%%%"}, {"key": PREFIX + "a", "value": ""})
+    add(export, {"key": PREFIX + "c", "flags": 0, "value": "%%%"}, {"key": PREFIX + "a", "value": "eA=="})
     reading = await read(export)
     assert len(reading.registrations) == 2
     assert [(one.node.name, one.reason) for one in reading.invalid] == [
@@ -97,6 +108,78 @@ async def test_a_file_that_is_no_export_is_a_gap(tmp_path: Path, text: str) -> N
     path = tmp_path / "export.json"
     path.write_text(text, encoding="latin-1")
     assert (await only_gap(path)).reason is GapReason.REGISTRY_UNREADABLE
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (gzip.compress(b"state.bin"), "consul snapshot save"),
+        (b'[{"Node": "a", "Address": "198.18.0.1"}]', "the catalog's nodes"),
+        (b'["wireguard/nodes/a"]', "?keys"),
+        (record("a"), "a registration's value alone"),
+        (b"wireguard/nodes/a:" + record("a"), "consul kv get -recurse"),
+        (b'[{"key": "a", "value": ""}, {"key":', "cut off"),
+        ('[{"key": "wireguard/nodes/a"}]'.encode("utf-16-le"), "not JSON"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+async def test_a_file_of_something_else_is_named_for_what_it_is(
+    tmp_path: Path, text: bytes, what: str
+) -> None:
+    path = tmp_path / "export.json"
+    path.write_bytes(text)
+    gap = await only_gap(path)
+    assert gap.reason is GapReason.REGISTRY_UNREADABLE
+    assert what in gap.detail
+    assert "consul kv export" in gap.detail
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+async def test_an_export_that_a_windows_shell_redirected_is_read(export: Path, encoding: str) -> None:
+    plain = await read(export)
+    write(export, json.dumps(entries_of(export)), encoding)
+    assert await read(export) == plain
+
+
+@pytest.mark.parametrize("between", ["\n", "\n\n  ", " "])
+async def test_entries_one_after_the_other_are_an_export(export: Path, between: str) -> None:
+    plain = await read(export)
+    write(export, between.join(map(json.dumps, entries_of(export))) + "\n")
+    assert await read(export) == plain
+
+
+async def test_a_recursive_answer_of_the_api_is_an_export_with_indexes(export: Path) -> None:
+    rows = [
+        {
+            "LockIndex": 0,
+            "Key": row["key"],
+            "Flags": 0,
+            "Value": row["value"],
+            "CreateIndex": 7,
+            "ModifyIndex": 9,
+        }
+        for row in entries_of(export)
+    ]
+    held = {"Key": PREFIX + "leader", "Flags": 0, "Value": None, "Session": "5e1f", "LockIndex": 1}
+    write(export, json.dumps([*rows, held]))
+    reading = await read(export)
+    assert [(one.node.name, one.create_index, one.modify_index) for one in reading.registrations] == [
+        ("a", 7, 9),
+        ("b", 7, 9),
+    ]
+    assert (reading.invalid, reading.others.counts) == ((), {OtherKind.SESSION: 1})
+
+
+async def test_one_entry_alone_is_an_export(export: Path) -> None:
+    write(export, json.dumps(entries_of(export)[0]))
+    assert [one.node.name for one in (await read(export)).registrations] == ["a"]
+
+
+async def test_an_entry_that_is_none_is_a_gap_beside_the_others(export: Path) -> None:
+    add(export, {"value": ""})
+    reading = await read(export)
+    assert len(reading.registrations) == 2
+    assert [gap.reason for gap in reading.gaps] == [GapReason.REGISTRY_UNREADABLE]
 
 
 async def test_an_empty_list_is_a_gap(tmp_path: Path) -> None:

@@ -276,6 +276,8 @@ def _coverage(page: Page, report: Report, grouped: Outline) -> None:
         f"{coverage_words(coverage, 'registered node')} ({share})",
         count(coverage.distinct_tables, "distinct route table"),
     ]
+    if report.others.total:
+        words.append(report.others.sentence)
     if coverage.undigested:
         words.append(f"{count(coverage.undigested, 'node')} could not digest, sent in full")
     page.line(page.dot.join(words), 2)
