@@ -137,14 +137,15 @@ async def test_one_key_a_field_gives_the_address_keys_indexes(consul: ConsulServ
     consul.put(PREFIX + "edge-sin-1/region", b"sin")
     consul.put(PREFIX + "half/public_key", key_of("half").encode())
     reading = await read(consul, layout="kv-fields")
-    (registration,) = reading.registrations
+    registration, half = reading.registrations
+    assert (half.node.name, half.addresses) == ("half", ())
     assert registration.addresses == ("10.0.0.1/32", "fdaa::1/128")
     assert registration.region == "sin"
     written = consul.request("GET", f"/v1/kv/{PREFIX}edge-sin-1/ip").body
     assert f'"CreateIndex":{registration.create_index},'.encode() in written
     (invalid,) = reading.invalid
     assert invalid.node.name == "half"
-    assert invalid.reason.startswith("no address")
+    assert invalid.reason == "ip: missing or empty"
 
 
 async def test_the_catalogs_node_meta_is_a_registry(consul: ConsulServer) -> None:
@@ -387,4 +388,11 @@ def test_a_prefix_that_begins_with_a_slash_is_a_configuration_error() -> None:
 
 
 def test_fields_default_to_the_contracts_names() -> None:
-    assert set(ConsulFields().model_dump().values()) == {"public_key", "ip", "region", "endpoint", "ssh_host"}
+    assert set(ConsulFields().model_dump().values()) == {
+        "public_key",
+        "ip",
+        "region",
+        "endpoint",
+        "ssh_host",
+        "state",
+    }

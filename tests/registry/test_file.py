@@ -113,7 +113,7 @@ async def test_a_file_that_is_no_export_is_a_gap(tmp_path: Path, text: str) -> N
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (gzip.compress(b"state.bin"), "consul snapshot save"),
+        (gzip.compress(b"state.bin", mtime=0), "consul snapshot save"),
         (b'[{"Node": "a", "Address": "198.18.0.1"}]', "the catalog's nodes"),
         (b'["wireguard/nodes/a"]', "?keys"),
         (record("a"), "a registration's value alone"),
