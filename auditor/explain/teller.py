@@ -86,7 +86,7 @@ class _StoryBuilder:
             Story(
                 target=text,
                 kind="address",
-                headline=f"{text} {self._held_by(holders, invalid, wider)}",
+                headline=f"{text} {self._held_by(prefix, holders, invalid, wider)}",
                 coverage=self.report.coverage,
                 invalid=invalid,
                 claims=(*claims, *(claim for parent in wider for claim in fleet.claims(parent))),
@@ -99,7 +99,11 @@ class _StoryBuilder:
         )
 
     def _held_by(
-        self, holders: Sequence[NodeId], invalid: Sequence[InvalidRegistration], wider: Sequence[Prefix]
+        self,
+        prefix: Prefix,
+        holders: Sequence[NodeId],
+        invalid: Sequence[InvalidRegistration],
+        wider: Sequence[Prefix],
     ) -> str:
         """An address's outcome in words, after the address."""
         unreadable = ""
@@ -113,7 +117,13 @@ class _StoryBuilder:
             return f"is claimed by {words}{alone}{f', and {unreadable}' if unreadable else ''}"
         if unreadable:
             return unreadable
+        routes = self.fleet.routes
         nobody = "is claimed by no registration and no device that was seen"
+        networks = [parent for parent in wider if not self.fleet.is_route(parent)]
+        if networks:
+            return f"{nobody}, but {networks[0]} covers it"
+        if given := sorted(routes.keys_anywhere(prefix)):
+            return f"{nobody}, but routed to {_names([self._owner(key) for key in given])}"
         return f"{nobody}, but {wider[0]} covers it" if wider else nobody
 
     def _beside(self, prefix: Prefix) -> tuple[str, ...]:
@@ -268,7 +278,7 @@ class _StoryBuilder:
         ]
         steps += [
             f"Register {format_prefix(finding.address)} for {finding.party} if it is meant to have it; else take it "
-            "off that peer on the observers named below, then sweep again."
+            "off that peer on the observers named above, then sweep again."
             for finding in findings
             if finding.check is Ident.UNREGISTERED_ALLOWED_IPS
             and finding.address
@@ -370,6 +380,10 @@ class _StoryBuilder:
         nodes = [self.fleet.node_of_key(key) for key in sorted(self.fleet.keys_of(prefix))]
         names = [self.report.name(node) if node is not None else "an unknown key" for node in nodes]
         return f"{prefix} ({listed(dict.fromkeys(names), most=3, last=', ')})"
+
+    def _owner(self, key: PublicKey) -> str:
+        node = self.fleet.node_of_key(key)
+        return self._with_region(node) if node is not None else "an unregistered key"
 
     def _key_notes(self, keys: Iterable[PublicKey]) -> list[str]:
         """What observers show of the key as a peer, beyond its addresses."""

@@ -391,6 +391,7 @@ def test_an_address_that_observers_give_a_node_and_nobody_registered_is_told_wit
     mesh = healthy().peers_with("edge-sin-1", "edge-fra-1", "10.0.0.2", "10.0.7.7")
     story = told("10.0.7.7", mesh.snapshot())
     assert [finding.check for finding in story.findings] == ["unregistered-allowed-ips"]
+    assert story.headline.endswith("that was seen, but routed to edge-fra-1 (fra)")
     assert any(step.startswith("Register 10.0.7.7 for edge-fra-1") for step in story.next_steps)
 
 

@@ -124,6 +124,24 @@ def faults() -> Topology:
     )
 
 
+def routes() -> Topology:
+    """An exit gateway and a local network behind a node, which is well, and an address that nobody registered."""
+    exit_ = {"edge-fra-1": ("0.0.0.0/0",)}
+    lan = {"worker-fra-1": ("192.168.5.0/24",)}
+    stray = {"edge-nrt-1": ("10.20.7.7/32",)}
+    return Topology(
+        "routes",
+        (
+            Node("edge-fra-1", "fra", "10.20.0.11", extra_allowed_ips=stray),
+            Node("edge-sin-1", "sin", "10.20.0.12", extra_allowed_ips={**exit_, **lan, **stray}),
+            Node("edge-nrt-1", "nrt", "10.20.0.13", extra_allowed_ips=lan),
+            Node("worker-fra-1", "fra", "10.20.0.14", extra_allowed_ips=stray),
+            Node("worker-sin-1", "sin", "10.20.0.15", extra_allowed_ips={**exit_, **stray}),
+            Node("worker-nrt-1", "nrt", "10.20.0.16", extra_allowed_ips={**exit_, **lan, **stray}),
+        ),
+    )
+
+
 def clones() -> Topology:
     """One image on two servers, and one key that was registered for two."""
     return Topology(
@@ -208,6 +226,7 @@ CASES = {
         consul_stops,
         drift,
         faults,
+        routes,
         clones,
         unseen,
         ipv6,

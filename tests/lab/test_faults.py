@@ -24,6 +24,12 @@ class Seen:
         return self.topology.public_key(self.topology.node(label))
 
 
+@pytest.fixture(scope="module")
+def routes(lab_parts: None) -> Seen:
+    """An exit gateway, a local network behind a node, and an address that nobody registered."""
+    return swept("routes")
+
+
 def swept(case: str) -> Seen:
     topology = CASES[case]()
     with Lab(topology) as lab:
@@ -129,6 +135,16 @@ def test_the_overlap_names_what_it_covers(faults: Seen) -> None:
 
     assert "10.20.2.12" in finding["summary"]
     assert finding["evidence"]["sample"] == ["edge-nrt-1"]
+
+
+def test_a_route_that_nobody_registered_is_found_and_an_exit_and_a_local_network_are_not(
+    routes: Seen,
+) -> None:
+    """Five observers give the node an address in the pool; the default route takes from nobody."""
+    assert routes.sweep.code == 1, routes.sweep.stderr
+    assert routes.sweep.subjects("unregistered-allowed-ips") == {"10.20.7.7 of edge-nrt-1"}
+    assert len(routes.sweep.report["findings"]) == 1
+    assert routes.sweep.report["findings"][0]["evidence"]["observers"] == 5
 
 
 def test_a_cloned_image_and_a_key_registered_twice_are_found(clones: Seen) -> None:
