@@ -13,12 +13,12 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import click
 import jsonschema
 import pytest
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from alerts.models import NotifyReason
@@ -306,18 +306,20 @@ def documented_defaults() -> Mapping[str, str]:
     return found
 
 
+NOTIFIERS: dict[str, type[NotifierSettings]] = {
+    "slack": SlackSettings,
+    "pagerduty": PagerDutySettings,
+    "alertmanager": AlertmanagerSettings,
+    "webhook": WebhookSettings,
+}
+
+
 def entry_keys() -> dict[str, FieldInfo]:
     """The keys of tables that may stand several times (`[[notifiers]]`, `[[shared]]`), named as above."""
-    kinds: dict[str, type[NotifierSettings]] = {
-        "slack": SlackSettings,
-        "pagerduty": PagerDutySettings,
-        "alertmanager": AlertmanagerSettings,
-        "webhook": WebhookSettings,
-    }
     common = NotifierSettings.model_fields
     found = {f"notifiers.{key}": info for key, info in common.items()}
     found["notifiers.type"] = SlackSettings.model_fields["type"]
-    for kind, settings in kinds.items():
+    for kind, settings in NOTIFIERS.items():
         own = {key: info for key, info in settings.model_fields.items() if key not in {*common, "type"}}
         found |= {f"notifiers.{kind}.{key}": info for key, info in own.items()}
     return found | {f"shared.{key}": info for key, info in SharedSettings.model_fields.items()}
@@ -374,6 +376,43 @@ def text_of_default(info: FieldInfo, documented: str) -> str:
         return NOT_SET
     plain = list(default) if isinstance(default, tuple) else default
     return documented if tomllib.loads(f"value = {documented}")["value"] == plain else repr(plain)
+
+
+def documented_meanings() -> Mapping[str, str]:
+    """By the keys of `documented_defaults`, what stands in the column Meaning."""
+    found = [rows(line)[0][2] for line in prose(CONFIGURATION).splitlines() if line.startswith("| `")]
+    lines = [line for line in prose(CONFIGURATION).splitlines() if line.startswith("| `")]
+    assert len(lines) == len(documented_defaults())
+    return dict(zip(documented_defaults(), found, strict=True))
+
+
+def bounds(key: str) -> tuple[float, float] | None:
+    """The least and the greatest value that the code takes for a key; None where it is no number with two ends."""
+    *tables, name = key.split(".")
+    if key in ENTRY_KEYS:
+        kind = tables[1] if len(tables) > 1 else "slack"
+        model: type[BaseModel] = NOTIFIERS[kind] if tables[0] == "notifiers" else SharedSettings
+    else:
+        model = Config
+        for table in tables:
+            model = cast(type[BaseModel], model.model_fields[table].annotation)
+    schema = model.model_json_schema()["properties"][name]
+    for one in (schema, *schema.get("anyOf", ())):
+        if "minimum" in one and "maximum" in one:
+            return float(one["minimum"]), float(one["maximum"])
+    return None
+
+
+def test_each_range_in_the_documents_is_the_codes() -> None:
+    """What is written `1 to 40` is what the code takes; a notifier's number with two ends has its range written."""
+    written = {
+        key: [tuple(float(end.replace(",", "")) for end in pair) for pair in found]
+        for key, meaning in documented_meanings().items()
+        if (found := re.findall(r"([\d.,]*\d) to (\d[\d.,]*\d|\d)", meaning))
+    }
+    known = {key: [limits] for key in documented_meanings() if (limits := bounds(key))}
+    told = {key for key in known if key in written or key.startswith("notifiers.")}
+    assert written == {key: known[key] for key in told}
 
 
 def toml_blocks(*paths: Path) -> list[Block]:

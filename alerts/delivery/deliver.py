@@ -1,7 +1,9 @@
 """Gets what waits in the outbox to the other side: each notifier on its own, in order, within one budget.
 
 A notification leaves the outbox only after the other side took it or refused it for good. Whoever is
-killed in between sends it again with the next sweep, under the same dedup_key.
+killed in between sends it again with the next sweep, under the same dedup_key. What was sent and never clearly
+answered is sent three times at most, however many sweeps that takes: then it is a dead letter too, and what waits
+behind it goes on.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ LONGEST_WAIT = 30.0
 LONGEST_RETRY_AFTER = 3600.0
 """Seconds. Whoever asks for a longer silence is not believed: alerts must not be muted from outside."""
 OVER = "the time for delivery was over"
+MOST_UNCLEAR = 3
+"""Posts of one notification whose answers nobody could read, before it is put aside."""
 
 
 async def deliver(
@@ -76,6 +80,10 @@ def _waiting(store: NotificationLog) -> dict[str, int] | StateError:
         return store.waiting()
     except StateError as error:
         return error
+
+
+class _PutAside(Exception):
+    """What was posted too often without a clear answer is among the dead letters; the rest is to be tried anew."""
 
 
 class _Stopped(Exception):
@@ -136,7 +144,10 @@ class _Queue:
 
     async def _deliver(self, batch: list[Row]) -> None:
         """One batch: taken; or refused, and then tried one by one to find who is at fault."""
-        outcome, attempts = await self._attempts(batch)
+        try:
+            outcome, attempts = await self._attempts(batch)
+        except _PutAside:
+            return
         if isinstance(outcome, str):
             try:
                 self.store.accepted(batch, outcome, self.now())
@@ -153,7 +164,10 @@ class _Queue:
             self._tell(str(outcome), accepted=False, attempts=attempts, permanent=True)
 
     async def _attempts(self, batch: list[Row]) -> tuple[str | DeliveryError, int]:
-        """What the other side said, or its permanent refusal; and after how many calls. Raises `_Stopped`."""
+        """What the other side said, or its permanent refusal; and after how many calls.
+
+        Raises `_Stopped`, and `_PutAside` where no answer was clear and some of the batch was posted too often.
+        """
         try:
             payload = self.notifier.payload([row.notification for row in batch])
         except DeliveryError as error:
@@ -200,6 +214,8 @@ class _Queue:
             why = OVER if limit.expired() else _internal(error)
             # Perhaps it arrived: then it arrives twice, under one dedup_key.
             self.store.postponed(batch, why, None, self.now())
+            if limit.expired():
+                self._unclear(batch, why)
             raise _Stopped(why) from None
         finally:
             self.called_at = self.clock()
@@ -209,6 +225,18 @@ class _Queue:
         asked = failure.retry_after
         until = None if asked is None else self.now() + timedelta(seconds=_bounded(asked))
         self.store.postponed(batch, str(failure), until, self.now())
+        if failure.unclear and self._unclear(batch, str(failure)):
+            raise _PutAside
+
+    def _unclear(self, batch: list[Row], why: str) -> bool:
+        """Counts a post that nobody can say the end of; whether some of it was put aside for that."""
+        posts = self.store.unanswered(batch)
+        given_up = [row for row in batch if posts[row.id] >= MOST_UNCLEAR]
+        if given_up:
+            said = f"it may have arrived: sent {MOST_UNCLEAR} times, and no answer was clear: {why}"
+            self.store.refused(given_up, said, self.now())
+            self._tell(said, accepted=False, attempts=MOST_UNCLEAR, permanent=True)
+        return bool(given_up)
 
     def _left(self, why: str) -> None:
         try:

@@ -164,6 +164,13 @@ class NotificationLog:
         """The call ended with a clear no: it did not make them arrive."""
         self._count("UPDATE alerts_notices SET declined = declined + 1 WHERE id = ?", rows)
 
+    def unanswered(self, rows: Sequence[Row]) -> dict[int, int]:
+        """The call ended, and nobody can say whether it made them arrive; how many such calls each has, by number."""
+        self._count("UPDATE alerts_notices SET unanswered = unanswered + 1 WHERE id = ?", rows)
+        with self._reported():
+            statement = "SELECT unanswered FROM alerts_notices WHERE id = ?"
+            return {row.id: self._connection.execute(statement, (row.id,)).fetchone()[0] for row in rows}
+
     def accepted(self, rows: Sequence[Row], detail: str, now: datetime) -> None:
         """The other side took them: they leave the outbox."""
         with self._transaction():
@@ -237,7 +244,7 @@ class NotificationLog:
                 raise UsageError(f"{unknown[0]} is no dead letter; `wgaudit alerts list` shows them")
             chosen = [row for row in dead.values() if not row.stale and (idents is None or row.id in idents)]
             self._connection.executemany(
-                "UPDATE alerts_notices SET state = 'pending', at = ? WHERE id = ?",
+                "UPDATE alerts_notices SET state = 'pending', unanswered = 0, at = ? WHERE id = ?",
                 [(stored_time(now), row.id) for row in chosen],
             )
         return chosen

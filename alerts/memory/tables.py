@@ -50,6 +50,7 @@ MIGRATIONS: tuple[str, ...] = (
         body TEXT NOT NULL
     ) STRICT;
     """,
+    "ALTER TABLE alerts_notices ADD COLUMN unanswered INTEGER NOT NULL DEFAULT 0",
 )
 
 PRUNE: tuple[str, ...] = (

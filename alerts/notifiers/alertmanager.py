@@ -20,8 +20,8 @@ from datetime import UTC, datetime, timedelta
 from pydantic import SecretStr
 
 from alerts.models import Incident, Notification, Status
-from alerts.notifiers import http
 from alerts.notifiers import incident_text as wording
+from alerts.notifiers.http import NO_OPTIONS, CallOptions, completed, deliver_message
 from auditor.values.text import for_log, listed_within, minute, timestamp
 
 ALERTNAME = "wgaudit"
@@ -42,7 +42,7 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Alertmanager:
-    """One Alertmanager, by its base URL; user and password may stand in it, so it is a secret."""
+    """One Alertmanager, by its base URL, with or without the API's path. It may hold a password: a secret."""
 
     name: str
     url: SecretStr
@@ -53,6 +53,7 @@ class Alertmanager:
     """URL under which people reach docs/findings.md, for the runbook link. Empty: the file's path."""
     clock: Callable[[], datetime] = _now
     pause: float = 0.0
+    options: CallOptions = NO_OPTIONS
 
     def payload(self, notifications: Sequence[Notification]) -> bytes:
         """The list of alerts; see `Notifier.payload`. Its times are those of this call."""
@@ -61,10 +62,9 @@ class Alertmanager:
         return json.dumps(alerts, ensure_ascii=False, separators=(",", ":")).encode()
 
     async def send(self, payload: bytes) -> str:
-        """See `Notifier.send`. Success is 200 with nothing to say, or with JSON that does not say error."""
-        answer = await http.post(self.url, payload, path=_PATH, timeout=self.timeout)
-        if answer.status != 200 or not _is_yes(answer.body):
-            raise answer.no("this is not how Alertmanager answers", permanent=False)
+        """See `Notifier.send`. What is refused with a 2xx is tried again: the next sweep sends it anew in any case."""
+        url = completed(self.url, _PATH)
+        answer = await deliver_message(url, payload, timeout=self.timeout, options=self.options, final=False)
         return answer.detail
 
     def _alert(self, notification: Notification, now: datetime) -> dict[str, object]:
@@ -117,14 +117,3 @@ def _routing(incident: Incident) -> str:
     busiest = sorted(incident.routing, key=lambda pick: (-pick[1], pick[0]))
     picks = [f"{wording.name(pick[0])}: {wording.observers(pick, 200)}" for pick in busiest]
     return listed_within(picks, ANNOTATION) if picks else ""
-
-
-def _is_yes(body: str) -> bool:
-    """Alertmanager's own answer is empty; what speaks its API (Mimir and its like) answers JSON."""
-    if not body.strip():
-        return True
-    try:
-        said = json.loads(body)
-    except ValueError:
-        return False  # a portal's page, a proxy's apology
-    return not (isinstance(said, dict) and ("error" in said or said.get("status") == "error"))

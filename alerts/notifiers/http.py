@@ -1,8 +1,9 @@
-"""One HTTP POST, and what its outcome means: taken, refused for good, or to be tried again.
+"""One HTTP call, and what its outcome means: taken, refused for good, or to be tried again.
 
 Nothing that leaves this module holds the URL's path or any other secret: not an answer's text, not an
 error, not a log line. Redirects are not followed: a signed body goes where the configuration says, or
-nowhere. Proxies come from the environment, authorities from the system, certifi and `SSL_CERT_FILE`.
+nowhere. Proxies come from the environment, authorities from the system, certifi and `SSL_CERT_FILE`. What can't be
+used of all that is named, and is no word of the other side: it is tried again.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
-from typing import cast
-from urllib.parse import parse_qsl, unquote, urlsplit
-from urllib.request import getproxies
+from pathlib import Path
+from typing import Literal, cast
+from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 import httpx
 from pydantic import SecretStr
 
+from alerts.notifiers.answers import Meaning, meaning
+from alerts.notifiers.proxies import ChosenProxy, chosen_proxy
+from alerts.notifiers.trust import NO_FILES, TlsFiles, tls_context
 from auditor.errors import DeliveryError
 from auditor.values.certificates import why_untrusted
 from auditor.values.text import for_log, one_line
@@ -47,18 +51,37 @@ for _name in ("httpx", "httpcore"):
 
 
 @dataclass(frozen=True, slots=True)
+class CallOptions:
+    """What the settings say of every call of one notifier, beside where it goes."""
+
+    headers: tuple[tuple[str, SecretStr | Path], ...] = ()
+    """Names and values; a path: the file that holds the value, read anew for each call."""
+    bearer_token_file: Path | None = None
+    """The file that holds the token of `Authorization: Bearer`, read anew for each call: tokens are renewed."""
+    tls: TlsFiles = NO_FILES
+    accept: tuple[str | int, ...] = ()
+    """Statuses, and parts of the body of a 2xx answer, that mean yes whatever else is said."""
+
+
+NO_OPTIONS = CallOptions()
+
+
+@dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What the other side said, with a 2xx status."""
+    """What the other side said, with a status that is a yes."""
 
     status: int
     body: str
     """Its text, at most 64 KiB of it. As it came: `detail` is for people."""
     detail: str
     """Status and text in one line, without secrets."""
+    accepted: bool = False
+    """The settings say that this status means yes."""
 
-    def no(self, why: str, *, permanent: bool) -> DeliveryError:
+    def no(self, why: str, *, permanent: bool = False, unclear: bool = False) -> DeliveryError:
         """The error for an answer that is not a yes although its status is."""
-        return DeliveryError(for_log(f"{why}: {self.detail}", most=DETAIL_CHARACTERS), permanent=permanent)
+        text = for_log(f"{why}: {self.detail}", most=DETAIL_CHARACTERS)
+        return DeliveryError(text, permanent=permanent, unclear=unclear)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +90,8 @@ class _Target:
     place: str
     """Host and port, for people."""
     secrets: re.Pattern[str] | None
+    proxy: ChosenProxy | None
+    headers: Mapping[str, str]
 
     def clean(self, text: str) -> str:
         """One line for people, without secrets."""
@@ -74,9 +99,55 @@ class _Target:
         return one_line(masked, most=DETAIL_CHARACTERS)
 
     def failure(
-        self, text: str, *, permanent: bool = False, retry_after: float | None = None
+        self,
+        text: str,
+        *,
+        permanent: bool = False,
+        retry_after: float | None = None,
+        unclear: bool = False,
     ) -> DeliveryError:
-        return DeliveryError(self.clean(text), permanent=permanent, retry_after=retry_after)
+        return DeliveryError(self.clean(text), permanent=permanent, retry_after=retry_after, unclear=unclear)
+
+
+@dataclass
+class _Progress:
+    """How far a call came: from here on the other side may have the message."""
+
+    method: str
+    sent: bool = False
+
+    async def trace(self, event: str, about: Mapping[str, object]) -> None:
+        """Called by httpx with each step; a proxy's CONNECT is a step of its own."""
+        if event.endswith(".send_request_body.started"):
+            method = getattr(about.get("request"), "method", b"")
+            self.sent = self.sent or method == self.method.encode()
+
+
+async def deliver_message(
+    url: SecretStr,
+    body: bytes,
+    *,
+    timeout: float,  # noqa: ASYNC109
+    options: CallOptions = NO_OPTIONS,
+    headers: Mapping[str, str] | None = None,
+    secrets: Sequence[SecretStr] = (),
+    final: bool = True,
+    page: Meaning = Meaning.UNCLEAR,
+) -> HttpAnswer:
+    """Post a message and hold the answer against what services say; see `post` and `answers`.
+
+    final: whether a refusal in a 2xx answer is one for good. page: what an HTML page means.
+    """
+    answer = await post(url, body, timeout=timeout, options=options, headers=headers, secrets=secrets)
+    accept = [part for part in options.accept if isinstance(part, str)]
+    match Meaning.TAKEN if answer.accepted else meaning(answer.body, accept, page):
+        case Meaning.REFUSED:
+            raise answer.no("the answer says no", permanent=final)
+        case Meaning.NOT_NOW:
+            raise answer.no("the answer says not now")
+        case Meaning.UNCLEAR:
+            raise answer.no("this is not how a service that takes alerts answers", unclear=True)
+    return answer
 
 
 async def post(
@@ -84,65 +155,107 @@ async def post(
     body: bytes,
     *,
     timeout: float,  # noqa: ASYNC109  (the whole call's own limit, also while a body drips in)
-    path: str = "",
+    options: CallOptions = NO_OPTIONS,
     headers: Mapping[str, str] | None = None,
     secrets: Sequence[SecretStr] = (),
+    method: Literal["POST", "GET"] = "POST",
 ) -> HttpAnswer:
-    """Posts the body to `url` + `path`; a 2xx answer. Else raises `DeliveryError`.
+    """Call the URL with the body; a 2xx answer, or one whose status the options accept. Else raise `DeliveryError`.
 
-    Permanent: 3xx and 4xx, without 408 and 429. To be tried again: 408, 429, 5xx and everything that
-    happens on the way. `timeout`: seconds for the whole call. `secrets`: what must not be shown, beside
-    the URL's own parts.
+    Permanent: 3xx and 4xx, without 408, 429 and a proxy's 407. To be tried again: those, 5xx and everything that
+    happens on the way; unclear, if the message may have arrived. `timeout`: seconds for the whole call.
+    `secrets`: what must not be shown, beside the URL's own parts, the options' headers and the proxy's password.
     """
-    target = _target(url.get_secret_value(), path, secrets)
+    target = _target(url.get_secret_value(), options, secrets)
+    progress = _Progress(method)
     try:
         async with asyncio.timeout(timeout):
-            return await _exchange(target, body, {"User-Agent": "wgaudit", **(headers or {})})
+            return await _exchange(
+                target, body, {"User-Agent": "wgaudit", **(headers or {})}, options, progress
+            )
     except TimeoutError:
-        raise target.failure(f"no whole answer from {target.place} within {timeout:g} s") from None
+        what = "whole answer from" if progress.sent else "connection to"
+        raise target.failure(
+            f"no {what} {target.place} within {timeout:g} s", unclear=progress.sent
+        ) from None
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError):
         raise target.failure("the URL cannot be used: check it for typing errors", permanent=True) from None
     except httpx.ProxyError as error:
-        raise target.failure(f"the environment's proxy refuses: {error}") from None
+        raise target.failure(f"{target.proxy or 'a proxy'} refuses: {error}") from None
     except httpx.ConnectError as error:
-        raise target.failure(f"{_why_not_connected(error, target.place)}{_proxy_hint()}") from None
+        raise target.failure(f"{_why_not_connected(error, target.place)}{_proxy_hint(target)}") from None
     except httpx.TransportError as error:
         raise target.failure(
-            f"the connection to {target.place} broke off before the answer was whole: {type(error).__name__}"
+            f"the connection to {target.place} broke off before the answer was whole: {type(error).__name__}",
+            unclear=progress.sent,
         ) from None
+    except ssl.SSLError as error:
+        # httpx lets these through where they come after the handshake: TLS 1.3 refuses a client's certificate there.
+        raise target.failure(f"TLS failed with {target.place}: {error.reason or 'no reason given'}") from None
     except UnicodeError:
         raise target.failure(f"{target.place} is not a host's name", permanent=True) from None
-    except (ValueError, ImportError):
-        # From httpx's reading of HTTP_PROXY and its like. The text may hold the proxy's password.
-        raise target.failure("the proxy that the environment names cannot be used") from None
 
 
-async def _exchange(target: _Target, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
+async def _exchange(
+    target: _Target, body: bytes, headers: Mapping[str, str], options: CallOptions, progress: _Progress
+) -> HttpAnswer:
+    secure = target.url.startswith("https:")
     async with (
         # One client a call: calls are seconds apart, and nothing is left open between sweeps. The limit
-        # in time is the caller's; httpx's own are for single steps.
-        httpx.AsyncClient(verify=_trust(), timeout=None, trust_env=True, follow_redirects=False) as client,  # noqa: S113
+        # in time is the caller's; httpx's own are for single steps. Proxies are chosen here, not by httpx,
+        # which refuses to work at all where it can't read one entry of NO_PROXY.
+        httpx.AsyncClient(
+            verify=tls_context(options.tls, os.environ) if secure else _no_trust(),
+            proxy=_proxy(target.proxy),
+            timeout=None,  # noqa: S113
+            trust_env=False,
+            follow_redirects=False,
+        ) as client,
         client.stream(
-            "POST",
+            progress.method,
             target.url,
             content=body,
-            headers={"Content-Type": "application/json", "Accept-Encoding": "identity", **headers},
+            headers={
+                "Content-Type": "application/json",
+                "Accept-Encoding": "identity",
+                **headers,
+                **target.headers,
+            },
+            extensions={"trace": progress.trace},
         ) as response,
     ):
+        accepted = response.status_code in options.accept
         try:
             text = await _bounded(response)
         except httpx.TransportError:
-            if response.is_success:
+            if response.is_success and not accepted:
                 raise  # nobody can say whether it was taken
             text = ""  # the status says it all
         detail = f"{_status(response.status_code)}: {text}" if text.strip() else _status(response.status_code)
-        if response.is_success:
-            return HttpAnswer(response.status_code, text, target.clean(detail))
+        if response.is_success or accepted:
+            return HttpAnswer(response.status_code, text, target.clean(detail), accepted)
+        if target.proxy is not None and response.status_code == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            raise target.failure(f"{target.proxy} refuses: {detail}")
         raise target.failure(
             detail,
             permanent=not _recoverable(response.status_code),
             retry_after=_retry_after(response.headers.get("Retry-After"), time.time()),
         )
+
+
+def _proxy(chosen: ChosenProxy | None) -> httpx.Proxy | None:
+    if chosen is None:
+        return None
+    url = chosen.url.get_secret_value()
+    trust = tls_context(NO_FILES, os.environ) if url.startswith("https:") else None
+    auth = None if chosen.auth is None else (chosen.auth[0], chosen.auth[1].get_secret_value())
+    return httpx.Proxy(url, ssl_context=trust, auth=auth)
+
+
+@cache
+def _no_trust() -> ssl.SSLContext:
+    """Trusts nobody: for plain HTTP, so that no authorities need be loaded."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 async def _bounded(response: httpx.Response) -> str:
@@ -182,16 +295,16 @@ def _retry_after(value: str | None, now: float) -> float | None:
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
 
 
-def _trust() -> ssl.SSLContext:
-    return _trusted(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-
-
-@cache
-def _trusted(file: str | None, folder: str | None) -> ssl.SSLContext:  # noqa: ARG001  (the cache's key)
-    """Loading a few hundred authorities takes longer than a call: once for each environment."""
-    context = httpx.create_ssl_context()
-    context.load_default_certs()  # the system's, among them a company's own
-    return context
+def completed(url: SecretStr, path: str) -> SecretStr:
+    """The URL with this path at its end, of which it may have a part already; a query stays behind it."""
+    try:
+        split = urlsplit(url.get_secret_value())
+    except ValueError:
+        return url  # refused where it is used
+    has = [part for part in split.path.split("/") if part]
+    wanted = path.strip("/").split("/")
+    there = max(count for count in range(len(wanted) + 1) if has[len(has) - count :] == wanted[:count])
+    return SecretStr(urlunsplit(split._replace(path="/" + "/".join([*has, *wanted[there:]]))))
 
 
 # -- what failed, in words
@@ -224,29 +337,61 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         yield from _causes(following)
 
 
-def _proxy_hint() -> str:
-    return " (the environment names a proxy)" if getproxies() else ""
+def _proxy_hint(target: _Target) -> str:
+    return f" (through {target.proxy}: the environment names a proxy)" if target.proxy is not None else ""
 
 
 # -- what must not be shown
 
 
-def _target(base: str, path: str, secrets: Sequence[SecretStr]) -> _Target:
+def _target(base: str, options: CallOptions, secrets: Sequence[SecretStr]) -> _Target:
     try:
         split = urlsplit(base)
-        place = f"{split.hostname or 'nowhere'}{f':{split.port}' if split.port else ''}"
+        port = split.port
     except ValueError:
         raise DeliveryError("the URL cannot be used: check it for typing errors", permanent=True) from None
+    if split.scheme not in ("http", "https"):
+        raise DeliveryError("the URL cannot be used: it is not http or https", permanent=True)
+    headers = {name: _value(f"the header {name}", value) for name, value in options.headers}
+    if options.bearer_token_file is not None:
+        headers["Authorization"] = f"Bearer {_value('bearer_token_file', options.bearer_token_file)}"
+    proxy = chosen_proxy(base, os.environ)
     parts = {secret.get_secret_value() for secret in secrets}
+    for value in headers.values():
+        parts |= {value, value.rpartition(" ")[2]}
+    if proxy is not None and proxy.auth is not None:
+        user, password = proxy.auth
+        parts |= {password.get_secret_value(), _basic(user, password.get_secret_value())}
     if split.path.strip("/") or split.query or split.username or split.fragment:
-        parts |= {base, split.path, split.query}
+        parts |= {base, split.path, split.query, split.fragment}
     parts |= {split.username or "", split.password or "", _basic(split.username, split.password)}
     parts |= {segment for segment in split.path.split("/") if len(segment) >= SHORTEST_SECRET}
     parts |= {value for _, value in parse_qsl(split.query) if len(value) >= SHORTEST_SECRET}
     parts |= {unquote(part) for part in parts}
+    parts |= {quote(part, safe="") for part in parts}
     wanted = sorted((part for part in parts if len(part.strip("/")) > 1), key=len, reverse=True)
     pattern = re.compile("|".join(map(re.escape, wanted)), re.IGNORECASE) if wanted else None
-    return _Target(_joined(split.scheme, base, path), place, pattern)
+    # A sign such as / in a password that is not written as %2F ends the host early: then what looks like host and
+    # port is user and password.
+    doubtful = "@" not in split.netloc and "@" in base
+    host = f"[{split.hostname}]" if ":" in (split.hostname or "") else split.hostname or "nowhere"
+    place = "the URL's host" if doubtful else f"{host}{f':{port}' if port else ''}"
+    return _Target(base, place, pattern, proxy, headers)
+
+
+def _value(what: str, value: SecretStr | Path) -> str:
+    """The value of a header. Raises `DeliveryError`, to be tried again, that names its file."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    shown = one_line(f"{what} is read from {value}", most=DETAIL_CHARACTERS // 2)
+    try:
+        text = value.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise DeliveryError(f"nothing was sent: {shown}: {why}", permanent=False) from None
+    if not text or not text.isascii() or not text.isprintable():
+        raise DeliveryError(f"nothing was sent: {shown}: it is not one line of ASCII text", permanent=False)
+    return text
 
 
 def _basic(user: str | None, password: str | None) -> str:
@@ -254,9 +399,3 @@ def _basic(user: str | None, password: str | None) -> str:
     if user is None:
         return ""
     return base64.b64encode(f"{unquote(user)}:{unquote(password or '')}".encode()).decode()
-
-
-def _joined(scheme: str, base: str, path: str) -> str:
-    if scheme not in ("http", "https"):
-        raise DeliveryError("the URL cannot be used: it is not http or https", permanent=True)
-    return f"{base.rstrip('/')}{path}" if path else base

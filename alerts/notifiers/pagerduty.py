@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from alerts.models import Incident, Notification, Status
-from alerts.notifiers import http
 from alerts.notifiers import incident_text as wording
+from alerts.notifiers.http import NO_OPTIONS, CallOptions, completed, deliver_message
 from auditor.values.text import for_log, minute
 
 # PagerDuty's reference for the Events API v2.
@@ -35,11 +35,13 @@ class PagerDuty:
     name: str
     routing_key: SecretStr
     api: str = "https://events.pagerduty.com"
+    """Base URL; `/v2/enqueue` follows, or as much of it as is not there yet."""
     timeout: float = 10.0
     docs_url: str = ""
     """URL under which people reach docs/findings.md; an event links to it. Empty: no link."""
     pause: float = 0.5
     """A routing key takes about 120 events a minute."""
+    options: CallOptions = NO_OPTIONS
 
     @property
     def max_per_message(self) -> int:
@@ -56,19 +58,15 @@ class PagerDuty:
         return body
 
     async def send(self, payload: bytes) -> str:
-        """See `Notifier.send`. 202 is acceptance; another 2xx did not come from PagerDuty."""
+        """See `Notifier.send`. PagerDuty says 202; a gateway in front of it may say any 2xx."""
         event = {"routing_key": self.routing_key.get_secret_value(), **json.loads(payload)}
-        answer = await http.post(
-            SecretStr(self.api),
+        answer = await deliver_message(
+            completed(SecretStr(self.api), _PATH),
             _json(event),
-            path=_PATH,
             timeout=self.timeout,
+            options=self.options,
             secrets=(self.routing_key,),
         )
-        if answer.status != 202:
-            raise answer.no(
-                "PagerDuty accepts with 202; does something answer in its place?", permanent=False
-            )
         return answer.detail
 
     def _event(self, notification: Notification, shown: int) -> dict[str, object]:

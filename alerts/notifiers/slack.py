@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from alerts.models import Incident, Notification, Status
-from alerts.notifiers import http
 from alerts.notifiers import incident_text as wording
+from alerts.notifiers.http import NO_OPTIONS, CallOptions, deliver_message
 from auditor.values.models import Severity
 from auditor.values.text import count, for_log, for_slack, harmless, listed_within, minute
 
@@ -25,16 +25,6 @@ MESSAGE = 13_000
 """Characters of all blocks together; above it Slack answers `msg_blocks_too_long`."""
 FALLBACK = 1000
 """Characters of `text`, which notifications and screen readers show. Slack takes 40,000."""
-
-PERMANENT_ANSWERS = frozenset(
-    {
-        "action_prohibited", "channel_is_archived", "channel_not_found", "invalid_blocks", "invalid_payload",
-        "invalid_token", "missing_text_or_fallback_or_attachments", "msg_blocks_too_long", "no_service",
-        "no_service_id", "no_team", "no_text", "posting_to_general_channel_denied", "team_disabled",
-        "too_many_attachments", "user_not_found",
-    }
-)  # fmt: skip
-"""Bodies that say no for good, whatever the status."""
 
 _SHARES = (SECTION - 100, 1500, 800, 400, 200)
 """Characters that a section may take; the largest that lets all of them into one message."""
@@ -56,6 +46,7 @@ class Slack:
     """A webhook takes about one message a second."""
     docs_url: str = ""
     """Where docs/findings.md can be read; "": the document is only named."""
+    options: CallOptions = NO_OPTIONS
 
     def payload(self, notifications: Sequence[Notification]) -> bytes:
         """One message with all of them; see `Notifier.payload`."""
@@ -70,12 +61,9 @@ class Slack:
         return _json({"text": _fallback(notifications), "blocks": blocks})
 
     async def send(self, payload: bytes) -> str:
-        """See `Notifier.send`. Success is 200 with the body `ok`, and nothing else is."""
-        answer = await http.post(self.url, payload, timeout=self.timeout)
-        said = answer.body.strip()
-        if answer.status == 200 and said == "ok":
-            return answer.detail
-        raise answer.no("Slack said no", permanent=said in PERMANENT_ANSWERS)
+        """See `Notifier.send`. Slack says `ok`; what takes its messages in its place has other words for yes."""
+        answer = await deliver_message(self.url, payload, timeout=self.timeout, options=self.options)
+        return answer.detail
 
 
 def _fits(blocks: Sequence[object]) -> bool:

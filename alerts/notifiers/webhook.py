@@ -26,8 +26,9 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, WithJsonSchema
 
 from alerts.models import Incident, Notification, NotifyReason, Status
-from alerts.notifiers import http
 from alerts.notifiers import incident_text as wording
+from alerts.notifiers.answers import Meaning
+from alerts.notifiers.http import NO_OPTIONS, CallOptions, deliver_message
 from auditor.values.schema import schema_document
 from auditor.values.text import for_log, timestamp
 
@@ -120,6 +121,7 @@ class Webhook:
     pause: float = 0.0
     docs_url: str = ""
     """Where docs/findings.md can be read; "": the document is only named."""
+    options: CallOptions = NO_OPTIONS
 
     def payload(self, notifications: Sequence[Notification]) -> bytes:
         """The message; see `Notifier.payload`. The same notifications give the same bytes."""
@@ -130,10 +132,12 @@ class Webhook:
 
     async def send(self, payload: bytes) -> str:
         """See `Notifier.send`."""
-        answer = await http.post(
+        answer = await deliver_message(
             self.url,
             payload,
             timeout=self.timeout,
+            options=self.options,
+            page=Meaning.TAKEN,  # whatever somebody's own endpoint says with a 2xx: that is its contract
             headers=self._headers(payload),
             secrets=() if self.secret is None else (self.secret,),
         )

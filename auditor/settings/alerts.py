@@ -55,7 +55,7 @@ class SlackSettings(SecretUrl):
     """A Slack incoming webhook."""
 
     type: Literal["slack"]
-    max_per_message: StrictInt = Field(default=10, ge=1, le=20)
+    max_per_message: StrictInt = Field(default=10, ge=1, le=40)
 
 
 class AlertmanagerSettings(SecretUrl):

@@ -142,6 +142,11 @@ def busy(_: list[Told]) -> str:
     raise DeliveryError("503 try later", permanent=False)
 
 
+def unclear(_: list[Told]) -> str:
+    """Takes the message, perhaps, and says nothing that could be understood."""
+    raise DeliveryError("a page", permanent=False, unclear=True)
+
+
 def limited(seconds: float) -> Answer:
     """Asks to be left alone for a while."""
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -55,16 +56,19 @@ class Double:
     """Serves on a free port of loopback while it is entered. Takes everything, unless told otherwise.
 
     `fault` answers every call; of `faults`, each answers one. Both leave `answer` out: what they answer
-    counts as not received (`calls` has it, `taken` has not).
+    counts as not received (`calls` has it, `taken` has not). `client_ca`: callers must show a certificate of it.
     """
 
-    def __init__(self, *, tls: TlsFiles | None = None, reply: Reply | None = None) -> None:
+    def __init__(
+        self, *, tls: TlsFiles | None = None, client_ca: Path | None = None, reply: Reply | None = None
+    ) -> None:
         self.calls: list[Call] = []
         self.taken: list[Call] = []
         self.fault: Reply | Trouble | None = None
         self.faults: deque[Reply | Trouble] = deque()
         self._reply = reply or Reply()
         self._tls = tls
+        self._client_ca = client_ca
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self._server: ThreadingHTTPServer | None = None
@@ -120,6 +124,9 @@ class Double:
         if self._tls is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self._tls.cert, self._tls.key)
+            if self._client_ca is not None:
+                context.load_verify_locations(self._client_ca)
+                context.verify_mode = ssl.CERT_REQUIRED
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()

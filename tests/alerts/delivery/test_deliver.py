@@ -36,6 +36,7 @@ from tests.alerts.fakes import (
     refuse,
     refuse_only,
     resolve,
+    unclear,
     update,
 )
 
@@ -286,6 +287,58 @@ async def test_no_resolve_follows_a_trigger_that_was_refused_among_others_and_al
     notifier = ScriptedNotifier(script=(refuse_only(ONE.fingerprint),), max_per_message=10)
     await sent(store, notifier)
     assert [row.state for row in store.life(ONE.fingerprint)] == [State.DEAD, State.DROPPED]
+
+
+# -- answers that nobody understands
+
+
+async def test_what_is_never_clearly_answered_is_posted_three_times_and_holds_nothing_behind_it(
+    connection: sqlite3.Connection,
+) -> None:
+    store = keep(connection, firing(about=ONE), firing(about=TWO))
+    notifier = ScriptedNotifier(script=(unclear, unclear, unclear, accept))
+    receipts = await sent(store, notifier)
+    assert subjects(notifier.calls) == [["10.0.0.1"]] * 3 + [["10.0.0.2"]]
+    assert [(receipt.accepted, receipt.permanent) for receipt in receipts] == [(False, True), (True, False)]
+    (letter,) = store.dead_letters()
+    assert letter.detail == "it may have arrived: sent 3 times, and no answer was clear: a page"
+    assert letter.unclear
+
+
+async def test_unclear_posts_are_counted_across_sweeps(connection: sqlite3.Connection) -> None:
+    """A short budget must not turn three posts into three a sweep."""
+    store, notifier = keep(connection, firing()), ScriptedNotifier(script=(unclear,))
+    for _ in range(5):
+        await sent(store, notifier, budget=0.5)
+    assert len(notifier.calls) == 3
+    assert store.waiting() == {}
+
+
+async def test_a_clear_not_now_is_not_counted_as_unclear(connection: sqlite3.Connection) -> None:
+    """Whoever is down for a while comes back."""
+    store = keep(connection, firing())
+    notifier = ScriptedNotifier(script=(unclear, busy, busy, busy, unclear, busy, accept))
+    (receipt,) = await sent(store, notifier, budget=600)
+    assert receipt.accepted
+
+
+async def test_a_message_of_several_that_is_never_clearly_answered_is_not_sent_again_one_by_one(
+    connection: sqlite3.Connection,
+) -> None:
+    """Each has had its three posts."""
+    store = keep(connection, firing(about=ONE), firing(about=TWO))
+    notifier = ScriptedNotifier(script=(unclear,), max_per_message=10)
+    await sent(store, notifier)
+    assert len(notifier.calls) == 3
+    assert len(store.dead_letters()) == 2
+
+
+async def test_a_dead_letter_that_is_retried_has_three_posts_anew(connection: sqlite3.Connection) -> None:
+    store, notifier = keep(connection, firing()), ScriptedNotifier(script=(unclear,) * 3 + (unclear, accept))
+    await sent(store, notifier)
+    store.retry(None, NOON)
+    (receipt,) = await sent(store, notifier)
+    assert receipt.accepted
 
 
 # -- notifiers that break

@@ -127,6 +127,25 @@ def test_a_trial_has_a_name_of_its_own(status: Status) -> None:
     assert made["annotations"]["summary"].startswith("TEST - not an incident")
 
 
+@pytest.mark.parametrize(
+    ("written", "called"),
+    [
+        ("", "/api/v2/alerts"),
+        ("/", "/api/v2/alerts"),
+        ("/am", "/am/api/v2/alerts"),
+        ("/am/api/v2", "/am/api/v2/alerts"),
+        ("/api/v2/alerts", "/api/v2/alerts"),
+        ("/api/v2/alerts/", "/api/v2/alerts"),
+        ("/am?tenant=a", "/am/api/v2/alerts?tenant=a"),
+    ],
+)
+async def test_its_url_may_hold_as_much_of_the_path_as_one_likes(written: str, called: str) -> None:
+    with Double() as double:
+        notifier = Alertmanager("am", SecretStr(double.url + written))
+        await notifier.send(notifier.payload([firing()]))
+        assert double.calls[0].path == called
+
+
 class Real(NamedTuple):
     """A running Alertmanager and the webhook that it tells."""
 

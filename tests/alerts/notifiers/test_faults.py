@@ -226,19 +226,14 @@ async def test_what_the_other_side_says_becomes_one_printable_line(kind: Kind, d
         (KINDS[0], Reply(200, b"channel_is_archived"), True),
         (KINDS[0], Reply(200, b"rollup_error"), False),
         (KINDS[0], Reply(200, b"<html>please log in</html>"), False),
-        (KINDS[0], Reply(200, b""), False),
-        (KINDS[0], Reply(204), False),
-        (KINDS[0], Reply(202, b"ok"), False),
-        (KINDS[1], Reply(200, b'{"status":"success"}'), False),
         (KINDS[1], Reply(200, b"<html>please log in</html>"), False),
         (KINDS[2], Reply(200, b"<html>please log in</html>"), False),
         (KINDS[2], Reply(200, b'{"status":"error","error":"no space"}'), False),
-        (KINDS[2], Reply(202), False),
     ],
     ids=lambda value: getattr(value, "name", None) or str(value)[:60],
 )
 async def test_a_yes_that_says_no_is_a_no(kind: Kind, reply: Reply, permanent: bool, double: Double) -> None:
-    """Only the vendor's own yes is one; a portal's page is not."""
+    """A known refusal is one whatever its status; a portal's page is no yes."""
     double.fault = reply
     error = await failure(kind, double.url)
     assert error.permanent is permanent

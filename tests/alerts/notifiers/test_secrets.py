@@ -8,7 +8,10 @@ import logging
 import pytest
 from pydantic import SecretStr
 
+from alerts.notifiers.alertmanager import Alertmanager
 from alerts.notifiers.heartbeat import HeartbeatKind, beat
+from alerts.notifiers.slack import Slack
+from alerts.notifiers.webhook import Webhook
 from auditor.errors import DeliveryError
 from tests.alerts.notifiers.sample import KINDS, URL_SECRET, Kind, firing
 from tests.doubles.server import Double, Reply, Trouble
@@ -64,6 +67,22 @@ async def test_a_slack_refusal_that_is_cut_short_holds_no_half_secret(double: Do
         with pytest.raises(DeliveryError) as caught:
             await kind.make(double.url).send(b"{}")
         assert "sss" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "password", ["hunt/er2", "hunt?er2", "hunt#er2", "hunt@er2", "12/hunter2", "hunt%2Fer2"]
+)
+async def test_no_piece_of_a_urls_password_is_shown(password: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Also where a sign in it, not written as it must be, makes a part of it look like host or port."""
+    caplog.set_level(logging.DEBUG)
+    url = SecretStr(f"http://audit:{password}@127.0.0.1:9/x")
+    said = [caplog.text, await beat(url, HeartbeatKind.START)]
+    for notifier in (Slack("sink", url), Alertmanager("sink", url), Webhook("sink", url)):
+        with pytest.raises(DeliveryError) as caught:
+            await notifier.send(b"{}")
+        said.append(f"{caught.value!r} {notifier!r}")
+    for piece in ("hunt", "er2", "audit", ":12"):
+        assert piece not in "\n".join(map(str, said))
 
 
 async def test_the_heartbeats_url_appears_nowhere(double: Double, caplog: pytest.LogCaptureFixture) -> None:
