@@ -217,13 +217,21 @@ class DeliveryError(WgauditError):
     """A notifier's other side did not take a message. `str()` is one line without any secret."""
 
     def __init__(
-        self, detail: str, *, permanent: bool, retry_after: float | None = None, unclear: bool = False
+        self,
+        detail: str,
+        *,
+        permanent: bool,
+        retry_after: float | None = None,
+        unclear: bool = False,
+        local: bool = False,
     ) -> None:
         super().__init__(detail)
         self.permanent = permanent
         """True: the same call will be refused again; it goes to the dead letters."""
         self.unclear = unclear
         """True: it was sent, and nobody said whether it was taken. Such a call is not repeated without end."""
+        self.local = local
+        """True: nothing was sent, for something on this side cannot be used. It waits until that is repaired."""
         self.retry_after = retry_after
         """Seconds after which the other side asked to be tried again; None: it did not say."""
 

@@ -176,7 +176,7 @@ class _Queue:
             # It would fail alike with every sweep, and hold up all that comes after it.
             return DeliveryError(f"no message could be made of it: {_internal(error)}", permanent=True), 0
         retrying = AsyncRetrying(
-            retry=retry_if_exception(lambda error: isinstance(error, DeliveryError) and not error.permanent),
+            retry=retry_if_exception(_may_pass),
             wait=_wait,
             stop=lambda state: self.clock() + state.upcoming_sleep >= self.deadline,
             after=lambda state: self._postpone(batch, _failure(state)),
@@ -186,6 +186,9 @@ class _Queue:
         try:
             answer: str = await retrying(self._call, batch, payload)
         except DeliveryError as error:
+            if error.local:
+                self.store.declined(batch)
+                self.store.postponed(batch, str(error), None, self.now())
             if not error.permanent:
                 raise _Stopped(str(error)) from None
             return error, retrying.statistics["attempt_number"]
@@ -257,6 +260,11 @@ def _failure(state: RetryCallState) -> DeliveryError:
     error = state.outcome.exception() if state.outcome is not None else None
     assert isinstance(error, DeliveryError)  # noqa: S101  (only these are tried again)
     return error
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether another attempt in the same delivery may help: what is wrong on this side stays so for a while."""
+    return isinstance(error, DeliveryError) and not error.permanent and not error.local
 
 
 _backoff = wait_exponential_jitter(max=LONGEST_WAIT)

@@ -105,8 +105,11 @@ class _Target:
         permanent: bool = False,
         retry_after: float | None = None,
         unclear: bool = False,
+        local: bool = False,
     ) -> DeliveryError:
-        return DeliveryError(self.clean(text), permanent=permanent, retry_after=retry_after, unclear=unclear)
+        return DeliveryError(
+            self.clean(text), permanent=permanent, retry_after=retry_after, unclear=unclear, local=local
+        )
 
 
 @dataclass
@@ -179,7 +182,7 @@ async def post(
             f"no {what} {target.place} within {timeout:g} s", unclear=progress.sent
         ) from None
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError):
-        raise target.failure("the URL cannot be used: check it for typing errors", permanent=True) from None
+        raise target.failure("the URL cannot be used: check it for typing errors", local=True) from None
     except httpx.ProxyError as error:
         raise target.failure(f"{target.proxy or 'a proxy'} refuses: {error}") from None
     except httpx.ConnectError as error:
@@ -193,7 +196,7 @@ async def post(
         # httpx lets these through where they come after the handshake: TLS 1.3 refuses a client's certificate there.
         raise target.failure(f"TLS failed with {target.place}: {error.reason or 'no reason given'}") from None
     except UnicodeError:
-        raise target.failure(f"{target.place} is not a host's name", permanent=True) from None
+        raise target.failure(f"{target.place} is not a host's name", local=True) from None
 
 
 async def _exchange(
@@ -349,9 +352,9 @@ def _target(base: str, options: CallOptions, secrets: Sequence[SecretStr]) -> _T
         split = urlsplit(base)
         port = split.port
     except ValueError:
-        raise DeliveryError("the URL cannot be used: check it for typing errors", permanent=True) from None
+        raise _not_sent("the URL cannot be used: check it for typing errors") from None
     if split.scheme not in ("http", "https"):
-        raise DeliveryError("the URL cannot be used: it is not http or https", permanent=True)
+        raise _not_sent("the URL cannot be used: it is not http or https")
     headers = {name: _value(f"the header {name}", value) for name, value in options.headers}
     if options.bearer_token_file is not None:
         headers["Authorization"] = f"Bearer {_value('bearer_token_file', options.bearer_token_file)}"
@@ -388,10 +391,15 @@ def _value(what: str, value: SecretStr | Path) -> str:
         text = value.read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
-        raise DeliveryError(f"nothing was sent: {shown}: {why}", permanent=False) from None
+        raise _not_sent(f"{shown}: {why}") from None
     if not text or not text.isascii() or not text.isprintable():
-        raise DeliveryError(f"nothing was sent: {shown}: it is not one line of ASCII text", permanent=False)
+        raise _not_sent(f"{shown}: it is not one line of ASCII text")
     return text
+
+
+def _not_sent(why: str) -> DeliveryError:
+    """The error for what is wrong on this side: no word of the other side's."""
+    return DeliveryError(f"nothing was sent: {why}", permanent=False, local=True)
 
 
 def _basic(user: str | None, password: str | None) -> str:

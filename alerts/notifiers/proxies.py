@@ -72,7 +72,9 @@ def _first(environment: Mapping[str, str], *names: str) -> tuple[str, str] | Non
 def _proxy(variable: str, value: str, unread: int) -> ChosenProxy:
     def unusable(why: str) -> DeliveryError:
         return DeliveryError(
-            f"nothing was sent: {variable} of the environment cannot be used: {why}", permanent=False
+            f"nothing was sent: {variable} of the environment cannot be used: {why}",
+            permanent=False,
+            local=True,
         )
 
     written = value if "://" in value else f"http://{value}"

@@ -105,4 +105,4 @@ def _load(name: str, path: Path, load: Callable[[], object]) -> None:
 
 def _unusable(name: str, path: Path, why: str) -> DeliveryError:
     shown = one_line(str(path), most=_SHOWN)
-    return DeliveryError(f"nothing was sent: {name} names {shown}: {why}", permanent=False)
+    return DeliveryError(f"nothing was sent: {name} names {shown}: {why}", permanent=False, local=True)

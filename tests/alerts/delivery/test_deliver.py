@@ -341,6 +341,26 @@ async def test_a_dead_letter_that_is_retried_has_three_posts_anew(connection: sq
     assert receipt.accepted
 
 
+def unset(_: list[Told]) -> str:
+    """Is never called: something on this side cannot be used."""
+    raise DeliveryError("nothing was sent: no CA", permanent=False, local=True)
+
+
+async def test_what_fails_on_this_side_waits_for_the_next_sweep_without_a_pause(
+    connection: sqlite3.Connection,
+) -> None:
+    """Neither a dead letter, nor a minute of attempts that can't help."""
+    store, clock = keep(connection, firing(about=ONE), firing(about=TWO)), Clock()
+    notifier = ScriptedNotifier(script=(unset, accept))
+    (receipt,) = await sent(store, notifier, clock=clock)
+    assert receipt.detail == "nothing was sent: no CA; 2 left for the next sweep"
+    assert clock.waits == []
+    (row, _) = store.outbox()
+    assert (row.detail, row.unclear) == ("nothing was sent: no CA", False)
+    await sent(store, notifier)
+    assert store.waiting() == {}
+
+
 # -- notifiers that break
 
 
