@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from auditor.errors import InvalidValue
-from auditor.values.addresses import Prefix, format_prefix, parse_public_key
+from auditor.values.addresses import Prefix, PublicKey, format_prefix, parse_public_key
 from auditor.values.models import CheckIdent, NodeId, Severity
 from auditor.values.text import for_shell
 
@@ -18,15 +18,20 @@ class AlertIdent(CheckIdent):
 
     BLIND = "audit-blind"
     """The audit itself cannot see enough."""
+    UNSEEN = "node-unseen"
+    """Some nodes do not answer, and most do."""
 
 
 BLIND_CHECK = AlertIdent.BLIND
+UNSEEN_CHECK = AlertIdent.UNSEEN
 
 
 class NotifyReason(StrEnum):
     """Why somebody is told something. Each notification has exactly one."""
 
     FIRST_NOTIFICATION = "first-notification"
+    FLAPPING = "flapping"
+    """It had ended, and came back soon after."""
     CLAIMANTS_CHANGED = "claimants-changed"
     SEVERITY_RAISED = "severity-raised"
     REPEAT_INTERVAL_ELAPSED = "repeat-interval-elapsed"
@@ -67,7 +72,9 @@ class Incident:
     since: datetime | None = None
     """When it was first seen; None while nobody remembers it."""
     not_seen_since: datetime | None = None
-    """Set while a gap hides whether it still stands."""
+    """Set while a gap hides whether it still stands, and while it flaps and is away."""
+    flapping_since: datetime | None = None
+    """Since when it comes and goes; None: it does not."""
 
     @property
     def explain(self) -> str:
@@ -75,6 +82,12 @@ class Incident:
         if self.check == BLIND_CHECK:
             return "wgaudit sweep"
         try:
+            if self.check == UNSEEN_CHECK:
+                return (
+                    f"wgaudit doctor --node {for_shell(self.nodes[0])}"
+                    if len(self.nodes) == 1
+                    else "wgaudit sweep"
+                )
             return f"wgaudit explain {for_shell(self._target)}"
         except ValueError:  # no shell can spell this name; the report of a sweep has it
             return "wgaudit sweep"
@@ -155,6 +168,34 @@ class LogEntry:
     sent_at: datetime
     incident: Incident
     """As it was told, for the resolve that may have nothing else to go by."""
+    pages: tuple[datetime, ...] = ()
+    """When the last two firing notifications of it were planned, or all if there were fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flapping:
+    """An incident that comes and goes."""
+
+    since: datetime
+    """When it went away for the first time."""
+    until: datetime
+    """When it came back for the last time."""
+
+    @property
+    def lasted(self) -> timedelta:
+        """So long it must stay away before it is over, or stay before it is steady."""
+        return self.until - self.since
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What is remembered of an incident that ended lately."""
+
+    first_seen: datetime
+    at: datetime
+    """When it ended."""
+    flapping_since: datetime | None = None
+    """None: it did not flap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +213,10 @@ class Standing:
     """Nodes whose own view its evidence came from."""
     everybody: bool
     """Its evidence came from every node that was observed in that sweep, not from `nodes` alone."""
+    flapping: Flapping | None = None
+    """None: it does not come and go."""
+    away_since: datetime | None = None
+    """Set while it flaps and is away: when its places were first seen without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +225,8 @@ class Baseline:
 
     registered: int
     at: datetime
+    datacenters: frozenset[str] = frozenset()
+    """Datacenters whose nodes were counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +244,14 @@ class Log:
     datacenters: Mapping[str, int] = field(default_factory=dict)
     """Number of the sweep that last read each datacenter's registry whole, before this one."""
     blind_sweeps: int = 0
-    """How many inconclusive sweeps came right before this one."""
+    """How many sweeps that saw too little came right before this one."""
     baseline: Baseline | None = None
+    ended: Mapping[str, Ended] = field(default_factory=dict)
+    """By fingerprint: incidents that ended so lately that they are the same one if they come back."""
+    unseen: Mapping[NodeId, int] = field(default_factory=dict)
+    """Registered nodes that were not seen lately: number of the first sweep that did not see them."""
+    drifted: Mapping[NodeId, PublicKey] = field(default_factory=dict)
+    """The keys of devices that held another one than is registered, when they were last seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +260,20 @@ class Policy:
 
     routes: tuple[Route, ...] = ()
     blind_after: int = 2
-    """Inconclusive sweeps in a row that make blindness an incident."""
+    """Sweeps in a row that make blindness an incident, and a node that they did not see an unseen one."""
+    blind_below: float = 0.9
+    """Share of nodes seen under which the audit itself is blind."""
+    datacenters: frozenset[str] | None = None
+    """Datacenters that are audited, by name; "" is the agent's own. None: every one."""
+    left_out: frozenset[str] = frozenset()
+    """Datacenters that are left out of every one."""
     shrink_share: float = 0.1
     """A registry that lost more than this share of its nodes since the last sweep is a loss of sight."""
+
+    def audits(self, datacenter: str) -> bool:
+        """Whether nodes of this datacenter are looked at."""
+        named = self.datacenters is None or datacenter in self.datacenters
+        return named and datacenter not in self.left_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +295,11 @@ class AlertPlan:
     closed: tuple[tuple[str, str], ...] = ()
     """(notifier, fingerprint) of resolved incidents whose notifier does not want to hear of resolves."""
     baseline: Baseline | None = None
+    ended: Mapping[str, Ended] = field(default_factory=dict)
+    unseen: Mapping[NodeId, int] = field(default_factory=dict)
+    drifted: Mapping[NodeId, PublicKey] = field(default_factory=dict)
+    unsettled: frozenset[NodeId] = frozenset()
+    """Nodes whose registrations had not held still when the sweep ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypedDict
 
+from alerts.flapping import with_flapping
 from alerts.incidents import Group, groups, incident
 from alerts.models import (
     BLIND_CHECK,
+    UNSEEN_CHECK,
     AlertPlan,
     Incident,
     Log,
@@ -23,12 +25,20 @@ from alerts.models import (
     Standing,
     Status,
 )
-from alerts.sight import Sight
+from alerts.sight import Sight, with_reasons
 from alerts.silences import muting
-from auditor.values.models import Finding, NodeId, Report, Severity, fingerprint
+from auditor.values.models import Finding, Identity, NodeId, Report, Severity, fingerprint
+from auditor.values.text import count, listed
 
 BLIND = fingerprint(BLIND_CHECK, "sweep")
 """The fingerprint of blindness: there is only one."""
+UNSEEN = fingerprint(UNSEEN_CHECK, "nodes")
+"""The fingerprint of all nodes that do not answer: many of them mostly have one cause."""
+OF_ITSELF: Mapping[str, Identity] = {BLIND: ("sweep",), UNSEEN: ("nodes",)}
+"""Fingerprints of the incidents that no finding leads, with what makes each of them one."""
+MOST_PAGES = 2
+"""Firing notifications that one notifier gets of one incident within `PAGES_IN`, whatever the incident does."""
+PAGES_IN = timedelta(hours=1)
 
 
 class Rest(TypedDict):
@@ -43,22 +53,37 @@ def plan(report: Report, log: Log, silences: Iterable[Silence], now: datetime, p
     """What to send after this sweep, each with its reason, and what to remember of it.
 
     The order of findings, silences and routes does not matter. Nothing resolves while a gap hides a
-    place that its evidence came from, and silences take firing notifications away and do nothing else.
+    place that its evidence came from; a gap elsewhere holds nothing up. Silences take firing notifications away
+    and do nothing else.
     """
     silences = tuple(silences)
     sight = Sight(report, log, now, policy, told_blind=BLIND in log.standing)
-    standing = _Reckoning(report, log, sight, now).standing()
+    reckoning = _Reckoning(report, log, sight, now, policy)
+    standing = reckoning.standing()
     blind_sweeps = log.blind_sweeps + 1 if sight.blind else 0
     if blind_sweeps >= policy.blind_after or (sight.blind and BLIND in log.standing):
         standing[BLIND] = _blind_standing(sight.blind, log, now)
+    unseen = _unseen_since(report, log, sight)
+    known = set(log.standing[UNSEEN].incident.nodes) if UNSEEN in log.standing else set()
+    dark = {
+        node: began
+        for node, began in unseen.items()
+        if log.sweep - began + 1 >= policy.blind_after
+        # While most are not seen, blindness tells of them; and who was not asked now is no news.
+        and ((node in sight.reasons and not sight.few_seen) or _names((node,)) & known)
+    }
+    if dark:
+        standing[UNSEEN] = _unseen_standing(report, sight, dark, log, now)
+    agreed = {item.fingerprint: item.agreed for item in report.findings if item.agreed is not None}
+    words = {mark: f"Agreed on, {text}." for mark, text in agreed.items()} | reckoning.no_longer_audited()
+    standing, ended = with_flapping(standing, log, now, final=words.keys())
     standing = dict(sorted(standing.items()))
     muted = {
         mark: silence.ident
         for mark, item in standing.items()
         if (silence := muting(item.incident, silences, now)) is not None
     }
-    agreed = {item.fingerprint: item.agreed for item in report.findings if item.agreed is not None}
-    by_route = [_tell(route, log, standing, muted, agreed, now) for route in policy.routes]
+    by_route = [_tell(route, log, standing, muted, words, now) for route in policy.routes]
     notifications = [item for found, _ in by_route for item in found]
     closed = [item for _, found in by_route for item in found]
     return AlertPlan(
@@ -72,6 +97,10 @@ def plan(report: Report, log: Log, silences: Iterable[Silence], now: datetime, p
         blind=sight.blind,
         closed=tuple(sorted(closed)),
         baseline=sight.baseline,
+        ended=dict(sorted(ended.items())),
+        unseen=unseen,
+        drifted={node: key for node, key in log.drifted.items() if sight.hides(node)} | dict(report.drifted),
+        unsettled=sight.unsettled,
     )
 
 
@@ -81,19 +110,20 @@ def plan(report: Report, log: Log, silences: Iterable[Silence], now: datetime, p
 class _Reckoning:
     """One report held against what stood before it."""
 
-    def __init__(self, report: Report, log: Log, sight: Sight, now: datetime) -> None:
+    def __init__(self, report: Report, log: Log, sight: Sight, now: datetime, policy: Policy) -> None:
         self._report, self._log, self._sight, self._now = report, log, sight, now
+        self._policy = policy
 
     def standing(self) -> dict[str, Standing]:
         """Every incident that stands after this sweep: those it shows, and those that a gap may hide."""
-        before = {mark: old for mark, old in self._log.standing.items() if mark != BLIND}
+        before = {mark: old for mark, old in self._log.standing.items() if mark not in OF_ITSELF}
         firing = {mark for (_, mark), entry in self._log.entries.items() if entry.status is Status.FIRING}
         shown = groups(self._report, own=before.keys())
         marks = {finding.fingerprint for finding, _ in shown}
         hidden = {
-            mark: self._hidden(old)
+            mark: self._hidden(old, withheld=mark in self._report.withheld)
             for mark, old in before.items()
-            if mark not in marks and self._may_stand(old)
+            if mark not in marks and (mark in self._report.withheld or self._may_stand(old))
         }
         standing: dict[str, Standing] = {}
         travelling: dict[str, list[Finding]] = defaultdict(list)
@@ -120,22 +150,35 @@ class _Reckoning:
                 return mark
         return None
 
+    def no_longer_audited(self) -> dict[str, str]:
+        """By fingerprint, for incidents in datacenters that are no longer audited: the sentence that says so."""
+        found = {}
+        for mark, old in self._log.standing.items():
+            places = {*old.datacenters, *(node.datacenter for node in old.nodes)}
+            lost = sorted(place for place in places if not self._policy.audits(place))
+            if lost:
+                found[mark] = f"{_datacenters(lost)} no longer audited."
+        return found
+
     # -- not shown
 
     def _may_stand(self, old: Standing) -> bool:
         return not self._registries_seen(old) or bool(self._unseen(old))
 
-    def _hidden(self, old: Standing) -> Standing:
+    def _hidden(self, old: Standing, *, withheld: bool) -> Standing:
         """Not shown, and not over: what of it is still to be seen again."""
         unseen = replace(old.incident, not_seen_since=old.incident.not_seen_since or old.last_seen)
-        if self._registries_seen(old):
+        if self._registries_seen(old) and not withheld:
             return replace(old, incident=unseen, nodes=self._unseen(old), everybody=False)
         return replace(old, incident=unseen, **self._all_of(old))
 
     def _registries_seen(self, old: Standing) -> bool:
         # Half of what claims an address is no finding. So nothing counts as seen without it in a sweep
         # that has not read all the registries which its evidence came from.
-        return old.datacenters <= self._sight.whole
+        if not {place for place in old.datacenters if self._policy.audits(place)} <= self._sight.whole:
+            return False
+        # Who left a registry that shrank may only be out of sight; who is still listed was read.
+        return not self._sight.shrunk or set(old.incident.nodes) <= _names(self._report.registered)
 
     def _unseen(self, old: Standing) -> frozenset[NodeId]:
         """The nodes that are to be seen again after this sweep, which read the registries whole.
@@ -230,6 +273,52 @@ def _by_everybody(finding: Finding) -> bool:
     return bool(evidence.routing) or evidence.observers > len(evidence.sample)
 
 
+def _datacenters(names: Sequence[str]) -> str:
+    own = "the agent's own" if "" in names else ""
+    named = listed([name for name in names if name]) if any(names) else ""
+    several = len(names) > 1
+    if not named:
+        return "The agent's own datacenter is"
+    return f"The datacenter{'s' if several else ''} {named}{f' and {own}' if own else ''} {'are' if several else 'is'}"
+
+
+def _unseen_since(report: Report, log: Log, sight: Sight) -> dict[NodeId, int]:
+    """Nodes that are not seen, each with the first sweep that did not see it.
+
+    A node that this sweep can't tell of, because it was not asked or its registry not read, stays.
+    """
+    still = {
+        node: began
+        for node, began in log.unseen.items()
+        if sight.hides(node)
+        and node not in report.observed
+        and not (report.covered and node in report.registered)
+    }
+    now = {node: log.unseen.get(node, log.sweep) for node in sight.reasons}
+    return dict(sorted((still | now).items()))
+
+
+def _unseen_standing(
+    report: Report, sight: Sight, dark: Mapping[NodeId, int], log: Log, now: datetime
+) -> Standing:
+    before = log.standing.get(UNSEEN)
+    first_seen = before.first_seen if before is not None else now
+    nodes = f"{count(len(dark), 'registered node')} of {report.coverage.registered:,}"
+    unseen = Incident(
+        fingerprint=UNSEEN,
+        check=UNSEEN_CHECK,
+        severity=Severity.WARNING,
+        subject="nodes not seen",
+        address="",
+        summary=f"{nodes} cannot be seen: {with_reasons(report, dark, sight.reasons)}.",
+        guess="",
+        nodes=tuple(sorted(map(report.name, dark))),
+        regions=tuple(sorted({report.node_regions[node] for node in dark if node in report.node_regions})),
+        since=first_seen,
+    )
+    return Standing(unseen, first_seen, now, log.sweep, frozenset(), frozenset(), everybody=False)
+
+
 def _blind_standing(why: tuple[str, ...], log: Log, now: datetime) -> Standing:
     before = log.standing.get(BLIND)
     first_seen = before.first_seen if before is not None else now
@@ -257,7 +346,7 @@ def _tell(
     log: Log,
     standing: Mapping[str, Standing],
     muted: Mapping[str, str],
-    agreed: Mapping[str, str],
+    words: Mapping[str, str],
     now: datetime,
 ) -> tuple[list[Notification], list[tuple[str, str]]]:
     """What one notifier is to be told, and what is over that it need not be told of."""
@@ -265,7 +354,7 @@ def _tell(
     notifications = [
         Notification(route.notifier, reason, Status.FIRING, item.incident, now)
         for mark, item in standing.items()
-        if mark not in muted and (reason := _reason(route, item.incident, sent.get(mark), now)) is not None
+        if mark not in muted and (reason := _reason(route, item, sent.get(mark), now)) is not None
     ]
     over = [
         (mark, entry)
@@ -277,28 +366,55 @@ def _tell(
     for mark, entry in over:
         since = log.standing[mark].first_seen if mark in log.standing else entry.incident.since
         over_now = replace(entry.incident, since=since, not_seen_since=None)
-        if mark in agreed:
-            # It still stands; whoever hears that it is over must hear why.
-            over_now = replace(over_now, summary=f"Agreed on, {agreed[mark]}. It was: {over_now.summary}")
+        if mark in words:
+            # It may still be so; whoever hears that it is over must hear why.
+            over_now = replace(over_now, summary=f"{words[mark]} It was: {over_now.summary}")
         notifications.append(
             Notification(route.notifier, NotifyReason.RESOLVED, Status.RESOLVED, over_now, now)
         )
     return notifications, []
 
 
-def _reason(route: Route, found: Incident, sent: LogEntry | None, now: datetime) -> NotifyReason | None:
-    """Why this notifier should be told now, or None. Blindness is wanted by every notifier."""
+def _reason(route: Route, item: Standing, sent: LogEntry | None, now: datetime) -> NotifyReason | None:
+    """Why this notifier should be told now, or None. Blindness is wanted by every notifier.
+
+    What there were too many pages for already is told later, if it is still so then.
+    """
+    found = item.incident
     if found.check != BLIND_CHECK and not _wants(route, found):
         return None
-    if sent is None or sent.status is Status.RESOLVED:
+    if sent is None:
         return NotifyReason.FIRST_NOTIFICATION
+    if _paged_enough(route, sent, now):
+        return None
+    if sent.status is Status.RESOLVED:
+        return NotifyReason.FLAPPING if item.flapping is not None else NotifyReason.FIRST_NOTIFICATION
     if found.severity.rank < sent.severity.rank:
         return NotifyReason.SEVERITY_RAISED
-    if not _same_names(found.nodes, sent.nodes):
+    if _other_names(found, sent):
         return NotifyReason.CLAIMANTS_CHANGED
     if route.repeat_interval is not None and _elapsed(sent.sent_at, now, route.repeat_interval):
         return NotifyReason.REPEAT_INTERVAL_ELAPSED
     return None
+
+
+def _paged_enough(route: Route, sent: LogEntry, now: datetime) -> bool:
+    if route.repeat_interval == 0:
+        return False  # it is told with every sweep: a state, and no page
+    # A page from the future was planned before the clock was set back.
+    recent = [at for at in sent.pages if timedelta(0) <= now - at < PAGES_IN]
+    return len(recent) >= MOST_PAGES
+
+
+def _other_names(found: Incident, sent: LogEntry) -> bool:
+    if found.check == UNSEEN_CHECK:
+        # That some of them answer again is no news as long as others don't.
+        return not _names_of(found.nodes) <= _names_of(sent.nodes)
+    return not _same_names(found.nodes, sent.nodes)
+
+
+def _names_of(names: Iterable[str]) -> set[str]:
+    return set(map(_bare, names))
 
 
 def _elapsed(since: datetime, now: datetime, seconds: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from alerts.models import Baseline, Log, Policy
@@ -16,40 +17,61 @@ NAMED = 3
 """Nodes that blindness names before it counts the rest."""
 FEWEST_LOST = 2
 """A registry that lost a single node has not shrunk: fleets of fewer than ten nodes lose a tenth with it."""
+_TOLD_OTHERWISE = frozenset({GapReason.WRONG_HOST, GapReason.CUT_SHORT, GapReason.UNSETTLED})
+"""Reasons for which a node was not seen that are told already: a finding of its own, or the sweep's early end."""
 
 
 class Sight:
     """One sweep's sight, beside what earlier sweeps saw. Read-only."""
 
     def __init__(self, report: Report, log: Log, now: datetime, policy: Policy, *, told_blind: bool) -> None:
-        self._report = report
-        # One registration that does not hold still hides its own node, which is in flight, and nothing else.
-        moving = [gap for gap in report.gaps if gap.reason is GapReason.UNSETTLED and gap.node]
-        registry = [gap for gap in report.gaps if gap.scope is not GapScope.NODE and gap not in moving]
-        unread = any(gap.scope is GapScope.REGISTRY for gap in registry)
+        self._report, self._policy = report, policy
+        # A gap of one node, whatever it hides of it, hides nothing of the others.
+        of_all = [gap for gap in report.gaps if gap.node is None and gap.scope in _OF_ALL]
+        unread = any(gap.hides_registrations for gap in of_all)
         self.baseline, shrunk = _measured(report, log, now, policy, unread=unread, told_blind=told_blind)
-        self.whole: frozenset[str] = frozenset() if shrunk else _whole(report, registry)
-        """Datacenters whose registry was read whole."""
-        self.unread: bool = unread or bool(shrunk)
+        self.shrunk: bool = bool(shrunk)
+        """Whether nodes left the registry in such a number that they may only be out of sight."""
+        self.whole: frozenset[str] = _whole(report)
+        """Datacenters whose registry was read without a gap."""
+        self.unread: bool = unread or self.shrunk
         """Whether registrations are known to be missing: then peers look unregistered that are not."""
-        self.judged: frozenset[NodeId] = report.observed - frozenset(report.in_flight)
+        self.unsettled: frozenset[NodeId] = frozenset(
+            NodeId(gap.datacenter or "", gap.node)
+            for gap in report.gaps
+            if gap.node is not None and gap.reason is GapReason.UNSETTLED
+        )
+        """Nodes whose registration had not held still when the sweep ended."""
+        self.judged: frozenset[NodeId] = report.observed - frozenset(report.in_flight) - self.unsettled
         """Nodes whose own device answered, and whose registration held still meanwhile."""
-        self.blind: tuple[str, ...] = _blindness(report, registry, shrunk, moving=bool(moving))
-        """Why not enough was seen to say clean, in words; empty if it was."""
+        self.few_seen: bool = not report.covered and report.coverage.share < policy.blind_below
+        """Whether so few nodes were seen that the audit itself is blind."""
+        self.blind: tuple[str, ...] = _blindness(report, of_all, shrunk, few_seen=self.few_seen)
+        """Why the audit itself is blind, in words; empty if it is not."""
+        self.reasons: Mapping[NodeId, str] = _unseen(report)
+        """Registered nodes that were not seen, each with the reason; without those that are told otherwise."""
 
     def hides(self, node: NodeId) -> bool:
         """Whether the node may still show what it showed before: it was not judged now.
 
-        Who left a registry that was read whole can't be seen again, and hides nothing.
+        A node that left a registry read whole, or whose datacenter is no longer audited, can't be seen again, and
+        hides nothing.
         """
-        gone = node not in self._report.registered and node.datacenter in self.whole
+        if not self._policy.audits(node.datacenter):
+            return False
+        gone = node not in self._report.registered and node.datacenter in self.whole and not self.shrunk
         return node not in self.judged and not gone
 
 
-def _whole(report: Report, registry: list[Gap]) -> frozenset[str]:
-    if any(not gap.datacenter for gap in registry):
+_OF_ALL = frozenset({GapScope.REGISTRY, GapScope.SWEEP})
+
+
+def _whole(report: Report) -> frozenset[str]:
+    # A registry that looks suspect, and a sweep that ended early, were read: what they hide has gaps of its own.
+    gaps = [gap for gap in report.gaps if gap.hides_registrations]
+    if any(not gap.datacenter for gap in gaps):
         return frozenset()
-    return frozenset({node.datacenter for node in report.registered} - {gap.datacenter for gap in registry})
+    return frozenset({node.datacenter for node in report.registered} - {gap.datacenter for gap in gaps})
 
 
 def _measured(
@@ -57,9 +79,11 @@ def _measured(
 ) -> tuple[Baseline | None, str]:
     """The size to measure the registry against from now on, and in words how it shrank, or ""."""
     before = log.baseline
+    if before is not None and not all(map(policy.audits, before.datacenters)):
+        before = None  # it was measured with a datacenter that is no longer audited
     if unread:
         # The memory of its size does not age while it can't be measured.
-        return before and Baseline(before.registered, now), ""
+        return before and Baseline(before.registered, now, before.datacenters), ""
     size = len(report.registered)
     if before is not None:
         lost = before.registered - size
@@ -67,31 +91,45 @@ def _measured(
         # Sweeps may lie further apart than the memory is long: nothing is normal before it was told.
         if shrunk and (not told_blind or now - before.at <= SHRINK_MEMORY):
             return before, f"the registry shrank from {before.registered:,} nodes to {size:,}"
-    return Baseline(size, now), ""
+    return Baseline(size, now, frozenset(node.datacenter for node in report.registered)), ""
 
 
-def _blindness(report: Report, registry: list[Gap], shrunk: str, *, moving: bool) -> tuple[str, ...]:
+def _blindness(report: Report, of_all: list[Gap], shrunk: str, *, few_seen: bool) -> tuple[str, ...]:
     why = sorted(
         {
             f"{gap.reason.value}{f' in {gap.datacenter}' if gap.datacenter else ''}: {gap.detail}"
-            for gap in registry
+            for gap in of_all
         }
     )
     if shrunk:
         why.append(shrunk)
-    if not report.seen_enough and not why and not moving:
+    if few_seen and not why:
         coverage = report.coverage
-        why.append(
-            f"{coverage.observed:,} of {coverage.registered:,} registered nodes were seen{_unseen(report)}"
-        )
+        unseen = {
+            NodeId(gap.datacenter or "", gap.node): gap.reason.value
+            for gap in report.gaps
+            if gap.scope is GapScope.NODE and gap.node
+        }
+        named = f"; not {with_reasons(report, unseen, unseen)}" if unseen else ""
+        why.append(f"{coverage.observed:,} of {coverage.registered:,} registered nodes were seen{named}")
     return tuple(why)
 
 
-def _unseen(report: Report) -> str:
-    """Some of the nodes that were not seen, each with the reason; the rest is counted."""
-    unseen = sorted(
-        {(gap.node, gap.reason.value) for gap in report.gaps if gap.scope is GapScope.NODE and gap.node}
+def _unseen(report: Report) -> dict[NodeId, str]:
+    if report.covered:
+        return {}  # as many as the configuration asks for were seen
+    return {
+        node: gap.reason.value
+        for gap in report.gaps
+        if gap.scope is GapScope.NODE and gap.node is not None and gap.reason not in _TOLD_OTHERWISE
+        for node in [NodeId(gap.datacenter or "", gap.node)]
+        if node in report.registered and node not in report.observed and node not in report.in_flight
+    }
+
+
+def with_reasons(report: Report, nodes: Mapping[NodeId, object], reasons: Mapping[NodeId, str]) -> str:
+    """Some of the nodes that were not seen, each with its reason where there is one; the rest is counted."""
+    named = sorted(
+        f"{report.name(node)} ({reasons[node]})" if node in reasons else report.name(node) for node in nodes
     )
-    if not unseen:
-        return ""
-    return f"; not {listed([f'{node} ({reason})' for node, reason in unseen], most=NAMED, last=', ')}"
+    return listed(named, most=NAMED, last=", ")

@@ -21,9 +21,8 @@ import pytest
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from alerts.models import NotifyReason
+from alerts.models import AlertIdent, NotifyReason
 from alerts.notifiers.webhook import signature
-from alerts.plan import BLIND_CHECK
 from auditor.checks.catalogue import CHECKS
 from auditor.cli import running
 from auditor.cli.main import EXIT_USAGE, cli
@@ -210,11 +209,12 @@ def test_each_check_has_a_section_that_answers_the_same_questions() -> None:
 
 def test_findings_has_no_section_for_a_check_that_is_not_there() -> None:
     """Beside the checks stands what alerts tell of the audit itself, for a notification links to it."""
-    assert set(sections(FINDINGS)) == {check.ident for check in CHECKS} | {BLIND_CHECK}
+    assert set(sections(FINDINGS)) == {check.ident for check in CHECKS} | set(AlertIdent)
 
 
-def test_the_section_on_blindness_says_what_to_do() -> None:
-    section = sections(FINDINGS)[BLIND_CHECK]
+@pytest.mark.parametrize("ident", AlertIdent)
+def test_the_section_of_an_alert_without_finding_says_what_to_do(ident: AlertIdent) -> None:
+    section = sections(FINDINGS)[ident]
     questions = ("What it means", "Why it happens", "Check by hand", "What to do", "False alarms")
     assert [question for question in questions if f"**{question}.**" not in section] == []
 

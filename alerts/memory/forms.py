@@ -49,6 +49,12 @@ class _IncidentForm(_StoredForm):
     follows: tuple[tuple[str, int], ...]
     since: Time | None
     not_seen_since: Time | None
+    flapping_since: Time | None = None
+
+
+class _FlappingForm(_StoredForm):
+    since: Time
+    until: Time
 
 
 class _StandingForm(_StoredForm):
@@ -60,6 +66,8 @@ class _StandingForm(_StoredForm):
     datacenters: Names
     nodes: Annotated[list[tuple[str, str]], BeforeValidator(_in_order)]
     everybody: bool
+    flapping: _FlappingForm | None = None
+    away_since: Time | None = None
 
 
 class _SilenceForm(_StoredForm):

@@ -31,13 +31,14 @@ from alerts.memory.forms import (
     write_standing,
 )
 from alerts.memory.notices import MAX_DETAIL, Row, State, entry, read_row
-from alerts.memory.tables import LAST_BEFORE, PRUNE, STALE
+from alerts.memory.tables import LAST_BEFORE, PAGES, PREVIOUS, PRUNE, STALE
 from alerts.memory.tables import MIGRATIONS as MIGRATIONS
 from alerts.memory.tables import PART as PART
-from alerts.models import AlertPlan, Baseline, Log, Notification, NotifyReason, Silence, Status
+from alerts.models import AlertPlan, Baseline, Ended, Log, Notification, NotifyReason, Silence, Status
 from alerts.silences import expired
-from auditor.errors import StateError, UsageError
-from auditor.values.models import NodeId
+from auditor.errors import InvalidValue, StateError, UsageError
+from auditor.values.addresses import PublicKey, parse_public_key
+from auditor.values.models import Memory, NodeId
 from auditor.values.text import one_line, stored_time
 
 
@@ -63,22 +64,47 @@ class NotificationLog:
             latest = self._rows(
                 "id IN (SELECT max(id) FROM alerts_notices GROUP BY notifier, fingerprint)", ()
             )
+            paged = self._connection.execute(PAGES).fetchall()
+            ended = self._connection.execute("SELECT * FROM alerts_ended").fetchall()
+            unseen = self._connection.execute("SELECT * FROM alerts_unseen").fetchall()
+            drifted = self._drifted()
         places = {read_place(row["place"]): row["sweep"] for row in seen}
-        registered = memory["registered"]
+        pages: dict[tuple[str, str], tuple[datetime, ...]] = {}
+        for row in paged:
+            pair = row["notifier"], row["fingerprint"]
+            pages[pair] = (*pages.get(pair, ()), datetime.fromisoformat(row["created_at"]))
         return Log(
             sweep=memory["sweep"] + 1,
             entries={
-                (row.notification.notifier, row.notification.incident.fingerprint): entry(row)
+                pair: replace(entry(row), pages=pages.get(pair, ()))
                 for row in latest
+                for pair in [(row.notification.notifier, row.notification.incident.fingerprint)]
             },
             standing={row["fingerprint"]: read_standing(row["body"]) for row in standing},
             nodes={NodeId(*place): sweep for place, sweep in places.items() if len(place) == 2},
             datacenters={place[0]: sweep for place, sweep in places.items() if len(place) == 1},
             blind_sweeps=memory["blind_sweeps"],
-            baseline=None
-            if registered is None
-            else Baseline(registered, datetime.fromisoformat(memory["registered_at"])),
+            baseline=_baseline(memory),
+            ended={row["fingerprint"]: _ended(row) for row in ended},
+            unseen={_node(row["place"]): row["sweep"] for row in unseen},
+            drifted=drifted,
         )
+
+    def memory(self) -> Memory:
+        """What helps to judge the next sweep."""
+        with self._reported():
+            unsettled = self._connection.execute("SELECT place FROM alerts_unsettled").fetchall()
+            return Memory(
+                drifted=self._drifted(),
+                unsettled=frozenset(_node(row["place"]) for row in unsettled),
+            )
+
+    def _drifted(self) -> dict[NodeId, PublicKey]:
+        rows = self._connection.execute("SELECT * FROM alerts_drifted").fetchall()
+        try:
+            return {_node(row["place"]): parse_public_key(row["public_key"]) for row in rows}
+        except InvalidValue:
+            raise StateError("the state database holds a record that cannot be read (public key)") from None
 
     def keep(self, plan: AlertPlan, sweep: int, now: datetime) -> None:
         """Remembers a plan and puts its notifications into the outbox, in the caller's transaction."""
@@ -87,13 +113,42 @@ class NotificationLog:
         places |= {write_place(name): number for name, number in plan.datacenters.items()}
         with self._reported():
             self._connection.execute(
-                "UPDATE alerts_memory SET sweep = ?, blind_sweeps = ?, registered = ?, registered_at = ?",
+                """
+                UPDATE alerts_memory
+                SET sweep = ?, blind_sweeps = ?, registered = ?, registered_at = ?, registered_in = ?
+                """,
                 (
                     sweep,
                     plan.blind_sweeps,
                     baseline and baseline.registered,
                     baseline and stored_time(baseline.at),
+                    baseline and write_place(*sorted(baseline.datacenters)),
                 ),
+            )
+            for table in ("alerts_ended", "alerts_unseen", "alerts_unsettled", "alerts_drifted"):
+                self._connection.execute(f"DELETE FROM {table}")  # noqa: S608  (a literal of this file)
+            self._connection.executemany(
+                "INSERT INTO alerts_ended VALUES (?, ?, ?, ?)",
+                [
+                    (
+                        mark,
+                        stored_time(item.first_seen),
+                        stored_time(item.at),
+                        item.flapping_since and stored_time(item.flapping_since),
+                    )
+                    for mark, item in plan.ended.items()
+                ],
+            )
+            self._connection.executemany(
+                "INSERT INTO alerts_unseen VALUES (?, ?)",
+                [(write_place(*node), began) for node, began in plan.unseen.items()],
+            )
+            self._connection.executemany(
+                "INSERT INTO alerts_unsettled VALUES (?)", [(write_place(*node),) for node in plan.unsettled]
+            )
+            self._connection.executemany(
+                "INSERT INTO alerts_drifted VALUES (?, ?)",
+                [(write_place(*node), key) for node, key in plan.drifted.items()],
             )
             self._connection.execute("DELETE FROM alerts_standing")
             self._connection.executemany(
@@ -378,19 +433,42 @@ class NotificationLog:
             self._connection.executemany(statement, [(row.id,) for row in rows])
 
     def _forget_repeats(self, rows: Sequence[Row], state: State) -> None:
-        """Of what is told again with every sweep, only the last is kept: it would fill the disk."""
+        """Of what is told again and again, keep the last, or it would fill the disk; and one more, to count pages."""
+        repeat = NotifyReason.REPEAT_INTERVAL_ELAPSED
         for row in rows:
-            if row.notification.reason is NotifyReason.REPEAT_INTERVAL_ELAPSED:
+            if row.notification.reason is repeat:
+                pair = row.notification.notifier, row.notification.incident.fingerprint
+                newest = row.id
+                if state is State.ACCEPTED:
+                    (newest,) = self._connection.execute(PREVIOUS, (*pair, row.id, repeat.value)).fetchone()
                 self._connection.execute(
                     """
                     DELETE FROM alerts_notices WHERE notifier = ? AND fingerprint = ? AND id < ?
                     AND reason = ? AND state = ? AND (state = 'accepted' OR attempts = declined)
                     """,
-                    (
-                        row.notification.notifier,
-                        row.notification.incident.fingerprint,
-                        row.id,
-                        NotifyReason.REPEAT_INTERVAL_ELAPSED.value,
-                        state.value,
-                    ),
+                    (*pair, newest, repeat.value, state.value),
                 )
+
+
+def _node(place: str) -> NodeId:
+    return NodeId(*read_place(place))
+
+
+def _baseline(row: sqlite3.Row) -> Baseline | None:
+    if row["registered"] is None:
+        return None
+    known = row["registered_in"]
+    return Baseline(
+        row["registered"],
+        datetime.fromisoformat(row["registered_at"]),
+        frozenset(read_place(known) if known is not None else ()),
+    )
+
+
+def _ended(row: sqlite3.Row) -> Ended:
+    since = row["flapping_since"]
+    return Ended(
+        datetime.fromisoformat(row["first_seen"]),
+        datetime.fromisoformat(row["at"]),
+        None if since is None else datetime.fromisoformat(since),
+    )

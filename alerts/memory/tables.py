@@ -51,7 +51,36 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     """,
     "ALTER TABLE alerts_notices ADD COLUMN unanswered INTEGER NOT NULL DEFAULT 0",
+    """
+    ALTER TABLE alerts_memory ADD COLUMN registered_in TEXT;
+    CREATE TABLE alerts_ended (
+        fingerprint TEXT PRIMARY KEY,
+        first_seen TEXT NOT NULL,
+        at TEXT NOT NULL,
+        flapping_since TEXT
+    ) STRICT;
+    CREATE TABLE alerts_unseen (
+        place TEXT PRIMARY KEY,
+        sweep INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE alerts_unsettled (
+        place TEXT PRIMARY KEY
+    ) STRICT;
+    CREATE TABLE alerts_drifted (
+        place TEXT PRIMARY KEY,
+        public_key TEXT NOT NULL
+    ) STRICT;
+    """,
 )
+
+PAGES = """
+    SELECT notifier, fingerprint, created_at FROM (
+        SELECT id, notifier, fingerprint, created_at,
+            row_number() OVER (PARTITION BY notifier, fingerprint ORDER BY id DESC) AS age
+        FROM alerts_notices WHERE status = 'firing' AND state IN ('pending', 'accepted')
+    ) WHERE age <= 2 ORDER BY id
+"""
+"""The last two firing notifications of each incident to each notifier."""
 
 PRUNE: tuple[str, ...] = (
     """
@@ -96,3 +125,9 @@ LAST_BEFORE = """
     ORDER BY id DESC LIMIT 1
 """
 """What the other side may have been told last of an incident, before a notification's turn comes."""
+
+PREVIOUS = """
+    SELECT max(id) FROM alerts_notices WHERE notifier = ? AND fingerprint = ? AND id < ?
+    AND reason = ? AND state = 'accepted'
+"""
+"""The last notification of an incident before one, for the same reason, that was taken."""

@@ -91,6 +91,7 @@ class Alertmanager:
             "routing": _routing(incident),
             "follows": wording.follows(incident, ANNOTATION) if incident.follows else "",
             "not_seen_since": minute(incident.not_seen_since) if incident.not_seen_since else "",
+            "flapping_since": minute(incident.flapping_since) if incident.flapping_since else "",
             "explain": incident.explain,
             "runbook": docs,
         }

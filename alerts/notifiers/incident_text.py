@@ -13,6 +13,7 @@ LONGEST_NAME = 80
 
 REASONS = {
     NotifyReason.FIRST_NOTIFICATION: "new",
+    NotifyReason.FLAPPING: "back soon after its end: it comes and goes",
     NotifyReason.CLAIMANTS_CHANGED: "the claimants changed",
     NotifyReason.SEVERITY_RAISED: "more severe than before",
     NotifyReason.REPEAT_INTERVAL_ELAPSED: "still standing",

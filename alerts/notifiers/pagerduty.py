@@ -116,6 +116,9 @@ def _details(notification: Notification, shown: int) -> dict[str, object]:
         "probable_cause_a_guess": for_log(incident.guess, most=1000),
         "since": minute(incident.since) if incident.since is not None else "",
         "not_seen_since": minute(incident.not_seen_since) if incident.not_seen_since is not None else "",
+        "comes_and_goes_since": minute(incident.flapping_since)
+        if incident.flapping_since is not None
+        else "",
         "documentation": for_log(incident.docs, most=FIELD),
     }
     if wording.is_test(notification):

@@ -144,7 +144,10 @@ def _lines(notification: Notification, docs_url: str) -> Iterator[str]:
         until = f", over {minute(notification.at)}" if over and notification.at else ""
         yield f"*First seen*: {minute(incident.since)}{until}"
     if incident.not_seen_since is not None:
-        yield f"*Not seen since*: {minute(incident.not_seen_since)} (a gap hides whether it still stands)"
+        why = "" if incident.flapping_since is not None else " (a gap hides whether it still stands)"
+        yield f"*Not seen since*: {minute(incident.not_seen_since)}{why}"
+    if incident.flapping_since is not None:
+        yield f"*Comes and goes since*: {minute(incident.flapping_since)}"
     if not over:
         yield from _routed(incident)
     if incident.regions:

@@ -81,7 +81,10 @@ class IncidentV1(_AlertPart):
     routing_total: int
     follows: list[FollowsV1]
     since: Timestamp | None
-    not_seen_since: Timestamp | None = Field(description="set while a gap hides whether it still stands")
+    not_seen_since: Timestamp | None = Field(
+        description="set while a gap hides whether it still stands, and while it flaps and is away"
+    )
+    flapping_since: Timestamp | None = Field(default=None, description="since when it comes and goes")
     explain: str = Field(description="the command that tells its whole story")
     docs: str
 
@@ -91,7 +94,8 @@ class NotificationV1(_AlertPart):
 
     test: bool = Field(description='true: "TEST - not an incident"')
     reason: Literal[
-        "first-notification", "claimants-changed", "severity-raised", "repeat-interval-elapsed", "resolved", "test"
+        "first-notification", "flapping", "claimants-changed", "severity-raised", "repeat-interval-elapsed", "resolved",
+        "test",
     ]  # fmt: skip
     status: Literal["firing", "resolved"]
     at: Timestamp | None = Field(
@@ -193,6 +197,7 @@ def _incident(incident: Incident, docs_url: str) -> IncidentV1:
         follows=[FollowsV1(check=wording.name(check), count=count) for check, count in incident.follows],
         since=incident.since,
         not_seen_since=incident.not_seen_since,
+        flapping_since=incident.flapping_since,
         explain=for_log(incident.explain, most=TEXT),
         docs=for_log(wording.documentation(incident, docs_url), most=TEXT),
     )

@@ -31,6 +31,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
     """
     given: dict[tuple[Prefix, PublicKey], list[Deviation]] = defaultdict(list)
     known = _Known(fleet)
+    seen = {item.node for item in fleet.witnesses}
     for deviation in fleet.routes.deviations:
         for prefix, keys in deviation.extra.items():
             for key in keys:
@@ -49,6 +50,8 @@ def run(fleet: Fleet) -> Iterable[Draft]:
             address=prefix,
             party=name,
             from_absence=True,
+            # A device that was not seen may hold the prefix: then it is that node's drift.
+            hidden_at=tuple(item.node for item in fleet.by_key[key] if item.node not in seen),
             statement=(
                 f"{count(len(observers), 'observer routes', 'observers route')} {format_prefix(prefix)} to {name}, "
                 "but no registration has it, and no device that was seen holds it: the allocator may hand it out, "

@@ -8,11 +8,16 @@ from auditor.cli.progress import watching
 from auditor.cli.running import interrupted_by_signals
 from auditor.gather.sweep import SweepOptions
 from auditor.service.audit import Auditor
-from auditor.values.models import Snapshot
+from auditor.values.models import Memory, Snapshot
 
 
-async def look(auditor: Auditor, options: SweepOptions, *, progress: bool = True) -> Snapshot:
-    """Look once, to the end, the deadline, or the first Ctrl-C. A second Ctrl-C ends the program."""
+async def look(
+    auditor: Auditor, options: SweepOptions, *, progress: bool = True, memory: Memory | None = None
+) -> Snapshot:
+    """Look once, to the end, the deadline, or the first Ctrl-C. A second Ctrl-C ends the program.
+
+    memory: what earlier sweeps saw; None: it is read from the state, if there is one.
+    """
     interrupt = asyncio.Event()
     with watching(enabled=progress) as observer, interrupted_by_signals(interrupt):
-        return await auditor.look(options, observer, interrupt)
+        return await auditor.look(options, observer, interrupt, memory)

@@ -11,7 +11,7 @@ import click
 
 from auditor.cli import running, screen, settings
 from auditor.reports.interface import Format
-from auditor.values.models import Report, Severity
+from auditor.values.models import Memory, Report, Severity
 
 if TYPE_CHECKING:
     from auditor.settings.file import Config
@@ -138,9 +138,9 @@ def command(
     config, _ = settings.read_config(config_path)
     options = sweep_options(config, deadline=deadline, confirm_after=confirm_after, confirm=not no_confirm)
 
-    async def seen() -> Report:
+    async def seen(memory: Memory | None = None) -> Report:
         auditor = Auditor(config, endpoints=endpoints)
-        snapshot = await look(auditor, options, progress=not no_progress)
+        snapshot = await look(auditor, options, progress=not no_progress, memory=memory)
         return (await judged(snapshot, recording=record)).report
 
     if not alert:
@@ -150,7 +150,7 @@ def command(
 
 async def _alerted(
     config: Config,
-    seen: Callable[[], Awaitable[Report]],
+    seen: Callable[[Memory | None], Awaitable[Report]],
     form: _Form,
     fail_on: Severity,
     budget: float,
@@ -161,7 +161,7 @@ async def _alerted(
 
     session = AlertSession(config, running.StderrObserver(), budget=budget, lock_wait=lock_wait)
     async with session.round() as current:
-        report = current.plan(await seen())
+        report = current.plan(await seen(current.memory()))
         try:
             _show(report, form)
         finally:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from alerts.models import BLIND_CHECK
+from alerts.models import AlertIdent
 from auditor.checks.catalogue import BY_IDENT
 
-ALERTED_CHECKS = frozenset({*BY_IDENT, BLIND_CHECK})
-"""Idents: those of the checks, and that of the audit's own blindness, which is alerted like a finding."""
+ALERTED_CHECKS = frozenset({*BY_IDENT, *AlertIdent})
+"""Idents: those of the checks, and those of incidents that no finding leads, which are alerted like findings."""
 
 
 def unknown_check(idents: tuple[str, ...]) -> str | None:

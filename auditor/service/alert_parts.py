@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from alerts.models import Policy, Route
 from alerts.notifiers.alertmanager import Alertmanager
 from alerts.notifiers.interface import Notifier
@@ -12,6 +14,7 @@ from auditor.errors import ConfigError, UsageError
 from auditor.service.alert_checks import unknown_check
 from auditor.service.parts import ENVIRONMENT
 from auditor.settings.alerts import AlertmanagerSettings, AnyNotifier, PagerDutySettings, SlackSettings
+from auditor.settings.consul import ConsulSettings
 from auditor.settings.file import Config
 
 
@@ -57,7 +60,27 @@ def _notifier(settings: AnyNotifier, docs_url: str) -> Notifier:
 
 def build_alert_policy(config: Config) -> Policy:
     """Build the policy of what is alerted to whom, and when."""
-    return Policy(routes=tuple(map(_route, config.notifiers)), blind_after=config.alerts.blind_after)
+    return Policy(
+        routes=tuple(map(_route, config.notifiers)),
+        blind_after=config.alerts.blind_after,
+        blind_below=config.alerts.blind_below,
+        **_audited(config.consul),
+    )
+
+
+class _Audited(TypedDict, total=False):
+    datacenters: frozenset[str]
+    left_out: frozenset[str]
+
+
+def _audited(settings: ConsulSettings) -> _Audited:
+    """Which datacenters are audited, as far as the settings name them."""
+    named = settings.datacenters
+    if settings.every_datacenter:
+        return {"left_out": frozenset(settings.left_out)}
+    if settings.file is not None and len(named) > 1:
+        return {"datacenters": frozenset({""})}  # an export holds one datacenter, and does not say which
+    return {"datacenters": frozenset(named or ("",))}
 
 
 def _route(settings: AnyNotifier) -> Route:

@@ -9,18 +9,19 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from alerts.delivery.deliver import deliver
-from alerts.models import BLIND_CHECK, AlertPlan, Receipt
+from alerts.models import AlertIdent, AlertPlan, Receipt
 from alerts.notifiers.heartbeat import HeartbeatKind, beat
-from alerts.plan import BLIND, plan
+from alerts.plan import OF_ITSELF, plan
 from auditor.errors import StateError
 from auditor.service.alert_parts import build_alert_policy, build_notifiers
 from auditor.service.alert_state import AlertState, opened_state
 from auditor.service.observer import ServiceObserver
 from auditor.service.parts import ENVIRONMENT
+from auditor.service.remembered import memory_of
 from auditor.settings.file import Config
 from auditor.state import history
 from auditor.state.database import exclusive_in_loop, transaction
-from auditor.values.models import Finding, Report
+from auditor.values.models import Finding, Memory, Report
 
 
 class AlertSession:
@@ -107,6 +108,15 @@ class AlertRound:
         self._state = state
         self._plan: tuple[int, AlertPlan] | None = None
 
+    def memory(self) -> Memory:
+        """Read what earlier rounds saw and the look of this one needs; empty where the state cannot be used."""
+        if self._state is None:
+            return Memory()
+        try:
+            return memory_of(self._state)
+        except StateError:
+            return Memory()  # `plan` reads the same state, and complains
+
     def plan(self, report: Report) -> Report:
         """Plan what to alert of a report, and give it back with its silenced findings marked."""
         if self._state is None:
@@ -158,7 +168,7 @@ class AlertRound:
                 report,
                 standing=frozenset(made.standing),
                 resolved=frozenset(made.resolved),
-                beside=_blindness(made),
+                beside=_beside(made),
             )
             state.notifications.keep(made, sweep, _now())
 
@@ -194,12 +204,19 @@ class AlertRound:
         self._session.complain(f"alerts: {line}")
 
 
-def _blindness(made: AlertPlan) -> tuple[Finding, ...]:
-    """The one incident that is no finding of a report, in the form that the history keeps."""
-    if (standing := made.standing.get(BLIND)) is None:
-        return ()
-    incident = standing.incident
-    return (Finding(BLIND_CHECK, incident.severity, incident.subject, incident.summary, identity=("sweep",)),)
+def _beside(made: AlertPlan) -> tuple[Finding, ...]:
+    """The incidents that are no findings of a report, in the form that the history keeps."""
+    incidents = [item.incident for mark, item in made.standing.items() if mark in OF_ITSELF]
+    return tuple(
+        Finding(
+            AlertIdent(incident.check),
+            incident.severity,
+            incident.subject,
+            incident.summary,
+            identity=OF_ITSELF[incident.fingerprint],
+        )
+        for incident in incidents
+    )
 
 
 def _now() -> datetime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from auditor.service.open_files import room_for
 from auditor.service.parts import build_nodes, build_registry
 from auditor.settings.file import Config
 from auditor.state.recording import record, replay
-from auditor.values.models import Report, Snapshot
+from auditor.values.models import Memory, Report, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +41,27 @@ class Auditor:
         self._nodes = build_nodes(config, endpoints=endpoints)
 
     async def look(
-        self, options: SweepOptions, observer: ServiceObserver, interrupt: asyncio.Event | None = None
+        self,
+        options: SweepOptions,
+        observer: ServiceObserver,
+        interrupt: asyncio.Event | None = None,
+        memory: Memory | None = None,
     ) -> Snapshot:
         """Sweep once. What fails is a gap in the snapshot.
 
         The process's limit on open files is raised as far as the fleet needs it; where it cannot be, that is a
-        complaint. interrupt: once set, the sweep ends with what it has.
+        complaint. interrupt: once set, the sweep ends with what it has. memory: what earlier sweeps saw; None: it
+        is read from the state, if there is one.
         """
         room = partial(room_for, complain=observer.complain)
         collector = LocalCollector(self._nodes, self._concurrency, room)
+        if memory is None:
+            from auditor.service.remembered import remembered  # it brings the state's libraries along
+
+            memory = await asyncio.to_thread(remembered, self._config.state.path, observer.complain)
         registry = self._registry.expecting(await self._datacenters_before(observer))
-        return await sweep(registry, collector, self._policy, options, observer, interrupt)
+        snapshot = await sweep(registry, collector, self._policy, options, observer, interrupt)
+        return replace(snapshot, memory=memory)
 
     async def _datacenters_before(self, observer: ServiceObserver) -> frozenset[str]:
         """Name those that Consul must still list, where all that it lists are read."""

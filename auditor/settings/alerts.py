@@ -118,7 +118,9 @@ class AlertSettings(Settings):
     docs_url: str = Field(default="", pattern=r"^(https?://[^\s#]+)?$")
     """Where docs/findings.md can be read by a browser; pages and alerts then link to the finding's section."""
     blind_after: StrictInt = Field(default=2, ge=1, le=100)
-    """Sweeps in a row that could not see enough, before that is an incident."""
+    """Sweeps in a row that could not see enough, or not see a node, before that is an incident."""
+    blind_below: float = Field(default=0.9, ge=0, le=1, strict=True)
+    """Share of nodes seen under which the audit itself is called blind. Above it, nodes not seen are one warning."""
     heartbeat_url: SecretStr | None = None
     """Called at each sweep's start (`/start`), success and failure (`/fail`), as healthchecks.io wants it."""
     heartbeat_url_file: UserPath | None = None

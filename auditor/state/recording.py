@@ -82,7 +82,11 @@ def _memory_parts(value: object) -> object:
         {"name": node.name, "datacenter": node.datacenter, "public_key": key}
         for node, key in sorted(value.drifted.items())
     ]
-    parts = {"drifted": drifted, "unsettled": sorted(value.unsettled), "ghosts": sorted(value.ghosts)}
+    parts = {
+        "drifted": drifted,
+        "unsettled": sorted(value.unsettled),
+        "ghosts": sorted(value.ghosts),
+    }
     return {name: part for name, part in parts.items() if part} or None
 
 

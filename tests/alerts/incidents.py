@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from alerts.models import AlertPlan, Log, LogEntry, NotifyReason, Policy, Route, Silence, Status
+from alerts.models import AlertPlan, Log, LogEntry, Notification, NotifyReason, Policy, Route, Silence, Status
 from alerts.plan import plan
 from auditor.checks.idents import Ident
 from auditor.errors import GapReason, InvalidValue
@@ -36,6 +36,7 @@ from tests.fleets import key_of
 
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 
 
 def node(name: str) -> NodeId:
@@ -126,6 +127,7 @@ def report(
     gaps: Sequence[Gap] = (),
     fleet: Iterable[NodeId] = FLEET,
     ambiguous: Iterable[str] = (),
+    withheld: Iterable[Finding] = (),
 ) -> Report:
     """What a sweep says that did not see some nodes, did not read some datacenters, and found some `gone`."""
     registered = frozenset(item for item in fleet if item.datacenter not in unread) - frozenset(nodes(gone))
@@ -149,6 +151,9 @@ def report(
         registered=registered,
         observed=observed,
         seen_enough=whole and registered == observed,
+        covered=bool(observed) and registered == observed,
+        withheld=frozenset(item.fingerprint for item in withheld),
+        drifted={},
     )
 
 
@@ -210,6 +215,7 @@ def fed_back(log: Log, made: AlertPlan, now: datetime) -> Log:
             item.incident.nodes,
             now,
             item.incident,
+            paged(log, item, now),
         )
     for pair in made.closed:
         entries[pair] = replace(entries[pair], status=Status.RESOLVED)
@@ -221,7 +227,17 @@ def fed_back(log: Log, made: AlertPlan, now: datetime) -> Log:
         datacenters=made.datacenters,
         blind_sweeps=made.blind_sweeps,
         baseline=made.baseline,
+        ended=made.ended,
+        unseen=made.unseen,
+        drifted=made.drifted,
     )
+
+
+def paged(log: Log, item: Notification, now: datetime) -> tuple[datetime, ...]:
+    """When the last two pages of an incident went to a notifier."""
+    before = log.entries.get((item.notifier, item.incident.fingerprint))
+    pages = before.pages if before is not None else ()
+    return pages if item.status is Status.RESOLVED else (*pages, now)[-2:]
 
 
 FIRST = NotifyReason.FIRST_NOTIFICATION.value

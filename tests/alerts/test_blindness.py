@@ -13,7 +13,7 @@ from alerts.sight import SHRINK_MEMORY
 from auditor.errors import GapReason
 from auditor.judge import judge
 from auditor.values.models import NodeId, Report, Severity
-from tests.alerts.incidents import MINUTE, PAGED, PAIR, Watch, gap, nodes, report, silence
+from tests.alerts.incidents import HOUR, MINUTE, PAGED, PAIR, Watch, gap, nodes, report, silence
 from tests.fleets import healthy
 
 TWO = Policy(routes=(Route("slack"),), blind_after=2)
@@ -33,7 +33,7 @@ def fleet_of(size: int, gone: int = 0) -> Report:
     [
         UNREAD,
         report(unread=("dc2",)),
-        report(unseen="a"),
+        report(unseen="ab"),
         report(gaps=[gap(GapReason.CONSUL_FILTERED, datacenter="dc1")]),
         report(gaps=[gap(GapReason.REGISTRY_SUSPECT, "sweep")]),
         report(gaps=[gap(GapReason.CUT_SHORT, "sweep")]),
@@ -103,8 +103,8 @@ def test_another_reason_for_blindness_is_not_told_anew() -> None:
     """There is one blindness; the newest reason stands in what is repeated."""
     watch = Watch(replace(TWO, blind_after=1))
     watch.sweep(UNREAD)
-    assert watch.reasons(report(unseen="a")) == []
-    assert "9 of 10" in watch.log.standing[BLIND].incident.summary
+    assert watch.reasons(report(unseen="ab")) == []
+    assert "8 of 10" in watch.log.standing[BLIND].incident.summary
 
 
 def test_blindness_can_be_silenced_by_its_name() -> None:
@@ -113,7 +113,7 @@ def test_blindness_can_be_silenced_by_its_name() -> None:
     mute = silence(checks=(BLIND_CHECK,))
     assert watch.reasons(UNREAD, [mute]) == []
     assert watch.reasons(report(), [mute]) == []
-    assert watch.reasons(UNREAD) == [RAISED]
+    assert watch.reasons(UNREAD, after=2 * HOUR) == [RAISED]
     assert watch.reasons(report(), [mute]) == [BACK]
 
 
@@ -127,7 +127,8 @@ def test_a_silence_of_nodes_or_regions_does_not_silence_blindness() -> None:
 def test_a_notifier_without_resolves_hears_of_the_next_blindness() -> None:
     """Closed silently, as any other incident."""
     watch = Watch(Policy((Route("slack", send_resolved=False),), blind_after=1))
-    assert [watch.reasons(seen) for seen in (UNREAD, report(), UNREAD)] == [[RAISED], [], [RAISED]]
+    told = [watch.reasons(seen, after=2 * HOUR) for seen in (UNREAD, report(), UNREAD)]
+    assert told == [[RAISED], [], [RAISED]]
 
 
 def test_blindness_and_incidents_are_told_beside_each_other() -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.incidents import groups
 from alerts.models import BLIND_CHECK, AlertPlan, NotifyReason, Policy, Route, Silence, Status
-from alerts.plan import BLIND, plan
+from alerts.plan import MOST_PAGES, OF_ITSELF, PAGES_IN, plan
 from auditor.errors import GapReason
 from auditor.values.models import Finding, NodeId, Report, Severity
-from tests.alerts.incidents import FLEET, Watch, finding, gap, report, silence
+from tests.alerts.incidents import FLEET, HOUR, MINUTE, Watch, finding, gap, report, silence
 
 PAIR = finding("10.0.0.9", "ab")
 TRIPLE = finding("10.0.0.9", "abx")
@@ -80,11 +81,11 @@ def histories(findings: Sequence[Finding] = WATCHED) -> st.SearchStrategy[list[T
 TANGLED = (*WATCHED, GHOST, replace(LED, caused_by=None), replace(MISSING, confirmed=False))
 
 
-def lived(history: Sequence[Turn]) -> Iterator[tuple[Turn, Watch, AlertPlan]]:
-    """Each turn with the watch after it and the plan that was made."""
+def lived(history: Sequence[Turn], *, after: timedelta = MINUTE) -> Iterator[tuple[Turn, Watch, AlertPlan]]:
+    """Each turn with the watch after it and the plan that was made; sweeps lie `after` one another."""
     watch = Watch(POLICY)
     for turn in history:
-        yield turn, watch, watch.sweep(turn.seen, turn.silences)
+        yield turn, watch, watch.sweep(turn.seen, turn.silences, after=after)
 
 
 def among(turn: Turn) -> Turn:
@@ -99,13 +100,20 @@ def among(turn: Turn) -> Turn:
 @settings(max_examples=40, deadline=None)
 @given(histories(TANGLED).map(lambda history: list(map(among, history))))
 def test_every_life_begins_with_a_first_notification_and_ends_with_its_resolve(history: list[Turn]) -> None:
-    """Never two firsts without a resolve between; no change, repeat or resolve without a first."""
+    """Never two firsts without a resolve between; no change, repeat or resolve without a first.
+
+    Only what lived before may begin as flapping.
+    """
     open_at: set[tuple[str, str]] = set()
+    lived_before: set[tuple[str, str]] = set()
     for _, _, made in lived(history):
         for item in made.notifications:
             pair = (item.notifier, item.incident.fingerprint)
             assert (item.status is Status.RESOLVED) is (item.reason is NotifyReason.RESOLVED)
-            assert (item.reason is NotifyReason.FIRST_NOTIFICATION) is (pair not in open_at)
+            begins = item.reason in (NotifyReason.FIRST_NOTIFICATION, NotifyReason.FLAPPING)
+            assert begins is (pair not in open_at)
+            assert item.reason is not NotifyReason.FLAPPING or pair in lived_before
+            lived_before.add(pair)
             (open_at.discard if item.status is Status.RESOLVED else open_at.add)(pair)
         for pair in made.closed:
             assert pair in open_at
@@ -126,10 +134,10 @@ def judged(seen: Report) -> frozenset[NodeId]:
     return seen.observed - set(seen.in_flight)
 
 
-def read_whole(seen: Report, made: AlertPlan) -> frozenset[str]:
-    """Datacenters of which no registration can have been missed."""
-    registry = [item.datacenter for item in seen.gaps if item.source != "ssh"]
-    if None in registry or any("shrank" in why for why in made.blind):
+def read_whole(seen: Report) -> frozenset[str]:
+    """Datacenters whose registry was read without a gap."""
+    registry = [item.datacenter for item in seen.gaps if item.source == "consul"]
+    if None in registry:
         return frozenset()
     return frozenset(node.datacenter for node in seen.registered) - frozenset(map(str, registry))
 
@@ -142,18 +150,21 @@ class Owed:
     claimants: set[NodeId]
     observers: set[NodeId]
     everybody: bool = False
+    named: set[NodeId] = field(default_factory=set, compare=False)
 
     def show(self, shown: Finding, seen: Report) -> None:
         """One more sweep shows it."""
+        self.named |= set(shown.nodes)
         self.registries |= {node.datacenter for node in shown.nodes}
         self.claimants |= set(shown.nodes) & (seen.observed | set(shown.nodes if shown is WRONG else ()))
         everybody = seen.observed if shown.evidence.routing else set()
         self.everybody |= bool(shown.evidence.routing)
         self.observers |= (everybody | (set(shown.evidence.sample) & seen.observed)) - set(shown.nodes)
 
-    def pay(self, seen: Report, whole: frozenset[str]) -> None:
+    def pay(self, seen: Report, whole: frozenset[str], *, shrunk: bool) -> None:
         """What this sweep saw is not owed any more; registries and claimants count together only."""
-        if not self.registries <= whole:
+        listed = not shrunk or self.named <= seen.registered
+        if not (self.registries <= whole and listed):
             # As if everybody had shown it once more: whether they did could not be told.
             self.observers |= judged(seen) - self.claimants if self.everybody else set()
             return
@@ -161,7 +172,8 @@ class Owed:
         back = {
             node
             for node in self.claimants | self.observers
-            if node in judged(seen) or (node not in seen.registered and node.datacenter in whole)
+            if node in judged(seen)
+            or (node not in seen.registered and node.datacenter in whole and not shrunk)
         }
         self.observers -= back
         if self.claimants <= back:
@@ -173,20 +185,21 @@ class Owed:
 def test_an_incident_ends_exactly_when_every_place_of_its_evidence_was_seen_without_it(
     history: list[Turn],
 ) -> None:
-    """Never under a gap, and never later than it could."""
+    """Never under a gap, and never later than it could; sweeps lie so far apart that nothing flaps."""
     owed: dict[str, Owed] = {}
-    for turn, watch, made in lived(history):
-        whole = read_whole(turn.seen, made)
+    for turn, watch, made in lived(history, after=2 * HOUR):
+        whole = read_whole(turn.seen)
+        shrunk = any("shrank" in why for why in made.blind)
         shown = {item.fingerprint: item for item in turn.seen.findings}
         for debt in owed.values():
-            debt.pay(turn.seen, whole)
+            debt.pay(turn.seen, whole, shrunk=shrunk)
         for mark, item in shown.items():
             owed.setdefault(mark, Owed(set(), set(), set())).show(item, turn.seen)
         over = {mark for mark, debt in owed.items() if debt == Owed(set(), set(), set())}
-        assert set(made.resolved) - {BLIND} == over
+        assert set(made.resolved) - OF_ITSELF.keys() == over
         for mark in over:
             del owed[mark]
-        assert watch.log.standing.keys() - {BLIND} == owed.keys()
+        assert watch.log.standing.keys() - OF_ITSELF.keys() == owed.keys()
 
 
 @settings(max_examples=40, deadline=None)
@@ -198,9 +211,22 @@ def test_what_is_not_shown_and_not_over_says_since_when(history: list[Turn]) -> 
         shown = {item.fingerprint for item in turn.seen.findings}
         last |= dict.fromkeys(shown, watch.now)
         for mark, item in made.standing.items():
-            if mark != BLIND:
+            if mark not in OF_ITSELF:
                 assert item.incident.not_seen_since == (None if mark in shown else last[mark])
                 assert item.incident.since == item.first_seen
+
+
+@settings(max_examples=60, deadline=None)
+@given(histories((*WATCHED, TRIPLE, GHOST)), st.sampled_from([1, 7, 20, 45]))
+def test_nobody_is_paged_more_than_twice_an_hour_for_one_incident(history: list[Turn], minutes: int) -> None:
+    """Whatever it does; but for who is to be told with every sweep."""
+    pages: defaultdict[tuple[str, str], list[datetime]] = defaultdict(list)
+    for _, watch, made in lived(history, after=minutes * MINUTE):
+        for item in made.notifications:
+            if item.status is Status.FIRING and item.notifier != "grave":
+                pages[item.notifier, item.incident.fingerprint].append(watch.now)
+    for times in pages.values():
+        assert all(late - early >= PAGES_IN for early, late in zip(times, times[MOST_PAGES:], strict=False))
 
 
 @settings(max_examples=40, deadline=None)
@@ -248,7 +274,8 @@ def test_nothing_that_stands_goes_untold_to_who_wants_everything(history: list[T
     for _, watch, made in lived(history):
         for mark in made.standing:
             entry = watch.log.entries.get(("all", mark))
-            assert mark in made.silenced or (entry is not None and entry.status is Status.FIRING)
+            told = entry is not None and (entry.status is Status.FIRING or len(entry.pages) == MOST_PAGES)
+            assert mark in made.silenced or told
         for (notifier, mark), entry in watch.log.entries.items():
             if notifier == "all" and mark not in made.standing:
                 assert entry.status is Status.RESOLVED
@@ -289,7 +316,8 @@ def test_blindness_is_raised_after_so_many_in_a_row_and_ends_with_the_first_good
     run, raised = 0, False
     for bad in blind:
         run = run + 1 if bad else 0
-        told = [item.reason for item in watch.sweep(report(unread=("dc2",) if bad else ())).notifications]
+        made = watch.sweep(report(unread=("dc2",) if bad else ()), after=2 * HOUR)
+        told = [item.reason for item in made.notifications]
         if bad and run >= after and not raised:
             raised = True
             assert told == [NotifyReason.FIRST_NOTIFICATION]

@@ -12,6 +12,7 @@ from auditor.errors import GapReason
 from auditor.judge import judge
 from auditor.values.models import Finding, Gap, Report, Severity
 from tests.alerts.incidents import (
+    FLEET,
     MINUTE,
     NOW,
     ONE_ROUTE,
@@ -42,11 +43,8 @@ OF_BOTH = finding("10.0.0.7", "ax")
         (PAIR, report(in_flight="a")),
         (PAIR, report(unread=("dc1",))),
         (PAIR, report(gaps=[gap(GapReason.CONSUL_FILTERED, datacenter="dc1")])),
-        (PAIR, report(gaps=[gap(GapReason.REGISTRY_SUSPECT, "sweep")])),
-        (PAIR, report(gaps=[gap(GapReason.CUT_SHORT, "sweep")])),
         (PAIR, report(gaps=[gap(GapReason.REGISTRY_UNREADABLE, "file")])),
         (PAIR, report(gone="ab")),
-        (PAIR, report(gone="cdefgh")),
         (OF_BOTH, report(unread=("dc2",))),
         (OF_BOTH, report(unseen="x")),
         (MISSING, report(unseen="d")),
@@ -59,7 +57,7 @@ OF_BOTH = finding("10.0.0.7", "ax")
     ids=lambda value: value.check if isinstance(value, Finding) else "",
 )
 def test_nothing_resolves_while_a_place_of_its_evidence_is_not_seen(found: Finding, hiding: Report) -> None:
-    """A claimant, an observer, a registry, a suspect, cut, filtered or shrunk view: it stands, and says since when."""
+    """A claimant, an observer, a registry, a filtered or shrunk view of it: it stands, and says since when."""
     watch = Watch()
     watch.sweep(report(found))
     for _ in range(3):
@@ -77,6 +75,11 @@ def test_nothing_resolves_while_a_place_of_its_evidence_is_not_seen(found: Findi
         (PAIR, report(in_flight="c")),
         (MISSING, report(unseen="ab")),
         (SPLIT, report()),
+        (PAIR, report(gaps=[gap(GapReason.REGISTRY_SUSPECT, "sweep")])),
+        (SPLIT, report(gaps=[gap(GapReason.REGISTRY_SUSPECT, "sweep")])),
+        (PAIR, report(gaps=[gap(GapReason.CUT_SHORT, "sweep")], unseen="h")),
+        (PAIR, report(gaps=[replace(gap(GapReason.CONSUL_TIMEOUT, datacenter="dc1"), node="c")])),
+        (PAIR, report(gone="cdefgh")),
     ],
 )
 def test_a_gap_elsewhere_holds_nothing_up(found: Finding, seen: Report) -> None:
@@ -245,6 +248,42 @@ def test_an_incident_that_is_agreed_on_while_a_claimant_hides_is_not_over() -> N
     agreed = replace(PAIR, agreed="anycast")
     assert watch.reasons(report(agreed, unseen="c")) == []
     assert watch.reasons(report(agreed)) == [OVER]
+
+
+def test_an_incident_that_the_audit_does_not_dare_to_say_again_is_not_over() -> None:
+    """A peer of which nobody knows whether it is registered where the registry was not read."""
+    ghost = finding("key", check="unregistered-peer", severity=Severity.WARNING, by="ab", observers=9)
+    watch = Watch()
+    watch.sweep(report(ghost))
+    for _ in range(2):
+        assert watch.reasons(report(withheld=[ghost], unread=("dc2",))) == []
+        assert watch.log.standing[ghost.fingerprint].incident.not_seen_since == NOW + MINUTE
+    assert watch.reasons(report(unread=("dc2",))) == []
+    assert watch.reasons(report()) == ["unregistered-peer resolved"]
+
+
+@pytest.mark.parametrize("found", [OF_BOTH, finding("x", "x", check="key-drift"), SPLIT])
+def test_an_incident_of_a_datacenter_that_is_no_longer_audited_ends_and_says_so(found: Finding) -> None:
+    """Nobody must take it for repaired. That the registry is smaller then is no loss of sight."""
+    watch = Watch(replace(ONE_ROUTE, datacenters=frozenset({"dc1", "dc2"})))
+    watch.sweep(report(found))
+    watch.policy = replace(watch.policy, datacenters=frozenset({"dc1"}))
+    made = watch.sweep(report(fleet=[item for item in FLEET if item.datacenter == "dc1"]))
+    assert (made.blind, [item.reason for item in made.notifications]) == ((), [NotifyReason.RESOLVED])
+    (told,) = made.notifications
+    if found is not SPLIT:  # it is about nodes of dc1, and of dc2 are some of those that showed it
+        assert told.incident.summary.startswith("The datacenter dc2 is no longer audited. It was: ")
+
+
+def test_a_datacenter_that_is_left_out_of_every_one_is_no_longer_audited() -> None:
+    """`datacenters = ["*", "!dc2"]`."""
+    watch = Watch()
+    watch.sweep(report(OF_BOTH))
+    watch.policy = replace(watch.policy, left_out=frozenset({"dc2"}))
+    made = watch.sweep(report(fleet=[item for item in FLEET if item.datacenter == "dc1"], unseen="a"))
+    assert made.notifications == ()  # a of dc1 hides
+    (told,) = watch.sweep(report(fleet=[item for item in FLEET if item.datacenter == "dc1"])).notifications
+    assert told.incident.summary.startswith("The datacenter dc2 is no longer audited. It was: ")
 
 
 # -- causes that hide, and causes that come later

@@ -230,7 +230,8 @@ def check(world: World, name: str, rows: list[Row]) -> None:
             reasons = [item.reason for item in planned if item.incident.fingerprint == mark]
             for reason, following in pairwise(reasons):
                 ended = reason is NotifyReason.RESOLVED
-                assert ended is (following is NotifyReason.FIRST_NOTIFICATION)
+                begins = following in (NotifyReason.FIRST_NOTIFICATION, NotifyReason.FLAPPING)
+                assert ended is begins
 
 
 def kind(notification: Notification) -> tuple[str, str, str]:

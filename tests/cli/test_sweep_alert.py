@@ -116,12 +116,12 @@ def test_each_notifier_hears_only_what_it_wants(make_fleet: Make) -> None:
         assert told(other) == []
 
 
-def test_an_incident_that_came_back_is_told_as_new(make_fleet: Make, receiver: Receiver) -> None:
+def test_an_incident_that_came_back_soon_is_told_as_flapping(make_fleet: Make, receiver: Receiver) -> None:
     fleet = make_fleet(notifiers=[to_receiver(receiver)])
     for state in (contested(PAIR), HEALTHY, contested(PAIR)):
         fleet.register(state)
         fleet.sweep()
-    assert told(receiver) == [("first-notification", PAIR), ("resolved", PAIR), ("first-notification", PAIR)]
+    assert told(receiver) == [("first-notification", PAIR), ("resolved", PAIR), ("flapping", PAIR)]
 
 
 # -- what it does not change

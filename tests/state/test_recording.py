@@ -268,7 +268,9 @@ CLAIMS = (
 
 def test_what_was_remembered_of_earlier_sweeps_comes_back(tmp_path: Path) -> None:
     """A replay withholds what the sweep withheld."""
-    memory = Memory(drifted={NodeId("dc1", "b"): key_of("b"), NodeId("", "a"): key_of("a")})
+    memory = Memory(
+        drifted={NodeId("dc1", "b"): key_of("b"), NodeId("", "a"): key_of("a")},
+    )
     record(replace(_small(), memory=memory), tmp_path / "now.json.gz")
     assert replay(tmp_path / "now.json.gz").memory == memory
 

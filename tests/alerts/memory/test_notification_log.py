@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -22,10 +23,21 @@ from alerts.memory.forms import (
     write_standing,
 )
 from alerts.memory.notices import State
-from alerts.memory.notification_log import NotificationLog
-from alerts.models import AlertPlan, Baseline, Incident, NotifyReason, Silence, Standing, Status
+from alerts.memory.notification_log import MIGRATIONS, PART, NotificationLog
+from alerts.models import (
+    AlertPlan,
+    Baseline,
+    Ended,
+    Flapping,
+    Incident,
+    NotifyReason,
+    Silence,
+    Standing,
+    Status,
+)
 from auditor.errors import StateError, UsageError
-from auditor.values.models import NodeId, Severity
+from auditor.state.database import open_state
+from auditor.values.models import Memory, NodeId, Severity
 from tests.alerts.conftest import Reopen
 from tests.alerts.fakes import (
     NOON,
@@ -39,6 +51,7 @@ from tests.alerts.fakes import (
     stands,
     update,
 )
+from tests.fleets import key_of
 
 LATER = NOON + timedelta(minutes=1)
 LONG_AGO = NOON - timedelta(days=100)
@@ -78,22 +91,33 @@ def test_everything_that_a_plan_remembers_is_there_for_the_next_sweep(
     odd = NodeId("dc\udc80", 'a"\0\n')
     plan = AlertPlan(
         notifications=(),
-        standing={"f1": replace(stands(incident()), nodes=frozenset({odd}))},
+        standing={
+            "f1": replace(
+                stands(incident()), nodes=frozenset({odd}), flapping=Flapping(NOON, LATER), away_since=LATER
+            )
+        },
         resolved=(),
         nodes={odd: 7, NodeId("dc1", "b"): 5},
         datacenters={"dc1": 7, "": 6},
         blind_sweeps=3,
-        baseline=Baseline(40, NOON),
+        baseline=Baseline(40, NOON, frozenset({"dc1", ""})),
+        ended={"f2": Ended(NOON, LATER), "f3": Ended(LONG_AGO, NOON, LONG_AGO)},
+        unseen={odd: 5},
+        drifted={odd: key_of("a")},
+        unsettled=frozenset({odd}),
     )
     store = NotificationLog(connection)
     with connection:
         store.keep(plan, 7, NOON)
-    log = NotificationLog(reopened(connection)).log()
+    store = NotificationLog(reopened(connection))
+    log = store.log()
     assert log.sweep == 8
     assert log.standing == plan.standing
     assert log.nodes == plan.nodes
     assert log.datacenters == plan.datacenters
     assert (log.blind_sweeps, log.baseline) == (3, plan.baseline)
+    assert (log.ended, log.unseen, log.drifted) == (plan.ended, plan.unseen, plan.drifted)
+    assert store.memory() == Memory(drifted=plan.drifted, unsettled=plan.unsettled)
 
 
 def test_a_lost_baseline_and_an_ended_incident_are_forgotten(connection: sqlite3.Connection) -> None:
@@ -234,16 +258,67 @@ def test_a_repeat_is_not_told_twice_while_the_first_waits_but_brings_newer_facts
     )
 
 
-@pytest.mark.parametrize("end", ["accepted", "refused"])
+@pytest.mark.parametrize(("end", "kept"), [("accepted", ["answer 4", "answer 5"]), ("refused", ["answer 5"])])
 def test_of_what_is_told_with_every_sweep_only_the_last_is_kept(
-    connection: sqlite3.Connection, end: str
+    connection: sqlite3.Connection, end: str, kept: list[str]
 ) -> None:
+    """And of what was taken one more, for two pages an hour are counted."""
     store = keep(connection, firing())
     store.accepted(store.pending("oncall"), "ok", NOON)
     for sweep in range(2, 6):
         keep(connection, repeat(), sweep=sweep)
         getattr(store, end)(store.pending("oncall"), f"answer {sweep}", NOON)
-    assert [row.detail for row in store.life(incident().fingerprint)] == ["ok", "answer 5"]
+    assert [row.detail for row in store.life(incident().fingerprint)] == ["ok", *kept]
+
+
+def test_the_last_two_pages_of_an_incident_are_counted(
+    connection: sqlite3.Connection, reopened: Reopen
+) -> None:
+    """What waits counts as well as what was taken; a resolve and what was refused for good do not."""
+    store = keep(connection, firing(), now=NOON)
+    store.accepted(store.pending("oncall"), "ok", LATER)
+    times = [NOON]
+    for minute, planned_now in enumerate((repeat(), repeat(), resolve(), firing(), repeat()), start=1):
+        now = NOON + timedelta(minutes=minute)
+        keep(connection, planned_now, sweep=minute + 1, now=now)
+        if minute == 4:
+            store.refused(store.pending("oncall"), "400", now)
+        elif minute < 4:
+            store.accepted(store.pending("oncall"), "ok", now)
+            times += [now] if planned_now.status is Status.FIRING else []
+    (entry,) = NotificationLog(reopened(connection)).log().entries.values()
+    assert entry.pages == (times[-1], NOON + timedelta(minutes=5))
+
+
+def test_a_memory_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
+    """What it knew stays; what it did not know is as in a fresh one."""
+    path = tmp_path / "wgaudit.db"
+    with closing(open_state(path, {PART: MIGRATIONS[:1]})) as old, old:
+        old.execute(
+            "UPDATE alerts_memory SET sweep = 6, registered = 40, registered_at = ?", (NOON.isoformat(),)
+        )
+        body = json.loads(write_standing(stands(incident())))
+        for form, names in ((body, ("flapping", "away_since")), (body["incident"], ("flapping_since",))):
+            for name in names:
+                del form[name]
+        old.execute("INSERT INTO alerts_standing VALUES ('f1', 6, ?)", (json.dumps(body),))
+    with closing(open_state(path, {PART: MIGRATIONS})) as connection:
+        log = NotificationLog(connection).log()
+    assert (log.sweep, log.baseline, log.ended, log.unseen, log.drifted) == (
+        7,
+        Baseline(40, NOON),
+        {},
+        {},
+        {},
+    )
+    assert log.standing == {"f1": stands(incident())}
+
+
+def test_a_remembered_key_that_cannot_be_read_is_said(connection: sqlite3.Connection) -> None:
+    """A damaged record never stands in for none."""
+    connection.execute("""INSERT INTO alerts_drifted VALUES ('["dc1", "a"]', 'no key')""")
+    with pytest.raises(StateError, match="public key"):
+        NotificationLog(connection).memory()
 
 
 # -- a resolve and its trigger

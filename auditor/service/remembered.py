@@ -1,0 +1,37 @@
+"""What alerted sweeps remember that helps to judge the next look, where there is a state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from auditor.checks.idents import Ident
+from auditor.errors import StateError
+from auditor.service.alert_state import AlertState, existing_state
+from auditor.state import history
+from auditor.values.addresses import PublicKey
+from auditor.values.models import Memory
+
+MOST_GHOSTS = 10_000
+"""Standing findings that are looked through for keys that were told."""
+
+
+def memory_of(state: AlertState) -> Memory:
+    """Read what the state remembers. Raises `StateError`."""
+    standing = history.findings(state.connection, MOST_GHOSTS, standing_only=True)
+    ghosts = frozenset(PublicKey(item.subject) for item in standing if item.check == Ident.UNREGISTERED_PEER)
+    return replace(state.notifications.memory(), ghosts=ghosts)
+
+
+def remembered(path: Path, complain: Callable[[str], None]) -> Memory:
+    """Read what the state remembers. Where it cannot be read that is a complaint, and nothing is remembered.
+
+    Only `sweep --alert` and the watch write it; nothing is created here.
+    """
+    try:
+        with existing_state(path) as state:
+            return Memory() if state is None else memory_of(state)
+    except StateError as error:
+        complain(f"{error}; judged without what earlier sweeps saw")
+        return Memory()
