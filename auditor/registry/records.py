@@ -27,7 +27,7 @@ from auditor.registry.spellings import (
     read_public_key,
     read_text,
 )
-from auditor.values.addresses import Prefix, PublicKey, parse_prefix
+from auditor.values.addresses import Prefix, PublicKey, parse_prefix, parse_public_key
 from auditor.values.models import (
     FieldFault,
     InvalidRegistration,
@@ -610,6 +610,14 @@ def _read(
 
 def _key(value: object, field: str, faults: list[FieldFault]) -> PublicKey | None:
     try:
+        if (
+            type(value) is str
+            and len(value) == 44
+            and "-" not in value
+            and "_" not in value
+            and value[-1] == "="
+        ):
+            return parse_public_key(value)  # as nearly all are written
         return read_public_key(value)
     except InvalidValue as error:
         faults.append(FieldFault(field, str(error)))
@@ -631,6 +639,14 @@ def _addresses(value: object, field: str, faults: list[FieldFault]) -> tuple[tup
 def _text(value: object, field: str, faults: list[FieldFault]) -> str | None:
     if value is None:
         return None
+    # As nearly all are written: nothing stands around it. A blank and a quote sort before what a text begins with.
+    if (
+        type(value) is str
+        and 0 < len(value) <= MAX_TEXT
+        and value[0] > '"' < value[-1]
+        and value.isprintable()
+    ):
+        return value
     try:
         return read_text(value)
     except InvalidValue as error:
