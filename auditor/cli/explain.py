@@ -9,7 +9,7 @@ import click
 
 from auditor.cli import running, screen, settings
 from auditor.cli.look import look
-from auditor.explain.teller import explain
+from auditor.explain.story_builder import explain
 from auditor.gather.sweep import SweepOptions
 from auditor.reports.terminal.story_page import render_explain
 from auditor.service.audit import Audit, Auditor, audit_recording, judged, sweep_options

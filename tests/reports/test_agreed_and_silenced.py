@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from auditor.explain.teller import explain
+from auditor.explain.story_builder import explain
 from auditor.judge import judge
 from auditor.reports import json_v1
 from auditor.reports.interface import Layout

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from auditor.explain.story import Routing, Story
-from auditor.explain.teller import explain
+from auditor.explain.story_builder import explain
 from auditor.judge import judge
 from auditor.reports.interface import Layout
 from auditor.reports.terminal.story_page import render_explain

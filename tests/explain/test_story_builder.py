@@ -8,7 +8,7 @@ import pytest
 
 from auditor.errors import GapReason, UsageError
 from auditor.explain.story import Story
-from auditor.explain.teller import explain
+from auditor.explain.story_builder import explain
 from auditor.judge import judge
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import Gap, InvalidRegistration, NodeId, Pick, Registration, Snapshot, Witness
