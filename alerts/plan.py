@@ -178,7 +178,9 @@ class _Reckoning:
         if not {place for place in old.datacenters if self._policy.audits(place)} <= self._sight.whole:
             return False
         # Who left a registry that shrank may only be out of sight; who is still listed was read.
-        return not self._sight.shrunk or set(old.incident.nodes) <= _names(self._report.registered)
+        return not self._sight.shrunk or set(old.incident.nodes) <= _names(
+            self._report.registered | self._report.retired
+        )
 
     def _unseen(self, old: Standing) -> frozenset[NodeId]:
         """The nodes that are to be seen again after this sweep, which read the registries whole.

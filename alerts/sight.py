@@ -59,8 +59,9 @@ class Sight:
         """
         if not self._policy.audits(node.datacenter):
             return False
-        gone = node not in self._report.registered and node.datacenter in self.whole and not self.shrunk
-        return node not in self.judged and not gone
+        report = self._report
+        gone = node not in report.registered and node.datacenter in self.whole and not self.shrunk
+        return node not in self.judged and not gone and node not in report.retired
 
 
 _OF_ALL = frozenset({GapScope.REGISTRY, GapScope.SWEEP})
@@ -84,7 +85,7 @@ def _measured(
     if unread:
         # The memory of its size does not age while it can't be measured.
         return before and Baseline(before.registered, now, before.datacenters), ""
-    size = len(report.registered)
+    size = len(report.registered | report.retired)  # a retired node was read, and is not missing
     if before is not None:
         lost = before.registered - size
         shrunk = lost >= FEWEST_LOST and lost > policy.shrink_share * before.registered

@@ -79,6 +79,7 @@ def judge(snapshot: Snapshot) -> Report:
         },
         ambiguous_names=fleet.ambiguous_names,
         registered=frozenset(fleet.by_node) | fleet.registered.unreadable_nodes,
+        retired=frozenset(item.node for item in fleet.registered.retired) - fleet.by_node.keys(),
         observed=frozenset(item.node for item in fleet.witnesses),
         others=snapshot.others,
         seen_enough=enough,

@@ -152,6 +152,13 @@ def test_how_much_of_its_peers_an_observer_lacks_is_not_said_of_a_registry_that_
     ]
 
 
+def test_a_retired_node_may_be_registered_anew_where_the_registry_was_not_read() -> None:
+    """It moved to the other datacenter with its key."""
+    mesh = trio().node("moved", "10.0.0.66").retired("moved")
+    assert "retired-but-live" in idents(judge(mesh.snapshot()))
+    assert judge(mesh.gap(GapReason.CONSUL_TIMEOUT, dc="dc2").snapshot()).findings == ()
+
+
 def test_the_live_key_of_a_drifted_node_that_hides_is_no_unregistered_peer() -> None:
     """An earlier sweep saw whose it is. Not clean either, however few nodes must be seen."""
 

@@ -41,6 +41,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
         yield Draft(
             identity=idents.by_node(node),
             party=name,
+            from_absence=True,  # a node that moved is registered anew, perhaps where the registry was not read
             statement=f"{name} is retired ({registration.state}), but its key is {'; and '.join(places)}.",
             nodes=nodes,
             regions=fleet.regions(nodes),

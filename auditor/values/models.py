@@ -586,6 +586,8 @@ class Report:
     """Names that stand in more than one datacenter."""
     registered: frozenset[NodeId] = frozenset()
     """Every node that the registry lists, readable or not, in flight or not."""
+    retired: frozenset[NodeId] = frozenset()
+    """Nodes that the registry lists as no longer in the mesh; none of them is in `registered`."""
     observed: frozenset[NodeId] = frozenset()
     """The nodes whose own device answered."""
     seen_enough: bool = True

@@ -164,6 +164,14 @@ def test_a_registry_that_lost_more_than_a_tenth_and_more_than_one_node_has_shrun
         assert made.blind == (f"the registry shrank from {size:,} nodes to {size - gone:,}",)
 
 
+def test_nodes_that_are_marked_as_retired_are_no_loss_of_sight() -> None:
+    """Half the fleet was sold, and the registry says so."""
+    watch = Watch(replace(TWO, blind_after=1))
+    watch.sweep(fleet_of(20))
+    retired = frozenset(NodeId("dc1", f"n{number}") for number in range(9))
+    assert watch.sweep(replace(fleet_of(20, 9), retired=retired)).blind == ()
+
+
 def test_a_registry_that_shrinks_slowly_is_measured_against_the_sweep_before() -> None:
     """A fleet may be taken down a few nodes at a time."""
     watch = Watch(TWO)

@@ -10,7 +10,7 @@ from alerts.models import Log, NotifyReason
 from alerts.plan import plan
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.values.models import Finding, Gap, Report, Severity
+from auditor.values.models import Finding, Gap, Memory, Report, Severity
 from tests.alerts.incidents import (
     FLEET,
     MINUTE,
@@ -26,7 +26,7 @@ from tests.alerts.incidents import (
     node,
     report,
 )
-from tests.fleets import Mesh, contested
+from tests.fleets import Mesh, contested, trio
 
 MISSING = finding("c", "c", check="missing-peer", severity=Severity.WARNING, by="de")
 """c is absent from d and e, which are all that show it."""
@@ -383,3 +383,33 @@ def test_what_is_over_because_it_was_agreed_on_says_so() -> None:
     assert told.incident.summary.startswith(
         "Agreed on, shared until 2027-01-01: anycast. It was: Two hold it."
     )
+
+
+def test_a_drifted_node_that_hides_pages_nobody_anew() -> None:
+    """Its live key is on others' devices, and no registration has it; an earlier sweep saw whose it is."""
+
+    def drifted() -> Mesh:
+        return trio().rekeyed("edge-sin-1", "new").peers_with("edge-fra-1", "new")
+
+    watch = Watch()
+    assert watch.reasons(judge(drifted().snapshot())) == ["key-drift first-notification"]
+    for _ in range(2):
+        memory = Memory(drifted=watch.log.drifted)
+        hidden = replace(drifted().not_seen("edge-sin-1").snapshot(), memory=memory)
+        assert watch.reasons(judge(hidden)) == []
+    assert watch.reasons(judge(trio().snapshot())) == ["key-drift resolved"]
+    assert watch.log.drifted == {}
+
+
+def test_a_datacenter_that_is_not_read_pages_nobody_for_its_peers() -> None:
+    """Nor does its return. Its nodes were observers of the collision, so that ends when they are seen again."""
+
+    def fleet() -> Mesh:
+        return trio().node("far-1", "10.0.0.7", dc="dc2").node("far-2", "10.0.0.8", dc="dc2")
+
+    watch = Watch()
+    twins = fleet().holds("edge-sin-1", "10.0.0.2")
+    assert watch.reasons(judge(twins.snapshot())) == [PAGED]
+    assert watch.reasons(judge(twins.without_datacenter("dc2").snapshot())) == []
+    assert watch.reasons(judge(fleet().without_datacenter("dc2").snapshot())) == []
+    assert watch.reasons(judge(fleet().snapshot())) == [OVER]
