@@ -49,9 +49,13 @@ FORMATS = ("table", "json")
     help="Report what was seen after so many seconds.",
 )
 @click.option(
-    "--confirm-after", type=settings.Seconds(min=0), help="Seconds before suspects are looked at once more."
+    "--confirm-after",
+    type=settings.Seconds(min=0),
+    help="Seconds before each further look at suspects and at what moved.",
 )
-@click.option("--no-confirm", is_flag=True, help="Do not look at suspects a second time.")
+@click.option(
+    "--no-confirm", is_flag=True, help="Look at nobody a second time; what moved is not clean then."
+)
 @click.option("--endpoints", is_flag=True, help="Also ask for peers' endpoints: shows where a ghost lives.")
 @click.option(
     "--limit",

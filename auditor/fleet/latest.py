@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.registered import Registered
-from auditor.values.models import Looks, NodeId, SecondLook, Snapshot
+from auditor.values.models import Looks, NodeId, Observation, SecondLook, Snapshot
 
 
 def latest_state(snapshot: Snapshot, registered: Registered | None = None) -> Snapshot:
@@ -34,4 +34,14 @@ def looks_of(snapshot: Snapshot, second: SecondLook) -> Mapping[NodeId, Looks]:
     if second.looks:
         return second.looks
     first = {item.node: item for item in snapshot.observations}
-    return {item.node: Looks(0, int(first.get(item.node) != item), 1) for item in second.observations}
+    return {
+        item.node: Looks(0, int(not shows_the_same(first.get(item.node), item)), 1)
+        for item in second.observations
+    }
+
+
+def shows_the_same(before: Observation | None, now: Observation) -> bool:
+    """Whether a node shows what it showed before. Its peers' endpoints come and go, and decide nothing."""
+    return before is not None and replace(before, endpoints=None, digested=True) == replace(
+        now, endpoints=None, digested=True
+    )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from auditor.fleet.fleet import Fleet
+from auditor.fleet.latest import shows_the_same
 from auditor.fleet.showing import asked_first, moved_in, showing, shown_by
 from auditor.gather.collector import Seen, node_of
 from auditor.judge import find
@@ -91,7 +92,7 @@ class Settling:
                 looks = Looks(self.rounds, self.rounds, self.rounds)
                 self._first[node] = item
                 self._state = None
-            elif before == item:
+            elif shows_the_same(before, item):
                 looks = replace(looks, last=self.rounds)
             else:
                 looks = replace(looks, changed=self.rounds, last=self.rounds)

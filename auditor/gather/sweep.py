@@ -1,4 +1,4 @@
-"""One sweep: gather from registry and nodes, look twice at suspects, freeze it all into a snapshot."""
+"""One sweep: gather from registry and nodes, look again at what is suspect or moved, freeze it all in a snapshot."""
 
 from __future__ import annotations
 

@@ -75,6 +75,7 @@ def test_what_a_wrong_host_answers_the_second_time_resolves_nothing() -> None:
     (finding,) = of(report, "address-drift")
     assert finding.confirmed is None
     assert report.verdict is Verdict.FINDINGS
+    assert [(gap.node, gap.reason) for gap in report.gaps] == [("edge-fra-1", GapReason.WRONG_HOST)]
 
 
 def test_a_split_ends_when_the_few_come_round_although_the_many_were_not_asked_again() -> None:

@@ -10,7 +10,17 @@ from auditor.errors import GapReason
 from auditor.gather.settling import ROUNDS
 from auditor.gather.sweep import SweepOptions
 from auditor.judge import judge
-from auditor.values.models import Memory, NodeId, RegistryReading, Report, Snapshot, Verdict
+from auditor.nodes.interface import TableStore
+from auditor.values.models import (
+    Memory,
+    NodeId,
+    Observation,
+    Registration,
+    RegistryReading,
+    Report,
+    Snapshot,
+    Verdict,
+)
 from tests.fakes import NO_SECOND, MemoryNodes, MemoryRegistry, look, moving, reading
 from tests.fleets import Mesh, idents, key_of, names, prefixes
 
@@ -228,6 +238,21 @@ async def test_what_comes_up_at_the_second_look_is_looked_at_once_more() -> None
         ("displaced-allowed-ips", False),
         ("address-drift", True),
     }
+
+
+async def test_peers_endpoints_that_change_at_each_look_unsettle_nothing() -> None:
+    """`--endpoints`: a peer that roams is heard from elsewhere each time, and decides nothing."""
+    before, after = fleet().empties("n03", "n04"), fleet().holds("n03", "10.0.0.99")
+    registry, nodes = moving(before, before, before, after)
+    asked = nodes.observe
+
+    async def roaming(registration: Registration, tables: TableStore) -> Observation:
+        seen = await asked(registration, tables)
+        return replace(seen, endpoints={key_of("n05"): f"198.18.0.9:{nodes.asked[registration.node]}"})
+
+    nodes.observe = roaming  # type: ignore[method-assign]
+    report = judge(await look(registry, nodes, AT_ONCE))
+    assert standing(report) == [("address-drift", "n03")]
 
 
 async def test_what_comes_up_at_the_last_look_is_not_said_and_not_clean() -> None:

@@ -27,7 +27,9 @@ from auditor.values.models import (
     FieldFault,
     Gap,
     InvalidRegistration,
+    Looks,
     Memory,
+    MovedRegistration,
     NodeId,
     Observation,
     Registration,
@@ -71,6 +73,9 @@ gaps = st.builds(
 tables = st.lists(st.tuples(keys, addresses), max_size=5).map(
     lambda pairs: RouteTable("".join(f"{key}\t{prefix}\n" for key, prefix in sorted(pairs)).encode())
 )
+
+
+rounds = st.integers(0, 3)
 
 
 @st.composite
@@ -121,6 +126,10 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
                 st.lists(node_ids, max_size=2).map(tuple),
                 st.lists(observations, max_size=2).map(tuple),
                 st.lists(gaps, max_size=1).map(tuple),
+                st.integers(1, 3),
+                st.booleans(),
+                st.dictionaries(node_ids, st.builds(Looks, rounds, rounds, rounds), max_size=2),
+                st.lists(st.builds(MovedRegistration, registrations, rounds), max_size=2).map(tuple),
             )
         ),
         cut_short=draw(st.none() | st.just("interrupted")),
