@@ -68,6 +68,7 @@ class GapReason(StrEnum):
     CONNECT_TIMEOUT = "connect-timeout"
     HOST_KEY = "host-key"
     AUTH = "auth"
+    THROTTLED = "throttled"
     SSH_PROTOCOL = "ssh-protocol"
     CONNECTION_LOST = "connection-lost"
     # on the node

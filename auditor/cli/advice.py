@@ -28,6 +28,7 @@ ADVICE: dict[GapReason, str] = {
     GapReason.CONNECT_TIMEOUT: "check that the node is up and that no firewall drops port 22 from here",
     GapReason.HOST_KEY: "verify the node's host key by another way and put it into ssh.known_hosts",
     GapReason.AUTH: "put the audit's public key into the node's authorized_keys; check ssh.user",
+    GapReason.THROTTLED: "wait, then ask again; lower ssh.logins_per_host, or raise sshd's MaxStartups there",
     GapReason.SSH_PROTOCOL: "the node's sshd offers nothing that this client accepts; update it",
     GapReason.CONNECTION_LOST: "try again; read sshd's log on the node",
     GapReason.SUDO: "set ssh.sudo, and allow `wg show` without a password (docs/security.md)",

@@ -20,8 +20,9 @@ log = logging.getLogger(__name__)
 
 TRANSIENT = frozenset({GapReason.CONNECT_TIMEOUT, GapReason.CONNECTION_LOST})
 """Failures after which a node is asked once more. Never a login that was refused (accounts get locked), a host key
-or a mesh address, which are the same a second later; a refused connection, which is an answer; or a probe that did
-not end in time: it may still run there, and a second one would run beside it."""
+or a mesh address, which are the same a second later; a server that takes no more connections for now, which asking
+would keep up; a refused connection, which is an answer; or a probe that did not end in time: it may still run there,
+and a second one would run beside it."""
 
 NO_ANSWER = TRANSIENT | {
     GapReason.NO_HOST,
@@ -30,6 +31,7 @@ NO_ANSWER = TRANSIENT | {
     GapReason.UNREACHABLE,
     GapReason.CONNECT_REFUSED,
     GapReason.COMMAND_TIMEOUT,
+    GapReason.THROTTLED,
     GapReason.INTERNAL,
 }
 """Failures without an answer of the node: they say nothing of how many answers a second can be had."""

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from auditor.errors import ConfigError
+from auditor.errors import ConfigError, GapReason
 from tests.nodes.bench import Bench
 from tests.parts.sshd import keygen
 
@@ -60,10 +60,25 @@ def test_lines_of_known_hosts_that_cannot_be_read_are_one_warning(
     assert "line 2 and 2 more like it cannot be read" in record.getMessage()
 
 
-def test_a_broken_ssh_configuration_is_one_clear_line(bench: Bench) -> None:
+async def test_a_line_of_sshs_configuration_that_cannot_be_followed_concerns_its_hosts_alone(
+    bench: Bench,
+) -> None:
+    server = bench.sshd()
     config = bench.folder / "config"
-    config.write_text("Host *\n Port many\n")
-    with pytest.raises(ConfigError, match=r"ssh\.config_file: .*line 2"):
+    config.write_text(f"Host {server.host}\n User {server.user}\nHost other\n Port many\n")
+    assert (await bench.observe(server, config_file=config)).host_key == server.fingerprint
+    error = await bench.refused("other", config_file=config)
+    assert error.reason is GapReason.SSH_PROTOCOL
+    assert f"{config} line 4: port: not a port number" in error.detail
+
+
+def test_a_file_that_sshs_configuration_includes_and_others_can_write_is_refused(bench: Bench) -> None:
+    """As by ssh: a command that stands there would be run."""
+    config, other = bench.folder / "config", bench.folder / "other"
+    config.write_text(f"Include {other}\n")
+    other.write_text("Host *\n")
+    other.chmod(0o666)
+    with pytest.raises(ConfigError, match=r"can be written by others"):
         bench.nodes(config_file=config)
 
 

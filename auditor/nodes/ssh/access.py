@@ -40,6 +40,7 @@ class SshAccess:
     def expect(self, registrations: Iterable[Registration]) -> None:
         """Take the mesh addresses of the whole registry: no node is reached by one of them unasked."""
         self._mesh_addresses = mesh_addresses(registrations)
+        self._connections.begin()
 
     @asynccontextmanager
     async def session(self, registration: Registration) -> AsyncIterator[NodeSession]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import AsyncExitStack
 
 import asyncssh
 
-from auditor.errors import ConfigError, GapReason, ProbeError
-from auditor.nodes.ssh.failures import EXPECTED, Watch, from_connecting, host_key_detail
+from auditor.errors import GapReason, ProbeError
+from auditor.nodes.ssh.dial import Approach, reach, run_proxy
+from auditor.nodes.ssh.failures import EXPECTED, Watch, from_connecting, host_key_detail, timed_out
 from auditor.nodes.ssh.host_keys import Lookup
 from auditor.nodes.ssh.jump import Jumps, check_jump
 from auditor.nodes.ssh.lean import connect
@@ -36,12 +38,13 @@ class Connections:
         if settings.proxy_jump:
             check_jump(settings.proxy_jump)
 
+    def begin(self) -> None:
+        """Begin a new sweep: what may have changed on this machine is asked again."""
+        self._login.begin()
+
     async def open(self, host: str, port: int | None, stack: AsyncExitStack) -> asyncssh.SSHClientConnection:
         """Open a logged-in connection, closed when the stack is. `port` None: ssh's own choice. Raises `ProbeError`."""
-        try:
-            destination = await self._login.destination(host, port)
-        except EXPECTED as error:
-            raise from_connecting(error, host) from None
+        destination = await self._login.destination(host, port)
         tunnel = await self._jumps.connection(destination.jump, stack) if destination.jump else None
         return await self._dial(destination, tunnel, stack)
 
@@ -49,41 +52,40 @@ class Connections:
         self, last: str, tunnel: asyncssh.SSHClientConnection | None, stack: AsyncExitStack
     ) -> asyncssh.SSHClientConnection:
         """Open a connection to one jump host. Raises `ProbeError`."""
-        try:
-            user, host, port = check_jump(last)
-        except ConfigError as error:
-            raise ProbeError(GapReason.NO_HOST, str(error)) from None
-        try:
-            destination = await self._login.destination(host, port, user=user, jumped=True)
-        except EXPECTED as error:
-            raise from_connecting(error, host) from None
+        (hop,) = check_jump(last)
+        destination = await self._login.destination(hop.host, hop.port, user=hop.user, jumped=True)
         return await self._dial(destination, tunnel, stack)
 
     async def _dial(
         self, destination: Destination, tunnel: asyncssh.SSHClientConnection | None, stack: AsyncExitStack
     ) -> asyncssh.SSHClientConnection:
-        connection = await self._trusted(destination, tunnel)
-        stack.push_async_callback(_close, connection)
-        return connection
+        async with AsyncExitStack() as mine:
+            connection = await self._trusted(destination, tunnel, mine)
+            mine.push_async_callback(_close, connection)
+            stack.push_async_callback(mine.pop_all().aclose)
+            return connection
 
     async def _trusted(
-        self, destination: Destination, tunnel: asyncssh.SSHClientConnection | None
+        self,
+        destination: Destination,
+        tunnel: asyncssh.SSHClientConnection | None,
+        stack: AsyncExitStack,
     ) -> asyncssh.SSHClientConnection:
-        *short, whole = self._login.known_hosts.lookups(destination.names)
-        if destination.options.config.get("HostKeyAlgorithms"):
+        *short, whole = destination.known_hosts.lookups(destination.names)
+        if destination.algorithms:
             # Somebody has said which kinds to ask for, and in which order.
-            short = []
+            return await self._attempt(destination, tunnel, whole, destination.algorithms, stack)
         for lookup in short:
             try:
-                return await self._attempt(destination, tunnel, lookup, lookup.preferred)
+                return await self._attempt(destination, tunnel, lookup, lookup.preferred, stack)
             except _HostKeyUnsettledError:
                 continue
         try:
-            return await self._attempt(destination, tunnel, whole, "")
+            return await self._attempt(destination, tunnel, whole, "", stack)
         except _NoCommonHostKeyError:
             # The library asks for keys of the known kinds alone, and the server has none and hangs up. Asked
             # for any kind, it shows the one that it has, and the refusal can say which.
-            return await self._attempt(destination, tunnel, whole, "default")
+            return await self._attempt(destination, tunnel, whole, "default", stack)
 
     async def _attempt(
         self,
@@ -91,38 +93,51 @@ class Connections:
         tunnel: asyncssh.SSHClientConnection | None,
         lookup: Lookup,
         algorithms: str,
+        stack: AsyncExitStack,
     ) -> asyncssh.SSHClientConnection:
-        watch = Watch(lookup.trusts)
-        seconds = self._connect_wait.seconds(str(destination))
+        async with AsyncExitStack() as mine:
+            keys = await self._login.keys(destination, mine)
+            connection = await self._asked(destination, tunnel, lookup, algorithms, keys, mine)
+            stack.push_async_callback(mine.pop_all().aclose)
+            return connection
+
+    async def _asked(
+        self,
+        destination: Destination,
+        tunnel: asyncssh.SSHClientConnection | None,
+        lookup: Lookup,
+        algorithms: str,
+        keys: list[asyncssh.SSHKeyPair],
+        stack: AsyncExitStack,
+    ) -> asyncssh.SSHClientConnection:
+        watch, way, where = Watch(lookup.trusts), Approach(), str(destination)
+        seconds = self._connect_wait.seconds(where)
         try:
             # The wait for a turn is not the host's: its time begins when it is asked.
             async with (
-                self._logins.at(f"{destination.jump} {destination.options.host or destination.host}"),
+                self._logins.at(f"{destination.jump} {destination.host}"),
                 asyncio.timeout(seconds),
             ):
                 connection = await connect(
-                    destination.options,
-                    destination.host,
-                    destination.port,
+                    destination,
                     tunnel=tunnel,
-                    user=destination.user,
-                    keys=self._login.keys(),
+                    sock=await self._socket(destination, way, seconds, stack) if tunnel is None else None,
+                    keys=keys,
                     known_hosts=lookup,
                     algorithms=algorithms,
                     client_factory=lambda: watch,
                 )
-            self._connect_wait.answered(str(destination))
+            self._connect_wait.answered(where)
             return connection
         except TimeoutError:
-            self._connect_wait.timed_out(str(destination))
-            state = "connected, but the login did not end" if watch.connected else "no answer"
+            self._connect_wait.timed_out(where)
             raise ProbeError(
-                GapReason.CONNECT_TIMEOUT, f"{destination}: {state} within {seconds:g} s"
+                GapReason.CONNECT_TIMEOUT, f"{where}: {timed_out(watch, way)} within {seconds:g} s"
             ) from None
         except asyncssh.HostKeyNotVerifiable as error:
             if not lookup.whole:
                 raise _HostKeyUnsettledError from None
-            detail = host_key_detail(error, watch, lookup.found, str(destination), lookup.place)
+            detail = host_key_detail(error, watch, lookup.found, where, lookup.place)
             raise ProbeError(GapReason.HOST_KEY, detail) from None
         except EXPECTED as error:
             if watch.ended_before_host_key(error):
@@ -130,7 +145,23 @@ class Connections:
                     raise _HostKeyUnsettledError from None
                 if not algorithms and lookup.found:
                     raise _NoCommonHostKeyError from None
-            raise from_connecting(error, str(destination)) from None
+            raise from_connecting(
+                error, where, said=watch.said() or way.said(), agent=destination.identities.fault
+            ) from None
+
+    async def _socket(
+        self, destination: Destination, way: Approach, seconds: float, stack: AsyncExitStack
+    ) -> socket.socket:
+        if destination.proxy_command:
+            return await run_proxy(way, destination.proxy_command, stack)
+        return await reach(
+            way,
+            destination.host,
+            destination.port,
+            family=destination.family,
+            bind=destination.bind,
+            seconds=seconds,
+        )
 
 
 async def _close(connection: asyncssh.SSHClientConnection) -> None:

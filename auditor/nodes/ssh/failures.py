@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 from collections.abc import Callable
@@ -11,8 +12,11 @@ import asyncssh
 
 from auditor.errors import GapReason, ProbeError
 from auditor.nodes.framing import cleaned
+from auditor.nodes.ssh.dial import Approach, NotReached
 
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
+_MOST_WORDS = 2048
+"""Characters kept of what a server says while logging in."""
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
 _LOST = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
 
@@ -32,9 +36,18 @@ class Watch(asyncssh.SSHClient):
         self._connection: asyncssh.SSHClientConnection | None = None
         self.shown: asyncssh.SSHKey | None = None
         self.authority: asyncssh.SSHKey | None = None
+        self._banner = ""
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         self._connection = conn
+
+    def auth_banner_received(self, msg: str, lang: str) -> None:  # noqa: ARG002  (the library's words)
+        self._banner += msg[: _MOST_WORDS - len(self._banner)]
+
+    def said(self) -> str:
+        """What the server has said in words, before its version or while logging in."""
+        early = bytes(getattr(self._connection, "said_before_version", b""))
+        return " ".join((early.decode("utf-8", "replace") + " " + self._banner).split())
 
     @property
     def connected(self) -> bool:
@@ -75,8 +88,40 @@ def host_key_detail(error: Exception, watch: Watch, known: int, where: str, file
     return f"{where} shows {shown}, and {file} has no key for it: verify it there, then add it (ssh-keyscan)"
 
 
-def from_connecting(error: Exception, where: str) -> ProbeError:
-    """Map an exception of connecting and logging in, host keys apart: those are worded by `host_key_detail`."""
+_THROTTLED = re.compile(r"exceeded maxstartups|not allowed at this time", re.IGNORECASE)
+"""A server's words when it takes no more connections, from anybody or from this address, for a while."""
+
+
+def timed_out(watch: Watch, way: Approach) -> str:
+    """Word how far a connection came that did not end in time."""
+    said = cleaned(watch.said() or way.said())
+    if watch.connected:
+        state = "connected, but the login did not end"
+    else:
+        faults = [f"{address}: {_os_text(error)}" for address, error in way.faults]
+        state = "; ".join(
+            [f"no answer from {' and '.join(way.silent)}" if way.silent else "no answer", *faults]
+        )
+    return f"{state}; it says: {said};" if said else state
+
+
+def from_connecting(error: Exception, where: str, *, said: str = "", agent: str = "") -> ProbeError:
+    """Map an exception of connecting and logging in, host keys apart: those are worded by `host_key_detail`.
+
+    `said`: the server's last words, or its proxy command's. `agent`: what is wrong with the ssh agent.
+    """
+    words = cleaned(said)
+    if _THROTTLED.search(said):
+        return ProbeError(GapReason.THROTTLED, f"{where}: takes no more connections for now: {words}")
+    found = _from_connecting(error, where)
+    if words:
+        found = ProbeError(found.reason, f"{found.detail}; it says: {words}")
+    if agent and found.reason is GapReason.AUTH:
+        found = ProbeError(found.reason, f"{found.detail}; {agent}")
+    return found
+
+
+def _from_connecting(error: Exception, where: str) -> ProbeError:
     said = cleaned(str(error))
     match error:
         case socket.gaierror():
@@ -93,18 +138,38 @@ def from_connecting(error: Exception, where: str) -> ProbeError:
             return ProbeError(GapReason.AUTH, f"{where}: {said}; name the key in ssh.identity_files")
         case asyncssh.Error():
             return ProbeError(GapReason.SSH_PROTOCOL, f"{where}: {said}")
-        case asyncssh.KeyImportError():
-            return ProbeError(GapReason.AUTH, f"{where}: an identity that ssh's configuration names: {said}")
+        case NotReached():
+            return _from_addresses(error, where)
         case OSError():
             return _from_os(error, where)
-    # The library's word for a line of ssh's configuration that it cannot follow.
     return ProbeError(GapReason.SSH_PROTOCOL, f"{where}: {said}")
 
 
+def _from_addresses(error: NotReached, where: str) -> ProbeError:
+    """Map the failures of all addresses of a name: silence outweighs a refusal, for it may pass."""
+    found = [(address, _from_os(fault, address)) for address, fault in error.faults]
+    reasons = [one.reason for _, one in found]
+    reason = next((one for one in _HEAVIEST if one in reasons), reasons[0])
+    return ProbeError(reason, f"{where}: {'; '.join(one.detail for _, one in found)}")
+
+
+_HEAVIEST = (
+    GapReason.INTERNAL,
+    GapReason.CONNECT_TIMEOUT,
+    GapReason.CONNECTION_LOST,
+    GapReason.CONNECT_REFUSED,
+)
+
+
+def _os_text(error: OSError) -> str:
+    # The event loop puts its own words, with the whole address, in the place of the system's.
+    return cleaned(os.strerror(error.errno).lower() if error.errno else str(error))
+
+
 def _from_os(error: OSError, where: str) -> ProbeError:
-    # A name with several addresses fails with all their errors in one text and no number.
+    # Some errors have all their causes in one text, and no number.
     numbers = {error.errno} if error.errno else {int(number) for number in _ERRNO.findall(str(error))}
-    text = cleaned(error.strerror or str(error))
+    text = _os_text(error)
     if numbers.intersection(_OUT_OF_FILES):
         return ProbeError(
             GapReason.INTERNAL, f"{where}: {text} here; lower ssh.concurrency or raise `ulimit -n`"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 import asyncssh
 
@@ -15,8 +16,10 @@ from auditor.nodes.framing import cleaned
 from auditor.nodes.ssh.turns import Turns
 
 _HOP = re.compile(
-    r"(?:(?P<user>[^@,\s]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^@:,\s\[\]]+)(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:(?P<user>[^,\s]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^@:,\s\[\]/]+)(?::(?P<port>[0-9]{1,5}))?/?"
 )
+MOST_HOPS = 16
+"""Jump hosts one behind the other."""
 
 OpenHop = Callable[
     [str, asyncssh.SSHClientConnection | None, AsyncExitStack], Awaitable[asyncssh.SSHClientConnection]
@@ -93,13 +96,50 @@ class _Jump:
             await self.opening.result()[1].aclose()
 
 
-def check_jump(hops: str) -> tuple[str | None, str, int | None]:
-    """Read user, host and port of the last hop of `[user@]host[:port],…`. Raises `ConfigError`."""
-    last: tuple[str | None, str, int | None] = (None, "", None)
-    for hop in hops.split(","):
-        match = _HOP.fullmatch(hop.strip())
+@dataclass(frozen=True)
+class Hop:
+    """One jump host."""
+
+    user: str | None
+    host: str
+    port: int | None
+
+    def __str__(self) -> str:
+        """`[user@]host[:port]`."""
+        user = "" if self.user is None else f"{self.user}@"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return user + host + ("" if self.port is None else f":{self.port}")
+
+
+def check_jump(hops: str, place: str = "ssh.proxy_jump") -> list[Hop]:
+    """Read `[user@]host[:port],…`, each also as `ssh://` URI. Raises `ConfigError`."""
+    found = []
+    for text in hops.split(","):
+        uri = text.strip().removeprefix("ssh://")
+        match = _HOP.fullmatch(uri)
         port = int(match["port"]) if match and match["port"] else None
         if match is None or (port is not None and not 1 <= port <= 65_535):
-            raise ConfigError(f"ssh.proxy_jump: not [user@]host[:port]: {cleaned(hop)}")
-        last = match["user"], match["host"].strip("[]"), port
-    return last
+            raise ConfigError(f"{place}: not [user@]host[:port]: {cleaned(text)}")
+        user = match["user"]
+        if user is not None and uri != text.strip():
+            user = unquote(user.partition(";")[0])
+        found.append(Hop(user, match["host"].strip("[]"), port))
+    return found
+
+
+def jump_chain(hops: str, before: Callable[[Hop], tuple[str, str]], place: str = "ssh.proxy_jump") -> str:
+    """Find all hops, with those that lead to the first one: ssh follows its configuration, too.
+
+    `before`: gives the hops before a jump host, and where they stand. Raises `ConfigError`.
+    """
+    chain = check_jump(hops, place)
+    seen = set(chain)
+    while True:
+        earlier, place = before(chain[0])
+        if not earlier:
+            return ",".join(map(str, chain))
+        found = check_jump(earlier, place)
+        if seen.intersection(found) or len(found) + len(chain) > MOST_HOPS:
+            raise ConfigError(f"{place}: the jump hosts lead in a circle: {cleaned(str(found[0]))}")
+        seen.update(found)
+        chain = found + chain

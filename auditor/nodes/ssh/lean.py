@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import socket
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, cast
@@ -28,6 +29,7 @@ from asyncssh.public_key import SSHOpenSSHCertificate
 
 from auditor.nodes.patterns import lowered, matches
 from auditor.nodes.ssh.host_keys import Lookup
+from auditor.nodes.ssh.login import Destination
 
 log = logging.getLogger(__name__)
 
@@ -38,39 +40,39 @@ IN_USE = asyncssh.__version__.startswith(LOOKED_AT)
 _MSG_IGNORE = 2
 _MSG_CHANNEL_CLOSE = 97
 _QUESTION, _SIGNED = b"\0", b"\1"
+_MOST_WORDS = 2048
+"""Bytes kept of what a server says before its version."""
 _HELD = 0.2
 """Seconds that the end of a channel waits for something to go with: the next channel, or the good-bye."""
 
 
 async def connect(
-    options: asyncssh.SSHClientConnectionOptions,
-    host: str,
-    port: int,
+    destination: Destination,
     *,
     tunnel: asyncssh.SSHClientConnection | None,
-    user: str,
+    sock: socket.socket | None,
     keys: Sequence[asyncssh.SSHKeyPair],
     known_hosts: Lookup,
     algorithms: str,
     client_factory: Callable[[], asyncssh.SSHClient],
 ) -> asyncssh.SSHClientConnection:
-    """Connect as `asyncssh.connect` does with the same arguments; raises the same. No `keys`: those of the options.
+    """Connect as `asyncssh.connect` does: over the tunnel, or the socket, which is taken over. Raises the same.
 
     `algorithms` of host keys: empty for those of the known keys.
     """
-    # What `Match final` matches is only known while connecting, and changes the options again.
-    if not IN_USE or options.config.has_match_final():
-        _log_off(
-            "ssh's configuration has Match final" if IN_USE else f"asyncssh {asyncssh.__version__} is in use"
-        )
+    options, host, port = destination.options, destination.host, destination.port
+    if not IN_USE:
+        _log_off(f"asyncssh {asyncssh.__version__} is in use")
         return await asyncssh.connect(
             host,
             port,
             options=options,
             config=None,
             tunnel=tunnel,
-            username=user,
-            client_keys=keys or (),
+            sock=sock,
+            username=destination.user,
+            host_key_alias=destination.alias or None,
+            client_keys=list(keys) or None,
             known_hosts=known_hosts,
             server_host_key_algs=algorithms or (),
             client_factory=client_factory,
@@ -80,22 +82,22 @@ async def connect(
 
     mine = copy.copy(options)
     mine.orig_host = host
-    mine.host = options.host or host
+    mine.host = host
     mine.port = port
     mine.tunnel = tunnel
-    mine.username = saslprep(user)
+    mine.username = saslprep(destination.user)
+    mine.host_key_alias = destination.alias or None
     mine.known_hosts = cast(Any, known_hosts)  # its type there is one of its forms
     mine.server_host_key_algs = algorithms or ()
     mine.protocol_factory = client_factory
-    if keys:
-        mine.client_keys = list(keys)
+    mine.client_keys = list(keys)
     loop = asyncio.get_running_loop()
     return await _connect(
         mine,
         None,
         loop,
         0,
-        None,
+        sock,
         lambda: _LeanConnection(loop, mine, wait="auth"),
         "Opening SSH connection to",
     )
@@ -116,6 +118,8 @@ class _LeanConnection(asyncssh.SSHClientConnection):
         self._auth_methods = [b"publickey"]
         self._asked_for_none = False
         self._key_in_turn: asyncssh.SSHKeyPair | None = None
+        self.said_before_version = bytearray()
+        """Lines before the version, and what else came where none did."""
 
     # --- what goes out ---
 
@@ -149,6 +153,19 @@ class _LeanConnection(asyncssh.SSHClientConnection):
             except ConnectionError:
                 # A tunnel that is gone. As for any lost connection, its end comes by `connection_lost`.
                 return
+
+    # --- what comes in before the version ---
+
+    def _recv_version(self) -> bool:
+        line, end, _ = self._inpbuf.partition(b"\n")
+        if end and not line.startswith(b"SSH-"):
+            self.said_before_version += (line + end)[: _MOST_WORDS - len(self.said_before_version)]
+        return super()._recv_version()
+
+    def connection_lost(self, exc: Exception | None = None) -> None:
+        if not self._server_version:
+            self.said_before_version += self._inpbuf[: _MOST_WORDS - len(self.said_before_version)]
+        super().connection_lost(exc)
 
     # --- whom it trusts ---
 
