@@ -27,6 +27,7 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 ROOMS = {
     "values",
+    "disk",
     "settings",
     "fleet",
     "checks",

@@ -122,8 +122,11 @@ def check_folders(**files: Path | None) -> None:
             raise UsageError(f"--{option}: there is no folder {path.parent} to write {path.name} into")
 
 
-def summary(report: Report, code: int) -> str:
-    """One line for stderr and for a cron mail's subject."""
+def summary(report: Report, code: int, config: Path | None = None) -> str:
+    """One line for stderr and for a cron mail's subject.
+
+    config: the configuration file, where it is to be named because it was not given on the command line.
+    """
     leading = [item for item in report.standing if item.caused_by is None]
     counts = Counter(item.severity for item in leading)
     counted = ", ".join(f"{counts[severity]:,} {severity.value}" for severity in Severity if counts[severity])
@@ -135,9 +138,10 @@ def summary(report: Report, code: int) -> str:
     gaps = count(len(report.gaps), "gap")
     others = f", {count(report.others.total, 'other key')}" if report.others.total else ""
     duration = (report.finished_at - report.started_at).total_seconds()
+    by = f"; configured by {config}" if config is not None else ""
     return (
         f"wgaudit: {report.verdict.value}{cut}: {counted or 'no findings'}; {coverage.observed:,} of "
-        f"{coverage.registered:,} nodes seen{unreadable}, {gaps}{others}, {duration:.1f} s; exit code {code}"
+        f"{coverage.registered:,} nodes seen{unreadable}, {gaps}{others}, {duration:.1f} s{by}; exit code {code}"
     )
 
 

@@ -51,14 +51,13 @@ def read_config(explicit: Path | None, *, warn: bool = True) -> tuple[Config, Pa
     """
     # pydantic takes as long to load as all the rest of a command's `--help`.
     from auditor.cli.exposure import exposed
-    from auditor.settings.file import Config, find_config, load_config
+    from auditor.settings.file import read_found
 
-    path = find_config(explicit, os.environ, Path.cwd())
+    config, path = read_found(explicit, os.environ, Path.cwd())
     if path is None:
         log.info("no configuration file; using the defaults")
-        return Config(), None
+        return config, None
     log.info("configuration: %s", path)
-    config = load_config(path)
     for line in exposed(config, path) if warn else ():
         click.echo(f"wgaudit: {for_log(line)}", err=True)
     return config, path

@@ -139,7 +139,8 @@ def command(
         return _finish(running.run(audit_recording(replay)).report, form, Severity(fail_on))
     # Refused now, not after ten minutes of sweeping.
     running.check_folders(record=record, output=output)
-    config, _ = settings.read_config(config_path)
+    config, found = settings.read_config(config_path)
+    form = form._replace(found=found if config_path is None else None)
     options = sweep_options(config, deadline=deadline, confirm_after=confirm_after, confirm=not no_confirm)
 
     async def seen(memory: Memory | None = None) -> Report:
@@ -174,7 +175,7 @@ async def _alerted(
             with running.interrupted_by_signals(interrupt):
                 await current.deliver(report, interrupt)
         code = running.exit_code(report, fail_on) if current.handed_over else running.EXIT_NOT_HANDED_OVER
-        running.say(running.summary(report, code))
+        running.say(running.summary(report, code, form.found))
         return code
 
 
@@ -188,13 +189,15 @@ class _Form(NamedTuple):
     output: Path | None
     recording: Path | None
     config: Path | None
+    found: Path | None = None
+    """The configuration file that was found, where --config does not name one."""
 
 
 def _finish(report: Report, form: _Form, fail_on: Severity) -> int:
     """Shows the report and sums it up; the exit code by its verdict."""
     _show(report, form)
     code = running.exit_code(report, fail_on)
-    running.say(running.summary(report, code))
+    running.say(running.summary(report, code, form.found))
     return code
 
 

@@ -9,7 +9,7 @@ from auditor.registry.store import ConsulStore
 from auditor.repair.claims.allocator import Allocation, Allocator, Release
 from auditor.repair.claims.registration import allocator_policy, checked_key, claims_datacenter
 from auditor.service.parts import ENVIRONMENT, build_store
-from auditor.settings.file import Config, find_config, load_config
+from auditor.settings.file import Config, read_found
 
 
 def build_allocator(config: Config) -> Allocator:
@@ -38,5 +38,4 @@ def release(node: str, config: Config | Path | str | None) -> Release:
 def _read(config: Config | Path | str | None) -> Config:
     if isinstance(config, Config):
         return config
-    path = find_config(Path(config) if config is not None else None, ENVIRONMENT, Path.cwd())
-    return load_config(path) if path is not None else Config()
+    return read_found(Path(config) if config is not None else None, ENVIRONMENT, Path.cwd())[0]

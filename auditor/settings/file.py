@@ -10,6 +10,7 @@ from pathlib import Path
 import platformdirs
 from pydantic import Field, ValidationError
 
+from auditor.disk.ownership import others_hand
 from auditor.errors import ConfigError, ConfigFault
 from auditor.settings.alerts import AlertSettings, AnyNotifier
 from auditor.settings.base import Contradiction, Settings
@@ -71,7 +72,9 @@ def find_config(explicit: Path | None, environment: Mapping[str, str], folder: P
     """The configuration file to read, or None where there is none.
 
     Order: `explicit`, `$WGAUDIT_CONFIG`, `./wgaudit.toml`, the user's and then the system's config folder.
-    One that was named must exist (`ConfigError`); the others are taken if they do.
+    One that was named must exist (`ConfigError`); the others are taken if they do. The one in the working folder,
+    which nobody named, is refused (`ConfigError`) where others can write it: it says what runs here and where
+    secrets go.
     """
     origin, named = "--config", explicit
     if named is None and environment.get(CONFIG_VARIABLE):
@@ -91,7 +94,40 @@ def find_config(explicit: Path | None, environment: Mapping[str, str], folder: P
         ),
         Path("/etc") / APP / FILE_NAME,
     )
-    return next((path for path in candidates if _is_file(path)), None)
+    found = next((path for path in candidates if _is_file(path)), None)
+    if found == candidates[0]:
+        _refuse_others_hand(found, f"--config ./{FILE_NAME} reads it all the same")
+    return found
+
+
+def read_found(
+    explicit: Path | None, environment: Mapping[str, str], folder: Path
+) -> tuple[Config, Path | None]:
+    """Find the configuration file as `find_config` does and read it; the defaults where there is none.
+
+    The ssh configuration that an unnamed file of the working folder names is held to the same rule as that file.
+    Raises `ConfigError`.
+    """
+    path = find_config(explicit, environment, folder)
+    if path is None:
+        return Config(), None
+    config = load_config(path)
+    unnamed = explicit is None and not environment.get(CONFIG_VARIABLE) and path == folder / FILE_NAME
+    named_there = config.ssh.config_file if "config_file" in config.ssh.model_fields_set else None
+    if unnamed and named_there is not None and _is_file(named_there):
+        _refuse_others_hand(
+            named_there, f"it stands in {path} as ssh.config_file; --config ./{FILE_NAME} reads both"
+        )
+    return config, path
+
+
+def _refuse_others_hand(path: Path, advice: str) -> None:
+    try:
+        reason = others_hand(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot look whose it is: {error.strerror}") from None
+    if reason:
+        raise ConfigError(f"{path}: not read unasked: {reason}; {advice}")
 
 
 def _is_file(path: Path) -> bool:

@@ -126,3 +126,9 @@ def test_colour_is_used_only_where_it_is_wanted(
 ) -> None:
     """https://no-color.org: any value that is not empty; an option of the user's own goes first."""
     assert wants_colour(option, terminal, environment) is wanted  # type: ignore[arg-type]
+
+
+def test_the_summary_names_a_configuration_that_no_option_named() -> None:
+    assert "; configured by /etc/wgaudit/wgaudit.toml; exit" in running.summary(
+        CLEAN, 0, Path("/etc/wgaudit/wgaudit.toml")
+    )

@@ -16,7 +16,7 @@ from pydantic import BaseModel, SecretStr
 from auditor.errors import ConfigError, ConfigFault
 from auditor.settings.alerts import PagerDutySettings, SlackSettings, WebhookSettings
 from auditor.settings.faults import _FORMS, tables_under
-from auditor.settings.file import Config, find_config, load_config, parse_config, parse_toml
+from auditor.settings.file import Config, find_config, load_config, parse_config, parse_toml, read_found
 from auditor.values.models import Severity
 
 KEY = "0123456789abcdef0123456789ABCDEF"
@@ -167,6 +167,46 @@ def test_a_directory_given_as_the_configuration_is_called_one(tmp_path: Path) ->
         find_config(None, {"WGAUDIT_CONFIG": str(tmp_path)}, tmp_path)
     with pytest.raises(ConfigError, match="`wgaudit init` writes one"):
         find_config(tmp_path / "none.toml", {}, tmp_path)
+
+
+# -- a file that nobody named
+
+
+@pytest.fixture
+def working(tmp_path: Path) -> Path:
+    """A working folder with a configuration in it, both ours alone."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "wgaudit.toml").write_text("[mesh]\ndevice = 'wg7'\n")
+    (tmp_path / "wgaudit.toml").chmod(0o644)
+    return tmp_path
+
+
+def test_a_configuration_that_others_can_write_is_not_read_unasked(working: Path) -> None:
+    """What stands in it runs here; named, it counts."""
+    assert read_found(None, {}, working)[0].mesh.device == "wg7"
+    working.chmod(0o1777)
+    with pytest.raises(
+        ConfigError, match=r"its folder .*; --config ./wgaudit.toml reads it all the same$"
+    ) as caught:
+        read_found(None, {}, working)
+    assert "\n" not in str(caught.value)
+    named = working / "wgaudit.toml"
+    assert read_found(named, {}, working)[0].mesh.device == "wg7"
+    assert read_found(None, {"WGAUDIT_CONFIG": str(named)}, working)[0].mesh.device == "wg7"
+
+
+def test_an_ssh_configuration_that_it_names_is_held_to_the_same_rule(working: Path) -> None:
+    """A `ProxyCommand` stands there as well."""
+    ssh = working / "ssh_config"
+    ssh.write_text("")
+    ssh.chmod(0o666)
+    named = working / "wgaudit.toml"
+    named.write_text(f"[ssh]\nconfig_file = '{ssh}'\n")
+    with pytest.raises(ConfigError, match=r"ssh_config: not read unasked: .* as ssh.config_file"):
+        read_found(None, {}, working)
+    assert read_found(named, {}, working)[0].ssh.config_file == ssh
+    ssh.chmod(0o644)
+    assert read_found(None, {}, working)[1] == named
 
 
 # -- exactly one place for each secret
