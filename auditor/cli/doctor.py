@@ -23,6 +23,7 @@ _ON_NODE = {
     GapReason.SUDO,
     GapReason.NO_WG,
     GapReason.NO_DEVICE,
+    GapReason.PROBE_NOT_BEGUN,
     GapReason.COMMAND_TIMEOUT,
     GapReason.OUTPUT_TOO_LARGE,
     GapReason.UNREADABLE_OUTPUT,

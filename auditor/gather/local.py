@@ -18,11 +18,13 @@ from auditor.values.models import NodeId, Observation, Registration
 
 log = logging.getLogger(__name__)
 
-TRANSIENT = frozenset({GapReason.CONNECT_TIMEOUT, GapReason.CONNECTION_LOST})
+TRANSIENT = frozenset({GapReason.CONNECT_TIMEOUT, GapReason.LOGIN_TIMEOUT, GapReason.CONNECTION_LOST})
 """Failures after which a node is asked once more. Never a login that was refused (accounts get locked), a host key
 or a mesh address, which are the same a second later; a server that takes no more connections for now, which asking
 would keep up; a refused connection, which is an answer; or a probe that did not end in time: it may still run there,
 and a second one would run beside it."""
+
+_TIMEOUTS = frozenset({GapReason.CONNECT_TIMEOUT, GapReason.LOGIN_TIMEOUT})
 
 NO_ANSWER = TRANSIENT | {
     GapReason.NO_HOST,
@@ -30,6 +32,8 @@ NO_ANSWER = TRANSIENT | {
     GapReason.RESOLVE,
     GapReason.UNREACHABLE,
     GapReason.CONNECT_REFUSED,
+    GapReason.NO_CHANNEL,
+    GapReason.PROBE_NOT_BEGUN,
     GapReason.COMMAND_TIMEOUT,
     GapReason.THROTTLED,
     GapReason.INTERNAL,
@@ -213,7 +217,7 @@ def tried_twice(first: ProbeError, second: ProbeError) -> ProbeError:
 
 def _timed_out(task: _Task) -> bool:
     """Whether the first try got no answer. Such a node may well be dead: its second try takes no counted place."""
-    return task.before is not None and task.before.reason is GapReason.CONNECT_TIMEOUT
+    return task.before is not None and task.before.reason in _TIMEOUTS
 
 
 def _spread(node: NodeId) -> bytes:

@@ -38,6 +38,11 @@ class Framing:
         """Whether the script began to run at all."""
         return _begin_of(b"\n" + data[: MAX_NOISE + len(self._begin)], self._begin) >= 0
 
+    def noise(self, data: bytes) -> bytes:
+        """Return the output before the answer's first line: all of it where there is none."""
+        begin = _begin_of(b"\n" + data, self._begin)
+        return data if begin < 0 else data[: max(begin - 1, 0)]
+
     def ended(self, data: bytes) -> bool:
         """Whether the script came to its end, were it to report an error."""
         return data.endswith(self._end)
@@ -47,7 +52,7 @@ class Framing:
         framed = b"\n" + data
         begin = _begin_of(framed, self._begin)
         if begin < 0:
-            raise unreadable(f"no answer of {self.script}", first_line(data) or "nothing was printed")
+            raise unreadable(f"no answer of {self.script}", cleaned(data) or "nothing was printed")
         body = framed[begin + len(self._begin) :]
         end = len(self._end)
         if not body.endswith(self._end) or (len(body) > end and body[-end - 1 : -end] != b"\n"):

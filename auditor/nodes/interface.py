@@ -21,6 +21,7 @@ class TableStore:
     def __init__(self) -> None:
         self.tables: dict[str, RouteTable] = {}
         self._fetching: dict[str, asyncio.Lock] = {}
+        self._respelled: dict[str, str] = {}
 
     def add(self, table: RouteTable) -> str:
         """Keep a table whose text is at hand. Returns its digest."""
@@ -28,16 +29,22 @@ class TableStore:
         self.tables.setdefault(digest, table)
         return digest
 
+    def respelled(self, spelled: str, digest: str) -> None:
+        """Note that a table which some nodes spell otherwise, with that digest, is the one with this digest."""
+        self._respelled[spelled] = digest
+
     async def obtain(self, digest: str, fetch: Callable[[], Awaitable[RouteTable]]) -> str:
         """Make sure that the table of a digest is kept. Returns the digest, or that of the table `fetch` found instead.
 
         `fetch` is awaited only if no table has the digest yet. A table may change between digest and
         text; then the text counts, under its own digest.
         """
+        digest = self._respelled.get(digest, digest)
         if digest in self.tables:
             return digest
         lock = self._fetching.setdefault(digest, asyncio.Lock())
         async with lock:
+            digest = self._respelled.get(digest, digest)
             if digest in self.tables:
                 return digest
             return self.add(await fetch())

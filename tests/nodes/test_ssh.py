@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +15,8 @@ from auditor.nodes.interface import TableStore
 from auditor.nodes.probe.probe import canonical_table, probe_script
 from auditor.values.models import NodeId, Observation
 from tests.nodes.bench import Bench, script_of
+from tests.parts import require
+from tests.parts.cases import case_text
 from tests.parts.sshd import Sshd, public
 
 
@@ -244,3 +247,68 @@ async def test_one_who_gives_up_does_not_take_the_jump_host_from_the_others(benc
     assert (await second).device == bench.node.device
     with pytest.raises(asyncio.CancelledError):
         await first
+
+
+def home_with(bench: Bench, bashrc: str) -> Sshd:
+    """A server whose login shell reads this start-up file."""
+    home = bench.folder / "home"
+    home.mkdir()
+    (home / ".bashrc").write_text(bashrc)
+    return bench.sshd(environment={"PATH": bench.node.path, "HOME": str(home)})
+
+
+async def test_a_start_up_file_that_reads_a_line_takes_nothing_from_the_probe(bench: Bench) -> None:
+    server = home_with(bench, case_text("nodes/14-script-head/bashrc-reads-a-line"))
+    assert (await bench.observe(server)).device == bench.node.device
+
+
+@pytest.mark.parametrize("shell", ["zsh", "dash"])
+async def test_a_shell_that_takes_over_reads_the_same_script(bench: Bench, shell: str) -> None:
+    require(shell, shutil.which(shell) is not None, "tests/parts/install as root on Debian")
+    server = home_with(bench, f"exec {shell}\n")
+    assert (await bench.observe(server)).device == bench.node.device
+
+
+async def test_a_start_up_file_that_reads_more_is_told(bench: Bench) -> None:
+    server = home_with(bench, "for i in 1 2 3 4 5 6 7; do read -r answer; done\n")
+    error = await bench.refused(server)
+    assert error.reason is GapReason.UNREADABLE_OUTPUT
+    assert "start-up file" in error.detail
+    assert bench.node.calls == []
+
+
+async def test_a_probe_that_does_not_begin_is_a_stage_of_its_own_and_what_was_printed_is_quoted(
+    bench: Bench,
+) -> None:
+    server = home_with(bench, "echo 'Welcome to \033[31mproduction'; exec sleep 2\n")
+    error = await bench.refused(server, command_timeout=0.7)
+    assert error.reason is GapReason.PROBE_NOT_BEGUN
+    assert "Welcome to" in error.detail
+
+
+async def test_a_login_without_a_channel_is_a_stage_of_its_own(bench: Bench) -> None:
+    server = bench.sshd(lines=["MaxSessions 0"])
+    error = await bench.refused(server)
+    assert error.reason is GapReason.NO_CHANNEL
+
+
+async def test_a_server_with_one_session_is_seen_with_its_own_table(bench: Bench) -> None:
+    """sshd refuses a second channel right behind the close of the first."""
+    server = bench.sshd(lines=[case_text("nodes/01-maxsessions/sshd_config").strip()])
+    for _ in range(5):
+        tables = TableStore()
+        seen = await bench.nodes().observe(bench.registered(server), tables)
+        assert seen.table in tables.tables
+
+
+async def test_tables_that_are_spelled_otherwise_are_fetched_once_and_kept_canonical(bench: Bench) -> None:
+    bench.node.peers([(2, "2001:db8:1::211:22ff:fe33:4455/128"), (3, "FDAA::3/128")])
+    server, tables, nodes = bench.sshd(), TableStore(), bench.nodes()
+    first = await nodes.observe(bench.registered(server, "a"), tables)
+    asked = bench.node.calls.count("wg show wg0 allowed-ips")
+    second = await nodes.observe(bench.registered(server, "b"), tables)
+    assert bench.node.calls.count("wg show wg0 allowed-ips") == asked + 1
+    bench.node.peers([(2, "2001:db8:1:0:211:22ff:fe33:4455/128"), (3, "fdaa::3/128")])
+    third = await nodes.observe(bench.registered(server, "c"), tables)
+    assert first.table == second.table == third.table
+    assert len(tables.tables) == 1

@@ -229,6 +229,21 @@ async def test_a_server_that_never_answers_is_connect_timeout(bench: Bench) -> N
     assert "login did not end" in error.detail
 
 
+async def test_a_server_that_says_who_it_is_and_no_more_is_login_timeout(bench: Bench) -> None:
+    over = asyncio.Event()
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-slow\r\n")
+        await over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        error = await bench.refused(host, connect_timeout=0.5)
+        over.set()
+    assert error.reason is GapReason.LOGIN_TIMEOUT
+
+
 async def test_a_name_that_does_not_resolve_is_resolve(bench: Bench) -> None:
     assert (await bench.refused("no-such-host.invalid")).reason is GapReason.RESOLVE
 

@@ -114,7 +114,7 @@ read_addresses() {
     for line; do
         set -- $line
         case $1 in *[!0-9:]*) fail unreadable "ip addr: $line" ;; esac
-        case $3:$4 in inet:169.254.* | inet6:[fF][eE][89abAB]?:*) continue ;; esac
+        case $3:$4 in inet:169.254.* | inet6:[fF][eE][89abAB]?:* | inet6:::[fF][fF][fF][fF]:*) continue ;; esac
         case $3 in inet | inet6) lines=$lines$line$newline ;; esac
     done
 }

@@ -7,6 +7,7 @@ all, and only with a `done` line of the verb that was asked for. Everything in i
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,6 +34,8 @@ _REASONS = {
     "no-device": GapReason.NO_DEVICE,
     "wrong-host": GapReason.WRONG_HOST,
 }
+_WG = ("wg",)
+_MAY_BE_LOST = b":\n" * 3  # to a login shell's start-up file that reads a line
 _REFUSED = "refused"
 _FAILED = "failed"
 
@@ -45,12 +48,14 @@ class RepairRequest:
     request: Request
 
 
-def look_request(device: str, *, sudo: bool = False) -> RepairRequest:
+def look_request(device: str, *, sudo: bool = False, wg_command: tuple[str, ...] = _WG) -> RepairRequest:
     """Build the request for key and addresses. Raises `ChangeFailed` for a name that cannot be a device's."""
-    return _repair_request("look", device, (), sudo)
+    return _repair_request("look", device, (), sudo, wg_command)
 
 
-def change_request(device: str, key: PublicKey, change: Change, *, sudo: bool = False) -> RepairRequest:
+def change_request(
+    device: str, key: PublicKey, change: Change, *, sudo: bool = False, wg_command: tuple[str, ...] = _WG
+) -> RepairRequest:
     """Build the request for one change on the device that has this key.
 
     Raises `ChangeFailed` (refused) if a value could not be sent: nothing that is not strictly an address,
@@ -66,15 +71,26 @@ def change_request(device: str, key: PublicKey, change: Change, *, sudo: bool = 
             verb, words = "rewrite", _pair(old, new)
         case SetPeer(peer, prefixes):
             verb, words = "peer", (_key(peer), *map(_prefix, prefixes))
-    return _repair_request(verb, device, (_key(key), *words), sudo)
+    return _repair_request(verb, device, (_key(key), *words), sudo, wg_command)
 
 
-def _repair_request(verb: str, device: str, words: Iterable[str], sudo: bool) -> RepairRequest:
+def _repair_request(
+    verb: str, device: str, words: Iterable[str], sudo: bool, wg_command: tuple[str, ...]
+) -> RepairRequest:
     if _DEVICE.fullmatch(device) is None:
         raise _refusal(f"{cleaned(device)} cannot be a device's name here")
     shell = "exec sudo -n /bin/sh" if sudo else "exec /bin/sh"
     line = " ".join((shell, "-s --", VERSION, verb, device, *words))
-    return RepairRequest(verb, Request(line, _script()))
+    return RepairRequest(verb, Request(line, _MAY_BE_LOST + _places(wg_command) + _script()))
+
+
+def _places(wg_command: tuple[str, ...]) -> bytes:
+    """Write functions that run `wg` and `ip` where they are, if that is not where they nearly always are."""
+    if wg_command == _WG:
+        return b""
+    *before, _ = words = [shlex.quote(word) for word in wg_command]
+    ip = " ".join([*before, "ip"])
+    return f'wg() {{ command {" ".join(words)} "$@"; }}\nip() {{ command {ip} "$@"; }}\n'.encode()
 
 
 def _pair(first: Prefix, second: Prefix) -> tuple[str, str]:

@@ -61,12 +61,12 @@ _OCTET = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 # Host prefixes of IPv4 are checked whole right here; all others are looked at one by one, once each.
 _TABLE_TEXT = re.compile(
     rb"(?:" + _KEY + rb"\t(?:" + _OCTET + rb"(?:\." + _OCTET + rb"){3}/[0-9]{1,2}"
-    rb"|[0-9a-f]{0,4}:[0-9a-f:]{1,38}(?:\.[0-9.]{5,11})?/[0-9]{1,3}|\(none\))\n)*+"
+    rb"|[0-9a-fA-F]{0,4}:[0-9a-fA-F:]{1,38}(?:\.[0-9.]{5,11})?/[0-9]{1,3}|\(none\))\n)*+"
 )
-_OTHER_PREFIX = re.compile(rb"\t([0-9.]+/(?!32\n)[0-9]+|[0-9a-f]*:[0-9a-f:.]*/[0-9]+)\n")
+_OTHER_PREFIX = re.compile(rb"\t([0-9.]+/(?!32\n)[0-9]+|[0-9a-fA-F]*:[0-9a-fA-F:.]*/[0-9]+)\n")
 _NONE = re.compile(rb"\t\(none\)\n")
 _ENDPOINT = re.compile(
-    r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-f:.]{2,45}(?:%[A-Za-z0-9_=+.\-]{1,15})?\]):[0-9]{1,5}"
+    r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[([0-9a-fA-F:.]{2,45})(?:%[A-Za-z0-9_=+.\-]{1,15})?\]):[0-9]{1,5}"
 )
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -79,10 +79,13 @@ class ProbeAnswer:
     digest: str | None = None
     """sha256 of its route table, in hex."""
     table: RouteTable | None = None
+    """In canonical spelling, however the node spells its addresses."""
     region: str | None = None
     """What the region command printed; None if it printed nothing or was not asked for."""
     endpoints: Mapping[PublicKey, str] | None = None
     """None: not asked for."""
+    spelled: str | None = None
+    """sha256 of the table as the node spells it, where that is another one."""
 
 
 # --- asking ---------------------------------------------------------------------------------------
@@ -279,7 +282,8 @@ def parse_answer(data: bytes, device_name: str) -> ProbeAnswer:
         raise unreadable("the answer has neither digest nor table, or both", last_line(head))
     device = answer.device()
     table = _checked_table(text, device) if table_mark else None
-    return ProbeAnswer(device, answer.digest, table, answer.region, answer.endpoints())
+    spelled = hashlib.sha256(text).hexdigest() if table is not None and table.text != text else None
+    return ProbeAnswer(device, answer.digest, table, answer.region, answer.endpoints(), spelled)
 
 
 def format_answer(answer: ProbeAnswer) -> bytes:
@@ -369,15 +373,18 @@ class _AnswerHead:
 
     def _endpoint(self, value: str) -> None:
         key, _, endpoint = value.partition(" ")
-        if _ENDPOINT.fullmatch(endpoint) is None:
+        match = _ENDPOINT.fullmatch(endpoint)
+        if match is None:
             raise InvalidValue("not ip:port")
+        if (address := match[1]) is not None:
+            endpoint = endpoint.replace(address, _canonical_v6(address), 1)
         self._endpoints[parse_public_key(key)] = endpoint
 
     def _address(self, value: str) -> None:
         if "/" in value:
             raise InvalidValue("an own address has no length")
         prefix = parse_prefix(value)
-        if format_prefix(prefix) != value:
+        if ":" not in value and format_prefix(prefix) != value:
             raise InvalidValue("not in canonical form")
         self._addresses[prefix] = None
         if len(self._addresses) > MAX_ADDRESSES:
@@ -408,11 +415,16 @@ def _checked_table(text: bytes, device: Device) -> RouteTable:
     if match is None or match.end() != len(text):
         rest = text[match.end() :] if match else text
         raise unreadable("a line of the table that wg would not print", first_line(rest))
-    for prefix in set(_OTHER_PREFIX.findall(text)):
-        _check_prefix(prefix)
     lines = text.splitlines()
     if not all(map(operator.lt, lines, lines[1:])):
         raise unreadable("the table is not sorted, or has a line twice")
+    respelled = {
+        prefix: canonical
+        for prefix in set(_OTHER_PREFIX.findall(text))
+        if (canonical := _canonical_prefix(prefix)) != prefix
+    }
+    if respelled:
+        text = _respelled(lines, respelled)
     for none in _NONE.finditer(text):  # it sorts before any prefix
         if text.startswith(text[none.start() - 44 : none.start() + 1], none.end()):
             raise unreadable("the table has a key with both (none) and a prefix")
@@ -422,19 +434,35 @@ def _checked_table(text: bytes, device: Device) -> RouteTable:
     return RouteTable(text)
 
 
+def _respelled(lines: Iterable[bytes], canonical: Mapping[bytes, bytes]) -> bytes:
+    """Spell a table's prefixes canonically. The lines come into the order of that spelling."""
+    split = (line.partition(b"\t") for line in lines)
+    return b"".join(sorted({b"%b\t%b\n" % (key, canonical.get(prefix, prefix)) for key, _, prefix in split}))
+
+
 @lru_cache(maxsize=100_000)
-def _check_prefix(prefix: bytes) -> None:
-    """Check that `wg` prints a prefix exactly so. Fleets share prefixes, so each is checked once."""
+def _canonical_prefix(prefix: bytes) -> bytes:
+    """Check a prefix, and spell it as `wg` does with glibc; others write IPv6 otherwise.
+
+    Fleets share prefixes, so each is looked at once.
+    """
     text = prefix.decode("ascii")
     try:
-        if parse_prefix(text) == text:
-            return
+        canonical: str = parse_prefix(text)
     except InvalidValue as error:
         # Not an address that a registration may hold, yet wg takes and prints it like any other.
-        if text.startswith("::ffff:") and _is_mapped(text):
-            return
+        if text.lower().startswith("::ffff:") and _is_mapped(text.lower()):
+            return text.lower().encode("ascii")
         raise unreadable(f"the table has a bad prefix: {error}", text) from None
-    raise unreadable("the table has a prefix that is not in canonical form", text)
+    if ":" not in text and canonical != text:
+        raise unreadable("the table has a prefix that is not in canonical form", text)
+    return canonical.encode("ascii")
+
+
+def _canonical_v6(address: str) -> str:
+    if _is_mapped(f"{address.lower()}/128"):
+        return address.lower()
+    return format_prefix(parse_prefix(address))
 
 
 def _is_mapped(text: str) -> bool:

@@ -123,8 +123,8 @@ told() {
     *"!sort failed"*) fail unreadable "sort failed" ;;
     *"!more than"*) fail unreadable "wg show $2: more than $most bytes" ;;
     *"!wg show $2: exit "*)
-        status=${1##*"!wg show $2: exit "}
-        failed "$2" "wg show $2: exit ${status%%"$newline"*}"
+        code=${1##*"!wg show $2: exit "}
+        failed "$2" "wg show $2: exit ${code%%"$newline"*}"
         ;;
     *!*)
         said=${1#*!}
@@ -163,14 +163,14 @@ become_root() {
 
 read_key() {
     key=$({ (run_wg show "$device" public-key 2>/dev/null); echo " $?"; } | head -c 999)
-    status=${key##* }
+    code=${key##* }
     key=${key% *}
     key=${key%"$newline"}
-    case $status in
+    case $code in
     0) ;;
     127) fail no-wg "$not_found" ;;
     *[!0-9]* | '') fail unreadable "wg show public-key: $key" ;;
-    *) failed public-key "${key:-wg show public-key: exit $status}" ;;
+    *) failed public-key "${key:-wg show public-key: exit $code}" ;;
     esac
     case $key in
     '') fail no-device "wg shows nothing for device $device" ;;
@@ -183,13 +183,13 @@ read_key() {
 # list DEVICE: sets listing to what ip says of a device and its addresses. Returns ip's status.
 list() {
     listing=$({ (run_ip addr show dev "$1" 2>&1); echo "exit $?"; } | head -c 400000)
-    status=${listing##*exit }
+    code=${listing##*exit }
     listing=${listing%exit *}
-    case $status in *[!0-9]* | '') fail unreadable "ip addr: more than can be read" ;; esac
-    return "$status"
+    case $code in *[!0-9]* | '') fail unreadable "ip addr: more than can be read" ;; esac
+    return "$code"
 }
 
-# each: `link up`, `link down` and `address ADDRESS` for each line of the listing that says so, with or without
+# each (link-local and IPv4-mapped addresses are no mesh's): `link up`, `link down` and `address ADDRESS` for each line of the listing that says so, with or without
 # -o. ip may say that addresses changed while it read them, and exit with 0: then some may be missing.
 each() {
     IFS=$newline
@@ -212,7 +212,7 @@ each() {
             ;;
         esac
         case $1:${2%%/*} in
-        inet:169.254.* | inet6:[fF][eE][89abAB]?:*) ;;
+        inet:169.254.* | inet6:[fF][eE][89abAB]?:* | inet6:::[fF][fF][fF][fF]:*) ;;
         inet:* | inet6:*) echo "address ${2%%/*}" ;;
         esac
     done
@@ -221,7 +221,7 @@ each() {
 # The device's state and own addresses, as answer lines, and the addresses as lines of the table.
 read_addresses() {
     list "$device" || {
-        [ $status != 127 ] || fail unreadable "ip was not found; install iproute2"
+        [ $code != 127 ] || fail unreadable "ip was not found; install iproute2"
         fail no-device "ip addr: $listing"
     }
     lines=$(each)
@@ -292,11 +292,11 @@ inside_pools() {
 read_region() {
     [ -n "$region_command" ] || return 0
     region=$({ sh -c "$region_command"; echo " $?"; } | head -c 4000)
-    status=${region##* }
+    code=${region##* }
     region=${region% *}
-    case $status in *[!0-9]* | '') fail unreadable "the region command printed more than one line" ;; esac
+    case $code in *[!0-9]* | '') fail unreadable "the region command printed more than one line" ;; esac
     while [ "$region" != "${region%"$newline"}" ]; do region=${region%"$newline"}; done
-    [ "$status" = 0 ] || fail unreadable "the region command failed (exit $status)${region:+: $region}"
+    [ "$code" = 0 ] || fail unreadable "the region command failed (exit $code)${region:+: $region}"
     case $region in *"$newline"*) fail unreadable "the region command printed more than one line" ;; esac
     printf 'region %s\n' "$region"
 }

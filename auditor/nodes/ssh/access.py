@@ -66,9 +66,11 @@ class NodeSession:
         self.host = host
         """As it was connected to, for details."""
         self._settings = settings
+        self._first = True
 
     async def run(self, request: Request, framing: Framing) -> Output:
         """Run one script, bounded in seconds and bytes. Raises `ProbeError`."""
+        first, self._first = self._first, False
         return await execute(
             self._connection,
             request,
@@ -76,6 +78,7 @@ class NodeSession:
             seconds=self._settings.command_timeout,
             limit=self._settings.max_output,
             where=self.host,
+            first=first,
         )
 
     def host_key(self) -> str | None:

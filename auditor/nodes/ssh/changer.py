@@ -30,17 +30,25 @@ class SshChanger(NodeChanger):
 
     async def look(self, registration: Registration) -> DeviceState:
         """Ask for the device as it is now. Raises `ProbeError`."""
-        return await self._ask(registration, look_request(self._device, sudo=self._access.settings.sudo))
+        return await self._ask(
+            registration,
+            look_request(
+                self._device, sudo=self._access.settings.sudo, wg_command=self._access.settings.wg_command
+            ),
+        )
 
     async def change(self, registration: Registration, change: Change) -> DeviceState:
         """Make one change on the device with the registration's key, once. Raises `ProbeError`."""
-        sudo, public_key = self._access.settings.sudo, registration.public_key
+        settings, public_key = self._access.settings, registration.public_key
         if public_key is None:
             detail = (
                 f"{registration.node}: its registered key cannot be read, so no device is known to be its own"
             )
             raise ProbeError(GapReason.NO_HOST, detail)
-        return await self._ask(registration, change_request(self._device, public_key, change, sudo=sudo))
+        asked = change_request(
+            self._device, public_key, change, sudo=settings.sudo, wg_command=settings.wg_command
+        )
+        return await self._ask(registration, asked)
 
     async def _ask(self, registration: Registration, asked: RepairRequest) -> DeviceState:
         if self._access.settings.probe == "installed":

@@ -131,9 +131,8 @@ class Connections:
             return connection
         except TimeoutError:
             self._connect_wait.timed_out(where)
-            raise ProbeError(
-                GapReason.CONNECT_TIMEOUT, f"{where}: {timed_out(watch, way)} within {seconds:g} s"
-            ) from None
+            reason = GapReason.LOGIN_TIMEOUT if watch.greeted else GapReason.CONNECT_TIMEOUT
+            raise ProbeError(reason, f"{where}: {timed_out(watch, way)} within {seconds:g} s") from None
         except asyncssh.HostKeyNotVerifiable as error:
             if not lookup.whole:
                 raise _HostKeyUnsettledError from None

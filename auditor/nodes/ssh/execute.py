@@ -13,6 +13,8 @@ from auditor.errors import ChangeFailed, GapReason, ProbeError
 from auditor.nodes.framing import Framing, Request, cleaned, first_telling_line
 
 _ERRORS_KEPT = 4096
+_FREED_WITHIN = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds between tries for a channel that the request before is about to free."""
 
 T = TypeVar("T")
 
@@ -97,40 +99,64 @@ async def execute(
     seconds: float,
     limit: int,
     where: str,
+    first: bool = True,
 ) -> Output:
     """Run one request within so many `seconds`, for at most `limit` bytes of output. `where`: for details.
 
-    Raises `ProbeError`: command-timeout, output-too-large, connection-lost, ssh-protocol."""
+    `first`: it is the first one on this connection. Raises `ProbeError`: no-channel, probe-not-begun, command-timeout,
+    output-too-large, connection-lost."""
     session = _ExecSession(limit, request.stdin)
     channel: asyncssh.SSHClientChannel[bytes] | None = None
     try:
         async with asyncio.timeout(seconds):
-            channel, _ = await connection.create_session(
-                lambda: session, request.command, encoding=None, request_pty=False
-            )
+            for pause in () if first else _FREED_WITHIN:
+                try:
+                    channel = await _open(connection, session, request.command)
+                    break
+                except asyncssh.ChannelOpenError:
+                    # With MaxSessions 1 the session of the request before is still being closed.
+                    await asyncio.sleep(pause)
+            else:
+                channel = await _open(connection, session, request.command)
             await session.finished
     except TimeoutError:
-        if channel is not None:
-            # OpenSSH passes this on for users other than root, and never to a forced command: for those, a
-            # hung command stays on the node until it ends by itself or writes into the closed channel.
-            channel.kill()
-        raise ProbeError(
-            GapReason.COMMAND_TIMEOUT, f"{where}: {framing.script} did not end within {seconds:g} s"
-        ) from None
+        # The probe ends itself on the node, and a repair brings to its end what it has begun.
+        raise _timed_out(session, framing, seconds, where, opened=channel is not None) from None
     except asyncssh.ChannelOpenError as error:
         raise ProbeError(
-            GapReason.SSH_PROTOCOL, f"{where}: the server runs no command: {cleaned(str(error))}"
+            GapReason.NO_CHANNEL, f"{where}: the server runs no command: {cleaned(str(error))}"
         ) from None
     except (asyncssh.Error, OSError) as error:
         raise ProbeError(
             GapReason.CONNECTION_LOST, f"{where}: while {framing.script} ran: {cleaned(str(error))}"
         ) from None
     if session.too_large:
-        channel.kill()
         raise ProbeError(
             GapReason.OUTPUT_TOO_LARGE, f"{where}: more than {limit} bytes; ssh.max_output sets the bound"
         )
     return Output(framing, b"".join(session.chunks), session.errors, _ended(channel))
+
+
+async def _open(
+    connection: asyncssh.SSHClientConnection, session: _ExecSession, command: str
+) -> asyncssh.SSHClientChannel[bytes]:
+    channel, _ = await connection.create_session(lambda: session, command, encoding=None, request_pty=False)
+    return channel
+
+
+def _timed_out(
+    session: _ExecSession, framing: Framing, seconds: float, where: str, *, opened: bool
+) -> ProbeError:
+    """Name the stage at which the time was up."""
+    within = f"within {seconds:g} s"
+    if not opened:
+        return ProbeError(GapReason.NO_CHANNEL, f"{where}: logged in, but no command was started {within}")
+    data = b"".join(session.chunks)
+    if framing.begun(data):
+        return ProbeError(GapReason.COMMAND_TIMEOUT, f"{where}: {framing.script} did not end {within}")
+    printed = cleaned(data) or first_telling_line(session.errors.splitlines())
+    said = f"what was printed before: {printed}" if printed else "nothing was printed"
+    return ProbeError(GapReason.PROBE_NOT_BEGUN, f"{where}: {framing.script} did not begin {within}; {said}")
 
 
 def _send(channel: asyncssh.SSHClientChannel[bytes], data: bytes) -> None:

@@ -54,6 +54,11 @@ class Watch(asyncssh.SSHClient):
         """Whether there was a connection at all."""
         return self._connection is not None
 
+    @property
+    def greeted(self) -> bool:
+        """Whether an SSH server said which one it is."""
+        return self._connection is not None and bool(self._connection.get_extra_info("server_version"))
+
     def ended_before_host_key(self, error: Exception) -> bool:
         """Whether an SSH server answered and then ended the talk before it had shown a key."""
         return (

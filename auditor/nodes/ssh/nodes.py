@@ -61,6 +61,8 @@ class SshNodes(NodeSource):
                     raise ProbeError(
                         GapReason.UNREADABLE_OUTPUT, f"{session.host}: asked for the table, got none"
                     )
+                if answer.spelled is not None:
+                    tables.respelled(answer.spelled, answer.table.digest)
                 return answer.table
 
             # Where the table is fetched, the second answer stands for the node, whole: it is of one moment.

@@ -423,6 +423,15 @@ def test_a_peer_that_is_so_already_is_not_set(stub: StubNode) -> None:
     assert not [call for call in stub.calls if call.startswith("wg set")]
 
 
+def test_wg_elsewhere_is_changed_by_its_words(stub: StubNode) -> None:
+    """And ip beside it: no other device of that name is touched."""
+    stub.script("enter", f'#!/bin/sh\necho "enter $1" >>{stub.folder}/calls; shift; exec "$@"\n')
+    (stub.folder / "wg").rename(stub.folder / "awg")
+    asked = look_request("wg0", wg_command=("enter", "a mesh; $x", "awg"))
+    assert parse_repair(on_stub(stub, asked).stdout, asked).public_key == stub.key
+    assert stub.calls.count("enter a mesh; $x") == 3
+
+
 @pytest.mark.parametrize("name", ["awk", "sort"])
 def test_a_failing_program_is_no_missing_peer(network: Network, tmp_path: Path, name: str) -> None:
     peers(network, 2)

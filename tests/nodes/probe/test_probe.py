@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import shlex
 from importlib import resources
@@ -29,6 +30,7 @@ from auditor.nodes.probe.probe import (
 from auditor.values.addresses import Prefix, PublicKey, parse_prefix
 from auditor.values.models import Device, RouteTable
 from tests.nodes.stubs import key
+from tests.parts.cases import case_text
 
 OWN, PEER = key(1), key(2)
 DEVICE = Device("wg0", OWN, (Prefix("10.0.0.1/32"),))
@@ -178,8 +180,6 @@ def lines_of(table: RouteTable) -> list[str]:
         f"{PEER}\t010.0.0.0/8",
         f"{PEER}\t1234/32",
         f"{PEER}\tabc/128",
-        f"{PEER}\tFDAA::1/128",
-        f"{PEER}\tfdaa:0::1/128",
         f"{PEER}\tfdaa::1/129",
         f"{PEER}\tfdaa::1/64",
         f"{PEER}\t::ffff:010.0.0.1/128",
@@ -201,6 +201,54 @@ def test_whatever_wg_prints_is_taken(prefix: str) -> None:
     answer = parse_answer(table_with(f"{OWN}\t10.0.0.1/32", f"{PEER}\t{prefix}"), "wg0")
     assert answer.table is not None
     assert lines_of(answer.table)[1] == f"{PEER}\t{prefix}"
+
+
+@pytest.mark.parametrize(
+    ("spelled", "canonical"),
+    [
+        ("FDAA::1/128", "fdaa::1/128"),
+        ("fdaa:0::1/128", "fdaa::1/128"),
+        ("fdaa:0:0:0:0:0:0:1/128", "fdaa::1/128"),
+        ("fdaa::1:0:0:0:0/80", "fdaa:0:0:1::/80"),
+        ("::FFFF:10.0.0.1/128", "::ffff:10.0.0.1/128"),
+        (
+            case_text("nodes/11-ipv6-spelling/allowed-ips-musl-1.1").split()[1],
+            "2001:db8:1:0:211:22ff:fe33:4455/128",
+        ),
+    ],
+)
+def test_ipv6_is_compared_however_a_node_spells_it(spelled: str, canonical: str) -> None:
+    """And its digest is that of the canonical table, so equal tables are one."""
+    lines = sorted([f"{OWN}\t10.0.0.1/32", f"{PEER}\t{spelled}", f"{PEER}\tfd00::9/128"])
+    answer = parse_answer(table_with(*lines), "wg0")
+    assert answer.table is not None
+    assert lines_of(answer.table) == sorted([lines[0], f"{PEER}\t{canonical}", f"{PEER}\tfd00::9/128"])
+    raw = "".join(f"{line}\n" for line in lines).encode()
+    assert answer.spelled == hashlib.sha256(raw).hexdigest()
+
+
+def test_a_canonical_table_has_no_other_spelling() -> None:
+    answer = parse_answer(table_with(*lines_of(TABLE)), "wg0")
+    assert (answer.table, answer.spelled) == (TABLE, None)
+
+
+def test_own_addresses_are_compared_however_a_node_spells_them() -> None:
+    """busybox's ip may spell one otherwise than its wg does."""
+    lines = [f"key {OWN}", "address FDAA:0:0::1", "table", f"{OWN}\tFDAA:0:0::1/128"]
+    assert parse_answer(answer_with(*lines), "wg0").device.addresses == ("fdaa::1/128",)
+
+
+@pytest.mark.parametrize(
+    ("spelled", "canonical"),
+    [
+        ("[fe80::1%eth0]:51820", "[fe80::1%eth0]:51820"),
+        ("[FE80:0:0::1%eth0]:51820", "[fe80::1%eth0]:51820"),
+        ("[2001:db8:1::211:22ff:fe33:4455]:1", "[2001:db8:1:0:211:22ff:fe33:4455]:1"),
+    ],
+)
+def test_an_endpoint_may_have_a_scope_and_any_spelling(spelled: str, canonical: str) -> None:
+    lines = [f"key {OWN}", f"endpoint {PEER} {spelled}", "endpoints 1", "digest none"]
+    assert parse_answer(answer_with(*lines), "wg0").endpoints == {PEER: canonical}
 
 
 @pytest.mark.parametrize(

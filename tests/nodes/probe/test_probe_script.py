@@ -611,3 +611,74 @@ def test_the_script_works_in_an_environment_that_is_empty(node: StubNode) -> Non
     )
     assert run.stdout.startswith(b"\nwgaudit-probe/1 begin\nerror no-")
     assert run.stdout.endswith(b"wgaudit-probe/1 end\n")
+
+
+def test_a_link_of_another_kind_is_not_called_missing(node: StubNode) -> None:
+    """AmneziaWG's device under plain wg."""
+    said = case_text("nodes/12-wg-elsewhere/amneziawg-seen-by-wg").strip()
+    node.script("wg", f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    error = refused(node)
+    assert error.reason is GapReason.UNREADABLE_OUTPUT
+    assert "ssh.wg_command" in error.detail
+
+
+def test_wg_elsewhere_is_run_by_its_words_and_ip_beside_it(node: StubNode, shell: list[str]) -> None:
+    """No shell reads the words: what stands for a variable, a file name or an end is a word like others."""
+    node.script("enter", f'#!/bin/sh\necho "enter $1" >>{node.folder}/calls; shift 3; exec "$@"\n')
+    (node.folder / "wg").rename(node.folder / "a wg; $x")
+    words = ("enter", "it's * $HOME; exit", "x", "y", "a wg; $x")
+    answered = answer(node, shell=shell, places=ProbePlaces(words))
+    assert answered.device == node.device
+    assert node.calls.count("enter it's * $HOME; exit") == 3
+
+
+def test_wg_elsewhere_that_is_missing_is_named(node: StubNode) -> None:
+    error = refused(node, places=ProbePlaces(("/opt/bin/awg",)))
+    assert error.reason is GapReason.NO_WG
+    assert "/opt/bin/awg" in error.detail
+
+
+def test_an_installed_probe_has_its_places_fixed_in_it(node: StubNode) -> None:
+    (node.folder / "wg").rename(node.folder / "awg")
+    text = probe_script("wg0", False, "", ProbePlaces(("awg",)))
+    file = node.script("wgaudit-probe", text)
+    run = subprocess.run(
+        [str(file)],
+        capture_output=True,
+        env={"PATH": node.path, "SSH_ORIGINAL_COMMAND": "wgaudit-probe/1 digest"},
+        timeout=30,
+        check=False,
+    )
+    assert parse_answer(run.stdout, "wg0").device == node.device
+
+
+@pytest.mark.parametrize("sudo", [False, True])
+def test_a_script_that_lost_its_beginning_does_nothing(node: StubNode, sudo: bool) -> None:
+    """A login shell's start-up files may read from what was sent, by lines or by bytes."""
+    node.script("sudo", '#!/bin/sh\nshift\nexec "$@"\n')
+    request = inline_request("digest", device="wg0", sudo=sudo, endpoints=True)
+    lines = request.stdin.splitlines(True)
+    starts = {sum(map(len, lines[:number])) for number in range(4, len(lines))}
+    for start in sorted(starts | {start + 7 for start in starts}):
+        run = subprocess.run(
+            ["/bin/sh", "-s"],
+            input=request.stdin[start:],
+            capture_output=True,
+            env={"PATH": node.path},
+            timeout=30,
+            check=False,
+            start_new_session=True,
+        )
+        with pytest.raises(ProbeError):
+            parse_answer(run.stdout, "wg0")
+    assert node.calls == []
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_the_first_lines_may_be_lost(node: StubNode, shell: list[str], lost: int) -> None:
+    request = inline_request("digest", device="wg0")
+    sent = b"".join(request.stdin.splitlines(True)[lost:])
+    run = subprocess.run(
+        [*shell, "-s"], input=sent, capture_output=True, env={"PATH": node.path}, timeout=30, check=False
+    )
+    assert parse_answer(run.stdout, "wg0").device == node.device
