@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
@@ -13,6 +12,7 @@ from auditor.fleet.address_plan import AddressPlan
 from auditor.fleet.deviations import Expected
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import Claim, InvalidRegistration, NodeId, Registration, Snapshot, Witness
+from auditor.values.region_pattern import RegionPattern
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ class Registered:
                 by_key[registration.public_key].append(registration)
         self.by_key: Mapping[PublicKey, list[Registration]] = dict(by_key)
         pattern = self._policy.name_pattern
-        self._name_pattern = re.compile(pattern) if pattern else None
+        self._name_pattern = RegionPattern(pattern) if pattern else None
         self.address_plan = AddressPlan(self._policy.pools, self._policy.region_pools)
         self._words: dict[NodeId, tuple[RegionWitness, ...]] = {}
 
@@ -156,7 +156,7 @@ class Registered:
         known = self._words.get(node)
         if known is None:
             registration = self.by_node.get(node)
-            match = self._name_pattern.search(node.name) if self._name_pattern is not None else None
+            named = self._name_pattern.region(node.name) if self._name_pattern is not None else None
             planned: set[str] = set()
             if registration is not None and self.address_plan.regions:
                 for prefix in itertools.filterfalse(self.is_route, registration.addresses):
@@ -165,7 +165,7 @@ class Registered:
                     planned.update([registration.region] if registration.region in owners else owners[:1])
             known = self._words[node] = _words(
                 registration.region if registration is not None else None,
-                match["region"] if match is not None else None,
+                named,
                 tuple(sorted(planned)),
             )
         return known

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationInfo, field_validator
 
+from auditor.errors import InvalidValue
 from auditor.settings.base import Settings, WrittenPrefix
 from auditor.values.addresses import Prefix, is_host
 from auditor.values.models import SharedAddress
 from auditor.values.names import DEVICE_NAME
+from auditor.values.region_pattern import RegionPattern
 
 
 def _regular_expression(pattern: str) -> str:
     try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from None
-    if pattern and "region" not in compiled.groupindex:
-        raise ValueError("needs a group named region: (?P<region>…)")
+        if pattern:
+            RegionPattern(pattern)
+    except InvalidValue as error:
+        raise ValueError(str(error)) from None
     return pattern
 
 

@@ -51,6 +51,7 @@ from auditor.values.models import (
     SecondLook,
     Snapshot,
 )
+from auditor.values.region_pattern import RegionPattern
 
 SCHEMA = "wgaudit.snapshot/1"
 MAX_BYTES = 2 * 1024**3
@@ -68,6 +69,12 @@ def _prefix(text: str, info: ValidationInfo) -> str:
 
 def _key(text: str, info: ValidationInfo) -> str:
     return parse_public_key(text) if info.mode == "json" else text
+
+
+def _region_pattern(pattern: str | None) -> str | None:
+    if pattern:
+        RegionPattern(pattern)  # its InvalidValue is a ValueError, which names the place
+    return pattern
 
 
 PrefixText = Annotated[str, AfterValidator(_prefix)]
@@ -180,7 +187,7 @@ class _PolicyForm(_RecordedForm):
     device: str
     pools: list[PrefixText]
     topology: Literal["full", "partial"]
-    name_pattern: str | None
+    name_pattern: Annotated[str | None, AfterValidator(_region_pattern)]
     region_pools: dict[str, PrefixText]
     minimum_coverage: float
     shared: list[_SharedForm] = []
