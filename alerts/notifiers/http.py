@@ -29,7 +29,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 import httpx
 from pydantic import SecretStr
 
-from alerts.notifiers.answers import Meaning, meaning
+from alerts.notifiers.acceptance import Meaning, meaning
 from alerts.notifiers.proxies import ChosenProxy, chosen_proxy
 from alerts.notifiers.trust import NO_FILES, TlsFiles, tls_context
 from auditor.errors import DeliveryError

@@ -27,7 +27,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerialize
 
 from alerts.models import Incident, Notification, NotifyReason, Status
 from alerts.notifiers import incident_text as wording
-from alerts.notifiers.answers import Meaning
+from alerts.notifiers.acceptance import Meaning
 from alerts.notifiers.http import NO_OPTIONS, CallOptions, deliver_message
 from auditor.values.schema import schema_document
 from auditor.values.text import for_log, timestamp

@@ -60,8 +60,8 @@ def secret_in_file(path: Path, place: str, what: str) -> SecretStr:
     """
     text = _text_of(path, place)
     if not text:
-        raise ConfigError(f"{place}: {_shown(path)} is empty; write {what} into it")
-    return SecretStr(undressed(text, f"{place}: {_shown(path)}"))
+        raise ConfigError(f"{place}: {_path_text(path)} is empty; write {what} into it")
+    return SecretStr(undressed(text, f"{place}: {_path_text(path)}"))
 
 
 def _text_of(path: Path, place: str) -> str:
@@ -70,15 +70,15 @@ def _text_of(path: Path, place: str) -> str:
         content = path.read_bytes()
         if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise ConfigError(
-                f"{place}: {_shown(path)} begins with UTF-16's byte order mark; save it as UTF-8"
+                f"{place}: {_path_text(path)} begins with UTF-16's byte order mark; save it as UTF-8"
             )
         return content.decode().strip()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
-        raise ConfigError(f"{place}: cannot read {_shown(path)}: {reason}") from None
+        raise ConfigError(f"{place}: cannot read {_path_text(path)}: {reason}") from None
 
 
-def _shown(path: Path) -> str:
+def _path_text(path: Path) -> str:
     return "the file that it names" if may_be_secret(str(path)) else str(path)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from alerts.notifiers.answers import Meaning, meaning
+from alerts.notifiers.acceptance import Meaning, meaning
 from alerts.notifiers.http import CallOptions
 from alerts.notifiers.slack import Slack
 from auditor.errors import DeliveryError
