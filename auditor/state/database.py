@@ -14,6 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from auditor.disk.ownership import close_to_others, give_like, not_to_be_used
 from auditor.errors import StateBusy, StateError
 
 Connection = sqlite3.Connection
@@ -29,22 +30,23 @@ Migrations = Mapping[str, Sequence[str]]
 def open_state(path: Path, migrations: Migrations) -> sqlite3.Connection:
     """Opens the database, mode 0600, and brings each part to its newest version.
 
-    Raises `StateError` with file and reason: unreadable, read-only, no database, damaged, another program's, or
-    written by a newer version of this program. Such a file is left as it is.
+    Raises `StateError` with file and reason: unreadable, read-only, in others' hands, no database, damaged, another
+    program's, or written by a newer version of this program. Such a file is left as it is.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _close_to_others(path)
         if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+            # Exclusive: where others can write the folder, no link that was put there meanwhile is followed.
+            there = path.resolve() if path.is_symlink() else path
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(there, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY, 0o600))
+                give_like(there, there.parent)
         connection = sqlite3.connect(path, timeout=10.0)
     except (OSError, sqlite3.Error) as error:
         raise _state_error(path, error) from None
     try:
-        connection.row_factory = sqlite3.Row
-        damage = " ".join(connection.execute("PRAGMA quick_check(1)").fetchone()[0].split())
-        if damage != "ok":
-            raise StateError(f"{path}: the state database is damaged ({damage}); move it away and keep it")
-        _refuse_what_is_not_ours(connection, path, migrations)
+        _check(connection, path, migrations)
         # A commit must have reached the disk before anybody is told that something was sent.
         connection.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
@@ -62,13 +64,60 @@ def open_state(path: Path, migrations: Migrations) -> sqlite3.Connection:
 def open_existing_state(path: Path, migrations: Migrations) -> sqlite3.Connection | None:
     """Open the database where there is one, as `open_state` does; else None, and nothing is created.
 
-    Raises `StateError`.
+    Where nothing can be written, on a read-only mount for one, it is opened to be read. Raises `StateError`.
     """
     try:
-        there = path.exists()
-    except OSError as error:
+        if not path.exists():
+            return None
+        readable, writable = os.access(path, os.R_OK), os.access(path, os.W_OK)
+        if writable or not readable:
+            return open_state(path, migrations)
+        _close_to_others(path)
+        return _opened_to_read(path, migrations)
+    except (OSError, sqlite3.Error) as error:
         raise _state_error(path, error) from None
-    return open_state(path, migrations) if there else None
+
+
+def _opened_to_read(path: Path, migrations: Migrations) -> sqlite3.Connection:
+    log = path.with_name(f"{path.name}-wal")
+    # SQLite makes a file beside a database with a log, which cannot be made here. Without a log nothing is missed.
+    how = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=10.0)
+    try:
+        _check(connection, path, migrations)
+        found = _versions(connection)
+        if any(found.get(part, 0) < len(scripts) for part, scripts in migrations.items()):
+            raise StateError(
+                f"{path}: written by an older wgaudit, and cannot be brought up to date: it is read-only here"
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path, migrations: Migrations) -> None:
+    """Refuse a database that is damaged or not ours. Raises `StateError` and SQLite's errors."""
+    connection.row_factory = sqlite3.Row
+    damage = " ".join(connection.execute("PRAGMA quick_check(1)").fetchone()[0].split())
+    if damage != "ok":
+        raise StateError(f"{path}: the state database is damaged ({damage}); move it away and keep it")
+    _refuse_what_is_not_ours(connection, path, migrations)
+
+
+def _close_to_others(path: Path) -> None:
+    """Refuse a database in others' hands, and what SQLite keeps beside it. Raises `StateError` and `OSError`."""
+    for file in (path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm", "-journal"))):
+        refuse_others_hand(file)
+        close_to_others(file)
+
+
+def refuse_others_hand(path: Path) -> None:
+    """Refuse a file of the state that others may have put there or can write. Raises `StateError` and `OSError`."""
+    if reason := not_to_be_used(path):
+        raise StateError(
+            f"{path}: not used: {reason}; give state.path a folder of your own (mode 0700), or take that file away"
+        )
 
 
 @contextlib.contextmanager
@@ -119,12 +168,16 @@ def _migrate(connection: sqlite3.Connection, path: Path, migrations: Migrations)
         connection.execute(
             "CREATE TABLE IF NOT EXISTS parts (part TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT"
         )
-        found = {row["part"]: row["version"] for row in connection.execute("SELECT part, version FROM parts")}
+        found = _versions(connection)
         for part, scripts in migrations.items():
             for script in scripts[found.get(part, 0) :]:
                 for statement in filter(None, map(str.strip, script.split(";"))):
                     connection.execute(statement)
             connection.execute("INSERT OR REPLACE INTO parts VALUES (?, ?)", (part, len(scripts)))
+
+
+def _versions(connection: sqlite3.Connection) -> dict[str, int]:
+    return {row["part"]: row["version"] for row in connection.execute("SELECT part, version FROM parts")}
 
 
 def _state_error(path: Path, error: OSError | sqlite3.Error) -> StateError:
@@ -143,8 +196,12 @@ def exclusive(path: Path, wait: float) -> Iterator[None]:
     lock, holder = path.with_name(f"{path.name}.lock"), path.with_name(f"{path.name}.holder")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for file in (lock, holder):
+            refuse_others_hand(file)
+            close_to_others(file)
         held = FileLock(lock, timeout=wait, mode=0o600)
         held.acquire()
+        give_like(lock, lock.parent)
     except Timeout:
         raise StateBusy(
             f"{path}: another wgaudit is at work here{_held_by(holder)}; --lock-wait SECONDS waits for it"
@@ -158,8 +215,10 @@ def exclusive(path: Path, wait: float) -> Iterator[None]:
             "since": datetime.now(UTC).isoformat("T", "seconds"),
         }
         with contextlib.suppress(OSError):  # only a courtesy to whoever has to wait
-            holder.touch(mode=0o600)
-            holder.write_text(json.dumps(who))
+            flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
+            with os.fdopen(os.open(holder, flags, 0o600), "w") as stream:
+                stream.write(json.dumps(who))
+            give_like(holder, holder.parent)
         yield
     finally:
         held.release()
@@ -189,7 +248,8 @@ async def exclusive_in_loop(path: Path, wait: float) -> AsyncIterator[None]:
 
 def _held_by(holder: Path) -> str:
     try:
-        who = json.loads(holder.read_text())
+        with holder.open("rb") as stream:
+            who = json.loads(stream.read(4096))
         return f" (process {int(who['pid'])} on {str(who['host'])[:64]}, since {str(who['since'])[:32]})"
     except (OSError, ValueError, KeyError, TypeError):
         return ""  # the courtesy note is not there; the lock itself is what counts

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
 from pathlib import Path
 
+from auditor.disk.ownership import others_hand, shared_folder
+
 
 def write_whole(path: Path, data: bytes) -> None:
     """Writes `data` to `path` with mode 0600, by a rename. Raises `OSError`.
 
-    What is no plain file (a pipe, /dev/stdout) is written straight through: it cannot be replaced.
+    What is no plain file (a pipe, /dev/stdout) is written straight through: it cannot be replaced. That is refused
+    where others may have put it there.
     """
     try:
         plain = stat.S_ISREG(path.stat().st_mode)
     except FileNotFoundError:
         plain = True
     if not plain:
+        if shared_folder(path.parent) and (reason := others_hand(path)):
+            raise PermissionError(errno.EPERM, f"it is no plain file, and {reason}")
         path.write_bytes(data)
         return
     # mkstemp makes it 0600 whatever the umask; a report names servers and addresses.

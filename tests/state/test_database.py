@@ -163,7 +163,7 @@ def test_damage_between_two_openings_is_told_by_the_one_who_meets_it(path: Path)
 
 def test_a_folder_in_the_databases_place_is_told(path: Path) -> None:
     path.mkdir(parents=True)
-    assert "unable to open database file" in refusal(path)
+    assert "not used: it is no plain file" in refusal(path)
 
 
 def test_a_file_in_the_folders_place_is_told(path: Path) -> None:
@@ -261,6 +261,97 @@ count(connection)
     assert 0 < number < 100
     assert counted == reopened == f"words {number}"
     assert more == f"words {number + 1}"
+
+
+# -- in others' hands
+
+
+def test_a_database_that_others_may_read_is_closed_to_them(path: Path) -> None:
+    """With its log."""
+    with closing(open_state(path, PARTS)):
+        for file in path.parent.iterdir():
+            file.chmod(0o666)
+        with closing(open_state(path, PARTS)):
+            assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("end", ["", "-wal"])
+def test_a_database_or_log_of_somebody_else_is_refused(path: Path, end: str) -> None:
+    made(path)
+    planted = path.with_name(path.name + end)
+    planted.touch()
+    os.chown(planted, 65534, 65534)
+    assert "belongs to nobody (uid 65534); give state.path a folder of your own" in refusal_of(planted, path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_root_opens_a_services_own_state_and_leaves_it_the_services(path: Path) -> None:
+    """`silence list` beside the service: what it makes there, the service can open."""
+    made(path)
+    for file in (path.parent, path):
+        os.chown(file, 65534, 65534)
+    with exclusive(path, 0), closing(open_state(path, PARTS)):
+        assert {file.stat().st_uid for file in path.parent.iterdir()} == {65534}
+
+
+@pytest.mark.parametrize("end", ["", "-wal", ".lock", ".holder"])
+def test_no_link_is_followed_where_others_can_write_the_folder(path: Path, end: str) -> None:
+    """To a file of ours, that is: it would be written over. In a folder of our own, a link is ours."""
+    made(path)
+    other = path.parent / "precious"
+    other.write_text("precious")
+    link = path.with_name(path.name + end)
+    link.unlink(missing_ok=True)
+    link.symlink_to(other)
+    path.parent.chmod(0o1777)
+    with (
+        pytest.raises(StateError, match="it is a link, in a folder that others can write"),
+        exclusive(path, 0),
+        closing(open_state(path, PARTS)),
+    ):
+        pass
+    assert other.read_text() == "precious"
+
+
+def test_a_link_in_a_folder_of_our_own_leads_to_the_database(path: Path) -> None:
+    made(path)
+    link = path.with_name("link.db")
+    link.symlink_to(path.name)
+    with closing(open_state(link, PARTS)) as connection:
+        assert words(connection) == []
+
+
+def refusal_of(planted: Path, path: Path) -> str:
+    with pytest.raises(StateError) as caught:
+        open_state(path, PARTS)
+    line = str(caught.value)
+    assert line.startswith(f"{planted}: ")
+    assert "\n" not in line
+    return line
+
+
+def test_a_database_on_a_read_only_mount_can_be_read_and_nothing_is_made_there(tmp_path: Path) -> None:
+    program = """
+from auditor.state.database import open_existing_state
+connection = open_state(PATH, PARTS)
+add(connection, 10)
+connection.close()
+os.chmod(PATH, 0o644)
+remount("ro")
+before = sorted(os.listdir(PATH.parent))
+connection = open_existing_state(PATH, PARTS)
+count(connection)
+attempt(lambda: add(connection, 10))
+attempt(lambda: open_existing_state(PATH, {"words": (*PARTS["words"], "SELECT 1")}))
+print(open_existing_state(DISK / "none" / "wgaudit.db", PARTS))
+assert sorted(os.listdir(PATH.parent)) == before
+"""
+    counted, added, older, none = run_on_own_disk(tmp_path, "1m", PROGRAM + program).splitlines()
+    assert counted == "words 1"
+    assert "readonly database" in added
+    assert "written by an older wgaudit" in older
+    assert none == "None"
 
 
 # -- killed in between

@@ -13,6 +13,7 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
+from auditor.disk.ownership import close_to_others, not_to_be_used
 from auditor.errors import JournalError, StateBusy
 from auditor.repair.apply.stages import Entry, Event, Progress, after
 from auditor.repair.moves import Step
@@ -91,8 +92,10 @@ class Journal:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=0, mode=0o600)
+    beside = path.with_name(f"{path.name}.lock")
+    lock = FileLock(beside, timeout=0, mode=0o600)
     try:
+        _refuse_others_hand(beside)
         lock.acquire()
     except Timeout:
         raise StateBusy(f"{path}: another wgaudit carries out this plan; wait until it has ended") from None
@@ -104,8 +107,18 @@ def _locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def _refuse_others_hand(path: Path) -> None:
+    """Refuse what others may have put there, and take from others what a file of ours grants. Raises `OSError` too."""
+    if reason := not_to_be_used(path):
+        raise JournalError(
+            f"{path}: not used: {reason}; nothing is changed on its word; keep plan and journal in a folder of your own"
+        )
+    close_to_others(path)
+
+
 def _opened(path: Path) -> int:
     """The file, for reading and appending. It is made 0600; a link or what is no plain file is refused."""
+    _refuse_others_hand(path)
     handle = os.open(
         path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600
     )

@@ -120,13 +120,32 @@ def test_a_link_in_its_place_is_not_followed(path: Path, tmp_path: Path) -> None
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("end", ["", ".lock"])
+def test_a_journal_or_lock_of_somebody_else_is_refused(path: Path, end: str) -> None:
+    planted = path.with_name(path.name + end)
+    planted.touch()
+    os.chown(planted, 65534, 65534)
+    with pytest.raises(
+        JournalError, match=r"belongs to nobody \(uid 65534\); nothing is changed on its word"
+    ):
+        Journal(path, PLAN)
+
+
+def test_a_journal_of_ours_that_others_could_write_is_closed_to_them(path: Path) -> None:
+    path.touch()
+    path.chmod(0o666)
+    with Journal(path, PLAN):
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_folder_or_a_pipe_in_its_place_is_refused(path: Path) -> None:
     path.mkdir()
     with pytest.raises(JournalError):
         Journal(path, PLAN)
     path.rmdir()
     os.mkfifo(path)
-    with pytest.raises(JournalError, match="not a plain file"):
+    with pytest.raises(JournalError, match="it is no plain file"):
         Journal(path, PLAN)
 
 
