@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def matches(text: str, pattern: str) -> bool:
     """Match the whole text against one pattern of `*` and `?`, in time bounded by the product of the lengths."""
@@ -26,10 +28,50 @@ def matches(text: str, pattern: str) -> bool:
     return all(character == "*" for character in pattern[place:])
 
 
+class NamePatterns:
+    """A list of patterns, prepared for many names. One negated pattern that matches outweighs all others."""
+
+    __slots__ = ("_ends", "_heads", "_others", "_plain")
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        plain, ends, heads, others = set(), [], [], []
+        for pattern in patterns:
+            wild = pattern.count("*")
+            if pattern.startswith("!") or "?" in pattern or wild > 1:
+                others.append(pattern)
+            elif not wild:
+                plain.add(pattern)
+            elif pattern.startswith("*"):
+                ends.append(pattern[1:])
+            elif pattern.endswith("*"):
+                heads.append(pattern[:-1])
+            else:
+                others.append(pattern)
+        self._plain, self._ends, self._heads = frozenset(plain), tuple(ends), tuple(heads)
+        self._others = tuple(others)
+        if any(pattern.startswith("!") for pattern in others):
+            # Then no pattern is looked at alone.
+            self._plain, self._ends, self._heads = frozenset(), (), ()
+            self._others = tuple(patterns)
+
+    def match(self, text: str) -> bool:
+        """Whether the text is meant."""
+        return (
+            text in self._plain
+            or (self._ends != () and text.endswith(self._ends))
+            or (self._heads != () and text.startswith(self._heads))
+            or (self._others != () and _matches_one(text, self._others))
+        )
+
+
 def matches_list(text: str, patterns: str) -> bool:
     """Match a text against a comma list. One negated pattern that matches outweighs all others."""
+    return _matches_one(text, patterns.split(","))
+
+
+def _matches_one(text: str, patterns: Sequence[str]) -> bool:
     found = False
-    for pattern in patterns.split(","):
+    for pattern in patterns:
         negated = pattern.startswith("!")
         if matches(text, pattern[negated:]):
             if negated:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Literal
 
-from auditor.nodes.patterns import lowered, matches, matches_list
+from auditor.nodes.patterns import NamePatterns, lowered
 
 MOST_INCLUDES = 16
 """Files within files, as ssh has it."""
@@ -82,11 +82,10 @@ class _Condition:
     """A `Host` or `Match` line."""
 
     place: Place
-    patterns: tuple[str, ...] = ()
-    names: frozenset[str] | None = None
-    """All patterns, where none of them has a wildcard or is negated."""
-    criteria: tuple[tuple[str, bool, str], ...] = ()
-    """Of `Match`: its name, whether it is negated, its argument."""
+    names: NamePatterns | None = None
+    """Of `Host`."""
+    criteria: tuple[tuple[str, bool, str, NamePatterns], ...] = ()
+    """Of `Match`: its name, whether it is negated, its argument, and that as patterns."""
     fault: str = ""
 
 
@@ -196,7 +195,7 @@ class SshConfig:
         return _Include(tuple(self._parsed(name, content, include, depth + 1) for name, content in files))
 
     def _match(self, place: Place, rest: str) -> _Condition:
-        criteria: list[tuple[str, bool, str]] = []
+        criteria: list[tuple[str, bool, str, NamePatterns]] = []
         while rest and not rest.startswith("#"):
             name, rest = _delimited(rest)
             negated, name = name.startswith("!"), lowered(name.removeprefix("!"))
@@ -209,7 +208,8 @@ class SshConfig:
                 return _Condition(place, fault=f"Match {name[:40]} is not known here")
             self._has_final |= name == "final"
             self.has_exec |= name == "exec"
-            criteria.append((name, negated, argument))
+            spelled = lowered(argument) if name in ("host", "originalhost") else argument
+            criteria.append((name, negated, argument, NamePatterns(spelled.split(","))))
         if not criteria:
             return _Condition(place, fault="Match without a criterion")
         return _Condition(place, criteria=tuple(criteria))
@@ -224,6 +224,7 @@ class _Resolution:
         self._values: dict[str, tuple[tuple[str, ...], Place]] = {}
         self._given_user, self._given_port = user, port
         self._final = False
+        self._host_now: str | None = None
         self._ran: dict[str, bool] = {}
 
     def run(self, blocks: tuple[_Block, ...], *, final: bool) -> Resolved:
@@ -237,6 +238,7 @@ class _Resolution:
             # The second time, blocks are for the host that was found the first time.
             self._named = host
             place = self._values["hostname"][1] if "hostname" in self._values else Place("", 0)
+            self._host_now = host
             self._values["hostname"] = ((host.replace("%", "%%"),), place)
             self._walk(blocks)
             host = self._host()
@@ -269,41 +271,32 @@ class _Resolution:
 
     def _holds(self, condition: _Condition) -> bool:
         if condition.names is not None:
-            return self._named in condition.names
+            return condition.names.match(self._named)
         if condition.fault:
             # Perhaps. Whatever the block would change is not known.
             return True
-        if condition.patterns:
-            found = False
-            for pattern in condition.patterns:
-                negated = pattern.startswith("!")
-                if matches(self._named, pattern[negated:]):
-                    if negated:
-                        return False
-                    found = True
-            return found
         # One after the other: ssh runs no command for what does not count anyway.
         return all(
-            self._meets(name, argument, condition.place) is not negated
-            for name, negated, argument in condition.criteria
+            self._meets(name, argument, patterns, condition.place) is not negated
+            for name, negated, argument, patterns in condition.criteria
         )
 
-    def _meets(self, name: str, argument: str, place: Place) -> bool:
+    def _meets(self, name: str, argument: str, patterns: NamePatterns, place: Place) -> bool:
         match name:
             case "all":
                 return True
             case "final" | "canonical":
                 return self._final
             case "host":
-                return matches_list(lowered(self._host()), lowered(argument))
+                return patterns.match(self._host())
             case "originalhost":
-                return matches_list(lowered(self._original), lowered(argument))
+                return patterns.match(lowered(self._original))
             case "user":
-                return matches_list(self._given_user or self._text("user") or self._local.user, argument)
+                return patterns.match(self._given_user or self._text("user") or self._local.user)
             case "localuser":
-                return matches_list(self._local.user, argument)
+                return patterns.match(self._local.user)
             case "tagged":
-                return matches_list(self._text("tag"), argument)
+                return patterns.match(self._text("tag"))
             case "localnetwork":
                 return self._in_network(argument, place)
         tokens = self._tokens(
@@ -376,11 +369,17 @@ class _Resolution:
                 self._values[keyword] = ((*before, words[0]), place)
         else:
             self._values[keyword] = (tuple(words), place)
+            self._host_now = None
 
     def _text(self, keyword: str) -> str:
         return self._values[keyword][0][0] if keyword in self._values else ""
 
     def _host(self) -> str:
+        if self._host_now is None:
+            self._host_now = self._found_host()
+        return self._host_now
+
+    def _found_host(self) -> str:
         text, place = self._text("hostname"), self._values.get("hostname", ((), Place("", 0)))[1]
         host = _percent(text, {"h": self._original}, place) if text else self._original
         return canonical_host(host)
@@ -501,8 +500,7 @@ def _host(place: Place, rest: str) -> _Condition:
     words = _words(rest)
     if not words or not all(words):
         return _Condition(place, fault="Host without a pattern, or a quote that does not end")
-    plain = not any(character in word for word in words for character in "*?!")
-    return _Condition(place, tuple(words), frozenset(words) if plain else None)
+    return _Condition(place, NamePatterns(words))
 
 
 def _keyword(line: str) -> tuple[str, str]:

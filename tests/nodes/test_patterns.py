@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.nodes.patterns import lowered, matches, matches_list
+from auditor.nodes.patterns import NamePatterns, lowered, matches, matches_list
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,16 @@ def test_a_negated_pattern_outweighs_what_stands_before_it_and_behind() -> None:
 
 def test_only_ascii_letters_are_lowered() -> None:
     assert lowered("NODE-\u0130") == "node-\u0130"
+
+
+@pytest.mark.parametrize(
+    "patterns", ["a", "*a", "a*", "*a*", "a?", "*", "b,a", "*,!a", "!a,*", "!b,a", "a*a", "!b"]
+)
+def test_prepared_patterns_match_what_the_list_matches(patterns: str) -> None:
+    prepared = NamePatterns(patterns.split(","))
+    for text in ("", "a", "b", "aa", "ab", "ba", "aba"):
+        assert prepared.match(text) is matches_list(text, patterns)
+
+
+def test_a_comma_in_a_pattern_of_a_list_separates_nothing() -> None:
+    assert not NamePatterns(["a?,b"]).match("b")

@@ -154,10 +154,10 @@ async def test_endless_output_is_cut_off(bench: Bench, stream: str) -> None:
     assert error.reason is GapReason.OUTPUT_TOO_LARGE
 
 
-async def test_an_account_without_a_shell_is_unreadable_output_with_what_it_said(bench: Bench) -> None:
+async def test_an_account_without_a_shell_is_auth_with_what_it_said(bench: Bench) -> None:
     server = bench.sshd(lines=["ForceCommand echo 'This account is currently not available.'; exit 1"])
     error = await bench.refused(server)
-    assert error.reason is GapReason.UNREADABLE_OUTPUT
+    assert error.reason is GapReason.AUTH
     assert "not available" in error.detail
     assert "exit 1" in error.detail
 

@@ -6,12 +6,14 @@ import logging
 from asyncio import selector_events
 from collections.abc import Callable
 from pathlib import Path
+from time import process_time
 
 import asyncssh
 import pytest
 
 from auditor.errors import GapReason
 from auditor.nodes.ssh import lean
+from auditor.nodes.ssh_config import LocalFacts, SshConfig
 from tests.nodes.bench import Bench
 from tests.parts.sshd import keygen, make_key, public
 
@@ -153,3 +155,21 @@ async def test_nothing_is_left_open_behind_a_look(bench: Bench) -> None:
 def _open_sockets() -> int:
     links = Path("/proc/self/fd").iterdir()
     return sum(link.is_symlink() and str(link.readlink()).startswith("socket:") for link in links)
+
+
+def test_a_large_configuration_of_ssh_costs_a_host_little(tmp_path: Path) -> None:
+    """It is parsed once; what is left for each host is to pass the blocks that are not its own."""
+    blocks = "".join(
+        f"Host node-{n} *.region-{n}.example.net\n HostName 198.18.{n % 256}.1\n" for n in range(1000)
+    )
+    local = LocalFacts("root", "/root", "here", 0)
+    empty, large = (SshConfig("config", text.encode(), lambda _: ()) for text in ("", blocks))
+
+    def cost(config: SshConfig) -> float:
+        began = process_time()
+        for number in range(50):
+            config.resolve(f"edge-{number}", local)
+        return (process_time() - began) / 50
+
+    # A login costs two milliseconds and more.
+    assert min(cost(large) for _ in range(3)) - min(cost(empty) for _ in range(3)) < 0.0004

@@ -145,7 +145,11 @@ class Connections:
                 if not algorithms and lookup.found:
                     raise _NoCommonHostKeyError from None
             raise from_connecting(
-                error, where, said=watch.said() or way.said(), agent=destination.identities.fault
+                error,
+                where,
+                said=watch.said() or way.said(),
+                banner=watch.banner,
+                agent=destination.identities.fault,
             ) from None
 
     async def _socket(

@@ -10,6 +10,7 @@ from typing import TypeVar
 import asyncssh
 
 from auditor.errors import ChangeFailed, GapReason, ProbeError
+from auditor.nodes.accounts import account_advice
 from auditor.nodes.framing import Framing, Request, cleaned, first_telling_line
 
 _ERRORS_KEPT = 4096
@@ -103,8 +104,8 @@ async def execute(
 ) -> Output:
     """Run one request within so many `seconds`, for at most `limit` bytes of output. `where`: for details.
 
-    `first`: it is the first one on this connection. Raises `ProbeError`: no-channel, probe-not-begun, command-timeout,
-    output-too-large, connection-lost."""
+    `first`: it is the first one on this connection. Raises `ProbeError`: auth, no-channel, probe-not-begun,
+    command-timeout, output-too-large, connection-lost."""
     session = _ExecSession(limit, request.stdin)
     channel: asyncssh.SSHClientChannel[bytes] | None = None
     try:
@@ -134,7 +135,21 @@ async def execute(
         raise ProbeError(
             GapReason.OUTPUT_TOO_LARGE, f"{where}: more than {limit} bytes; ssh.max_output sets the bound"
         )
-    return Output(framing, b"".join(session.chunks), session.errors, _ended(channel))
+    data = b"".join(session.chunks)
+    if not framing.begun(data):
+        _check_account(data, session.errors, channel, where)
+    return Output(framing, data, session.errors, _ended(channel))
+
+
+def _check_account(data: bytes, errors: bytes, channel: asyncssh.SSHClientChannel[bytes], where: str) -> None:
+    """Raise `ProbeError` (auth) where the server let the account in and gave it nothing to run."""
+    said = (data[:_ERRORS_KEPT] + b"\n" + errors).decode("utf-8", "replace")
+    advice = account_advice(said, channel.get_exit_status())
+    if advice:
+        words = cleaned(" ".join(said.split()))
+        raise ProbeError(
+            GapReason.AUTH, f"{where}: logged in, and then: {words} ({_ended(channel)}); {advice}"
+        )
 
 
 async def _open(

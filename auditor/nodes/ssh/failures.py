@@ -11,6 +11,7 @@ from collections.abc import Callable
 import asyncssh
 
 from auditor.errors import GapReason, ProbeError
+from auditor.nodes.accounts import account_advice
 from auditor.nodes.framing import cleaned
 from auditor.nodes.ssh.dial import Approach, NotReached
 
@@ -43,6 +44,11 @@ class Watch(asyncssh.SSHClient):
 
     def auth_banner_received(self, msg: str, lang: str) -> None:  # noqa: ARG002  (the library's words)
         self._banner += msg[: _MOST_WORDS - len(self._banner)]
+
+    @property
+    def banner(self) -> bool:
+        """Whether the server said something while logging in."""
+        return bool(self._banner)
 
     def said(self) -> str:
         """What the server has said in words, before its version or while logging in."""
@@ -110,17 +116,26 @@ def timed_out(watch: Watch, way: Approach) -> str:
     return f"{state}; it says: {said};" if said else state
 
 
-def from_connecting(error: Exception, where: str, *, said: str = "", agent: str = "") -> ProbeError:
+def from_connecting(
+    error: Exception, where: str, *, said: str = "", banner: bool = False, agent: str = ""
+) -> ProbeError:
     """Map an exception of connecting and logging in, host keys apart: those are worded by `host_key_detail`.
 
-    `said`: the server's last words, or its proxy command's. `agent`: what is wrong with the ssh agent.
+    `said`: the server's last words, or its proxy command's. `banner`: some of them came while logging in. `agent`:
+    what is wrong with the ssh agent.
     """
     words = cleaned(said)
     if _THROTTLED.search(said):
         return ProbeError(GapReason.THROTTLED, f"{where}: takes no more connections for now: {words}")
     found = _from_connecting(error, where)
     if words:
-        found = ProbeError(found.reason, f"{found.detail}; it says: {words}")
+        advice = account_advice(said)
+        if banner and found.reason is GapReason.CONNECTION_LOST:
+            # PAM's word against an account, such as that of /etc/nologin, comes so, and then the server hangs up.
+            advice = advice or "see /etc/nologin and PAM's rules for accounts there"
+            found = ProbeError(GapReason.AUTH, found.detail)
+        hint = f"; {advice}" if advice and found.reason is GapReason.AUTH else ""
+        found = ProbeError(found.reason, f"{found.detail}; it says: {words}{hint}")
     if agent and found.reason is GapReason.AUTH:
         found = ProbeError(found.reason, f"{found.detail}; {agent}")
     return found
