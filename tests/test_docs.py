@@ -371,7 +371,7 @@ def text_of_default(info: FieldInfo, documented: str) -> str:
     """The text that a default must have; `documented` itself where it is another spelling of it in TOML."""
     if info.is_required():
         return REQUIRED
-    default = info.get_default()
+    default = info.get_default(call_default_factory=True)
     if default is None:
         return NOT_SET
     plain = list(default) if isinstance(default, tuple) else default

@@ -91,6 +91,7 @@ PLANTS = [
     Plant("Imports point inwards", "auditor.repair.planted", "auditor.cli.main"),
     Plant("Only the services join audit and alerts", "auditor.reports.planted", "alerts.models"),
     Plant("Only alerts.notifiers speaks HTTP to vendors", "auditor.registry.planted", "httpx"),
+    Plant("Only templates are made with Jinja2", "auditor.repair.planted", "jinja2"),
     Plant("Only auditor.registry speaks to Consul", "auditor.repair.planted", "consul"),
     Plant("Only auditor.registry speaks to Consul", "alerts.notifiers.planted", "requests"),
     Plant("Only auditor.nodes.ssh and the demo's servers speak SSH", "auditor.gather.planted", "asyncssh"),

@@ -1,12 +1,15 @@
 """Tells somebody else that the audit itself still runs, by the healthchecks.io convention.
 
 `<url>/start` when a sweep begins, `<url>` when it is done, `<url>/fail` when it could not do its work. If
-they stay away, the other side raises the alarm: nobody else would notice a cron job that died.
+they stay away, the other side raises the alarm: nobody else would notice a cron job that died. Services that know
+`<url>` alone, or want it by GET, are served too.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
@@ -31,19 +34,38 @@ class HeartbeatKind(StrEnum):
     FAILURE = "/fail"
 
 
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Where the heartbeat goes, and what is understood there. The URL is a secret."""
+
+    url: SecretStr
+    method: Literal["POST", "GET"] = "POST"
+    kinds: frozenset[HeartbeatKind] = frozenset(HeartbeatKind)
+    """Those that are sent; a service that does not know `/fail` raises the alarm by itself."""
+
+    async def beat(self, kind: HeartbeatKind, note: str = "") -> str | None:
+        """Call once, if this kind is sent; see `beat`."""
+        return await beat(self.url, kind, note, method=self.method) if kind in self.kinds else None
+
+
 async def beat(
     url: SecretStr,
     kind: HeartbeatKind,
     note: str = "",
     *,
     timeout: float = TIMEOUT,  # noqa: ASYNC109
+    method: Literal["POST", "GET"] = "POST",
 ) -> str | None:
     """Calls once. None, or in one line without secrets why it did not arrive: never an exception."""
-    body = one_line(note, most=NOTE).encode()
+    body = one_line(note, most=NOTE).encode() if method == "POST" else b""
     try:
         called = SecretStr(_called(url.get_secret_value(), kind))
         answer = await http.post(
-            called, body, timeout=timeout, headers={"Content-Type": "text/plain; charset=utf-8"}
+            called,
+            body,
+            timeout=timeout,
+            headers={"Content-Type": "text/plain; charset=utf-8"},
+            method=method,
         )
     except DeliveryError as error:
         return f"heartbeat: {error}"

@@ -137,7 +137,7 @@ async def deliver_message(
     final: bool = True,
     page: Meaning = Meaning.UNCLEAR,
 ) -> HttpAnswer:
-    """Post a message and hold the answer against what services say; see `post` and `answers`.
+    """Post a message and hold the answer against what services say; see `post` and `acceptance`.
 
     final: whether a refusal in a 2xx answer is one for good. page: what an HTML page means.
     """
@@ -368,7 +368,13 @@ def _target(base: str, options: CallOptions, secrets: Sequence[SecretStr]) -> _T
     if split.path.strip("/") or split.query or split.username or split.fragment:
         parts |= {base, split.path, split.query, split.fragment}
     parts |= {split.username or "", split.password or "", _basic(split.username, split.password)}
-    parts |= {segment for segment in split.path.split("/") if len(segment) >= SHORTEST_SECRET}
+    # Telegram's token stands behind a word, and others put a token behind a name.
+    pieces = [
+        piece
+        for part in split.path.split("/")
+        for piece in (part, part.removeprefix("bot"), *part.split(":"))
+    ]
+    parts |= {piece for piece in pieces if len(piece) >= SHORTEST_SECRET}
     parts |= {value for _, value in parse_qsl(split.query) if len(value) >= SHORTEST_SECRET}
     parts |= {unquote(part) for part in parts}
     parts |= {quote(part, safe="") for part in parts}

@@ -4,17 +4,23 @@ Headers, beside `Content-Type: application/json`:
 
 - `Idempotency-Key`: hash of the body. The same key again is the same message again, after an answer was
   lost on the way.
+- `webhook-id` (the same hash), `webhook-timestamp` (seconds since 1970) and `webhook-signature`, as
+  standardwebhooks.com has them: `v1,` and the base64 HMAC-SHA256 over id, timestamp and body with full stops between
+  them. The key of a secret `whsec_…` is what its base64 stands for; another secret is the key as it is.
 - `X-Wgaudit-Timestamp`: seconds since 1970, when it was sent.
 - `X-Wgaudit-Signature`: `v1=` and the hex HMAC-SHA256 over the timestamp, a full stop and the body, by the
   shared secret; absent without one. A receiver computes it over the bytes as they came, compares in
   constant time, and refuses timestamps more than five minutes off.
 
-Any 2xx is acceptance, whatever the body says. `python -m alerts.notifiers.webhook` prints the JSON
+With a template, the body is what that makes of the message's values, for services that want a form of their own.
+
+Any 2xx is acceptance, unless the body is a known refusal. `python -m alerts.notifiers.webhook` prints the JSON
 Schema, which stands in docs/alert-v1.schema.json.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import sys
@@ -29,12 +35,16 @@ from alerts.models import Incident, Notification, NotifyReason, Status
 from alerts.notifiers import incident_text as wording
 from alerts.notifiers.acceptance import Meaning
 from alerts.notifiers.http import NO_OPTIONS, CallOptions, deliver_message
+from alerts.notifiers.message_templates import BodyTemplate, UnusableTemplate
+from auditor.errors import DeliveryError
 from auditor.values.schema import schema_document
 from auditor.values.text import for_log, timestamp
 
 SCHEMA: Literal["wgaudit.alert/1"] = "wgaudit.alert/1"
 LISTED = 1000
 """Entries of each list in an incident; `nodes_total` and `routing_total` count the whole."""
+STANDARD_PREFIX = "whsec_"
+"""Before the base64 of a secret, by the scheme of standardwebhooks.com."""
 TEXT = 4000
 """Characters of a summary."""
 
@@ -126,33 +136,66 @@ class Webhook:
     docs_url: str = ""
     """Where docs/findings.md can be read; "": the document is only named."""
     options: CallOptions = NO_OPTIONS
+    template: BodyTemplate | None = None
 
     def payload(self, notifications: Sequence[Notification]) -> bytes:
         """The message; see `Notifier.payload`. The same notifications give the same bytes."""
         message = MessageV1(
             schema=SCHEMA, notifications=[_notification(item, self.docs_url) for item in notifications]
         )
-        return message.model_dump_json(by_alias=True).encode()
+        if self.template is None:
+            return message.model_dump_json(by_alias=True).encode()
+        try:
+            return self.template.rendered(message.model_dump(mode="json", by_alias=True))
+        except UnusableTemplate as error:
+            raise DeliveryError(
+                f"no message could be made by the template: {error}", permanent=True
+            ) from None
 
     async def send(self, payload: bytes) -> str:
         """See `Notifier.send`."""
+        secrets = () if self.secret is None else (self.secret,)
+        page = Meaning.TAKEN  # whatever somebody's own endpoint says with a 2xx: that is its contract
+        if self.template is not None:
+            payload = self.template.filled(payload)
+            secrets = (*secrets, *self.template.values.values())
+            page = Meaning.UNCLEAR
         answer = await deliver_message(
             self.url,
             payload,
             timeout=self.timeout,
             options=self.options,
-            page=Meaning.TAKEN,  # whatever somebody's own endpoint says with a 2xx: that is its contract
+            page=page,
             headers=self._headers(payload),
-            secrets=() if self.secret is None else (self.secret,),
+            secrets=secrets,
         )
         return answer.detail
 
     def _headers(self, payload: bytes) -> dict[str, str]:
         stamp = str(int(self.clock()))
-        headers = {"Idempotency-Key": hashlib.sha256(payload).hexdigest(), "X-Wgaudit-Timestamp": stamp}
+        ident = hashlib.sha256(payload).hexdigest()
+        headers = {"Idempotency-Key": ident, "X-Wgaudit-Timestamp": stamp}
         if self.secret is not None:
             headers["X-Wgaudit-Signature"] = signature(self.secret, stamp, payload)
+            headers |= {
+                "webhook-id": ident,
+                "webhook-timestamp": stamp,
+                "webhook-signature": standard_signature(self.secret, ident, stamp, payload),
+            }
         return headers
+
+
+def standard_signature(secret: SecretStr, ident: str, timestamp: str, body: bytes) -> str:
+    """What stands in `webhook-signature`. Raises `ValueError` for a secret `whsec_` without base64 behind it."""
+    signed = hmac.new(_standard_key(secret), f"{ident}.{timestamp}.".encode() + body, hashlib.sha256)
+    return f"v1,{base64.b64encode(signed.digest()).decode()}"
+
+
+def _standard_key(secret: SecretStr) -> bytes:
+    text = secret.get_secret_value()
+    if not text.startswith(STANDARD_PREFIX):
+        return text.encode()
+    return base64.b64decode(text.removeprefix(STANDARD_PREFIX), validate=True)
 
 
 def signature(secret: SecretStr, timestamp: str, body: bytes) -> str:

@@ -17,6 +17,7 @@ from auditor.service.outbox import (
     read_outbox,
     retry_letters,
     send_tests,
+    try_heartbeat,
 )
 from auditor.settings.file import Config
 from auditor.values.text import for_log
@@ -33,6 +34,8 @@ def command() -> None:
 def test(config_path: Path | None, name: str | None) -> int:
     """Send a marked test and its resolve through each notifier, or through NAME, and print each receipt.
 
+    Without NAME the heartbeat is called too, as after a sweep.
+
     Exit code 0 if all were accepted, else 4.
     """
     config, _ = settings.read_config(config_path)
@@ -48,6 +51,11 @@ async def _test_all(config: Config, name: str | None) -> bool:
             accepted = False
             kind = "refused" if receipt.permanent else "not now"
             click.echo(for_log(f"FAIL  {receipt.notifier}  {status.value:<8}  {kind}: {receipt.detail}"))
+    beaten = await try_heartbeat(config, "wgaudit alerts test") if name is None else None
+    if beaten is not None:
+        accepted = accepted and beaten.accepted
+        mark = "ok  " if beaten.accepted else "FAIL"
+        click.echo(for_log(f"{mark}  {beaten.notifier}  {beaten.detail.removeprefix('heartbeat: ')}"))
     return accepted
 
 

@@ -15,6 +15,7 @@ from auditor.cli.exposure import exposed
 from auditor.errors import ConfigError, GapReason, ProbeError, UsageError
 from auditor.nodes.interface import TableStore
 from auditor.service import open_files, parts, threads
+from auditor.service.outbox import try_heartbeat
 from auditor.settings.file import Config
 from auditor.values.models import Gap, Registration, RegistryReading
 from auditor.values.text import for_terminal
@@ -65,7 +66,7 @@ class Trial:
     "--node", "node_name", help="The node to try by SSH. Default: the first one that is registered."
 )
 def command(config_path: Path | None, node_name: str | None) -> int:
-    """Try each part: configuration, Consul, registrations, one node by SSH, wg, the state folder.
+    """Try each part: configuration, Consul, registrations, one node by SSH, wg, the heartbeat, the state folder.
 
     Says for each what it tried, what it got and what to do. Exit code 0 if all of it works, else 1.
     """
@@ -127,7 +128,21 @@ async def _everything(config: Config, node_name: str | None) -> list[Trial]:
         trials += _registrations(reading, {trial.reason for trial in trials if trial.works is False})
     trials += await _node(config, reading, node_name)
     trials += _open_files(len(reading.registrations))
+    trials += await _heartbeat(config)
     return trials
+
+
+async def _heartbeat(config: Config) -> list[Trial]:
+    """Only where one is set: that it is called is what it is for."""
+    part, tried = "heartbeat", "one call, as after a sweep"
+    todo = "correct alerts.heartbeat_url, or whether it takes POST (heartbeat_method)"
+    try:
+        receipt = await try_heartbeat(config, "wgaudit doctor")
+    except ConfigError as error:
+        return [Trial(part, tried, str(error), False, "correct the configuration")]
+    if receipt is None:
+        return []
+    return [Trial(part, tried, receipt.detail, receipt.accepted, "" if receipt.accepted else todo)]
 
 
 def _open_files(nodes: int) -> Iterator[Trial]:

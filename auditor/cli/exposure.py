@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, SecretStr
@@ -38,6 +38,8 @@ def _secrets(settings: BaseModel, place: str) -> Iterator[tuple[str, Path | None
             yield key, None
         elif isinstance(value, Path) and _holds_a_secret(settings, field):
             yield key, value
+        elif isinstance(value, dict):
+            yield from _secret_entries(value, key)
         elif isinstance(value, BaseModel):
             yield from _secrets(value, f"{key}.")
         elif isinstance(value, tuple):
@@ -47,11 +49,20 @@ def _secrets(settings: BaseModel, place: str) -> Iterator[tuple[str, Path | None
                     yield from _secrets(entry, f"{key}.{named}." if named else f"{key}.")
 
 
+def _secret_entries(table: Mapping[object, object], key: str) -> Iterator[tuple[str, Path | None]]:
+    """The same for a table with keys of the user's choice, such as headers."""
+    for name, value in table.items():
+        if isinstance(value, SecretStr):
+            yield f"{key}.{name}", None
+        elif isinstance(value, Path):
+            yield f"{key}.{name}", value
+
+
 def _holds_a_secret(settings: BaseModel, field: str) -> bool:
     secret = field.removesuffix("_file")
     known = type(settings).model_fields
-    # A key that may also be given as text is a secret; TLS's private key is only ever a file.
-    return field == "key_file" or (secret != field and secret in known)
+    # A key that may also be given as text is a secret; TLS's private key and a bearer's token are only ever files.
+    return field in ("key_file", "bearer_token_file") or (secret != field and secret in known)
 
 
 def _open_to(file: Path) -> Iterator[tuple[int, str]]:

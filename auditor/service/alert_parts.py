@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TypedDict
 
-from alerts.models import Policy, Route
+from pydantic import SecretStr
+
+from alerts.models import Incident, Notification, NotifyReason, Policy, Route, Status
 from alerts.notifiers.alertmanager import Alertmanager
+from alerts.notifiers.heartbeat import Heartbeat, HeartbeatKind
+from alerts.notifiers.http import CallOptions
 from alerts.notifiers.interface import Notifier
+from alerts.notifiers.message_templates import SHIPPED, BodyTemplate, shipped_text
 from alerts.notifiers.pagerduty import PagerDuty
 from alerts.notifiers.slack import Slack
+from alerts.notifiers.trust import TlsFiles
 from alerts.notifiers.webhook import Webhook
-from auditor.errors import ConfigError, UsageError
+from auditor.errors import ConfigError, DeliveryError, UsageError
 from auditor.service.alert_checks import unknown_check
 from auditor.service.parts import ENVIRONMENT
-from auditor.settings.alerts import AlertmanagerSettings, AnyNotifier, PagerDutySettings, SlackSettings
+from auditor.settings.alerts import (
+    AlertmanagerSettings,
+    AnyNotifier,
+    AuthorizedCalls,
+    PagerDutySettings,
+    SlackSettings,
+    WebhookSettings,
+)
 from auditor.settings.consul import ConsulSettings
 from auditor.settings.file import Config
+from auditor.values.models import Severity
+from auditor.values.text import for_log
 
 
 def build_notifiers(config: Config) -> tuple[Notifier, ...]:
@@ -41,21 +58,110 @@ def choose_notifiers(config: Config, name: str | None) -> tuple[Notifier, ...]:
 
 
 def _notifier(settings: AnyNotifier, docs_url: str) -> Notifier:
+    options = _options(settings)
     if isinstance(settings, PagerDutySettings):
         key = settings.resolved_key(ENVIRONMENT)
         return PagerDuty(
-            name=settings.name, routing_key=key, timeout=settings.timeout, api=settings.api, docs_url=docs_url
+            name=settings.name,
+            routing_key=key,
+            timeout=settings.timeout,
+            api=settings.api,
+            docs_url=docs_url,
+            options=options,
         )
     url = settings.resolved_url(ENVIRONMENT)
     name, timeout, most = settings.name, settings.timeout, settings.max_per_message
     if isinstance(settings, SlackSettings):
-        return Slack(name=name, url=url, timeout=timeout, max_per_message=most, docs_url=docs_url)
+        return Slack(
+            name=name, url=url, timeout=timeout, max_per_message=most, docs_url=docs_url, options=options
+        )
     if isinstance(settings, AlertmanagerSettings):
-        return Alertmanager(name=name, url=url, timeout=timeout, max_per_message=most, docs_url=docs_url)
-    secret = settings.resolved_secret(ENVIRONMENT)
-    return Webhook(
-        name=name, url=url, secret=secret, timeout=timeout, max_per_message=most, docs_url=docs_url
+        return Alertmanager(
+            name=name, url=url, timeout=timeout, max_per_message=most, docs_url=docs_url, options=options
+        )
+    return _webhook(settings, url, options, docs_url)
+
+
+def _options(settings: AnyNotifier) -> CallOptions:
+    if not isinstance(settings, AuthorizedCalls):
+        return CallOptions(accept=settings.accept)
+    return CallOptions(
+        headers=(*settings.headers.items(), *settings.header_files.items()),
+        bearer_token_file=settings.bearer_token_file,
+        tls=TlsFiles(settings.ca_file, settings.cert_file, settings.key_file),
+        accept=settings.accept,
     )
+
+
+def _webhook(settings: WebhookSettings, url: SecretStr, options: CallOptions, docs_url: str) -> Webhook:
+    limits = SHIPPED.get(settings.template or "")
+    most = settings.max_per_message
+    webhook = Webhook(
+        name=settings.name,
+        url=url,
+        secret=settings.resolved_secret(ENVIRONMENT),
+        timeout=settings.timeout,
+        max_per_message=min(most, limits.per_message) if limits else most,
+        pause=limits.pause if limits else 0.0,
+        docs_url=docs_url,
+        options=options,
+        template=_template(settings),
+    )
+    if webhook.template is not None:
+        for status in Status:
+            try:
+                webhook.payload([_sample(settings.name, status)])
+            except DeliveryError as error:
+                raise ConfigError(f"notifiers.{settings.name}.template: {error}") from None
+    return webhook
+
+
+def _template(settings: WebhookSettings) -> BodyTemplate | None:
+    """Read the template that the settings name. Raises `ConfigError`."""
+    named, place = settings.template, f"notifiers.{settings.name}.template"
+    if named is None:
+        return None
+    if named in SHIPPED:
+        return BodyTemplate(shipped_text(named), settings.template_values)
+    if not re.search(r"[/.]", named):
+        raise ConfigError(
+            f"{place}: there is no {for_log(named)}; it is one of {', '.join(SHIPPED)}, or a file, such as ./{named}"
+        )
+    path = Path(named).expanduser()
+    try:
+        return BodyTemplate(path.read_text(encoding="utf-8"), settings.template_values)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise ConfigError(f"{place}: cannot read {for_log(str(path))}: {reason}") from None
+
+
+def _sample(notifier: str, status: Status) -> Notification:
+    """A notification with as little in it as there can be: a template must do with it."""
+    about = Incident(
+        fingerprint="0" * 16,
+        check="sample",
+        severity=Severity.WARNING,
+        subject="",
+        address="",
+        summary="",
+        guess="",
+        nodes=(),
+        regions=(),
+    )
+    return Notification(notifier, NotifyReason.TEST, status, about)
+
+
+def build_heartbeat(config: Config) -> Heartbeat | None:
+    """Build the heartbeat that the settings name, if there is one. Raises `ConfigError`, never with the URL."""
+    settings = config.alerts
+    url = settings.resolved_heartbeat(ENVIRONMENT)
+    if url is None:
+        return None
+    left_out = {
+        *([] if settings.heartbeat_start else [HeartbeatKind.START]),
+        *([] if settings.heartbeat_fail else [HeartbeatKind.FAILURE]),
+    }
+    return Heartbeat(url, settings.heartbeat_method, frozenset(HeartbeatKind) - left_out)
 
 
 def build_alert_policy(config: Config) -> Policy:

@@ -10,13 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 from alerts.delivery.deliver import deliver
 from alerts.models import AlertIdent, AlertPlan, Receipt
-from alerts.notifiers.heartbeat import HeartbeatKind, beat
+from alerts.notifiers.heartbeat import HeartbeatKind
 from alerts.plan import OF_ITSELF, plan
 from auditor.errors import StateError
-from auditor.service.alert_parts import build_alert_policy, build_notifiers
+from auditor.service.alert_parts import build_alert_policy, build_heartbeat, build_notifiers
 from auditor.service.alert_state import AlertState, opened_state
 from auditor.service.observer import ServiceObserver
-from auditor.service.parts import ENVIRONMENT
 from auditor.service.remembered import memory_of
 from auditor.settings.file import Config
 from auditor.state import history
@@ -40,7 +39,7 @@ class AlertSession:
         self.budget = budget
         self._observer = observer
         self._lock_wait = lock_wait
-        self._heartbeat = config.alerts.resolved_heartbeat(ENVIRONMENT)
+        self._heartbeat = build_heartbeat(config)
         self._heartbeat_complaint: str | None = None
         self._begun = False
 
@@ -88,7 +87,7 @@ class AlertSession:
     async def _beat(self, kind: HeartbeatKind) -> None:
         if self._heartbeat is None:
             return
-        complaint = await beat(self._heartbeat, kind)
+        complaint = await self._heartbeat.beat(kind)
         if complaint and complaint != self._heartbeat_complaint:
             self.complain(complaint)
         self._heartbeat_complaint = complaint

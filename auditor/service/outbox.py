@@ -11,10 +11,11 @@ from pathlib import Path
 from alerts.delivery.deliver import deliver
 from alerts.memory.notices import Row
 from alerts.models import Incident, Log, Notification, NotifyReason, Receipt, Status
+from alerts.notifiers.heartbeat import HeartbeatKind
 from alerts.notifiers.interface import Notifier
 from alerts.plan import plan
 from auditor.errors import DeliveryError, UsageError
-from auditor.service.alert_parts import build_alert_policy, build_notifiers, choose_notifiers
+from auditor.service.alert_parts import build_alert_policy, build_heartbeat, build_notifiers, choose_notifiers
 from auditor.service.alert_state import existing_state, opened_state
 from auditor.service.audit import audit_recording
 from auditor.settings.file import Config
@@ -38,6 +39,18 @@ async def send_tests(config: Config, name: str | None) -> AsyncIterator[tuple[St
                 receipt = Receipt(notifier.name, True, answer, 1)
             yield status, receipt
             await asyncio.sleep(notifier.pause)
+
+
+async def try_heartbeat(config: Config, note: str) -> Receipt | None:
+    """Call the heartbeat's URL once, as after a sweep that did its work; None where none is set.
+
+    note: what is sent along. Raises `ConfigError`.
+    """
+    heartbeat = build_heartbeat(config)
+    if heartbeat is None:
+        return None
+    complaint = await heartbeat.beat(HeartbeatKind.SUCCESS, note)
+    return Receipt("heartbeat", complaint is None, complaint or "taken", 1)
 
 
 def _test_incident() -> Incident:

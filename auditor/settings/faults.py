@@ -32,7 +32,7 @@ _WORDS = {
 }
 """Kinds of pydantic's errors in the words of TOML; its own words are Python's."""
 _FORMS = {
-    "api": "must be an http or https URL without a path",
+    "api": "must be an http or https URL without user, query and #",
     "device": "must be a device's name: 1 to 15 letters, digits and any of _ = + . -",
     "docs_url": "must be an http or https URL without a #",
     "name": "must begin with a letter or digit, and have at most 63 letters, digits and any of _ . -",

@@ -78,6 +78,20 @@ def test_one_notifier_can_be_tested_by_its_name(
     assert receiver.calls == []
 
 
+@pytest.mark.parametrize(("fault", "code", "mark"), [(None, 0, "ok"), (Reply(404), 4, "FAIL")])
+def test_the_heartbeat_is_tried_too(
+    make_fleet: Make, slack: SlackDouble, heartbeat: Double, fault: Reply | None, code: int, mark: str
+) -> None:
+    """Unless one notifier is asked for."""
+    heartbeat.fault = fault
+    fleet = make_fleet(notifiers=[to_slack(slack)], alerts={"heartbeat_url": f"{heartbeat.url}/uuid"})
+    done = fleet.run("alerts", "test")
+    assert done.returncode == code
+    assert re.match(rf"{mark} +heartbeat", done.stdout.splitlines()[-1])
+    assert [call.path for call in heartbeat.calls] == ["/uuid"]
+    assert "heartbeat" not in fleet.run("alerts", "test", "chat").stdout
+
+
 def test_a_test_that_was_not_taken_is_4_and_the_others_are_tried(
     all_of_them: Fleet, receiver: Receiver, pagerduty: PagerDutyDouble, slack: SlackDouble
 ) -> None:

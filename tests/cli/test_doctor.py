@@ -17,6 +17,7 @@ import pytest
 from auditor.cli.advice import ADVICE, advice
 from auditor.errors import GapReason
 from tests.cli.command import wgaudit
+from tests.doubles.server import Double, Reply
 from tests.parts.consul import ConsulServer, make_tls
 from tests.registry.scripted_server import HEALTHY, scripted_server
 
@@ -46,16 +47,31 @@ class Told:
         return [part for part, found in self.parts.items() if found == mark]
 
 
-def doctor(folder: Path, consul: Mapping[str, object], *options: str) -> Told:
+def doctor(folder: Path, consul: Mapping[str, object], *options: str, more: str = "") -> Told:
     """Runs the doctor with these settings of `[consul]`."""
     (folder / "known_hosts").touch()
     settings = "\n".join(f"{key} = {json.dumps(value)}" for key, value in consul.items())
     config = folder / "wgaudit.toml"
     config.write_text(
         f"[consul]\n{settings}\n[ssh]\nagent = false\nknown_hosts = '{folder}/known_hosts'\n"
-        f"[state]\npath = '{folder}/state/wgaudit.db'\n"
+        f"[state]\npath = '{folder}/state/wgaudit.db'\n{more}"
     )
     return Told(wgaudit("doctor", "--config", config, *options, folder=folder))
+
+
+def test_the_heartbeat_is_called_where_one_is_set(tmp_path: Path) -> None:
+    """A wrong URL is found before the night when it would have been needed."""
+    with Double() as service, socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        heartbeat = f"[alerts]\nheartbeat_url = '{service.url}/uuid'\n"
+        told = doctor(tmp_path, {"url": url}, more=heartbeat)
+        assert told.parts["heartbeat"] == "ok"
+        service.fault = Reply(404, b"no such check")
+        told = doctor(tmp_path, {"url": url}, more=heartbeat)
+        assert told.parts["heartbeat"] == "FAIL"
+        assert "404 Not Found" in told.lines["heartbeat"]["got"]
+        assert [call.path for call in service.calls] == ["/uuid", "/uuid"]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from tests.parts.consul import TlsFiles
 
 @dataclass(frozen=True)
 class Call:
-    """One POST, as it came."""
+    """One call, as it came."""
 
     path: str
     headers: Mapping[str, str]
@@ -31,6 +31,7 @@ class Call:
     body: bytes
     at: float
     """Of `time.monotonic`."""
+    method: str = "POST"
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,9 @@ class Double:
             def do_POST(self) -> None:
                 double._serve(self)
 
+            def do_GET(self) -> None:
+                double._serve(self)
+
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the base class's name)
                 """Keeps the test's output clean."""
 
@@ -150,7 +154,7 @@ class Double:
         if len(body) < length:
             return  # the caller died while it sent this: no server takes half a request
         headers = {name.lower(): value for name, value in handler.headers.items()}
-        call = Call(handler.path, headers, body, time.monotonic())
+        call = Call(handler.path, headers, body, time.monotonic(), handler.command)
         with self._changed:
             self.calls.append(call)
             outcome = self.faults.popleft() if self.faults else self.fault

@@ -82,7 +82,9 @@ def test_a_misspelt_key_is_named_with_the_nearest_that_is_known(text: str, words
 def test_a_key_of_another_kind_of_notifier_is_refused_with_the_known_ones() -> None:
     """A Slack webhook has no routing key."""
     words = refusal(SLACK + f'routing_key = "{KEY}"')
-    assert words.startswith("notifiers[1].routing_key: unknown key; known here: checks, max_per_message, ")
+    assert words.startswith(
+        "notifiers[1].routing_key: unknown key; known here: accept, checks, max_per_message, "
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_a_value_that_cannot_be_used_is_refused_by_its_place(text: str, words: s
         ),
         (SLACK.replace('"team"', '"a b"'), "notifiers[1].name: must begin with a letter or digit, "),
         ('[alerts]\ndocs_url = "x"', "alerts.docs_url: must be an http or https URL without a #"),
-        (PAGER + 'api = "https://x/y"', "notifiers[1].api: must be an http or https URL without a path"),
+        (PAGER + 'api = "https://x?y"', "notifiers[1].api: must be an http or https URL without user, "),
         ('[mesh]\npools = "10.0.0.0/8"', "mesh.pools: must be a list in [ ]"),
         ('[ssh]\nport = "x"', "ssh.port: must be a whole number"),
         ("[ssh]\nport = 22.5", "ssh.port: must be a whole number"),

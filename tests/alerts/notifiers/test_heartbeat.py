@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 import pytest
 from pydantic import SecretStr
 
-from alerts.notifiers.heartbeat import HeartbeatKind, beat
+from alerts.notifiers.heartbeat import Heartbeat, HeartbeatKind, beat
 from tests.doubles.server import Double, Reply, Trouble
 
 
@@ -50,6 +51,22 @@ async def test_a_failure_is_one_line_and_nothing_more(
     assert said is not None
     assert said.startswith(says)
     assert said.isprintable()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_beat_comes_by_the_method_that_is_set(method: Literal["GET", "POST"], double: Double) -> None:
+    heartbeat = Heartbeat(SecretStr(f"{double.url}/api/push/x?status=up"), method)
+    assert await heartbeat.beat(HeartbeatKind.SUCCESS, "all well") is None
+    (call,) = double.calls
+    assert (call.method, call.path) == (method, "/api/push/x?status=up")
+    assert call.body == (b"all well" if method == "POST" else b"")
+
+
+async def test_kinds_that_a_service_does_not_know_are_not_sent(double: Double) -> None:
+    heartbeat = Heartbeat(SecretStr(f"{double.url}/x"), kinds=frozenset({HeartbeatKind.SUCCESS}))
+    for kind in HeartbeatKind:
+        assert await heartbeat.beat(kind) is None
+    assert [call.path for call in double.calls] == ["/x"]
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:9/x", "not a url"])

@@ -16,6 +16,7 @@ from auditor.errors import DeliveryError
 from auditor.values.models import Severity
 from tests.alerts.notifiers.sample import PAIR, firing, resolved, trial
 from tests.doubles.pagerduty import ROUTING_KEY, PagerDutyDouble
+from tests.doubles.server import Double
 
 OTHER_KEY = "R1" + "j" * 30
 
@@ -30,6 +31,15 @@ def service() -> Iterator[PagerDutyDouble]:
 def notifier(service: PagerDutyDouble, key: str = ROUTING_KEY, **more: Any) -> PagerDuty:
     """Aimed at the double."""
     return PagerDuty("oncall", SecretStr(key), api=service.url, **more)
+
+
+@pytest.mark.parametrize("path", ["", "/", "/gateway", "/gateway/v2", "/gateway/v2/enqueue"])
+async def test_its_address_may_have_a_path(path: str) -> None:
+    """Gateways have one."""
+    with Double() as double:
+        notifier = PagerDuty("oncall", SecretStr(ROUTING_KEY), api=double.url + path)
+        await notifier.send(notifier.payload([firing()]))
+        assert double.calls[0].path == f"{'/gateway' if 'gateway' in path else ''}/v2/enqueue"
 
 
 async def told(service: PagerDutyDouble, notification: Notification, **more: Any) -> dict[str, Any]:

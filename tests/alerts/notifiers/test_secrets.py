@@ -10,10 +10,13 @@ from pydantic import SecretStr
 
 from alerts.notifiers.alertmanager import Alertmanager
 from alerts.notifiers.heartbeat import HeartbeatKind, beat
+from alerts.notifiers.http import CallOptions
+from alerts.notifiers.message_templates import BodyTemplate, shipped_text
 from alerts.notifiers.slack import Slack
 from alerts.notifiers.webhook import Webhook
 from auditor.errors import DeliveryError
 from tests.alerts.notifiers.sample import KINDS, URL_SECRET, Kind, firing
+from tests.doubles.chats import CHAT, TELEGRAM_TOKEN
 from tests.doubles.server import Double, Reply, Trouble
 
 OUTCOMES = (
@@ -22,8 +25,29 @@ OUTCOMES = (
 )  # fmt: skip
 
 
+def with_headers(base: str) -> Alertmanager:
+    """Everything secret that a call can carry beside its URL and body."""
+    headers = (("X-Token", SecretStr(HEADER_SECRET)), ("Authorization", SecretStr(f"Basic {BASIC_SECRET}")))
+    return Alertmanager("sink", SecretStr(base), timeout=5.0, options=CallOptions(headers=headers))
+
+
+def telegram(base: str) -> Webhook:
+    """A chat whose URL holds the bot's token, and whose body holds the chat's number."""
+    template = BodyTemplate(shipped_text("telegram"), {"chat_id": SecretStr(CHAT)})
+    url = f"{base}/bot{TELEGRAM_TOKEN}/sendMessage"
+    return Webhook("sink", SecretStr(url), timeout=5.0, template=template)
+
+
+HEADER_SECRET, BASIC_SECRET = "header-77aa11bb", "dXNlcjpwYXNzd29yZA"
+SECRETIVE = (
+    *KINDS,
+    Kind("headers", with_headers, Reply(200), (HEADER_SECRET, BASIC_SECRET)),
+    Kind("telegram", telegram, Reply(200, b'{"ok":true}'), (TELEGRAM_TOKEN, CHAT)),
+)
+
+
 @pytest.mark.parametrize("outcome", OUTCOMES)
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", SECRETIVE, ids=lambda kind: kind.name)
 async def test_no_notifiers_secret_appears_anywhere(
     kind: Kind,
     outcome: str,

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from alerts.models import Status
-from alerts.notifiers.webhook import Webhook, schema_text, signature
+from alerts.notifiers.webhook import Webhook, schema_text, signature, standard_signature
 from auditor.errors import DeliveryError
 from tests.alerts.notifiers.sample import SIGNING_SECRET, firing, resolved, trial
 from tests.doubles.receiver import Receiver
@@ -41,6 +41,25 @@ def test_a_signature_is_the_hmac_over_timestamp_and_body() -> None:
     """Computed with `openssl dgst -sha256 -hmac whsec` over `1772333982.{"a":1}`."""
     assert signature(SecretStr("whsec"), "1772333982", b'{"a":1}') == (
         "v1=ea02d923a9fa09556e1d56e2f411e9c493b40945249a179317dba1dc46239c2d"
+    )
+
+
+def test_the_standard_signature_is_that_of_the_published_example() -> None:
+    """The one that the libraries of standardwebhooks.com are tested with."""
+    secret, body = SecretStr("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), b'{"test": 2432232314}'
+    signed = standard_signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body)
+    assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+async def test_a_signed_call_has_both_signatures_over_one_time_and_id(receiver: Receiver) -> None:
+    """The older ones stay for those who check them."""
+    hook = webhook(receiver)
+    await hook.send(hook.payload([firing()]))
+    (call,) = receiver.taken
+    assert call.headers["webhook-id"] == call.headers["idempotency-key"]
+    assert call.headers["webhook-timestamp"] == call.headers["x-wgaudit-timestamp"]
+    assert call.headers["webhook-signature"] == standard_signature(
+        SecretStr(SIGNING_SECRET), call.headers["webhook-id"], call.headers["webhook-timestamp"], call.body
     )
 
 
