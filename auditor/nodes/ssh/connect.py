@@ -144,6 +144,7 @@ class Connections:
                     raise _HostKeyUnsettledError from None
                 if not algorithms and lookup.found:
                     raise _NoCommonHostKeyError from None
+            await way.hear_out()
             raise from_connecting(
                 error,
                 where,

@@ -15,6 +15,8 @@ from auditor.nodes.ssh.config_file import user_shell
 
 STAGGER = 0.25
 """Seconds after which the next address is tried beside one that has not answered (RFC 8305)."""
+_LAST_WORDS = 0.3
+"""Seconds to wait for what a command that failed still says."""
 MOST_WORDS = 2048
 """Bytes kept of what a command says on stderr."""
 
@@ -36,6 +38,14 @@ class Approach:
     faults: list[tuple[str, OSError]] = field(default_factory=list)
     command_said: bytearray = field(default_factory=bytearray)
     """What a proxy command said on stderr."""
+
+    listening: asyncio.Future[None] | None = None
+    """Ends when the command has closed its stderr."""
+
+    async def hear_out(self) -> None:
+        """Wait a moment for the last words of a proxy command, which may come after its end."""
+        if self.listening is not None:
+            await asyncio.wait([self.listening], timeout=_LAST_WORDS)
 
     def said(self) -> str:
         """The command's words."""
@@ -175,7 +185,7 @@ async def run_proxy(way: Approach, command: str, stack: AsyncExitStack) -> socke
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-    listening = asyncio.ensure_future(_listen(way, process))
+    way.listening = listening = asyncio.ensure_future(_listen(way, process))
     stack.push_async_callback(_end, process, listening)
     return ours
 

@@ -123,6 +123,8 @@ def check_jump(hops: str, place: str = "ssh.proxy_jump") -> list[Hop]:
         user = match["user"]
         if user is not None and uri != text.strip():
             user = unquote(user.partition(";")[0])
+            if not user or any(character in ",@" or character.isspace() for character in user):
+                raise ConfigError(f"{place}: not a user's name: {cleaned(user)}")
         found.append(Hop(user, match["host"].strip("[]"), port))
     return found
 
