@@ -19,7 +19,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from auditor.nodes.probe.probe import ProbeAnswer, canonical_table, format_answer, inline_request
+from auditor.nodes.probe.probe import (
+    ProbeAnswer,
+    canonical_table,
+    format_answer,
+    inline_request,
+    packed_request,
+)
 from auditor.values.addresses import Prefix, PublicKey, parse_public_key
 from auditor.values.models import Device
 from benchmarks.figures import CannotRun, Figure, Results, ratios
@@ -55,7 +61,7 @@ def measure(quick: bool) -> Results:
 def _bytes() -> Figure:
     device, allowed_ips = _fleet()
     table = canonical_table(device, allowed_ips)
-    request = inline_request("digest", device=device.name)
+    request = packed_request(inline_request("digest", device=device.name))
     answer = format_answer(ProbeAnswer(device, digest=table.digest))
     there, back = len(request.command) + len(request.stdin), len(answer)
     return Figure(
@@ -138,7 +144,7 @@ def _measured_apart() -> Mapping[str, Sequence[Sequence[float]]]:
 def _inside(folder: Path, told: Path) -> None:
     """Run inside the namespaces. Everything it started ends with it."""
     device, allowed_ips = _fleet()
-    request = inline_request("digest", device=device.name)
+    request = packed_request(inline_request("digest", device=device.name))
     probe = _Command(request.command, request.stdin)
     stub = StubNode(folder / "stub", addresses=device.addresses)
     stub.answer("allowed-ips", allowed_ips)

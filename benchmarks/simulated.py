@@ -29,7 +29,14 @@ from auditor.gather.sweep import SweepOptions, sweep
 from auditor.judge import judge
 from auditor.nodes.framing import Request
 from auditor.nodes.interface import TableStore
-from auditor.nodes.probe.probe import Mode, ProbeAnswer, format_answer, inline_request, parse_answer
+from auditor.nodes.probe.probe import (
+    Mode,
+    ProbeAnswer,
+    format_answer,
+    inline_request,
+    packed_request,
+    parse_answer,
+)
 from auditor.registry.file import FileRegistry, export_text
 from auditor.reports import json_v1
 from auditor.reports.interface import Layout
@@ -137,8 +144,8 @@ class SimulatedNodes:
     def __init__(self, fleet: SimulatedFleet) -> None:
         self._fleet = fleet
         self._requests: dict[Mode, Request] = {
-            "digest": inline_request("digest", device=DEVICE),
-            "text": inline_request("text", device=DEVICE),
+            "digest": packed_request(inline_request("digest", device=DEVICE)),
+            "text": packed_request(inline_request("text", device=DEVICE)),
         }
         self.sent = 0
         """Bytes of all commands and of their standard input."""

@@ -7,6 +7,7 @@ Everything in it is untrusted.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import math
 import operator
@@ -41,6 +42,13 @@ INSTALLED_SECONDS = 60
 """The time after which an installed probe has ended, with all that it started."""
 
 _INLINE = "exec /bin/sh -s -- "
+# Half the bytes, where the node has gzip. The shell skips lines until `go`, a byte at a time, and hands the rest to
+# gzip; a damaged text unpacks to functions that nobody calls. No quote, backslash or "!": any login shell passes it on.
+_PACKED = (
+    "exec /bin/sh -c 'while read -r line; do case $line in go) break; esac; done; eval \"$(gzip -dc)\"' "
+)
+# A shell that took the place of /bin/sh reads these lines as commands, and none of what comes after them.
+_BEFORE_PACKED = ":\n" * 3 + "exit\n" * 3 + "go\n"
 _MAIN = "main </dev/null\n"
 _MAY_BE_LOST = ":\n" * 3
 _ZSH = '[ -z "$ZSH_VERSION" ] || { emulate -R sh; unalias -a; }\n'
@@ -156,6 +164,13 @@ def inline_request(
     return Request(_INLINE + installed_request(mode, endpoints=endpoints).command, _whole(script).encode())
 
 
+def packed_request(request: Request) -> Request:
+    """Pack an inline request into half its bytes, for nodes with gzip. Others print nothing at all."""
+    words = request.command.removeprefix(_INLINE)
+    script = gzip.compress(request.stdin.removeprefix(_MAY_BE_LOST.encode()), compresslevel=9, mtime=0)
+    return Request(_PACKED + words, _BEFORE_PACKED.encode() + script)
+
+
 def installed_request(mode: Mode, *, endpoints: bool = False) -> Request:
     """Build a request to a probe that is installed on the node: it names the mode alone."""
     return Request(f"{VERSION} {mode}{' endpoints' if endpoints else ''}", b"")
@@ -182,7 +197,7 @@ def read_request(command: str) -> tuple[Mode, bool]:
 
     For servers that answer without a shell, such as the demo's.
     """
-    words = command.removeprefix(_INLINE)
+    words = command.removeprefix(_INLINE).removeprefix(_PACKED)
     for mode in ("digest", "text"):
         for endpoints in (False, True):
             if words == installed_request(mode, endpoints=endpoints).command:

@@ -15,6 +15,7 @@ from auditor.nodes.probe.probe import (
     ProbePlaces,
     inline_request,
     installed_request,
+    packed_request,
     parse_answer,
 )
 from auditor.nodes.ssh.access import NodeSession, SshAccess
@@ -43,6 +44,9 @@ class SshNodes(NodeSource):
             mode: _request(mode, access.settings, device, region_command, places)
             for mode in ("digest", "text")
         }
+        self._packed: dict[Mode, Request] = {}
+        if access.settings.probe != "installed":
+            self._packed = {mode: packed_request(request) for mode, request in self._requests.items()}
 
     def expect(self, registrations: Iterable[Registration]) -> None:
         """Take the mesh addresses of the whole registry: no node is reached by one of them unasked."""
@@ -82,7 +86,10 @@ class SshNodes(NodeSource):
 
     async def _ask(self, session: NodeSession, mode: Mode) -> ProbeAnswer:
         settings = self._settings
-        output = await session.run(self._requests[mode], FRAMING)
+        output = await session.run(self._packed.get(mode, self._requests[mode]), FRAMING)
+        if self._packed and not output.data:
+            # No gzip there, or the login shell's start-up files read away what was sent.
+            output = await session.run(self._requests[mode], FRAMING)
         hint = ""
         if settings.probe == "installed" and not output.data:
             hint = "; does authorized_keys force the file that `wgaudit probe-script` prints?"

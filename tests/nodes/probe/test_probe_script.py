@@ -19,6 +19,7 @@ from auditor.nodes.probe.probe import (
     canonical_table,
     format_answer,
     inline_request,
+    packed_request,
     parse_answer,
     probe_script,
 )
@@ -68,6 +69,48 @@ def refused(node: StubNode, mode: Mode = "digest", **options: object) -> ProbeEr
     with pytest.raises(ProbeError) as caught:
         parse_answer(run.stdout, "wg0")
     return caught.value
+
+
+def packed_output(
+    node: StubNode, *, lost: int = 0, path: str | None = None, shell: list[str] | None = None
+) -> bytes:
+    """What a packed request prints, of which so many lines were read away."""
+    request = packed_request(inline_request("digest", device="wg0"))
+    done = subprocess.run(
+        [*(shell or ["/bin/sh"]), "-c", request.command],
+        input=request.stdin.split(b"\n", lost)[-1],
+        capture_output=True,
+        env={"PATH": path or node.path},
+        timeout=30,
+        check=False,
+    )
+    return done.stdout
+
+
+def test_a_packed_request_is_answered_as_one_that_is_not(node: StubNode, shell: list[str]) -> None:
+    assert packed_output(node, shell=shell) == output(node).stdout
+
+
+@pytest.mark.parametrize("lost", range(10))
+def test_a_packed_request_of_which_lines_were_lost_gives_its_whole_answer_or_prints_nothing(
+    node: StubNode, lost: int
+) -> None:
+    assert packed_output(node, lost=lost) == (output(node).stdout if lost <= 6 else b"")
+
+
+def test_a_packed_request_prints_nothing_on_a_node_without_gzip(node: StubNode, tmp_path: Path) -> None:
+    assert packed_output(node, path=str(tmp_path)) == b""
+
+
+def test_a_shell_that_took_the_place_of_ours_reads_nothing_of_what_is_packed(
+    node: StubNode, shell: list[str]
+) -> None:
+    """It would run packed bytes as commands."""
+    request = packed_request(inline_request("digest", device="wg0"))
+    done = subprocess.run(
+        [*shell, "-s"], input=request.stdin, capture_output=True, env={"PATH": node.path}, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_digest_and_text_are_of_one_table(node: StubNode, shell: list[str]) -> None:
