@@ -200,7 +200,7 @@ async def test_however_the_connection_ends_the_node_is_left_clean(
     """The client goes, the connection is cut, sshd's listener is killed, or the time for the command is up."""
     wg = hanging(bench.node, "ignores what it is sent", field)
     server = bench.sshd()
-    nodes = bench.nodes(command_timeout=1.0)
+    nodes = bench.nodes(command_timeout=3.0)
     look = asyncio.create_task(nodes.observe(bench.registered(server), TableStore()))
     await wg.began()
     if end == "client":
