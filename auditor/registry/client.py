@@ -35,11 +35,12 @@ from tenacity import (
     wait_random,
 )
 
-from auditor.errors import ConfigError, GapReason, RegistryError
+from auditor.errors import ConfigError, GapReason, InvalidValue, RegistryError
 from auditor.registry.answers import filtered, kv_items, objection, quick_kv_items
 from auditor.registry.transport import Line, bounded
 from auditor.settings.consul import UNIX
 from auditor.values.certificates import why_untrusted
+from auditor.values.json_bounds import check_count
 from auditor.values.text import for_detail
 
 if TYPE_CHECKING:
@@ -311,7 +312,13 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
                 raise RegistryError(GapReason.CONSUL_UNREADABLE, detail)
             if time.monotonic() > deadline:
                 raise TimeoutError
-        return without(self._token, body.decode(errors="replace")).encode() if refused else bytes(body)
+        if refused:
+            return without(self._token, body.decode(errors="replace")).encode()
+        try:
+            check_count(body)
+        except InvalidValue as error:
+            raise RegistryError(GapReason.CONSUL_UNREADABLE, f"{asked}: {error}") from None
+        return bytes(body)
 
 
 def without(token: SecretStr | None, text: str) -> str:

@@ -9,8 +9,10 @@ import json
 import re
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from auditor.errors import ConfigError, GapReason, RegistryError
+from auditor.disk.bounded import read_bounded
+from auditor.errors import ConfigError, GapReason, InvalidValue, RegistryError
 from auditor.registry.records import KvItem, invalid, read_kv, reading_rules
+from auditor.values.json_bounds import check_count, short_integer
 from auditor.values.models import Gap, InvalidRegistration, NodeId, RegistryReading
 from auditor.values.text import count
 
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 
     from auditor.settings.consul import ConsulSettings
 
-MAX_FILE = 256 * 1024 * 1024
-"""Bytes of a file that is read at all."""
+MAX_FILE = 64 * 1024 * 1024
+"""Bytes of a file that is read at all: some 100,000 registrations."""
 
 
 class FileRegistry:
@@ -115,7 +117,12 @@ class _Export(NamedTuple):
 
 def _export(path: Path) -> _Export:
     """Entries of a `consul kv export`, in whatever form it was kept. Raises `RegistryError` where it is none."""
-    rows = _rows(_text(path), path)
+    text = _text(path)
+    try:
+        check_count(text.encode(errors="replace"))
+    except InvalidValue as error:
+        raise _no_export(path, str(error)) from None
+    rows = _rows(text, path)
     entries = [entry for row in rows if (entry := _entry(row)) is not None]
     odd = len(rows) - len(entries)
     if odd and not entries:
@@ -130,8 +137,7 @@ def _no_export(path: Path, what: str) -> RegistryError:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_FILE + 1)
+        raw = read_bounded(path, MAX_FILE)
     except OSError as error:
         raise RegistryError(GapReason.REGISTRY_UNREADABLE, f"{path}: cannot read: {error.strerror}") from None
     if len(raw) > MAX_FILE:
@@ -161,6 +167,8 @@ def _rows(text: str, path: Path) -> list[object]:
                 what = "cut off, so not JSON"
             raise _no_export(path, what) from None
         raise _no_export(path, f"not JSON from character {error.pos} on: cut off, or edited") from None
+    except InvalidValue as error:
+        raise _no_export(path, f"not JSON that can be read: {error}") from None
     except (ValueError, RecursionError):
         raise _no_export(path, "not JSON that can be read: nested too deep") from None
     if not text.strip():
@@ -168,7 +176,7 @@ def _rows(text: str, path: Path) -> list[object]:
     return rows
 
 
-_DECODER = json.JSONDecoder()
+_DECODER = json.JSONDecoder(parse_int=short_integer)
 _BLANKS = re.compile(r"[\s,]*")
 _LISTING = re.compile(r"\s*[^\s{}\[\]\":]+:")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from auditor.disk.bounded import read_bounded
 from auditor.errors import PlanError
 from auditor.repair.moves import RepairPlan
 from auditor.repair.plan.plan_v1 import document, from_json
@@ -24,8 +25,7 @@ def write_plan(plan: RepairPlan, path: Path) -> None:
 def read_plan(path: Path) -> RepairPlan:
     """Read what `write_plan` wrote. Raises `PlanError` with the file and the place of what is not as it must be."""
     try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_PLAN + 1)
+        raw = read_bounded(path, MAX_PLAN)
     except OSError as error:
         raise PlanError(f"cannot read {path}: {error.strerror}") from None
     if len(raw) > MAX_PLAN:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -31,10 +32,12 @@ from pydantic import (
     ValidationInfo,
 )
 
+from auditor.disk.bounded import read_bounded
 from auditor.errors import GapReason, InvalidValue, SnapshotError
 from auditor.state.files import write_whole
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import PublicKey, parse_prefix, parse_public_key
+from auditor.values.json_bounds import check_json
 from auditor.values.models import (
     AuditPolicy,
     Gap,
@@ -54,8 +57,12 @@ from auditor.values.models import (
 from auditor.values.region_pattern import RegionPattern
 
 SCHEMA = "wgaudit.snapshot/1"
-MAX_BYTES = 2 * 1024**3
-"""Unpacked size beyond which a file is refused: a small archive must not fill the memory."""
+MAX_BYTES = 1024**3
+"""Unpacked size beyond which a file is refused; reading takes up to three times as much memory."""
+PLAIN_BYTES = 64 * 1024**2
+"""Unpacked size that any file may have."""
+MOST_PACKED = 250
+"""Times that a larger one may be packed: a small archive must not fill the memory."""
 
 
 def _in_order(value: object) -> object:
@@ -77,9 +84,22 @@ def _region_pattern(pattern: str | None) -> str | None:
     return pattern
 
 
+def _in_years(moment: datetime) -> datetime:
+    # At the ends of the calendar a time has no other zone.
+    if not 1970 <= moment.year < 9999:
+        raise ValueError("a time that no sweep and no agreement has")
+    return moment
+
+
 PrefixText = Annotated[str, AfterValidator(_prefix)]
 KeyText = Annotated[str, AfterValidator(_key)]
-Time = Annotated[AwareDatetime, PlainSerializer(datetime.isoformat, return_type=str, when_used="json")]
+Entry = TypeVar("Entry")
+Rows = Annotated[list[Entry], Field(fail_fast=True)]
+"""A list that is refused at its first fault: there may be millions."""
+Number = Annotated[int, Field(ge=0, lt=2**64)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_years)]
+Time = Annotated[Moment, PlainSerializer(datetime.isoformat, return_type=str, when_used="json")]
 
 
 def _memory_parts(value: object) -> object:
@@ -117,7 +137,7 @@ class _OfNodeForm(_RecordedForm):
 
 class _RegistrationForm(_OfNodeForm):
     public_key: KeyText | None = None
-    addresses: list[PrefixText]
+    addresses: Rows[PrefixText]
     region: str | None = None
     endpoint: str | None = None
     ssh_host: str | None = None
@@ -125,8 +145,8 @@ class _RegistrationForm(_OfNodeForm):
     """They fed the ssh host template, which a replay does not need, and may hold anything that the registry's owners
     put there, secrets included: neither written nor read."""
     where: str = ""
-    create_index: int | None = None
-    modify_index: int | None = None
+    create_index: Number | None = None
+    modify_index: Number | None = None
     state: str | None = None
     """Not in recordings made before states were read; so with the next two."""
     retired: bool = False
@@ -144,7 +164,7 @@ class _InvalidForm(_OfNodeForm):
     excerpt: str
     public_key: KeyText | None = Field(None, exclude=True)
     """In older recordings, where it is null: the registration that stands beside it has the key."""
-    faults: list[_FaultForm] = []
+    faults: Rows[_FaultForm] = []
     """Not in recordings made before registrations were read field by field."""
 
 
@@ -153,7 +173,7 @@ class _ObservationForm(_OfNodeForm):
     public_key: KeyText = Field(
         validation_alias=AliasChoices(AliasPath("device", "public_key"), "public_key")
     )
-    addresses: list[PrefixText] = Field(
+    addresses: Rows[PrefixText] = Field(
         validation_alias=AliasChoices(AliasPath("device", "addresses"), "addresses")
     )
     link_up: bool | None = Field(
@@ -178,31 +198,31 @@ class _SharedForm(_RecordedForm):
     prefix: PrefixText = Field(
         validation_alias=AliasChoices("address", "prefix"), serialization_alias="address"
     )
-    nodes: Annotated[list[str], BeforeValidator(_in_order)]
+    nodes: Annotated[Rows[str], BeforeValidator(_in_order)]
     reason: str
     until: Time
 
 
 class _PolicyForm(_RecordedForm):
     device: str
-    pools: list[PrefixText]
+    pools: Rows[PrefixText]
     topology: Literal["full", "partial"]
     name_pattern: Annotated[str | None, AfterValidator(_region_pattern)]
     region_pools: dict[str, PrefixText]
-    minimum_coverage: float
-    shared: list[_SharedForm] = []
+    minimum_coverage: Share
+    shared: Rows[_SharedForm] = []
     """Not in recordings made before there were agreements."""
 
 
 class _LooksForm(_NodeForm):
-    first: int
-    changed: int
-    last: int
+    first: Number
+    changed: Number
+    last: Number
 
 
 class _MovedForm(_RecordedForm):
     registration: _RegistrationForm
-    round: int
+    round: Number
 
 
 def _with_names(value: object) -> object:
@@ -215,14 +235,14 @@ def _with_names(value: object) -> object:
 
 
 class _SecondLookForm(_RecordedForm):
-    asked: list[_NodeForm]
-    observations: list[_ObservationForm]
-    gaps: list[_GapForm]
-    rounds: int = 1
+    asked: Rows[_NodeForm]
+    observations: Rows[_ObservationForm]
+    gaps: Rows[_GapForm]
+    rounds: Number = 1
     """Not in recordings made when there was one round only; so with the rest."""
     time_up: bool = False
-    looks: Annotated[list[_LooksForm], BeforeValidator(_with_names)] = []
-    moved: list[_MovedForm] = []
+    looks: Annotated[Rows[_LooksForm], BeforeValidator(_with_names)] = []
+    moved: Rows[_MovedForm] = []
 
 
 class _ClaimForm(_RecordedForm):
@@ -230,8 +250,8 @@ class _ClaimForm(_RecordedForm):
     state: ClaimState
     node: str
     public_key: KeyText | None
-    at: AwareDatetime
-    until: AwareDatetime | None
+    at: Moment
+    until: Moment | None
     by: str
 
 
@@ -240,9 +260,9 @@ class _DriftedForm(_NodeForm):
 
 
 class _MemoryForm(_RecordedForm):
-    drifted: list[_DriftedForm] = []
-    unsettled: list[_NodeForm] = []
-    ghosts: list[KeyText] = []
+    drifted: Rows[_DriftedForm] = []
+    unsettled: Rows[_NodeForm] = []
+    ghosts: Rows[KeyText] = []
 
 
 class _SeenForm(_RecordedForm):
@@ -251,17 +271,17 @@ class _SeenForm(_RecordedForm):
     started_at: Time
     finished_at: Time
     policy: _PolicyForm
-    registrations: list[_RegistrationForm]
-    invalid: list[_InvalidForm]
-    in_flight: list[_RegistrationForm]
-    observations: list[_ObservationForm]
-    gaps: list[_GapForm]
+    registrations: Rows[_RegistrationForm]
+    invalid: Rows[_InvalidForm]
+    in_flight: Rows[_RegistrationForm]
+    observations: Rows[_ObservationForm]
+    gaps: Rows[_GapForm]
     second_look: _SecondLookForm | None
     cut_short: str | None
-    address_claims: list[_ClaimForm] | None = None
+    address_claims: Rows[_ClaimForm] | None = None
     """Not in recordings of sweeps that did not read them; so with the workloads."""
-    workloads: Annotated[list[_NodeForm] | None, BeforeValidator(_in_order)] = None
-    others: dict[OtherKind, int] | None = Field(
+    workloads: Annotated[Rows[_NodeForm] | None, BeforeValidator(_in_order)] = None
+    others: dict[OtherKind, Number] | None = Field(
         None, validation_alias=AliasChoices(AliasPath("others", "counts"), "others")
     )
     """Keys under the prefix that are no registrations, by kind. Not in recordings made before they were counted."""
@@ -273,6 +293,9 @@ class _Document(_SeenForm):
     schema_: Literal["wgaudit.snapshot/1"] = Field(alias="schema")
     tables: dict[str, str]
 
+
+_TABLE = re.compile(rb"(?:[A-Za-z0-9+/]{43}=\t(?:[0-9a-f.:/]{1,50}|\(none\))\n)*+")
+_PREFIX = re.compile(rb"\t([^\n]*)\n")
 
 _REGISTRATION, _INVALID = TypeAdapter(Registration), TypeAdapter(InvalidRegistration)
 _OBSERVATION, _GAP = TypeAdapter(Observation), TypeAdapter(Gap)
@@ -299,19 +322,24 @@ def _packed(snapshot: Snapshot) -> bytes:
 def replay(path: Path) -> Snapshot:
     """Reads a recorded snapshot, gzipped or plain. Raises `SnapshotError` that names the file and the place."""
     try:
-        raw = path.read_bytes()
+        raw = read_bounded(path, MAX_BYTES)
+        packed = None
+        if len(raw) > MAX_BYTES:
+            raise SnapshotError(f"{path}: larger than {MAX_BYTES:,} bytes; not one of ours")
         if raw[:2] == b"\x1f\x8b":
+            packed = len(raw)
+            most = min(MAX_BYTES, max(PLAIN_BYTES, MOST_PACKED * packed))
             unpacker = zlib.decompressobj(wbits=31)
-            raw = unpacker.decompress(raw, MAX_BYTES)
+            raw = unpacker.decompress(raw, most)
             if unpacker.unconsumed_tail:
-                raise SnapshotError(f"{path}: unpacks to more than {MAX_BYTES:,} bytes; not one of ours")
+                raise SnapshotError(f"{path}: unpacks to more than {most:,} bytes; not one of ours")
             if not unpacker.eof:
                 raise SnapshotError(f"{path}: cut off; the recording is not whole")
     except OSError as error:
         raise SnapshotError(f"cannot read {path}: {error.strerror}") from None
     except zlib.error:
         raise SnapshotError(f"{path}: damaged; not a whole gzip file") from None
-    return from_json(raw, str(path))
+    return from_json(raw, str(path), packed)
 
 
 def to_json(snapshot: Snapshot) -> str:
@@ -345,9 +373,13 @@ def _drop(part: dict[str, object], **unsaid: object) -> None:
             del part[name]
 
 
-def from_json(text: bytes, origin: str) -> Snapshot:
-    """Reads what `to_json` wrote. Raises `SnapshotError` with the place of what cannot be read."""
+def from_json(text: bytes, origin: str, packed: int | None = None) -> Snapshot:
+    """Reads what `to_json` wrote. Raises `SnapshotError` with the place of what cannot be read.
+
+    packed: bytes that it was packed into, where it was.
+    """
     try:
+        check_json(text, packed)
         document = _Document.model_validate_json(text)
         return _snapshot(document)
     except ValidationError as error:
@@ -363,10 +395,13 @@ def from_json(text: bytes, origin: str) -> Snapshot:
 
 
 def _snapshot(document: _Document) -> Snapshot:
+    if document.finished_at < document.started_at:
+        raise InvalidValue("it ended before it began")
     tables = {digest: RouteTable(text.encode("ascii", "replace")) for digest, text in document.tables.items()}
     for digest, table in tables.items():
         if table.digest != digest:
             raise InvalidValue(f"table {digest[:12]}… does not have the digest that it is stored under")
+    _check_tables(tables.values())
     second, claims, workloads = document.second_look, document.address_claims, document.workloads
     for item in (*document.observations, *(second.observations if second else ())):
         if item.table not in tables:
@@ -390,6 +425,19 @@ def _snapshot(document: _Document) -> Snapshot:
         others=OtherKeys(document.others or {}),
         memory=_memory(document.memory),
     )
+
+
+def _check_tables(tables: Iterable[RouteTable]) -> None:
+    """Check that each line is one that a node's answer could have. Raises `InvalidValue`."""
+    prefixes: set[bytes] = set()
+    for table in tables:
+        if not _TABLE.fullmatch(table.text):
+            raise InvalidValue("a route table has a line that no node sends")
+        prefixes.update(_PREFIX.findall(table.text))
+    for prefix in prefixes - {b"(none)"}:
+        text = prefix.decode("ascii")
+        if parse_prefix(text) != text:
+            raise InvalidValue("a route table has a prefix that is not written canonically")
 
 
 def _second_look(form: _SecondLookForm) -> SecondLook:

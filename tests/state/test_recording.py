@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import os
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -216,6 +217,11 @@ def _edit(change: Callable[[dict[str, object]], object]) -> Callable[[bytes], by
     return edited
 
 
+def _with_table(text: str) -> Callable[[dict[str, object]], object]:
+    digest = RouteTable(text.encode()).digest
+    return lambda document: document.update(tables={**document["tables"], digest: text})  # type: ignore[dict-item]
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -237,6 +243,32 @@ def _edit(change: Callable[[dict[str, object]], object]) -> Callable[[bytes], by
             "does not have the digest",
             id="a table that is not what its digest says",
         ),
+        pytest.param(_edit(_with_table("x\n")), "a line that no node sends", id="a table of something else"),
+        pytest.param(
+            _edit(_with_table(f"{key_of('a')}\t10.0.0.1/99\n")),
+            "longer than 32 bits",
+            id="a prefix that is none",
+        ),
+        pytest.param(
+            _edit(lambda d: d["policy"].update(minimum_coverage=1.5)), "coverage", id="a share above 1"
+        ),  # type: ignore[attr-defined]
+        pytest.param(
+            _edit(lambda d: d.update(started_at="2031-01-01T00:00:00+00:00")),
+            "ended before",
+            id="backwards",
+        ),
+        pytest.param(
+            _edit(lambda d: d.update(started_at="0001-01-01T00:00:00+14:00")), "no sweep", id="year 1"
+        ),
+        pytest.param(_edit(lambda d: d.update(gaps=[0] * 8_000_000)), "so dense", id="a bomb of values"),
+        pytest.param(
+            lambda _: gzip.compress(b"[" + bytes(70_000_000)), "unpacks to more than", id="a bomb of bytes"
+        ),
+        pytest.param(
+            lambda packed: gzip.decompress(packed).replace(b'"cut_short"', b'"gaps": [], "cut_short"'),
+            "stands twice",
+            id="a name that stands twice",
+        ),
     ],
 )
 def test_a_damaged_recording_is_refused_with_file_and_reason(
@@ -249,6 +281,15 @@ def test_a_damaged_recording_is_refused_with_file_and_reason(
         replay(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_plain_file_is_refused_and_never_waited_for(tmp_path: Path, kind: str) -> None:
+    path = {"device": Path("/dev/zero"), "folder": tmp_path}.get(kind, tmp_path / "pipe")
+    if kind == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(SnapshotError, match=f"cannot read {path}: "):
+        replay(path)
 
 
 # What only a plan reads

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,11 +16,14 @@ from filelock import FileLock, Timeout
 
 from auditor.disk.ownership import close_to_others, not_to_be_used
 from auditor.errors import JournalError, StateBusy
-from auditor.repair.apply.stages import Entry, Event, Progress, after
+from auditor.repair.apply.stages import INDEX, Entry, Event, Progress, after
 from auditor.repair.moves import Step
+from auditor.values.json_bounds import check_json
 
 SCHEMA = "wgaudit.journal/1"
 MAX_JOURNAL = 64 * 1024 * 1024
+MAX_LINE = 4 * 1024 * 1024
+_NUMBER = re.compile(r"[0-9]{1,20}")
 
 
 class Journal:
@@ -156,7 +160,7 @@ def _read(data: bytes, path: Path, plan: str) -> tuple[list[Entry], dict[str, Pr
     states: dict[str, Progress] = {}
     for number, line in enumerate(lines, 1):
         try:
-            entry = _entry(json.loads(line))
+            entry = _entry(line)
         except (ValueError, KeyError, TypeError, RecursionError):
             raise JournalError(
                 f"{path}: line {number} is no entry of a journal; nothing is changed on its word"
@@ -193,11 +197,18 @@ def _line(entry: Entry) -> bytes:
     return json.dumps(document).encode() + b"\n"
 
 
-def _entry(document: Mapping[str, object]) -> Entry:
+def _entry(line: bytes) -> Entry:
+    if len(line) > MAX_LINE:
+        raise ValueError("longer than any line of ours")
+    check_json(line)
+    document: Mapping[str, object] = json.loads(line)
     facts = document["facts"]
     at = document["at"]
     if document["schema"] != SCHEMA or not isinstance(facts, dict) or not isinstance(at, str):
         raise ValueError("another schema")
+    index = facts.get(INDEX, "0")
+    if not isinstance(index, str) or not _NUMBER.fullmatch(index):
+        raise ValueError("an index that Consul does not have")
     return Entry(
         plan=str(document["plan"]),
         move=str(document["move"]),

@@ -7,15 +7,24 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 from pydantic.json_schema import GenerateJsonSchema
 
 from auditor.errors import InvalidValue, PlanError
 from auditor.repair.moves import Contested, Keeper, Kind, LeftOut, Move, RepairPlan, Rule
 from auditor.repair.plan.step_text import Wording
 from auditor.values.addresses import Prefix, PublicKey, is_host, network, parse_prefix, parse_public_key
+from auditor.values.json_bounds import check_json
 from auditor.values.models import NodeId
 from auditor.values.schema import schema_document
 from auditor.values.text import for_json
@@ -23,6 +32,9 @@ from auditor.values.text import for_json
 SCHEMA: Literal["wgaudit.plan/1"] = "wgaudit.plan/1"
 
 Text = Annotated[StrictStr, Field(max_length=4096)]
+Entry = TypeVar("Entry")
+Rows = Annotated[list[Entry], Field(fail_fast=True)]
+"""A list that is refused at its first fault: there may be millions."""
 
 
 class _PlanPart(BaseModel):
@@ -49,7 +61,7 @@ class KeeperV1(_PlanPart):
     public_key: Text | None
     rule: Rule = Field(description="the rule that decided")
     why: Text
-    addresses: list[Text] = Field(description="all that is registered for it; empty for nobody")
+    addresses: Rows[Text] = Field(description="all that is registered for it; empty for nobody")
 
 
 class MoveV1(_PlanPart):
@@ -70,11 +82,11 @@ class MoveV1(_PlanPart):
     modify_index: StrictInt | None = Field(
         description="the registration is written only if it still has this one"
     )
-    addresses: list[Text] = Field(min_length=1, description="all that is registered for it before the move")
+    addresses: Rows[Text] = Field(min_length=1, description="all that is registered for it before the move")
     idle: bool | None = Field(description="whether it carries no workload; null: not known")
-    sample: list[NodeV1] = Field(description="some observers that route the old address to it")
+    sample: Rows[NodeV1] = Field(description="some observers that route the old address to it")
     host: Text = Field(description="where SSH reaches it, by its registration; empty: not said there")
-    in_words: list[Text] = Field(
+    in_words: Rows[Text] = Field(
         description="what is done, checked and how it is taken back; for people only"
     )
 
@@ -91,10 +103,10 @@ class ContestedV1(_PlanPart):
     """One contested address: its claimants, the keeper, and the moves."""
 
     address: Text
-    claimants: list[NodeV1]
+    claimants: Rows[NodeV1]
     keeper: KeeperV1
-    moves: list[MoveV1]
-    left_out: list[LeftOutV1]
+    moves: Rows[MoveV1]
+    left_out: Rows[LeftOutV1]
 
 
 class PlanV1(_PlanPart):
@@ -106,10 +118,10 @@ class PlanV1(_PlanPart):
     verdict: Literal["clean", "findings", "inconclusive"]
     device: Text
     claims_prefix: Text
-    contested: list[ContestedV1]
-    left_out: list[LeftOutV1] = Field(description="addresses that no move can be vouched for")
-    notes: list[Text] = Field(description="what could not be taken into account")
-    peers: list[PeerV1] = Field(description="keepers and movers with their registered keys")
+    contested: Rows[ContestedV1]
+    left_out: Rows[LeftOutV1] = Field(description="addresses that no move can be vouched for")
+    notes: Rows[Text] = Field(description="what could not be taken into account")
+    peers: Rows[PeerV1] = Field(description="keepers and movers with their registered keys")
 
 
 def document(plan: RepairPlan) -> str:
@@ -152,7 +164,12 @@ def from_json(raw: bytes, origin: str) -> RepairPlan:
     Raises `PlanError` with the place of what is not as it must be.
     """
     try:
+        check_json(raw)
         content = PlanV1.model_validate_json(raw)
+    except InvalidValue as error:
+        raise PlanError(
+            f"{origin}: not a {SCHEMA} file: {error}; make one with `wgaudit plan --output FILE`"
+        ) from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"])

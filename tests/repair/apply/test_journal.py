@@ -20,6 +20,7 @@ from auditor.errors import JournalError, StateBusy
 from auditor.repair.apply.journal import Journal
 from auditor.repair.apply.stages import Entry, Event, Progress, after
 from auditor.repair.moves import Step
+from tests.cases import CASES
 
 PLAN, MOVE = "0123456789", "edge-sin-1 10.0.0.1"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -118,6 +119,14 @@ def test_a_link_in_its_place_is_not_followed(path: Path, tmp_path: Path) -> None
     with pytest.raises(JournalError, match="cannot use the journal"):
         Journal(path, PLAN)
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_an_index_that_consul_does_not_have_is_refused(path: Path) -> None:
+    """Its digits are more than Python reads: a traceback, once."""
+    path.write_bytes((CASES / "hostile/journal-bigindex").read_bytes())
+    with pytest.raises(JournalError, match="line 2 is no entry of a journal") as caught:
+        Journal(path, "c8dcb95a20")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")

@@ -1,0 +1,90 @@
+"""Bounds on JSON from files and servers, checked before anything is built of it: little text, little memory."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+from auditor.errors import InvalidValue
+
+SPARE_VALUES = 100_000
+"""Values that any text may hold."""
+BYTES_A_VALUE = 8
+"""Bytes of text for each value beyond: what we write has more, names and all."""
+VALUES_A_PACKED_BYTE = 2
+"""Values for each byte of a packed file: names and keys do not pack well."""
+LONGEST_NUMBER = 32
+"""Characters of a number; 2**64 has 20 digits."""
+LONGEST_NAME = 1024
+LONGEST_TEXT = 128 * 1024
+"""Characters of a text inside an object, but for a route table's."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def check_count(raw: bytes | bytearray, packed: int | None = None) -> None:
+    """Refuse a text of more values than its length could honestly hold. Raises `InvalidValue`.
+
+    packed: bytes that it was packed into. Marks inside texts are counted too, of which what we write has few.
+    """
+    values = sum(map(raw.count, (b",", b"[", b"{")))
+    room = len(raw) // BYTES_A_VALUE
+    if packed is not None:
+        room = min(room, packed * VALUES_A_PACKED_BYTE)
+    if values > SPARE_VALUES + room:
+        size = len(raw) if packed is None else packed
+        raise InvalidValue(f"{values:,} values in {size:,} bytes; nothing that is meant is so dense")
+
+
+def check_json(raw: bytes, packed: int | None = None) -> None:
+    """Read a text through once, and keep nothing. Raises `InvalidValue` with what is wrong, without repeating it.
+
+    Refused are too many values, numbers and names too long, a name that stands twice in one object (readers differ in
+    which they take), `NaN` and `Infinity`, and what is nested too deep or no JSON.
+    """
+    check_count(raw, packed)
+    try:
+        _DECODER.decode(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise InvalidValue("not JSON: not UTF-8 text") from None
+    except RecursionError:
+        raise InvalidValue("not JSON that can be read: nested too deep") from None
+    except json.JSONDecodeError as error:
+        raise InvalidValue(f"not JSON: {error.msg} at character {error.pos}") from None
+
+
+def short_integer(text: str) -> int:
+    """Read a whole number of JSON. Raises `InvalidValue` where it is too long."""
+    _short_number(text)
+    return int(text)
+
+
+def _kept_nothing(pairs: list[tuple[str, object]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise InvalidValue("a name stands twice in one object")
+    for name, value in pairs:
+        if len(name) > LONGEST_NAME:
+            raise InvalidValue(f"a name of {len(name):,} characters")
+        if isinstance(value, str) and len(value) > LONGEST_TEXT and not _DIGEST.fullmatch(name):
+            raise InvalidValue(f"{name[:40]}: a text of {len(value):,} characters")
+
+
+def _short_number(text: str) -> None:
+    if len(text) > LONGEST_NUMBER:
+        raise InvalidValue(f"a number of {len(text):,} characters")
+
+
+def _finite(text: str) -> None:
+    _short_number(text)
+    if not math.isfinite(float(text)):
+        raise InvalidValue("a number that is too large")
+
+
+def _no_number(text: str) -> None:
+    raise InvalidValue(f"{text} is no number of JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_kept_nothing, parse_int=_short_number, parse_float=_finite, parse_constant=_no_number
+)
