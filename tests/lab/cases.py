@@ -74,6 +74,14 @@ def unreachable() -> Topology:
     return replace(fleet, name="unreachable", nodes=tuple(nodes))
 
 
+def standby() -> Topology:
+    """The clean fleet, and a server that is up and that neither the registry nor any other node knows yet."""
+    fleet = clean()
+    spare = Node("spare-fra-1", "fra", "10.20.0.17", registered=False)
+    nodes = (replace(node, leaves_out=frozenset({spare.label})) for node in fleet.nodes)
+    return replace(fleet, name="standby", nodes=(*nodes, spare))
+
+
 def link_down() -> Topology:
     """The clean fleet, but the link of one node's device is down."""
     fleet = clean()

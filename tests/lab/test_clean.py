@@ -8,7 +8,6 @@ import pytest
 
 from tests.lab.mesh import Lab
 from tests.lab.sweeps import finish
-from tests.lab.topology import PREFIX
 
 pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
 CASE = "consul-stops"  # the clean fleet, and who stops Consul is asked for by `planned_sweep`
@@ -44,25 +43,6 @@ def test_consul_that_stops_during_the_sweep_makes_it_inconclusive(lab: Lab) -> N
     assert sweep.report["coverage"]["observed"] == 6
     gaps = {(gap["source"], gap["reason"]) for gap in sweep.report["gaps"]}
     assert gaps == {("consul", "consul-unreachable")}
-
-
-def test_a_node_that_is_registered_during_the_sweep_is_in_flight_and_no_finding(lab: Lab) -> None:
-    """It stands in the second reading only; nobody could have it as a peer yet."""
-    consul = lab.consuls["dc1"]
-    key = f"{PREFIX}edge-new-1"
-    lab.arm(HOLDABLE)
-    running = lab.start_sweep()
-    try:
-        with lab.held(HOLDABLE, running):
-            record = lab.topology.registration(lab.topology.nodes[0]).replace(b"10.20.0.11", b"10.20.0.77")
-            own = lab.topology.public_key(lab.topology.nodes[0]).encode()
-            consul.put(key, record.replace(own, b"A" * 43 + b"="))
-        sweep = finish(running)
-    finally:
-        consul.delete(key)
-
-    assert (sweep.code, sweep.report["findings"]) == (0, []), sweep.stderr
-    assert sweep.report["in_flight"] == ["edge-new-1"]
 
 
 def test_ctrl_c_gives_the_report_of_what_was_seen_so_far(lab: Lab) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.lab.cases import CASES
+from tests.lab.change import change
 from tests.lab.mesh import Lab
 from tests.lab.sweeps import Sweep
 from tests.lab.topology import Topology
@@ -212,18 +215,34 @@ def test_two_nodes_with_one_ipv6_address_are_found_however_it_is_spelled(lab_par
     }
 
 
-def test_a_duplicate_across_two_datacenters_is_found_and_so_is_the_repeated_name(lab_parts: None) -> None:
-    """Two Consul servers, one mesh: neither datacenter shows it alone."""
-    seen = swept("datacenters")
+def test_a_duplicate_across_two_datacenters_is_found_and_one_that_is_down_makes_nothing_of_its_nodes(
+    lab_parts: None,
+) -> None:
+    """Two Consul servers, one mesh: neither datacenter shows it alone. Afterwards: repaired, and one is down."""
+    topology = CASES["datacenters"]()
+    with Lab(topology) as lab:
+        sweep = lab.sweep()
+        moved = (
+            replace(node, address="10.30.0.9") if node.label == "worker-sin-1@dc2" else node
+            for node in topology.nodes
+        )
+        change(lab, replace(topology, nodes=tuple(moved), contests=()))
+        lab.consuls["dc2"].stop()
+        half = lab.sweep()
 
-    assert seen.sweep.code == 1, seen.sweep.stderr
-    assert seen.sweep.report["gaps"] == []
-    assert seen.sweep.roots() == {("duplicate-address", "10.20.0.9"), ("duplicate-node-name", "edge-fra-1")}
-    (finding,) = seen.sweep.findings("duplicate-address")
+    assert sweep.code == 1, sweep.stderr
+    assert sweep.report["gaps"] == []
+    assert sweep.roots() == {("duplicate-address", "10.20.0.9"), ("duplicate-node-name", "edge-fra-1")}
+    (finding,) = sweep.findings("duplicate-address")
     assert finding["nodes"] == ["worker-fra-1", "worker-sin-1"]
     assert finding["probable_cause"] is None  # indexes of two clusters do not compare
-    (repeated,) = seen.sweep.findings("duplicate-node-name")
+    (repeated,) = sweep.findings("duplicate-node-name")
     assert repeated["nodes"] == ["edge-fra-1@dc1", "edge-fra-1@dc2"]
+
+    assert (half.code, half.report["findings"]) == (3, []), half.stderr
+    (gap,) = half.report["gaps"]
+    assert (gap["source"], gap["datacenter"]) == ("consul", "dc2")
+    assert "3 keys on devices may be registered there" in gap["detail"]
 
 
 def test_a_token_that_sees_half_of_the_registry_never_gives_clean(lab_parts: None) -> None:
