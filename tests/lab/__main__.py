@@ -23,7 +23,7 @@ from tests.lab.topology import Topology
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
-    parser.add_argument("case", nargs="?", default="incident", choices=CASES, help="default: %(default)s")
+    parser.add_argument("case", nargs="?", choices=CASES, help="default: incident")
     parser.add_argument("--list", action="store_true", help="list the cases")
     parser.add_argument("--keep", action="store_true", help="leave it up until Enter or Ctrl-C")
     parser.add_argument(
@@ -33,7 +33,10 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--no-sweep", action="store_true", help="only bring it up")
     parser.add_argument(
-        "--record", metavar="FOLDER", type=Path, help=f"record every case there (the repository: {FIXTURES})"
+        "--record",
+        metavar="FOLDER",
+        type=Path,
+        help=f"record the case (without one: every case) there (the repository: {FIXTURES})",
     )
     return parser.parse_args()
 
@@ -55,9 +58,9 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         if arguments.record:
-            record(arguments.record)
+            record(arguments.record, [arguments.case] if arguments.case else CASES)
             return 0
-        topology = CASES[arguments.case]()
+        topology = CASES[arguments.case or "incident"]()
         if arguments.shell:
             topology = managed(topology)
         return _show(topology, keep=arguments.keep, shell=arguments.shell, sweep=not arguments.no_sweep)

@@ -89,6 +89,24 @@ def link_down() -> Topology:
     return replace(fleet, name="link-down", nodes=tuple(nodes))
 
 
+def retired() -> Topology:
+    """The clean fleet, and a retired node that is off, and that three of the others still have as a peer."""
+    fleet = clean()
+    gone = Node(
+        "edge-nrt-2", "nrt", "10.20.0.17", registered_state="decommissioned", device=False, sshd=False
+    )
+    nodes = (
+        replace(
+            node,
+            leaves_out=frozenset()
+            if node.region == "fra" or node.name == "edge-sin-1"
+            else frozenset({gone.label}),
+        )
+        for node in fleet.nodes
+    )
+    return replace(fleet, name="retired", nodes=(*nodes, gone))
+
+
 def consul_stops() -> Topology:
     """The clean fleet, but Consul stops in the middle of the sweep."""
     return replace(clean(), name="consul-stops", consul_stops_at="worker-fra-1")
@@ -126,7 +144,7 @@ def faults() -> Topology:
         invalid={
             "broken-fra-1": '{"public_key": "',
             "broken-fra-2": '{"public_key": "c2hvcnQ=", "ip": "10.20.1.91", "region": "fra"}',
-            "broken-fra-3": '{"public_key": "%s", "ip": "10.20.1.92/16", "region": "fra"}' % ("A" * 43 + "="),
+            "broken-fra-3": '{"public_key": "%s", "ip": "10.20.1.292", "region": "fra"}' % ("A" * 43 + "="),
             "broken-fra-4": '{"public_key": "%s", "region": "fra"}' % ("B" * 42 + "A="),
         },
     )
@@ -231,6 +249,7 @@ CASES = {
         clean,
         unreachable,
         link_down,
+        retired,
         consul_stops,
         drift,
         faults,

@@ -57,6 +57,7 @@ _CONFIGURATION = """# Written by the lab; all addresses lead into its namespaces
 url = "{url}"
 prefix = "{prefix}"
 datacenters = {datacenters}
+retired = ["decommissioned"]
 {token}
 timeout = 5.0
 

@@ -1,4 +1,4 @@
-"""Records each case as a snapshot into `fixtures/`: what tests and `--replay` use where there is no lab."""
+"""Records cases, each as a snapshot into `fixtures/`: what tests and `--replay` use where there is no lab."""
 
 # ruff: noqa: T201  (it talks to a terminal)
 
@@ -7,6 +7,7 @@ from __future__ import annotations
 import gzip
 import inspect
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.lab.cases import CASES
@@ -17,9 +18,10 @@ SNAPSHOT = "snapshot.json.gz"
 SCRUBBED_FOLDER = "/etc/wgaudit"
 
 
-def record(folder: Path) -> None:
-    """Writes `<folder>/<case>/snapshot.json.gz` and a README line for every case."""
-    for name, case in CASES.items():
+def record(folder: Path, names: Iterable[str] = CASES) -> None:
+    """Writes `<folder>/<case>/snapshot.json.gz` and a README line for each of these cases."""
+    for name in names:
+        case = CASES[name]
         target = folder.resolve() / name
         target.mkdir(parents=True, exist_ok=True)
         with Lab(case()) as lab:

@@ -38,6 +38,8 @@ class Node:
     registered_key_of: str | None = None
     """The registry holds another node's key under this name."""
     registered_region: str | None = None
+    registered_state: str | None = None
+    """The registration's `state`; `decommissioned` is what the lab calls retired."""
     ssh_host_of: str | None = None
     """The registration's ssh_host is another node's underlay address."""
     # its own device
@@ -180,6 +182,8 @@ class Topology:
             "endpoint": f"{underlay}:{LISTEN_PORT}",
             "ssh_host": reached,
         }
+        if node.registered_state is not None:
+            document["state"] = node.registered_state
         return json.dumps(document).encode()
 
     def registrations(self, datacenter: str) -> dict[str, bytes]:
