@@ -1,4 +1,4 @@
-"""PURE: what comes back soon after its end is the same incident, and flaps; it ends once it stayed away as long."""
+"""PURE: flapping incidents: one that comes back soon after its end is the same one, and ends once it stays away."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SOON = timedelta(hours=1)
 def with_flapping(
     standing: Mapping[str, Standing], log: Log, now: datetime, *, final: Collection[str]
 ) -> tuple[dict[str, Standing], dict[str, Ended]]:
-    """Judge by earlier comings and goings what stands after this sweep, and what is remembered of what ended.
+    """Apply flapping to the standing incidents, and list the ended ones that are remembered.
 
-    standing: what this sweep shows, and what a gap hides. final: fingerprints of incidents whose end is no
+    standing: incidents that this sweep shows or a gap hides. final: fingerprints of incidents whose end is no
     repair that may come undone; they do not wait.
     """
     stands = {mark: _standing(item, log, now) for mark, item in standing.items()}

@@ -1,4 +1,4 @@
-"""PURE: groups findings into incidents: each root finding with all that follows from it."""
+"""PURE: grouping of findings into incidents: each root finding with all that follows from it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from alerts.models import Incident
 from auditor.values.models import Finding, Report
 
 Group = tuple[Finding, Sequence[Finding]]
-"""A finding that leads an incident, and its followers."""
+"""Finding that leads an incident, and its followers."""
 
 MOST_ROUTES = 50
 """Destinations that an incident names; the others, the least busy ones, are one entry that counts them."""

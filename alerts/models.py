@@ -1,4 +1,4 @@
-"""The values that alerting speaks in: incidents, notifications, silences, and the memory of what was sent."""
+"""Values of alerting: incidents, notifications, silences, and the memory of what was sent."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ UNSEEN_CHECK = AlertIdent.UNSEEN
 
 
 class NotifyReason(StrEnum):
-    """Why somebody is told something. Each notification has exactly one."""
+    """Reason of a notification. Each notification has exactly one."""
 
     FIRST_NOTIFICATION = "first-notification"
     FLAPPING = "flapping"
-    """It had ended, and came back soon after."""
+    """The incident had ended, and came back soon after."""
     CLAIMANTS_CHANGED = "claimants-changed"
     SEVERITY_RAISED = "severity-raised"
     REPEAT_INTERVAL_ELAPSED = "repeat-interval-elapsed"
@@ -41,7 +41,7 @@ class NotifyReason(StrEnum):
 
 
 class Status(StrEnum):
-    """Where an incident is in its life."""
+    """Stage in an incident's life."""
 
     FIRING = "firing"
     RESOLVED = "resolved"
@@ -49,36 +49,36 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One cause with all that follows from it: what is paged as one."""
+    """One cause with all that follows from it, paged as one."""
 
     fingerprint: str
-    """That of the finding that leads it; also the dedup_key everywhere. Never a time or an observer."""
+    """Fingerprint of the leading finding; also the dedup_key everywhere. Holds no time and no observer."""
     check: str
     severity: Severity
     subject: str
     address: str
-    """Canonical prefix that it is about (`10.0.0.1/32`); "" where it is about no address."""
+    """Canonical prefix that is contested or affected (`10.0.0.1/32`); "" where no address is."""
     summary: str
-    """Facts, without the guess."""
+    """Facts in one sentence, without the guess."""
     guess: str
-    """The cause that is guessed, as a sentence that says how sure it is; "" where there is none."""
+    """Guessed cause, as a sentence that says how sure it is; "" where there is none."""
     nodes: tuple[str, ...]
-    """The claimants, as people call them; sorted."""
+    """Names of the claimants, sorted."""
     regions: tuple[str, ...]
     routing: tuple[tuple[str, int, tuple[tuple[str, int], ...]], ...] = ()
-    """Who is routed where: (node or key, or "nobody"; observers; observers by their region)."""
+    """Destinations of the routes: (node or key, or "nobody"; observers; observers by their region)."""
     follows: tuple[tuple[str, int], ...] = ()
-    """Checks of the findings that follow from it, with how many each."""
+    """Checks of the following findings, each with its number of findings."""
     since: datetime | None = None
-    """When it was first seen; None while nobody remembers it."""
+    """Time when the incident was first seen; None where no state remembers it."""
     not_seen_since: datetime | None = None
-    """Set while a gap hides whether it still stands, and while it flaps and is away."""
+    """Time of the last sight, set while a gap hides the incident, or it flaps and is away."""
     flapping_since: datetime | None = None
-    """Since when it comes and goes; None: it does not."""
+    """Time since when the incident comes and goes; None: it does not."""
 
     @property
     def explain(self) -> str:
-        """The command that tells its whole story."""
+        """Command that explains the incident."""
         if self.check == BLIND_CHECK:
             return "wgaudit sweep"
         try:
@@ -94,7 +94,7 @@ class Incident:
 
     @property
     def _target(self) -> str:
-        """The address, key or node that it is about, as `explain` takes it."""
+        """Address, key or node to explain, as `wgaudit explain` takes it."""
         if self.address:
             return format_prefix(Prefix(self.address))
         if len(self.nodes) == 1 and not _is_key(self.subject):
@@ -103,7 +103,7 @@ class Incident:
 
     @property
     def docs(self) -> str:
-        """Where the documentation explains it."""
+        """Place in the documentation that explains the check."""
         return f"docs/findings.md#{self.check}"
 
 
@@ -117,19 +117,19 @@ def _is_key(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One thing to tell one notifier."""
+    """One message about one incident to one notifier."""
 
     notifier: str
     reason: NotifyReason
     status: Status
     incident: Incident
     at: datetime | None = None
-    """When it was planned: with fingerprint and notifier it tells one telling from the next. None: not planned."""
+    """Time of planning: with fingerprint and notifier, the notification's identity. None: not planned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A planned mute. All matchers that are set must match; one that sets none matches nothing."""
+    """Planned mute. All matchers that are set must match; a silence without any matches nothing."""
 
     ident: str
     starts_at: datetime
@@ -145,7 +145,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What one notifier wants to be told. Empty sets want everything."""
+    """Selection of incidents for one notifier. Empty sets select everything."""
 
     notifier: str
     min_severity: Severity = Severity.INFO
@@ -153,12 +153,12 @@ class Route:
     regions: frozenset[str] = frozenset()
     send_resolved: bool = True
     repeat_interval: float | None = None
-    """Seconds after which a standing incident is told again. None: never. 0: with every sweep."""
+    """Seconds after which a standing incident is sent again. None: never. 0: with every sweep."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """What one notifier was last told of one incident: sent and accepted, or written to the outbox."""
+    """Last notification of one incident to one notifier: sent and accepted, or written to the outbox."""
 
     notifier: str
     fingerprint: str
@@ -167,40 +167,40 @@ class LogEntry:
     nodes: tuple[str, ...]
     sent_at: datetime
     incident: Incident
-    """As it was told, for the resolve that may have nothing else to go by."""
+    """Incident as it was sent, for a resolve that may have no other source."""
     pages: tuple[datetime, ...] = ()
-    """When the last two firing notifications of it were planned, or all if there were fewer."""
+    """Times of planning of the last two firing notifications, or of all if there were fewer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flapping:
-    """An incident that comes and goes."""
+    """Period in which an incident came and went."""
 
     since: datetime
-    """When it went away for the first time."""
+    """Time when it went away for the first time."""
     until: datetime
-    """When it came back for the last time."""
+    """Time when it came back for the last time."""
 
     @property
     def lasted(self) -> timedelta:
-        """So long it must stay away before it is over, or stay before it is steady."""
+        """Time that the incident must stay away before it is over, or stay before it is steady."""
         return self.until - self.since
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What is remembered of an incident that ended lately."""
+    """Memory of an incident that ended lately."""
 
     first_seen: datetime
     at: datetime
-    """When it ended."""
+    """Time of its end."""
     flapping_since: datetime | None = None
-    """None: it did not flap."""
+    """Time since when it flapped; None: it did not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is remembered of one incident, whomever it was told to."""
+    """Memory of one unresolved incident, independent of notifiers."""
 
     incident: Incident
     first_seen: datetime
@@ -212,16 +212,16 @@ class Standing:
     nodes: frozenset[NodeId]
     """Nodes whose own view its evidence came from."""
     everybody: bool
-    """Its evidence came from every node that was observed in that sweep, not from `nodes` alone."""
+    """True: the evidence came from every node that was observed in that sweep, not from `nodes` alone."""
     flapping: Flapping | None = None
-    """None: it does not come and go."""
+    """Period of flapping; None: the incident does not come and go."""
     away_since: datetime | None = None
-    """Set while it flaps and is away: when its places were first seen without it."""
+    """Time when its places were first seen without it, set while it flaps and is away."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """How large the registry was when it was last seen whole and not shrunk."""
+    """Size of the registry when it was last seen whole and not shrunk."""
 
     registered: int
     at: datetime
@@ -231,10 +231,10 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The memory that a plan is made from: what was sent, what stands, and what was last seen when."""
+    """Memory that a plan is made from: notifications sent, standing incidents, and when nodes were last seen."""
 
     sweep: int = 1
-    """Number of the sweep that is being planned for; greater than every one before."""
+    """Number of the sweep to plan for; greater than every one before."""
     entries: Mapping[tuple[str, str], LogEntry] = field(default_factory=dict)
     """By (notifier, fingerprint)."""
     standing: Mapping[str, Standing] = field(default_factory=dict)
@@ -244,19 +244,19 @@ class Log:
     datacenters: Mapping[str, int] = field(default_factory=dict)
     """Number of the sweep that last read each datacenter's registry whole, before this one."""
     blind_sweeps: int = 0
-    """How many sweeps that saw too little came right before this one."""
+    """Number of consecutive sweeps before this one that saw too little."""
     baseline: Baseline | None = None
     ended: Mapping[str, Ended] = field(default_factory=dict)
-    """By fingerprint: incidents that ended so lately that they are the same one if they come back."""
+    """By fingerprint: incidents that ended lately; one that comes back is the same incident."""
     unseen: Mapping[NodeId, int] = field(default_factory=dict)
     """Registered nodes that were not seen lately: number of the first sweep that did not see them."""
     drifted: Mapping[NodeId, PublicKey] = field(default_factory=dict)
-    """The keys of devices that held another one than is registered, when they were last seen."""
+    """Live keys of devices that differed from the registered ones when last seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When to tell what."""
+    """Rules of the plan: routes, and thresholds of blindness."""
 
     routes: tuple[Route, ...] = ()
     blind_after: int = 2
@@ -268,17 +268,17 @@ class Policy:
     left_out: frozenset[str] = frozenset()
     """Datacenters that are left out of every one."""
     shrink_share: float = 0.1
-    """A registry that lost more than this share of its nodes since the last sweep is a loss of sight."""
+    """Share of nodes lost since the last sweep above which a smaller registry counts as a loss of sight."""
 
     def audits(self, datacenter: str) -> bool:
-        """Whether nodes of this datacenter are looked at."""
+        """Tell whether nodes of this datacenter are audited."""
         named = self.datacenters is None or datacenter in self.datacenters
         return named and datacenter not in self.left_out
 
 
 @dataclass(frozen=True, slots=True)
 class AlertPlan:
-    """What to send, and what to remember."""
+    """Notifications to send, and the memory to keep."""
 
     notifications: tuple[Notification, ...]
     standing: Mapping[str, Standing]
@@ -291,9 +291,9 @@ class AlertPlan:
     datacenters: Mapping[str, int] = field(default_factory=dict)
     blind_sweeps: int = 0
     blind: tuple[str, ...] = ()
-    """Why this sweep could not see enough, in words; empty if it could."""
+    """Reasons in words why this sweep could not see enough; empty if it could."""
     closed: tuple[tuple[str, str], ...] = ()
-    """(notifier, fingerprint) of resolved incidents whose notifier does not want to hear of resolves."""
+    """(notifier, fingerprint) of resolved incidents whose route takes no resolves."""
     baseline: Baseline | None = None
     ended: Mapping[str, Ended] = field(default_factory=dict)
     unseen: Mapping[NodeId, int] = field(default_factory=dict)
@@ -304,7 +304,7 @@ class AlertPlan:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the other side said to one delivery."""
+    """Outcome of one delivery, as the other side answered."""
 
     notifier: str
     accepted: bool

@@ -1,4 +1,4 @@
-"""What to tell whom after a sweep: a pure function of the report, the memory, the silences and the time."""
+"""Plan of notifications after a sweep: a pure function of report, memory, silences, time and policy."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from auditor.values.models import Finding, Identity, NodeId, Report, Severity, f
 from auditor.values.text import count, listed
 
 BLIND = fingerprint(BLIND_CHECK, "sweep")
-"""The fingerprint of blindness: there is only one."""
+"""Fingerprint of blindness: there is only one such incident."""
 UNSEEN = fingerprint(UNSEEN_CHECK, "nodes")
-"""The fingerprint of all nodes that do not answer: many of them mostly have one cause."""
+"""Fingerprint of the incident of all nodes that do not answer: they mostly have one cause."""
 OF_ITSELF: Mapping[str, Identity] = {BLIND: ("sweep",), UNSEEN: ("nodes",)}
-"""Fingerprints of the incidents that no finding leads, with what makes each of them one."""
+"""Fingerprints of the incidents that no finding leads, each with its identity."""
 MOST_PAGES = 2
-"""Firing notifications that one notifier gets of one incident within `PAGES_IN`, whatever the incident does."""
+"""Most firing notifications of one incident to one notifier within `PAGES_IN`."""
 PAGES_IN = timedelta(hours=1)
 
 
 class Rest(TypedDict):
-    """What is to be seen again of an incident."""
+    """Places of an incident that must be seen without it before it resolves."""
 
     nodes: frozenset[NodeId]
     everybody: bool
@@ -50,16 +50,16 @@ class Rest(TypedDict):
 
 
 def plan(report: Report, log: Log, silences: Iterable[Silence], now: datetime, policy: Policy) -> AlertPlan:
-    """What to send after this sweep, each with its reason, and what to remember of it.
+    """Plan which notifications to send after this sweep, each with its reason, and the memory to keep.
 
     The order of findings, silences and routes does not matter. Nothing resolves while a gap hides a
     place that its evidence came from; a gap elsewhere holds nothing up. Silences take firing notifications away
     and do nothing else.
     """
     silences = tuple(silences)
-    sight = Sight(report, log, now, policy, told_blind=BLIND in log.standing)
-    reckoning = _Reckoning(report, log, sight, now, policy)
-    standing = reckoning.standing()
+    sight = Sight(report, log, now, policy, blind_before=BLIND in log.standing)
+    builder = _StandingBuilder(report, log, sight, now, policy)
+    standing = builder.standing()
     blind_sweeps = log.blind_sweeps + 1 if sight.blind else 0
     if blind_sweeps >= policy.blind_after or (sight.blind and BLIND in log.standing):
         standing[BLIND] = _blind_standing(sight.blind, log, now)
@@ -69,13 +69,13 @@ def plan(report: Report, log: Log, silences: Iterable[Silence], now: datetime, p
         node: began
         for node, began in unseen.items()
         if log.sweep - began + 1 >= policy.blind_after
-        # While most are not seen, blindness tells of them; and who was not asked now is no news.
+        # While most are not seen, blindness covers them; a node that was not asked now is no news.
         and ((node in sight.reasons and not sight.few_seen) or _names((node,)) & known)
     }
     if dark:
         standing[UNSEEN] = _unseen_standing(report, sight, dark, log, now)
     agreed = {item.fingerprint: item.agreed for item in report.findings if item.agreed is not None}
-    words = {mark: f"Agreed on, {text}." for mark, text in agreed.items()} | reckoning.no_longer_audited()
+    words = {mark: f"Agreed on, {text}." for mark, text in agreed.items()} | builder.no_longer_audited()
     standing, ended = with_flapping(standing, log, now, final=words.keys())
     standing = dict(sorted(standing.items()))
     muted = {
@@ -83,7 +83,7 @@ def plan(report: Report, log: Log, silences: Iterable[Silence], now: datetime, p
         for mark, item in standing.items()
         if (silence := muting(item.incident, silences, now)) is not None
     }
-    by_route = [_tell(route, log, standing, muted, words, now) for route in policy.routes]
+    by_route = [_plan_route(route, log, standing, muted, words, now) for route in policy.routes]
     notifications = [item for found, _ in by_route for item in found]
     closed = [item for _, found in by_route for item in found]
     return AlertPlan(
@@ -104,18 +104,18 @@ def plan(report: Report, log: Log, silences: Iterable[Silence], now: datetime, p
     )
 
 
-# -- what stands
+# -- standing incidents
 
 
-class _Reckoning:
-    """One report held against what stood before it."""
+class _StandingBuilder:
+    """Compares one report with the incidents that stood before it."""
 
     def __init__(self, report: Report, log: Log, sight: Sight, now: datetime, policy: Policy) -> None:
         self._report, self._log, self._sight, self._now = report, log, sight, now
         self._policy = policy
 
     def standing(self) -> dict[str, Standing]:
-        """Every incident that stands after this sweep: those it shows, and those that a gap may hide."""
+        """List the incidents that stand after this sweep: those it shows, and those that a gap may hide."""
         before = {mark: old for mark, old in self._log.standing.items() if mark not in OF_ITSELF}
         firing = {mark for (_, mark), entry in self._log.entries.items() if entry.status is Status.FIRING}
         shown = groups(self._report, own=before.keys())
@@ -142,7 +142,7 @@ class _Reckoning:
         return standing | hidden
 
     def _hidden_cause(self, group: Group, hidden: Mapping[str, Standing]) -> str | None:
-        """The incident that this group would travel in, if a gap did not hide its leader."""
+        """Find the hidden incident that this group follows from; None where there is none at least as severe."""
         finding, _ = group
         severity = incident(self._report, group).severity
         for mark in (cause.fingerprint for cause in finding.follows_from):
@@ -151,7 +151,7 @@ class _Reckoning:
         return None
 
     def no_longer_audited(self) -> dict[str, str]:
-        """By fingerprint, for incidents in datacenters that are no longer audited: the sentence that says so."""
+        """Word, by fingerprint, why incidents in datacenters that are no longer audited end."""
         found = {}
         for mark, old in self._log.standing.items():
             places = {*old.datacenters, *(node.datacenter for node in old.nodes)}
@@ -166,7 +166,7 @@ class _Reckoning:
         return not self._registries_seen(old) or bool(self._unseen(old))
 
     def _hidden(self, old: Standing, *, withheld: bool) -> Standing:
-        """Not shown, and not over: what of it is still to be seen again."""
+        """Keep an incident that a gap may hide, with the places that must be seen again."""
         unseen = replace(old.incident, not_seen_since=old.incident.not_seen_since or old.last_seen)
         if self._registries_seen(old) and not withheld:
             return replace(old, incident=unseen, nodes=self._unseen(old), everybody=False)
@@ -177,13 +177,13 @@ class _Reckoning:
         # that has not read all the registries which its evidence came from.
         if not {place for place in old.datacenters if self._policy.audits(place)} <= self._sight.whole:
             return False
-        # Who left a registry that shrank may only be out of sight; who is still listed was read.
+        # A node that left a registry that shrank may only be out of sight; one that is still listed was read.
         return not self._sight.shrunk or set(old.incident.nodes) <= _names(
             self._report.registered | self._report.retired
         )
 
     def _unseen(self, old: Standing) -> frozenset[NodeId]:
-        """The nodes that are to be seen again after this sweep, which read the registries whole.
+        """Select the nodes that must be seen again after this sweep, which read the registries whole.
 
         Observers may be seen in one sweep or another. The claimants count only together: a sweep that sees
         one of two without the other finds nothing, while both still hold the address.
@@ -193,12 +193,12 @@ class _Reckoning:
         return frozenset(unseen | claimants if unseen & claimants else unseen)
 
     def _observers(self, old: Standing) -> Iterable[NodeId]:
-        """Those that were observed when it last showed, if its evidence came from all of them."""
+        """Yield the nodes observed when the incident last showed, if its evidence came from all of them."""
         if old.everybody:
             yield from (node for node, sweep in self._log.nodes.items() if sweep == old.last_sweep)
 
     def _all_of(self, old: Standing) -> Rest:
-        """Everything is to be seen again, as if this sweep had shown it."""
+        """Require every place of the incident to be seen again, as if this sweep had shown it."""
         hidden = {node for node in self._observers(old) if self._sight.hides(node)}
         return {"nodes": old.nodes | hidden, "everybody": old.everybody, "last_sweep": self._log.sweep}
 
@@ -214,7 +214,7 @@ class _Reckoning:
         return self._resting_on((finding, *followers), before, plain)
 
     def _resting_on(self, findings: Sequence[Finding], before: Standing | None, now: Standing) -> Standing:
-        """What is to be seen again before it is over: where it shows now, and what hid since it did before."""
+        """Add the places that must be seen again: where the incident shows now, and those hidden since it did."""
         observed, sight = self._report.observed, self._sight
         everybody = any(map(_by_everybody, findings))
         datacenters = {node.datacenter for item in findings for node in _claimants(item)}
@@ -244,7 +244,7 @@ class _Reckoning:
         )
 
     def _with_hidden_claimants(self, found: Incident, before: Standing) -> Incident:
-        """The incident with the claimants that it had, and that a gap now hides: not seeing is no change."""
+        """Add the earlier claimants that a gap now hides: not seeing them is no change."""
         lost = set(before.incident.nodes) - set(found.nodes)
         kept = lost & _names(node for node in before.nodes if self._sight.hides(node))
         if not self._registries_seen(before):
@@ -259,7 +259,7 @@ class _Reckoning:
 
 
 def _names(nodes: Iterable[NodeId]) -> set[str]:
-    """Both ways in which a report may call each node."""
+    """Spell each node in both ways a report may use: by name, and with its datacenter."""
     return {name for node in nodes for name in (node.name, str(node))}
 
 
@@ -285,9 +285,9 @@ def _datacenters(names: Sequence[str]) -> str:
 
 
 def _unseen_since(report: Report, log: Log, sight: Sight) -> dict[NodeId, int]:
-    """Nodes that are not seen, each with the first sweep that did not see it.
+    """List the unseen nodes, each with the number of the first sweep that did not see it.
 
-    A node that this sweep can't tell of, because it was not asked or its registry not read, stays.
+    A node that was not asked in this sweep, or whose registry was not read, stays in the list.
     """
     still = {
         node: began
@@ -340,10 +340,10 @@ def _blind_standing(why: tuple[str, ...], log: Log, now: datetime) -> Standing:
     return Standing(blindness, first_seen, now, log.sweep, frozenset(), frozenset(), everybody=False)
 
 
-# -- whom to tell
+# -- routes
 
 
-def _tell(
+def _plan_route(
     route: Route,
     log: Log,
     standing: Mapping[str, Standing],
@@ -351,7 +351,7 @@ def _tell(
     words: Mapping[str, str],
     now: datetime,
 ) -> tuple[list[Notification], list[tuple[str, str]]]:
-    """What one notifier is to be told, and what is over that it need not be told of."""
+    """Plan one notifier's notifications, and list the ended incidents that it needs no resolve for."""
     sent = {mark: entry for (notifier, mark), entry in log.entries.items() if notifier == route.notifier}
     notifications = [
         Notification(route.notifier, reason, Status.FIRING, item.incident, now)
@@ -369,7 +369,7 @@ def _tell(
         since = log.standing[mark].first_seen if mark in log.standing else entry.incident.since
         over_now = replace(entry.incident, since=since, not_seen_since=None)
         if mark in words:
-            # It may still be so; whoever hears that it is over must hear why.
+            # It may still be so: a notification that it is over must say why.
             over_now = replace(over_now, summary=f"{words[mark]} It was: {over_now.summary}")
         notifications.append(
             Notification(route.notifier, NotifyReason.RESOLVED, Status.RESOLVED, over_now, now)
@@ -378,9 +378,9 @@ def _tell(
 
 
 def _reason(route: Route, item: Standing, sent: LogEntry | None, now: datetime) -> NotifyReason | None:
-    """Why this notifier should be told now, or None. Blindness is wanted by every notifier.
+    """Give the reason to notify this notifier now; None: no reason. Every route takes blindness.
 
-    What there were too many pages for already is told later, if it is still so then.
+    A page beyond `MOST_PAGES` waits for a later sweep, and goes if it still applies then.
     """
     found = item.incident
     if found.check != BLIND_CHECK and not _wants(route, found):
@@ -402,7 +402,7 @@ def _reason(route: Route, item: Standing, sent: LogEntry | None, now: datetime) 
 
 def _paged_enough(route: Route, sent: LogEntry, now: datetime) -> bool:
     if route.repeat_interval == 0:
-        return False  # it is told with every sweep: a state, and no page
+        return False  # it is sent with every sweep: a state, and no page
     # A page from the future was planned before the clock was set back.
     recent = [at for at in sent.pages if timedelta(0) <= now - at < PAGES_IN]
     return len(recent) >= MOST_PAGES
@@ -425,7 +425,7 @@ def _elapsed(since: datetime, now: datetime, seconds: float) -> bool:
 
 
 def _same_names(one: Iterable[str], other: Iterable[str]) -> bool:
-    """Whether both name the same nodes.
+    """Tell whether both lists name the same nodes.
 
     A name is written with its datacenter while another datacenter has the name too: `a` and `a@dc1` are one.
     """

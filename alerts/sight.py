@@ -1,4 +1,4 @@
-"""What one sweep could see and what it could not: registries read whole, nodes judged, and blindness in words."""
+"""Sight of one sweep: registries read whole, nodes judged, and blindness in words."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ SHRINK_MEMORY = timedelta(hours=24)
 """So long, and until blindness was told, a registry is measured against the size that it had before it
 shrank; then the new size is normal."""
 NAMED = 3
-"""Nodes that blindness names before it counts the rest."""
+"""Number of nodes that the incident of blindness names before it counts the rest."""
 FEWEST_LOST = 2
 """A registry that lost a single node has not shrunk: fleets of fewer than ten nodes lose a tenth with it."""
-_TOLD_OTHERWISE = frozenset({GapReason.WRONG_HOST, GapReason.CUT_SHORT, GapReason.UNSETTLED})
-"""Reasons for which a node was not seen that are told already: a finding of its own, or the sweep's early end."""
+_REPORTED_ELSEWHERE = frozenset({GapReason.WRONG_HOST, GapReason.CUT_SHORT, GapReason.UNSETTLED})
+"""Reasons of unseen nodes that are reported already: by a finding of their own, or by the sweep's early end."""
 
 
 class Sight:
-    """One sweep's sight, beside what earlier sweeps saw. Read-only."""
+    """Sight of one sweep, compared with earlier ones. Read-only."""
 
-    def __init__(self, report: Report, log: Log, now: datetime, policy: Policy, *, told_blind: bool) -> None:
+    def __init__(
+        self, report: Report, log: Log, now: datetime, policy: Policy, *, blind_before: bool
+    ) -> None:
         self._report, self._policy = report, policy
         # A gap of one node, whatever it hides of it, hides nothing of the others.
         of_all = [gap for gap in report.gaps if gap.node is None and gap.scope in _OF_ALL]
         unread = any(gap.hides_registrations for gap in of_all)
-        self.baseline, shrunk = _measured(report, log, now, policy, unread=unread, told_blind=told_blind)
+        self.baseline, shrunk = _measured(report, log, now, policy, unread=unread, blind_before=blind_before)
         self.shrunk: bool = bool(shrunk)
-        """Whether nodes left the registry in such a number that they may only be out of sight."""
+        """True: so many nodes left the registry that they may only be out of sight."""
         self.whole: frozenset[str] = _whole(report)
         """Datacenters whose registry was read without a gap."""
         self.unread: bool = unread or self.shrunk
-        """Whether registrations are known to be missing: then peers look unregistered that are not."""
+        """True: registrations are known to be missing, so that registered peers may look unregistered."""
         self.unsettled: frozenset[NodeId] = frozenset(
             NodeId(gap.datacenter or "", gap.node)
             for gap in report.gaps
@@ -45,14 +47,14 @@ class Sight:
         self.judged: frozenset[NodeId] = report.observed - frozenset(report.in_flight) - self.unsettled
         """Nodes whose own device answered, and whose registration held still meanwhile."""
         self.few_seen: bool = not report.covered and report.coverage.share < policy.blind_below
-        """Whether so few nodes were seen that the audit itself is blind."""
+        """True: so few nodes were seen that the audit itself is blind."""
         self.blind: tuple[str, ...] = _blindness(report, of_all, shrunk, few_seen=self.few_seen)
-        """Why the audit itself is blind, in words; empty if it is not."""
+        """Reasons in words why the audit itself is blind; empty if it is not."""
         self.reasons: Mapping[NodeId, str] = _unseen(report)
-        """Registered nodes that were not seen, each with the reason; without those that are told otherwise."""
+        """Registered nodes that were not seen, each with the reason; without `_REPORTED_ELSEWHERE`."""
 
     def hides(self, node: NodeId) -> bool:
-        """Whether the node may still show what it showed before: it was not judged now.
+        """Tell whether the node may still show earlier evidence, because this sweep did not judge it.
 
         A node that left a registry read whole, or whose datacenter is no longer audited, can't be seen again, and
         hides nothing.
@@ -76,9 +78,9 @@ def _whole(report: Report) -> frozenset[str]:
 
 
 def _measured(
-    report: Report, log: Log, now: datetime, policy: Policy, *, unread: bool, told_blind: bool
+    report: Report, log: Log, now: datetime, policy: Policy, *, unread: bool, blind_before: bool
 ) -> tuple[Baseline | None, str]:
-    """The size to measure the registry against from now on, and in words how it shrank, or ""."""
+    """Choose the size that later registries are measured against; word how this one shrank, or ""."""
     before = log.baseline
     if before is not None and not all(map(policy.audits, before.datacenters)):
         before = None  # it was measured with a datacenter that is no longer audited
@@ -89,8 +91,8 @@ def _measured(
     if before is not None:
         lost = before.registered - size
         shrunk = lost >= FEWEST_LOST and lost > policy.shrink_share * before.registered
-        # Sweeps may lie further apart than the memory is long: nothing is normal before it was told.
-        if shrunk and (not told_blind or now - before.at <= SHRINK_MEMORY):
+        # Sweeps may lie further apart than the memory is long: nothing is normal before it was alerted.
+        if shrunk and (not blind_before or now - before.at <= SHRINK_MEMORY):
             return before, f"the registry shrank from {before.registered:,} nodes to {size:,}"
     return Baseline(size, now, frozenset(node.datacenter for node in report.registered)), ""
 
@@ -122,14 +124,14 @@ def _unseen(report: Report) -> dict[NodeId, str]:
     return {
         node: gap.reason.value
         for gap in report.gaps
-        if gap.scope is GapScope.NODE and gap.node is not None and gap.reason not in _TOLD_OTHERWISE
+        if gap.scope is GapScope.NODE and gap.node is not None and gap.reason not in _REPORTED_ELSEWHERE
         for node in [NodeId(gap.datacenter or "", gap.node)]
         if node in report.registered and node not in report.observed and node not in report.in_flight
     }
 
 
 def with_reasons(report: Report, nodes: Mapping[NodeId, object], reasons: Mapping[NodeId, str]) -> str:
-    """Some of the nodes that were not seen, each with its reason where there is one; the rest is counted."""
+    """List some unseen nodes, each with its reason where there is one; count the rest."""
     named = sorted(
         f"{report.name(node)} ({reasons[node]})" if node in reasons else report.name(node) for node in nodes
     )

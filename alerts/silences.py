@@ -1,4 +1,4 @@
-"""Which silence mutes what, and when: pure matching and expiry."""
+"""PURE: matching and expiry of silences."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from alerts.models import Incident, Silence
 
 
 def muting(incident: Incident, silences: Iterable[Silence], now: datetime) -> Silence | None:
-    """The silence that mutes the incident now; the one that ends last, if several do."""
+    """Find the silence that mutes the incident now; of several, the one that ends last."""
     found = [silence for silence in silences if active(silence, now) and matches(silence, incident)]
     return max(found, key=lambda silence: (silence.ends_at, silence.ident), default=None)
 
 
 def active(silence: Silence, now: datetime) -> bool:
-    """Whether the silence holds at this time: from its start on, up to but without its end."""
+    """Tell whether the silence holds at this time: from its start on, up to but without its end."""
     return silence.starts_at <= now < silence.ends_at
 
 
 def matches(silence: Silence, incident: Incident) -> bool:
-    """Whether all matchers that the silence sets match the incident.
+    """Tell whether all matchers that the silence sets match the incident.
 
     Nodes and regions match only if they name *all* that the incident involves: a silence for one node
     does not mute its collision with another. A silence without a matcher matches nothing.
@@ -39,5 +39,5 @@ def matches(silence: Silence, incident: Incident) -> bool:
 
 
 def expired(silence: Silence, now: datetime) -> Silence:
-    """The silence ended now; unchanged if it ended before."""
+    """End the silence now; one that ended before is unchanged."""
     return silence if silence.ends_at <= now else replace(silence, ends_at=max(now, silence.starts_at))
