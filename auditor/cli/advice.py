@@ -20,6 +20,7 @@ ADVICE: dict[GapReason, str] = {
     GapReason.REGISTRY_EMPTY: "check consul.prefix and consul.datacenters",
     GapReason.REGISTRY_UNREADABLE: "write the file anew with `consul kv export PREFIX`",
     GapReason.REGISTRY_SUSPECT: "look for ghost servers, and check that the token may read the whole prefix",
+    GapReason.UNSETTLED: "find what keeps writing its registration or its device, and stop that; then run it again",
     GapReason.NO_HOST: "set [ssh] host, or register ssh_host or endpoint",
     GapReason.MESH_HOST: "register an underlay address as ssh_host: the mesh may be what is broken",
     GapReason.RESOLVE: "check the name, and this machine's resolver",

@@ -141,7 +141,7 @@ def no_folder(fleet: Fleet) -> None:
     [
         (corrupt, "file is not a database"),
         (torn, "the state database is damaged"),
-        (directory, "unable to open database file"),
+        (directory, "not used: it is no plain file"),
         (newer, "written by a newer wgaudit"),
         (no_folder, ""),
     ],
