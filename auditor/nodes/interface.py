@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from auditor.errors import GapReason, ProbeError
 from auditor.values.models import Observation, Registration, RouteTable
+
+PATIENCE = 2.0
+"""Seconds that those who share a digest wait for the one who fetches its table, before another asks as well."""
 
 
 class TableStore:
     """The route tables seen so far, each distinct one once, by digest.
 
     A table is fetched by the first node that shows its digest; others that show it meanwhile wait,
-    and one of them fetches it if the first one fails. So the number of texts that cross the wire is the
-    number of distinct tables, whatever the number of nodes.
+    and one of them fetches it if the first one fails, or has not come with it after `PATIENCE`. So the number
+    of texts that cross the wire is the number of distinct tables, whatever the number of nodes.
     """
 
     def __init__(self) -> None:
         self.tables: dict[str, RouteTable] = {}
-        self._fetching: dict[str, asyncio.Lock] = {}
+        self._fetching: dict[str, _Fetching] = {}
         self._respelled: dict[str, str] = {}
 
     def add(self, table: RouteTable) -> str:
@@ -42,12 +45,48 @@ class TableStore:
         digest = self._respelled.get(digest, digest)
         if digest in self.tables:
             return digest
-        lock = self._fetching.setdefault(digest, asyncio.Lock())
-        async with lock:
+        fetching = self._fetching.setdefault(digest, _Fetching())
+        async with fetching.turn:
             digest = self._respelled.get(digest, digest)
             if digest in self.tables:
                 return digest
-            return self.add(await fetch())
+            text = asyncio.ensure_future(fetch())
+            if await _first(text, fetching.arrived, PATIENCE):
+                return self._taken(text, digest, fetching)
+        # A node that stalls holds nobody who shares its digest: the next one asks, and the first answer is everybody's.
+        await _first(text, fetching.arrived, None)
+        return self._taken(text, digest, fetching)
+
+    def _taken(self, text: asyncio.Future[RouteTable], digest: str, fetching: _Fetching) -> str:
+        """Take what was fetched, or what another one fetched meanwhile, and tell those who wait."""
+        if not text.done():
+            text.cancel()
+            return self._respelled.get(digest, digest)
+        found = self.add(text.result())
+        if self._respelled.get(digest, digest) in self.tables and not fetching.arrived.done():
+            fetching.arrived.set_result(None)
+        return found
+
+
+async def _first(
+    text: asyncio.Future[RouteTable], arrived: asyncio.Future[None], seconds: float | None
+) -> bool:
+    """Wait for one of them; tell whether one is there. A cancel ends the fetch too."""
+    both: set[asyncio.Future[Any]] = {text, arrived}
+    try:
+        done, _ = await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    except BaseException:
+        text.cancel()
+        raise
+    return bool(done)
+
+
+class _Fetching:
+    """Fetching of one table: whose turn it is to ask, and whether it has come."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self.arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
 class NodeSource(Protocol):

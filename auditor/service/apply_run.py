@@ -8,7 +8,7 @@ from auditor.errors import ConfigError, Surprise, UsageError
 from auditor.nodes.underlay import uses_mesh_address
 from auditor.repair.apply.executor import Executor
 from auditor.repair.apply.journal import Journal
-from auditor.repair.apply.ledger import Ledger
+from auditor.repair.apply.ledger import Ledger, out_of_place
 from auditor.repair.apply.steps import ApplyOptions
 from auditor.repair.claims.registration import AllocatorPolicy, allocator_policy
 from auditor.repair.moves import Move, RepairPlan
@@ -40,6 +40,9 @@ def claim_settings(config: Config, plan: RepairPlan) -> AllocatorPolicy:
         raise UsageError(
             'apply: ssh.probe = "installed" lets nothing be changed; use one with ssh.probe = "inline"'
         )
+    for move in plan.moves:
+        if fault := out_of_place(move, found):
+            raise UsageError(f"apply: {fault}; make a new plan with this configuration")
     return found
 
 

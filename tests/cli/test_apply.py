@@ -20,6 +20,8 @@ from auditor.repair.apply.journal import Journal
 from auditor.repair.apply.stages import Event
 from auditor.repair.moves import RepairPlan, Step
 from auditor.repair.plan_file import write_plan
+from auditor.values.addresses import Prefix
+from tests.cases import CASES
 from tests.cli.command import WGAUDIT, clean_environment, one_line
 from tests.parts.consul import ConsulServer
 from tests.repair.fleet import KEEPER, MOVER, NEW, NODES, OLD, OTHER_NEW, SECOND, Bench, record
@@ -203,6 +205,28 @@ def test_a_journal_of_another_plan_is_refused(desk: Desk) -> None:
     assert "belongs to plan ffffffffff" in refused(desk.apply("--yes", "--resume"))
 
 
+def test_a_plan_that_leads_out_of_what_is_configured_is_refused_before_anything_is_begun(desk: Desk) -> None:
+    """Its ident is right: anybody can make one."""
+    desk.file.write_bytes((CASES / "hostile/plan-outside-pool.json").read_bytes())
+    assert "some/other/app/key does not lie under consul.prefix wireguard/nodes/" in refused(
+        desk.apply("--yes")
+    )
+    write_plan(desk.bench.plan(desk.bench.move(new=Prefix("8.8.8.8/32"))), desk.file)
+    assert "8.8.8.8 is no address to give (outside of mesh.pools)" in refused(desk.apply("--yes"))
+    assert not desk.journal.exists()
+
+
+@pytest.mark.parametrize("how", ["--resume", "--rollback"])
+def test_a_journal_is_believed_only_for_what_the_registry_shows(desk: Desk, how: str) -> None:
+    """It says that an address was claimed, which no claim does."""
+    before = desk.bench.registry()
+    desk.write(Step.RESERVE, Step.ADD)
+    run = desk.apply("--yes", how)
+    assert run.returncode == 1
+    assert "the journal says that 10.9.0.7 was claimed for it, and the registry does not" in run.stderr
+    assert desk.bench.registry() == before
+
+
 def test_the_first_surprise_stops_it_with_the_state_of_every_node(desk: Desk) -> None:
     before = desk.bench.registry()
     run = desk.apply("--yes")
@@ -218,6 +242,7 @@ def test_the_first_surprise_stops_it_with_the_state_of_every_node(desk: Desk) ->
 
 
 def test_in_the_middle_it_says_how_to_go_on_and_back_with_the_same_options(desk: Desk) -> None:
+    desk.bench.ledger(desk.plan).reserve(desk.plan.moves[0])
     desk.write(Step.RESERVE, Step.ADD, done=False)
     run = desk.apply("--yes", "--resume", "--push-peers", "--wait", "5")
     assert run.returncode == 1

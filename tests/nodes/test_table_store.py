@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
 
 from auditor.errors import GapReason, ProbeError
-from auditor.nodes.interface import TableStore
+from auditor.nodes.interface import PATIENCE, TableStore
 from auditor.values.models import RouteTable
+from tests import virtual_time
 
 
 async def test_a_fetch_that_fails_is_made_up_for_by_the_next_node() -> None:
@@ -69,3 +73,53 @@ async def test_every_fetch_that_fails_is_its_own_nodes_failure() -> None:
     results = await asyncio.gather(*(store.obtain("0" * 64, fetch) for _ in range(3)), return_exceptions=True)
     assert all(isinstance(result, ProbeError) for result in results)
     assert store.tables == {}
+
+
+def test_a_node_that_stalls_on_its_table_holds_nobody_who_shares_its_digest() -> None:
+    """One more asks after some seconds; the first answer counts for all, the one that stalls too."""
+    table = RouteTable(b"x\n")
+    asked: list[int] = []
+
+    async def main() -> list[str]:
+        store = TableStore()
+
+        def fetch_of(number: int) -> Callable[[], Awaitable[RouteTable]]:
+            async def fetch() -> RouteTable:
+                asked.append(number)
+                if number < 2:
+                    await asyncio.sleep(3600)
+                await asyncio.sleep(0.5)
+                return table
+
+            return fetch
+
+        return await asyncio.gather(*(store.obtain(table.digest, fetch_of(number)) for number in range(50)))
+
+    digests, seconds = virtual_time.run(main())
+    assert set(digests) == {table.digest}
+    assert asked == [0, 1, 2]
+    assert seconds == pytest.approx(2 * PATIENCE + 0.5)
+
+
+def test_a_sweep_that_is_cancelled_leaves_no_fetch_behind() -> None:
+    """Nor one whose turn was over."""
+    ended: list[str] = []
+
+    async def fetch() -> RouteTable:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.append("ended")
+        raise AssertionError
+
+    async def main() -> None:
+        store = TableStore()
+        waiting = [asyncio.create_task(store.obtain("0" * 64, fetch)) for _ in range(2)]
+        await asyncio.sleep(PATIENCE * 1.5)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.sleep(0)
+
+    virtual_time.run(main())
+    assert ended == ["ended", "ended"]

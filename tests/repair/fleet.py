@@ -171,7 +171,9 @@ class Bench:
         self.server = server
         self.settings = ConsulSettings.model_validate({"url": server.url, "timeout": 5.0})
         self.store = ConsulStore(self.settings, None)
-        self.allocation = AllocatorPolicy(NODES, CLAIMS, timeout=timeout)
+        self.allocation = AllocatorPolicy(
+            NODES, CLAIMS, pools=(Prefix("10.0.0.0/8"), Prefix("fd00::/16")), timeout=timeout
+        )
         self.devices = Devices(folder / "devices.json", self.store if agent else None)
         self.said: list[str] = []
 

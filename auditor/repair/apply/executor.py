@@ -58,11 +58,18 @@ class Executor:
         """Make the steps of a move that are not done yet. Raises `Surprise`, `Stopped` and `JournalError`."""
         state = self.progress(move)
         self._halt()
-        if not state.begun:
-            try:
-                await self._steps.check(self._current(move), self._keepers[move.ident])
-            except (ProbeError, StoreError, LedgerSurprise, Surprise) as error:
-                raise Surprise(f"{move.node}: before the first step: {error}") from None
+        others = (other for other in self._plan.moves if other.old == move.old and other.ident != move.ident)
+        others_moved = any(self.progress(other).complete for other in others)
+        try:
+            if not state.begun:
+                await self._steps.check(
+                    self._current(move), self._keepers[move.ident], others_moved=others_moved
+                )
+            else:
+                await self._steps.check_begun(self._current(move), state.done)
+        except (ProbeError, StoreError, LedgerSurprise, Surprise) as error:
+            when = "before it goes on" if state.begun else "before the first step"
+            raise Surprise(f"{move.node}: {when}: {error}") from None
         for step in steps_of(move):
             if step not in state.done:
                 await self._journaled(move, step, Event.BEGIN, Event.DONE, self._steps.do)
@@ -70,6 +77,11 @@ class Executor:
     async def back(self, move: Move) -> None:
         """Take back the steps that were done or begun, the last one first. Raises as `forward` does."""
         state = self.progress(move)
+        self._halt()
+        try:
+            await self._steps.check_begun(self._current(move), state.done)
+        except (ProbeError, StoreError, LedgerSurprise, Surprise) as error:
+            raise Surprise(f"{move.node}: before it goes back: {error}") from None
         steps = [step for step in steps_of(move) if step in state.done or step is state.open]
         for step in reversed(steps):
             await self._journaled(move, step, Event.UNDOING, Event.UNDONE, self._steps.undo)

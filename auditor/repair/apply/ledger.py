@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 
 from auditor.errors import InvalidValue, LedgerSurprise, StoreConflict, StoreError, WgauditError
@@ -13,12 +13,21 @@ from auditor.repair.apply.stages import INDEX
 from auditor.repair.claims.claim import claim_bytes, claim_key, read_claim
 from auditor.repair.claims.record import replace_address
 from auditor.repair.claims.registration import AllocatorPolicy
-from auditor.repair.moves import Keeper, Kind, Move
+from auditor.repair.moves import Keeper, Kind, Move, Step
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix, covers, format_prefix, network
 from auditor.values.models import Registration
 
 PAUSE = 0.2
+
+
+def out_of_place(move: Move, policy: AllocatorPolicy) -> str:
+    """Say why a move leaves what is configured; "" where it does not. Its file may have been made by anybody."""
+    if not move.where.startswith(policy.registry_prefix) or len(move.where) == len(policy.registry_prefix):
+        return f"{move.node}: {move.where} does not lie under consul.prefix {policy.registry_prefix}"
+    if move.kind is Kind.RENUMBER and (place := policy.address_plan.misplacement(move.new)) is not None:
+        return f"{move.node}: {format_prefix(move.new)} is no address to give ({place.fault.value} of mesh.pools)"
+    return ""
 
 
 class Ledger:
@@ -50,6 +59,7 @@ class Ledger:
 
         Raises `LedgerSurprise` and `StoreError`; nothing is written.
         """
+        self.check_place(move)
         self._unchanged(move, self._registered(move))
         if move.kind is Kind.RESTORE:
             return  # the new address is its own, by registry and claim
@@ -68,6 +78,26 @@ class Ledger:
                 raise LedgerSurprise(
                     f"{format_prefix(move.new)} is registered meanwhile: {stored.key}; make a new plan"
                 )
+
+    def check_place(self, move: Move) -> None:
+        """Check that a move stays within what is configured, whatever a file says. Raises `LedgerSurprise`."""
+        if fault := out_of_place(move, self._policy):
+            raise LedgerSurprise(fault)
+
+    def check_begun(self, move: Move, done: Collection[Step]) -> None:
+        """Check what a journal says to be done against what the store shows. Raises as `check` does; writes nothing."""
+        self.check_place(move)
+        addresses = self._registration(move, self._registered(move)).addresses
+        if addresses not in (move.addresses, move.addresses_after):
+            raise LedgerSurprise(f"{move.where} has other addresses by now than before or after the move")
+        if Step.RESERVE not in done:
+            return
+        stored = self._claim(move, move.new)
+        if stored is None or not self._ours(move, stored):
+            raise LedgerSurprise(
+                f"the journal says that {format_prefix(move.new)} was claimed for it, and the registry does not: "
+                f"{self._says(stored)}"
+            )
 
     def reserve(self, move: Move) -> Mapping[str, str]:
         """Claim the new address for the node, if its registration is still the plan's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from auditor.errors import Stopped, Surprise
@@ -105,8 +105,11 @@ class Steps:
         """Take one step back, whether it was made, made in part, or not."""
         return await self._undo[step](task)
 
-    async def check(self, move: Move, keeper: Keeper) -> None:
-        """Check the preconditions just before the first change. Raises `Surprise`."""
+    async def check(self, move: Move, keeper: Keeper, *, others_moved: bool) -> None:
+        """Check the preconditions just before the first change. Raises `Surprise`.
+
+        others_moved: whether the same plan has moved others off the old address already.
+        """
         self._check_registry(move, keeper)
         await asyncio.to_thread(self._ledger.check, move)
         device = await self._device(move)
@@ -119,9 +122,38 @@ class Steps:
                     f"{node} routes {format_prefix(move.new)} to another key ({others[0][:8]}…), so it is in use; "
                     "make a new plan"
                 )
+        claimed = keeper.node is not None or others_moved or self._claimed_by_others(move)
+        seen = (view for view in views.values() if isinstance(view, PeerView))
+        if not claimed and not any(view.others_with(move.old, move.public_key) for view in seen):
+            raise Surprise(
+                f"nobody else claims {format_prefix(move.old)} any more, in the registry or on an observer; "
+                "make a new plan"
+            )
+
+    async def check_begun(self, move: Move, done: Collection[Step]) -> None:
+        """Check what the journal says to be done against the world, before anything is built on it.
+
+        Raises `Surprise` and what the ledger raises.
+        """
+        self._check_place(move)
+        await asyncio.to_thread(self._ledger.check_begun, move, done)
+
+    def _check_place(self, move: Move) -> None:
+        """Check that the registration that is read for the node is the one that the plan would write."""
+        registration = self._way(move.node)
+        if (registration.where, registration.public_key) != (move.where, move.public_key):
+            raise Surprise("it is registered under another key or place than the plan has; make a new plan")
+
+    def _claimed_by_others(self, move: Move) -> bool:
+        return any(
+            move.old in registration.addresses
+            for node, registration in self._registrations.items()
+            if node != move.node
+        )
 
     def _check_registry(self, move: Move, keeper: Keeper) -> None:
         """Check the move against the registry as it was read at the start, all datacenters."""
+        self._check_place(move)
         if keeper.node is not None:
             kept = self._registrations.get(keeper.node)
             if kept is None or kept.public_key != keeper.public_key or move.old not in kept.addresses:

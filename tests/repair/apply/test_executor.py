@@ -184,6 +184,37 @@ async def test_a_node_that_leaves_two_addresses_makes_its_second_move_over_the_f
     assert everything(bench)[1][MOVER.name]["addresses"] == [OLD, six]
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"where": "other/edge-sin-1"}, "under another key or place"),
+        ({"public_key": key_of("somebody")}, "under another key or place"),
+        ({"new": Prefix("8.8.8.8/32")}, "8.8.8.8 is no address to give"),
+        ({"new": Prefix("10.0.0.0/32")}, "10.0.0.0 is no address to give"),
+    ],
+)
+async def test_a_move_that_no_sweep_of_now_would_make_is_refused(
+    bench: Bench, change: dict[str, Any], says: str
+) -> None:
+    """Whatever the plan's file says, with whatever ident."""
+    before = everything(bench)
+    with pytest.raises(Surprise, match=says):
+        await bench.forward(bench.plan(bench.move(**change)))
+    assert untouched(bench, before)
+
+
+async def test_an_address_that_nobody_else_claims_any_more_is_not_left(bench: Bench) -> None:
+    """A plan in which nobody keeps the address, made before the others went."""
+    bench.server.delete(NODES + KEEPER.name)
+    nodes = bench.devices.state()
+    for node in nodes.values():
+        for key in node["peers"].keys() - {key_of(MOVER.name)}:
+            node["peers"][key] = [prefix for prefix in node["peers"][key] if prefix != OLD]
+    bench.devices.write(nodes)
+    with pytest.raises(Surprise, match=r"nobody else claims 10\.0\.0\.1 any more"):
+        await bench.forward(bench.plan(bench.move(), keeper=None))
+
+
 async def test_a_restored_device_changes_nothing_in_the_registry(bench: Bench) -> None:
     home = Prefix("10.0.0.4/32")
     node = NodeId("", "db-sin-1")
