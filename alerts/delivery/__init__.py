@@ -1,1 +1,1 @@
-"""Delivery of what the outbox holds."""
+"""Delivery of the outbox."""

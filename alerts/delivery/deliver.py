@@ -1,4 +1,4 @@
-"""Gets what waits in the outbox to the other side: each notifier on its own, in order, within one budget.
+"""Delivery of the outbox to the other side: each notifier on its own, in order, within one budget.
 
 A notification leaves the outbox only after the other side took it or refused it for good. Whoever is
 killed in between sends it again with the next sweep, under the same dedup_key. What was sent and never clearly
@@ -42,7 +42,7 @@ async def deliver(
     clock: Callable[[], float] = monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> tuple[Receipt, ...]:
-    """Sends what is pending, also from earlier sweeps; what each other side said, by notifier and in order.
+    """Send all pending notifications, also those of earlier sweeps; return receipts by notifier and in order.
 
     Ends after `budget` seconds: what is left stays in the outbox, in order, and its receipt says so. A
     notifier that fails, hangs or breaks holds up no other. Nothing is raised for it, nor where the state
@@ -71,7 +71,7 @@ async def deliver(
 
 
 def _bounded(seconds: float) -> float:
-    """What the other side asked for, as a wait that it can have: whatever it said, in seconds."""
+    """Bound the wait that the other side asked for, in seconds."""
     return 0.0 if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
 
 
@@ -83,16 +83,16 @@ def _waiting(store: NotificationLog) -> dict[str, int] | StateError:
 
 
 class _PutAside(Exception):
-    """What was posted too often without a clear answer is among the dead letters; the rest is to be tried anew."""
+    """Part of the batch, posted too often without a clear answer, became dead letters; the rest is to be tried anew."""
 
 
 class _Stopped(Exception):
-    """This notifier's turn is over; the text says why, the rest waits for the next sweep."""
+    """End of this notifier's turn; the text says why, the rest waits for the next sweep."""
 
 
 @dataclass
 class _Queue:
-    """The way to one notifier, during one delivery."""
+    """Queue of one notifier during one delivery."""
 
     store: NotificationLog
     notifier: Notifier
@@ -102,10 +102,10 @@ class _Queue:
     sleep: Callable[[float], Awaitable[None]]
     receipts: list[Receipt] = field(default_factory=list)
     called_at: float | None = None
-    """When the last call ended; the next one keeps its distance."""
+    """Clock time when the last call ended; the next one keeps its distance."""
 
     async def run(self) -> list[Receipt]:
-        """Sends what waits, batch by batch, until nothing does or it must stop."""
+        """Send the waiting notifications, batch by batch, until none is left or it must stop."""
         try:
             await self._hold()
             while batch := self._batch():
@@ -113,13 +113,13 @@ class _Queue:
         except _Stopped as stop:
             self._left(str(stop))
         except StateError as error:
-            self._tell(str(error), accepted=False)
+            self._add_receipt(str(error), accepted=False)
         except Exception as error:  # noqa: BLE001  (one notifier's fault must not end the others)
             self._left(_internal(error))
         return self.receipts
 
     async def _hold(self) -> None:
-        """Keeps to what the other side asked for, perhaps in an earlier sweep."""
+        """Keep the wait that the other side asked for, perhaps in an earlier sweep. Raises `_Stopped`."""
         until = self.store.not_before(self.notifier.name)
         if until is None or not self.store.pending(self.notifier.name, 1):
             return
@@ -131,7 +131,7 @@ class _Queue:
         await self.sleep(seconds)
 
     def _batch(self) -> list[Row]:
-        """The next rows to go in one call. Never two of one incident: a resolve waits for its trigger."""
+        """Select the next rows to go in one call. Never two of one incident: a resolve waits for its trigger."""
         batch: list[Row] = []
         marks: set[str] = set()
         for row in self.store.pending(self.notifier.name, max(1, self.notifier.max_per_message)):
@@ -143,7 +143,7 @@ class _Queue:
         return batch
 
     async def _deliver(self, batch: list[Row]) -> None:
-        """One batch: taken; or refused, and then tried one by one to find who is at fault."""
+        """Deliver one batch; if it is refused, try its notifications one by one to find the one at fault."""
         try:
             outcome, attempts = await self._attempts(batch)
         except _PutAside:
@@ -155,16 +155,16 @@ class _Queue:
                 raise StateError(
                     f"{outcome}, but that could not be recorded, so it will be sent again: {error}"
                 ) from None
-            self._tell(outcome, accepted=True, attempts=attempts)
+            self._add_receipt(outcome, accepted=True, attempts=attempts)
         elif len(batch) > 1:
             for row in batch:
                 await self._deliver([row])
         else:
             self.store.refused(batch, str(outcome), self.now())
-            self._tell(str(outcome), accepted=False, attempts=attempts, permanent=True)
+            self._add_receipt(str(outcome), accepted=False, attempts=attempts, permanent=True)
 
     async def _attempts(self, batch: list[Row]) -> tuple[str | DeliveryError, int]:
-        """What the other side said, or its permanent refusal; and after how many calls.
+        """Call until there is an answer or a permanent refusal; return it with the number of calls.
 
         Raises `_Stopped`, and `_PutAside` where no answer was clear and some of the batch was posted too often.
         """
@@ -195,7 +195,7 @@ class _Queue:
         return answer, retrying.statistics["attempt_number"]
 
     async def _call(self, batch: list[Row], payload: bytes) -> str:
-        """One call, at its distance from the one before and cut off by the budget."""
+        """Make one call, at its distance from the one before and cut off by the budget."""
         if self.called_at is not None:
             distance = self.called_at + self.notifier.pause - self.clock()
             if distance > 0 and self.clock() + distance < self.deadline:
@@ -213,7 +213,7 @@ class _Queue:
             if error.permanent:
                 self.store.declined(batch)
             raise
-        except Exception as error:  # noqa: BLE001  (told by its type; its text could hold the URL or the key)
+        except Exception as error:  # noqa: BLE001  (reported by its type; its text could hold the URL or the key)
             why = OVER if limit.expired() else _internal(error)
             # Perhaps it arrived: then it arrives twice, under one dedup_key.
             self.store.postponed(batch, why, None, self.now())
@@ -224,7 +224,7 @@ class _Queue:
             self.called_at = self.clock()
 
     def _postpone(self, batch: list[Row], failure: DeliveryError) -> None:
-        """Writes down a failed attempt, and how long the other side wants to be left alone."""
+        """Record a failed attempt, and the wait that the other side asked for."""
         asked = failure.retry_after
         until = None if asked is None else self.now() + timedelta(seconds=_bounded(asked))
         self.store.postponed(batch, str(failure), until, self.now())
@@ -232,13 +232,13 @@ class _Queue:
             raise _PutAside
 
     def _unclear(self, batch: list[Row], why: str) -> bool:
-        """Counts a post that nobody can say the end of; whether some of it was put aside for that."""
+        """Count a call of unknown outcome; tell whether some notifications became dead letters for it."""
         posts = self.store.unanswered(batch)
         given_up = [row for row in batch if posts[row.id] >= MOST_UNCLEAR]
         if given_up:
             said = f"it may have arrived: sent {MOST_UNCLEAR} times, and no answer was clear: {why}"
             self.store.refused(given_up, said, self.now())
-            self._tell(said, accepted=False, attempts=MOST_UNCLEAR, permanent=True)
+            self._add_receipt(said, accepted=False, attempts=MOST_UNCLEAR, permanent=True)
         return bool(given_up)
 
     def _left(self, why: str) -> None:
@@ -248,9 +248,11 @@ class _Queue:
             why = f"{why}; {error}"
         else:
             why = f"{why}; {count} left for the next sweep"
-        self._tell(why, accepted=False)
+        self._add_receipt(why, accepted=False)
 
-    def _tell(self, detail: str, *, accepted: bool, attempts: int = 0, permanent: bool = False) -> None:
+    def _add_receipt(
+        self, detail: str, *, accepted: bool, attempts: int = 0, permanent: bool = False
+    ) -> None:
         self.receipts.append(
             Receipt(self.notifier.name, accepted, one_line(detail, most=MAX_DETAIL), attempts, permanent)
         )
@@ -263,7 +265,7 @@ def _failure(state: RetryCallState) -> DeliveryError:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether another attempt in the same delivery may help: what is wrong on this side stays so for a while."""
+    """Tell whether another attempt in the same delivery may help: a fault on this side stays for a while."""
     return isinstance(error, DeliveryError) and not error.permanent and not error.local
 
 
@@ -271,7 +273,7 @@ _backoff = wait_exponential_jitter(max=LONGEST_WAIT)
 
 
 def _wait(state: RetryCallState) -> float:
-    """Seconds until the next attempt: what was asked for, and never less than the backoff."""
+    """Return the seconds until the next attempt: the wait asked for, and never less than the backoff."""
     return max(_backoff(state), _bounded(_failure(state).retry_after or 0.0))
 
 

@@ -1,1 +1,1 @@
-"""What alerting remembers, in the state database: what stands, what was told, what waits, what is silenced."""
+"""Memory of alerting in the state database: standing incidents, notifications, the outbox and silences."""

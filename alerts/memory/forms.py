@@ -1,4 +1,4 @@
-"""How incidents, what stands and silences are written down: a versioned JSON form of its own, apart from the values.
+"""Stored form of incidents, standing incidents and silences: versioned JSON, apart from the values.
 
 The text is ASCII, so any name that Consul or a node came up with can be stored.
 """
@@ -98,12 +98,12 @@ def read_incident(text: str) -> Incident:
 
 
 def write_standing(standing: Standing) -> str:
-    """Write what stands: the same text for the same value."""
+    """Write a standing incident: the same text for the same value."""
     return _write(_StandingForm, standing)
 
 
 def read_standing(text: str) -> Standing:
-    """Read what stood when it was written. Raises `StateError`."""
+    """Read a standing incident that was written. Raises `StateError`."""
     return _read(_StandingForm, _STANDING, text)
 
 

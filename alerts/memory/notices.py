@@ -1,4 +1,4 @@
-"""One notification with its life so far, as the store keeps it."""
+"""Stored notifications, each with its life so far."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_DETAIL = 500
 
 
 class State(StrEnum):
-    """Where a notification is."""
+    """Stage of a notification in its delivery."""
 
     PENDING = "pending"
     ACCEPTED = "accepted"
@@ -34,15 +34,15 @@ class Row:
     state: State
     created_at: datetime
     at: datetime
-    """When it came to its state, or was last tried."""
+    """Time when it came to its state, or was last tried."""
     attempts: int
-    """How many calls were begun for it, the one that nobody knows the end of included."""
+    """Number of calls begun for it, those of unknown outcome included."""
     detail: str
-    """What the other side said last; "" before the first attempt."""
+    """Last answer of the other side; "" before the first attempt."""
     unclear: bool
-    """It may have arrived though it was not recorded as taken: some call ended without a clear no."""
+    """True: it may have arrived though it was not recorded as accepted: some call ended without a clear no."""
     stale: bool = False
-    """Only of dead letters: something newer took its place, so it must not be sent any more."""
+    """True: a dead letter that something newer replaced, so that it must not be sent any more."""
 
 
 def read_row(row: sqlite3.Row) -> Row:
@@ -76,7 +76,7 @@ def _row(row: sqlite3.Row) -> Row:
 
 
 def entry(row: Row) -> LogEntry:
-    """What its notifier knows of the incident, if this is the last that there is for both."""
+    """Make the log entry of the last notification of an incident to a notifier."""
     incident = row.notification.incident
     return LogEntry(
         notifier=row.notification.notifier,
@@ -84,7 +84,7 @@ def entry(row: Row) -> LogEntry:
         status=row.notification.status,
         severity=incident.severity,
         nodes=incident.nodes,
-        # What waits counts from when it was written down: trying again is not telling again.
+        # A waiting notification counts from when it was written down: trying again is not notifying again.
         sent_at=row.created_at if row.state is State.PENDING else row.at,
         incident=incident,
     )

@@ -1,4 +1,4 @@
-"""The memory of alerting: what stands, what was told to whom, what waits to be told, and silences (SQLite).
+"""Notification log in SQLite: standing incidents, notifications with their outcome, the outbox, and silences.
 
 One table, `alerts_notices`, holds every notification from the moment it was planned. Its `state` says
 where it is, and changes in one statement, so a process that dies leaves it in one place or the other:
@@ -43,7 +43,7 @@ from auditor.values.text import one_line, stored_time
 
 
 class NotificationLog:
-    """Reads and writes the alerts' part of the state database.
+    """Alerting's part of the state database.
 
     `keep` and `prune` leave the transaction to the caller; each other method that writes is a whole one.
     All raise `StateError` where the database can't be read or written.
@@ -56,7 +56,7 @@ class NotificationLog:
     # -- planning
 
     def log(self) -> Log:
-        """The memory that the next plan is made from."""
+        """Read the memory that the next plan is made from."""
         with self._reported():
             memory = self._connection.execute("SELECT * FROM alerts_memory").fetchone()
             standing = self._connection.execute("SELECT fingerprint, body FROM alerts_standing").fetchall()
@@ -91,7 +91,7 @@ class NotificationLog:
         )
 
     def memory(self) -> Memory:
-        """What helps to judge the next sweep."""
+        """Read the part of the memory that helps to judge the next sweep."""
         with self._reported():
             unsettled = self._connection.execute("SELECT place FROM alerts_unsettled").fetchall()
             return Memory(
@@ -107,7 +107,7 @@ class NotificationLog:
             raise StateError("the state database holds a record that cannot be read (public key)") from None
 
     def keep(self, plan: AlertPlan, sweep: int, now: datetime) -> None:
-        """Remembers a plan and puts its notifications into the outbox, in the caller's transaction."""
+        """Store a plan and put its notifications into the outbox, in the caller's transaction."""
         baseline = plan.baseline
         places = {write_place(*node): number for node, number in plan.nodes.items()}
         places |= {write_place(name): number for name, number in plan.datacenters.items()}
@@ -172,7 +172,7 @@ class NotificationLog:
         if notification.reason is NotifyReason.REPEAT_INTERVAL_ELAPSED:
             (last,) = self._rows("notifier = ? AND fingerprint = ? ORDER BY id DESC LIMIT 1", pair) or (None,)
             if last is not None and last.state is State.PENDING:
-                # What waits is not told twice; it brings the newer facts when it goes.
+                # A waiting notification is not planned twice; it brings the newer facts when it goes.
                 body = write_incident(notification.incident)
                 self._connection.execute("UPDATE alerts_notices SET body = ? WHERE id = ?", (body, last.id))
                 return
@@ -191,7 +191,7 @@ class NotificationLog:
     # -- delivery
 
     def waiting(self) -> dict[str, int]:
-        """How many notifications wait for each notifier; those with none are not in it."""
+        """Count the waiting notifications of each notifier; one without any is left out."""
         with self._reported():
             rows = self._connection.execute(
                 "SELECT notifier, count(*) FROM alerts_notices WHERE state = 'pending' GROUP BY notifier"
@@ -199,12 +199,12 @@ class NotificationLog:
         return dict(rows)
 
     def pending(self, notifier: str, limit: int = -1) -> list[Row]:
-        """What waits for one notifier, in the order in which it must go; the first `limit`, -1 for all."""
+        """List one notifier's waiting notifications, in the order of delivery; at most `limit`, -1 for all."""
         with self._reported():
             return self._rows("state = 'pending' AND notifier = ? ORDER BY id LIMIT ?", (notifier, limit))
 
     def not_before(self, notifier: str) -> datetime | None:
-        """Until when the notifier's other side asked to be left alone; None if it did not."""
+        """Read the time before which the other side asked not to be called; None if it did not ask."""
         with self._reported():
             row = self._connection.execute(
                 "SELECT not_before FROM alerts_waits WHERE notifier = ?", (notifier,)
@@ -212,22 +212,22 @@ class NotificationLog:
         return datetime.fromisoformat(row[0]) if row else None
 
     def calling(self, rows: Sequence[Row]) -> None:
-        """A call is about to be made. From here on they may arrive, whatever becomes of this process."""
+        """Record that a call is about to be made: from here on they may arrive, even if this process dies."""
         self._count("UPDATE alerts_notices SET attempts = attempts + 1 WHERE id = ?", rows)
 
     def declined(self, rows: Sequence[Row]) -> None:
-        """The call ended with a clear no: it did not make them arrive."""
+        """Record that the call ended with a clear no: the notifications did not arrive."""
         self._count("UPDATE alerts_notices SET declined = declined + 1 WHERE id = ?", rows)
 
     def unanswered(self, rows: Sequence[Row]) -> dict[int, int]:
-        """The call ended, and nobody can say whether it made them arrive; how many such calls each has, by number."""
+        """Record that the call ended without a clear answer; return the number of such calls by notification."""
         self._count("UPDATE alerts_notices SET unanswered = unanswered + 1 WHERE id = ?", rows)
         with self._reported():
             statement = "SELECT unanswered FROM alerts_notices WHERE id = ?"
             return {row.id: self._connection.execute(statement, (row.id,)).fetchone()[0] for row in rows}
 
     def accepted(self, rows: Sequence[Row], detail: str, now: datetime) -> None:
-        """The other side took them: they leave the outbox."""
+        """Record that the other side accepted the notifications: they leave the outbox."""
         with self._transaction():
             self._move([row.id for row in rows], State.ACCEPTED, detail, now)
             self._connection.executemany(
@@ -236,7 +236,7 @@ class NotificationLog:
             self._forget_repeats(rows, State.ACCEPTED)
 
     def refused(self, rows: Sequence[Row], detail: str, now: datetime) -> None:
-        """The other side will never take them: they become dead letters.
+        """Record that the other side refused the notifications for good: they become dead letters.
 
         A resolve that waits for a trigger that never arrived is dropped with it. If the trigger may have
         arrived (the process died, or no answer came), the resolve still goes.
@@ -254,7 +254,7 @@ class NotificationLog:
                         self._move([row.id], State.DROPPED, "not sent: its trigger was refused", now)
 
     def postponed(self, rows: Sequence[Row], detail: str, not_before: datetime | None, now: datetime) -> None:
-        """An attempt failed that may succeed later: they stay where they are."""
+        """Record a failed attempt that may succeed later: the notifications stay in the outbox."""
         with self._transaction():
             self._move([row.id for row in rows], State.PENDING, detail, now)
             if not_before is not None:
@@ -266,17 +266,17 @@ class NotificationLog:
     # -- for people
 
     def outbox(self) -> list[Row]:
-        """Everything that waits, by notifier and in order."""
+        """List all waiting notifications, by notifier and in order."""
         with self._reported():
             return self._rows("state = 'pending' ORDER BY notifier, id", ())
 
     def dead_letters(self) -> list[Row]:
-        """Everything that was refused for good, oldest first."""
+        """List all notifications that were refused for good, oldest first."""
         with self._reported():
             return self._dead()
 
     def undelivered(self) -> list[Row]:
-        """What waits, and the dead letters of incidents that stand and that nothing newer made up for."""
+        """List waiting notifications, and dead letters of standing incidents that nothing newer replaced."""
         with self._reported():
             standing = {row[0] for row in self._connection.execute("SELECT fingerprint FROM alerts_standing")}
             dead = [
@@ -287,9 +287,9 @@ class NotificationLog:
             return self._rows("state = 'pending' ORDER BY notifier, id", ()) + dead
 
     def retry(self, idents: Collection[int] | None, now: datetime) -> list[Row]:
-        """Puts dead letters (None: all) back at their old place in the outbox; those that went back.
+        """Put dead letters (None: all) back at their old place in the outbox; return those that went back.
 
-        One that is stale stays: its incident is over, or its newer state has been told. Raises `UsageError`
+        A stale one stays: its incident is over, or its newer state has been sent. Raises `UsageError`
         for a number that is no dead letter.
         """
         with self._transaction():
@@ -305,7 +305,7 @@ class NotificationLog:
         return chosen
 
     def forget(self, notifier: str) -> int:
-        """Forgets all that was ever to be told to a notifier; how much of it still waited or was refused."""
+        """Forget all notifications to a notifier; return how many of them waited or were refused."""
         with self._transaction():
             left = self._connection.execute(
                 "SELECT count(*) FROM alerts_notices WHERE notifier = ? AND state IN ('pending', 'dead')",
@@ -316,14 +316,14 @@ class NotificationLog:
         return int(left)
 
     def life(self, fingerprint: str) -> list[Row]:
-        """Everything that was ever to be told of one incident, oldest first, to whom and how it went."""
+        """List all notifications of one incident, oldest first, each with its notifier and outcome."""
         with self._reported():
             return self._rows("fingerprint = ? ORDER BY id", (fingerprint,))
 
     # -- silences
 
     def silences(self) -> list[Silence]:
-        """All that are remembered, also those that ended; the first to end first."""
+        """List all silences in the memory, ended ones too; the first to end first."""
         with self._reported():
             rows = self._connection.execute(
                 "SELECT body FROM alerts_silences ORDER BY ends_at, ident"
@@ -331,7 +331,7 @@ class NotificationLog:
         return [read_silence(row[0]) for row in rows]
 
     def add_silence(self, silence: Silence) -> None:
-        """Remembers a silence. Raises `UsageError` if there is one of its ident."""
+        """Store a silence. Raises `UsageError` if there is one of its ident."""
         values = (silence.ident, stored_time(silence.ends_at), write_silence(silence))
         with self._transaction():
             added = self._connection.execute(
@@ -341,7 +341,7 @@ class NotificationLog:
             raise UsageError(f"there is a silence {silence.ident} already")
 
     def expire_silence(self, ident: str, now: datetime) -> Silence:
-        """Ends a silence now; how it is remembered. Raises `UsageError` if there is none of its ident."""
+        """End a silence now, and return it. Raises `UsageError` if there is none of its ident."""
         with self._transaction():
             row = self._connection.execute(
                 "SELECT body FROM alerts_silences WHERE ident = ?", (ident,)
@@ -356,7 +356,7 @@ class NotificationLog:
         return silence
 
     def prune(self, before: datetime) -> None:
-        """Forgets what is older than that and no plan needs, in the caller's transaction.
+        """Delete records older than that which no plan needs, in the caller's transaction.
 
         What stays, whatever its age: what stands; the newest word to each notifier on an incident that
         stands or that it still takes for firing; all of one incident to a notifier of which something
@@ -424,7 +424,7 @@ class NotificationLog:
         )
 
     def _fires_there(self, notifier: str, mark: str, ident: int) -> bool:
-        """Whether the other side may take the incident for firing when this notification's turn comes."""
+        """Tell whether the other side may take the incident for firing when this notification's turn comes."""
         row = self._connection.execute(LAST_BEFORE, (notifier, mark, ident)).fetchone()
         return row is not None and row[0] == Status.FIRING
 
@@ -433,7 +433,7 @@ class NotificationLog:
             self._connection.executemany(statement, [(row.id,) for row in rows])
 
     def _forget_repeats(self, rows: Sequence[Row], state: State) -> None:
-        """Of what is told again and again, keep the last, or it would fill the disk; and one more, to count pages."""
+        """Delete repeated notifications, which would fill the disk, but the last one and one more to count pages."""
         repeat = NotifyReason.REPEAT_INTERVAL_ELAPSED
         for row in rows:
             if row.notification.reason is repeat:

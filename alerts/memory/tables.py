@@ -1,4 +1,4 @@
-"""The tables of the alerts' part of the state database, version by version, and its longer statements."""
+"""Tables of alerting's part of the state database, version by version, and its longer statements."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ PAGES = """
         FROM alerts_notices WHERE status = 'firing' AND state IN ('pending', 'accepted')
     ) WHERE age <= 2 ORDER BY id
 """
-"""The last two firing notifications of each incident to each notifier."""
+"""Last two firing notifications of each incident to each notifier."""
 
 PRUNE: tuple[str, ...] = (
     """
@@ -106,7 +106,7 @@ PRUNE: tuple[str, ...] = (
     AND sweep < (SELECT coalesce(min(last_sweep), sweep + 1) FROM alerts_standing)
     """,
 )
-"""What forgets everything older than `:limit` that no plan needs; `Store.prune` says what stays."""
+"""Statements that delete records older than `:limit` which no plan needs; see `NotificationLog.prune`."""
 
 STALE = """
     SELECT id FROM alerts_notices AS dead WHERE state = 'dead' AND EXISTS (
@@ -124,10 +124,10 @@ LAST_BEFORE = """
     )
     ORDER BY id DESC LIMIT 1
 """
-"""What the other side may have been told last of an incident, before a notification's turn comes."""
+"""Last notification of an incident that the other side may have received before this one's turn."""
 
 PREVIOUS = """
     SELECT max(id) FROM alerts_notices WHERE notifier = ? AND fingerprint = ? AND id < ?
     AND reason = ? AND state = 'accepted'
 """
-"""The last notification of an incident before one, for the same reason, that was taken."""
+"""Last accepted notification of an incident before this one, for the same reason."""

@@ -1,1 +1,1 @@
-"""The ways to people: one file a vendor, `payload()` apart from sending."""
+"""Notifiers: one file a vendor, `payload()` apart from sending."""

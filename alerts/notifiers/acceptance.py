@@ -1,4 +1,4 @@
-"""What an answer to a message means: any 2xx is a yes, unless it is a known no or a page of somebody in between.
+"""Meaning of an answer to a message: any 2xx is a yes, unless it is a known no or a page of a proxy in between.
 
 Services that take what Slack or PagerDuty take say yes in their own words, or in none. So what is listed here is how
 services say *no* with a 2xx, and what no service that takes alerts would say at all.
@@ -29,12 +29,12 @@ PASSING_WORDS = frozenset(
 )  # fmt: skip
 """Their words for: not now."""
 _FAILED = frozenset({"error", "fail", "failed", "failure", "invalid event", "rejected"})
-"""What the field `status` says of a refusal."""
+"""Values of the field `status` that mean a refusal."""
 _PAGE = re.compile(r"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 
 
 class Meaning(Enum):
-    """What a 2xx answer means."""
+    """Meaning of a 2xx answer."""
 
     TAKEN = "taken"
     REFUSED = "refused"
@@ -45,7 +45,7 @@ class Meaning(Enum):
 
 
 def meaning(body: str, accept: Sequence[str] = (), page: Meaning = Meaning.UNCLEAR) -> Meaning:
-    """Tell what the body of a 2xx answer means.
+    """Classify the body of a 2xx answer.
 
     accept: parts of a body that mean yes, whatever else it says. page: what an HTML page means.
     """

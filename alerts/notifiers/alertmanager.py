@@ -56,13 +56,13 @@ class Alertmanager:
     options: CallOptions = NO_OPTIONS
 
     def payload(self, notifications: Sequence[Notification]) -> bytes:
-        """The list of alerts; see `Notifier.payload`. Its times are those of this call."""
+        """Build the list of alerts; see `Notifier.payload`. Its times are those of this call."""
         now = self.clock()
         alerts = [self._alert(notification, now) for notification in notifications]
         return json.dumps(alerts, ensure_ascii=False, separators=(",", ":")).encode()
 
     async def send(self, payload: bytes) -> str:
-        """See `Notifier.send`. What is refused with a 2xx is tried again: the next sweep sends it anew in any case."""
+        """Send; see `Notifier.send`. A refusal with a 2xx is tried again: the next sweep sends it anew in any case."""
         url = completed(self.url, _PATH)
         answer = await deliver_message(url, payload, timeout=self.timeout, options=self.options, final=False)
         return answer.detail
@@ -99,7 +99,7 @@ class Alertmanager:
 
 
 def _labels(notification: Notification) -> dict[str, str]:
-    """Only what hardly changes while the incident lasts. Empty ones are left out, as Alertmanager would."""
+    """Build the labels, which hardly change while the incident lasts; without empty ones, as in Alertmanager."""
     incident = notification.incident
     regions = incident.regions
     labels = {

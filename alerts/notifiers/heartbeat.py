@@ -1,4 +1,4 @@
-"""Tells somebody else that the audit itself still runs, by the healthchecks.io convention.
+"""Heartbeat of the audit itself, by the healthchecks.io convention.
 
 `<url>/start` when a sweep begins, `<url>` when it is done, `<url>/fail` when it could not do its work. If
 they stay away, the other side raises the alarm: nobody else would notice a cron job that died. Services that know
@@ -27,7 +27,7 @@ _REFUSALS = ("OK (not found)", "OK (rate limited)")
 
 
 class HeartbeatKind(StrEnum):
-    """Which of the three."""
+    """Kind of a heartbeat: start, success or failure."""
 
     START = "/start"
     SUCCESS = ""
@@ -36,7 +36,7 @@ class HeartbeatKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Where the heartbeat goes, and what is understood there. The URL is a secret."""
+    """URL of the heartbeat, and the calls that its service takes. The URL is a secret."""
 
     url: SecretStr
     method: Literal["POST", "GET"] = "POST"
@@ -56,7 +56,7 @@ async def beat(
     timeout: float = TIMEOUT,  # noqa: ASYNC109
     method: Literal["POST", "GET"] = "POST",
 ) -> str | None:
-    """Calls once. None, or in one line without secrets why it did not arrive: never an exception."""
+    """Call once. Returns None, or one line without secrets that says why it did not arrive; never raises."""
     body = one_line(note, most=NOTE).encode() if method == "POST" else b""
     try:
         called = SecretStr(_called(url.get_secret_value(), kind))
@@ -75,7 +75,7 @@ async def beat(
 
 
 def _called(url: str, kind: HeartbeatKind) -> str:
-    """The URL with the beat behind its path, in front of its query."""
+    """Put the beat behind the URL's path, in front of its query."""
     try:
         split = urlsplit(url)
     except ValueError:

@@ -1,4 +1,4 @@
-"""One HTTP call, and what its outcome means: taken, refused for good, or to be tried again.
+"""One HTTP call, and the meaning of its outcome: accepted, refused for good, or to be tried again.
 
 Nothing that leaves this module holds the URL's path or any other secret: not an answer's text, not an
 error, not a log line. Redirects are not followed: a signed body goes where the configuration says, or
@@ -52,12 +52,12 @@ for _name in ("httpx", "httpcore"):
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
-    """What the settings say of every call of one notifier, beside where it goes."""
+    """Settings of every call of one notifier, apart from its URL."""
 
     headers: tuple[tuple[str, SecretStr | Path], ...] = ()
     """Names and values; a path: the file that holds the value, read anew for each call."""
     bearer_token_file: Path | None = None
-    """The file that holds the token of `Authorization: Bearer`, read anew for each call: tokens are renewed."""
+    """File with the token of `Authorization: Bearer`, read anew for each call: tokens are renewed."""
     tls: TlsFiles = NO_FILES
     accept: tuple[str | int, ...] = ()
     """Statuses, and parts of the body of a 2xx answer, that mean yes whatever else is said."""
@@ -68,7 +68,7 @@ NO_OPTIONS = CallOptions()
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What the other side said, with a status that is a yes."""
+    """Answer with a status that is a yes."""
 
     status: int
     body: str
@@ -76,10 +76,10 @@ class HttpAnswer:
     detail: str
     """Status and text in one line, without secrets."""
     accepted: bool = False
-    """The settings say that this status means yes."""
+    """True: the settings take this status for a yes."""
 
     def no(self, why: str, *, permanent: bool = False, unclear: bool = False) -> DeliveryError:
-        """The error for an answer that is not a yes although its status is."""
+        """Make the error for an answer that is a no although its status is a yes."""
         text = for_log(f"{why}: {self.detail}", most=DETAIL_CHARACTERS)
         return DeliveryError(text, permanent=permanent, unclear=unclear)
 
@@ -94,7 +94,7 @@ class _Target:
     headers: Mapping[str, str]
 
     def clean(self, text: str) -> str:
-        """One line for people, without secrets."""
+        """Make one line for people, without secrets."""
         masked = self.secrets.sub(MASK, text) if self.secrets is not None else text
         return one_line(masked, most=DETAIL_CHARACTERS)
 
@@ -114,13 +114,13 @@ class _Target:
 
 @dataclass
 class _Progress:
-    """How far a call came: from here on the other side may have the message."""
+    """Progress of a call: whether the other side may already have the message."""
 
     method: str
     sent: bool = False
 
     async def trace(self, event: str, about: Mapping[str, object]) -> None:
-        """Called by httpx with each step; a proxy's CONNECT is a step of its own."""
+        """Note a step, as httpx reports each one; a proxy's CONNECT is a step of its own."""
         if event.endswith(".send_request_body.started"):
             method = getattr(about.get("request"), "method", b"")
             self.sent = self.sent or method == self.method.encode()
@@ -163,7 +163,7 @@ async def post(
     secrets: Sequence[SecretStr] = (),
     method: Literal["POST", "GET"] = "POST",
 ) -> HttpAnswer:
-    """Call the URL with the body; a 2xx answer, or one whose status the options accept. Else raise `DeliveryError`.
+    """Call the URL with the body; return a 2xx answer, or one of an accepted status. Raises `DeliveryError`.
 
     Permanent: 3xx and 4xx, without 408, 429 and a proxy's 407. To be tried again: those, 5xx and everything that
     happens on the way; unclear, if the message may have arrived. `timeout`: seconds for the whole call.
@@ -257,7 +257,7 @@ def _proxy(chosen: ChosenProxy | None) -> httpx.Proxy | None:
 
 @cache
 def _no_trust() -> ssl.SSLContext:
-    """Trusts nobody: for plain HTTP, so that no authorities need be loaded."""
+    """Make a TLS context that trusts nobody: for plain HTTP, so that no authorities need be loaded."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
@@ -284,7 +284,7 @@ def _status(code: int) -> str:
 
 
 def _retry_after(value: str | None, now: float) -> float | None:
-    """Seconds, from a number or an HTTP date; None where there is none that can be read."""
+    """Read seconds from a number or an HTTP date; None where neither can be read."""
     if value is None:
         return None
     text = value.strip()
@@ -299,7 +299,7 @@ def _retry_after(value: str | None, now: float) -> float | None:
 
 
 def completed(url: SecretStr, path: str) -> SecretStr:
-    """The URL with this path at its end, of which it may have a part already; a query stays behind it."""
+    """Complete the URL with this path, of which it may have a part already; a query stays behind it."""
     try:
         split = urlsplit(url.get_secret_value())
     except ValueError:
@@ -310,7 +310,7 @@ def completed(url: SecretStr, path: str) -> SecretStr:
     return SecretStr(urlunsplit(split._replace(path="/" + "/".join([*has, *wanted[there:]]))))
 
 
-# -- what failed, in words
+# -- failures in words
 
 
 def _why_not_connected(error: BaseException, place: str) -> str:
@@ -344,7 +344,7 @@ def _proxy_hint(target: _Target) -> str:
     return f" (through {target.proxy}: the environment names a proxy)" if target.proxy is not None else ""
 
 
-# -- what must not be shown
+# -- secrets
 
 
 def _target(base: str, options: CallOptions, secrets: Sequence[SecretStr]) -> _Target:
@@ -389,7 +389,7 @@ def _target(base: str, options: CallOptions, secrets: Sequence[SecretStr]) -> _T
 
 
 def _value(what: str, value: SecretStr | Path) -> str:
-    """The value of a header. Raises `DeliveryError`, to be tried again, that names its file."""
+    """Read the value of a header. Raises `DeliveryError`, to be tried again, that names its file."""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     shown = one_line(f"{what} is read from {value}", most=DETAIL_CHARACTERS // 2)
@@ -404,12 +404,12 @@ def _value(what: str, value: SecretStr | Path) -> str:
 
 
 def _not_sent(why: str) -> DeliveryError:
-    """The error for what is wrong on this side: no word of the other side's."""
+    """Make the error for a fault on this side, before anything was sent."""
     return DeliveryError(f"nothing was sent: {why}", permanent=False, local=True)
 
 
 def _basic(user: str | None, password: str | None) -> str:
-    """What the Authorization header says: reversible, and some answers repeat the request's headers."""
+    """Spell the Authorization header, a secret too: it is reversible, and some answers repeat the request's headers."""
     if user is None:
         return ""
     return base64.b64encode(f"{unquote(user)}:{unquote(password or '')}".encode()).decode()

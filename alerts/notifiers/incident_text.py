@@ -1,4 +1,4 @@
-"""Incidents in words, in the one form that all notifiers use: a line, harmless, cut with a count of what was cut."""
+"""Incidents in words, in one form for all notifiers: harmless lines, cut with a count of the rest."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ REASONS = {
 
 
 def name(text: str) -> str:
-    """A node's, region's or subject's name."""
+    """Make the name of a node, region or subject fit for a line."""
     return for_log(text, most=LONGEST_NAME)
 
 
 def names(some: Sequence[str], characters: int) -> str:
-    """As many names as fit into so many characters, and how many more there are; "" for none."""
+    """List as many names as fit into so many characters, and count the rest; "" for none."""
     return listed_within([name(one) for one in some], characters) if some else ""
 
 
 def documentation(incident: Incident, docs_url: str) -> str:
-    """Where the finding is explained: a link, if it is known where a browser can read docs/findings.md."""
+    """Give the place that explains the finding: a link, if the settings say where a browser reads docs/findings.md."""
     return f"{docs_url}#{incident.check}" if docs_url else incident.docs
 
 
 def is_test(notification: Notification) -> bool:
-    """Whether somebody only tries the way."""
+    """Tell whether the notifications are only a test."""
     return notification.reason is NotifyReason.TEST
 
 

@@ -1,4 +1,4 @@
-"""What a notifier is, and the one way in which a delivery fails."""
+"""Protocol of a notifier, and the error of a failed delivery."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ class Notifier(Protocol):
 
     @property
     def name(self) -> str:
-        """As the configuration names it."""
+        """Name of the notifier in the configuration."""
         ...
 
     @property
     def max_per_message(self) -> int:
-        """How many notifications one call may carry."""
+        """Number of notifications that one call may carry."""
         ...
 
     @property
     def pause(self) -> float:
-        """Seconds between two calls that keep the vendor's rate limit."""
+        """Seconds between two calls, which keep the vendor's rate limit."""
         ...
 
     def payload(self, notifications: Sequence[Notification]) -> bytes:
-        """The body of one call, within all of the vendor's limits; holds no secret, so it can be previewed.
+        """Build the body of one call, within all of the vendor's limits; without secrets, so that it can be previewed.
 
         Secrets that a vendor wants inside the body (a routing key) are put in on sending.
         """
         ...
 
     async def send(self, payload: bytes) -> str:
-        """Delivers one payload; what the other side said, in one line. Raises `DeliveryError`."""
+        """Send one payload; return the answer in one line. Raises `DeliveryError`."""
         ...

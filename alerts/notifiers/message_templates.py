@@ -1,4 +1,4 @@
-"""Bodies of a webhook that are made by a Jinja2 template out of the values of `wgaudit.alert/1`.
+"""Bodies of a webhook, made by a Jinja2 template out of the values of `wgaudit.alert/1`.
 
 Templates run in Jinja2's sandbox, and what they name must be there. What comes out must be JSON of a bounded size.
 Values of the settings, such as a chat's number, may be secrets: a template is given marks in their place, and they are
@@ -29,7 +29,7 @@ _MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_~|>[]()<#@-+!:"})
 
 @dataclass(frozen=True, slots=True)
 class TemplateLimits:
-    """What the service of a shipped template takes."""
+    """Limits of the service of a shipped template."""
 
     per_message: int
     """Notifications in one message."""
@@ -47,18 +47,18 @@ SHIPPED: Mapping[str, TemplateLimits] = {
 
 
 class UnusableTemplate(Exception):
-    """A template cannot be read, or makes no JSON; the text says why, and in which line."""
+    """Template that cannot be read, or makes no JSON; the text says why, and in which line."""
 
 
 @dataclass(frozen=True)
 class BodyTemplate:
-    """A template with the values that the settings give it."""
+    """Template with the values that the settings give it."""
 
     text: str
     values: Mapping[str, SecretStr]
 
     def rendered(self, message: Mapping[str, object]) -> bytes:
-        """The body for a message of `wgaudit.alert/1`, with marks for the values. Raises `UnusableTemplate`."""
+        """Render the body for a message of `wgaudit.alert/1`, with marks for the values. Raises `UnusableTemplate`."""
         from jinja2 import TemplateError, TemplateSyntaxError
 
         marks = {name: _mark(name) for name in self.values}
@@ -80,7 +80,7 @@ class BodyTemplate:
         return json.dumps(decoded, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
     def filled(self, body: bytes) -> bytes:
-        """The body with the values in place of their marks."""
+        """Put the values into the body in place of their marks."""
         return json.dumps(self._fill(json.loads(body)), ensure_ascii=False, separators=(",", ":")).encode()
 
     def _fill(self, value: object) -> object:
@@ -111,7 +111,7 @@ class BodyTemplate:
 
 
 def shipped_text(name: str) -> str:
-    """The text of a template that wgaudit brings along."""
+    """Read the text of a template that wgaudit brings along."""
     return (files("alerts.notifiers") / "templates" / f"{name}.json.j2").read_text(encoding="utf-8")
 
 
@@ -124,17 +124,17 @@ def _said(text: str) -> str:
 
 
 def _not_there(value: object) -> str:
-    """Raise for what JSON does not know: for a name that is not there, the template's own error."""
+    """Refuse a value that JSON cannot hold; an undefined name raises the template's own error."""
     str(value)
     raise TypeError(f"{type(value).__name__} is no value of JSON")
 
 
 def _short(text: object, most: int) -> str:
-    """At most so many characters."""
+    """Cut a text to at most so many characters."""
     whole = str(text)
     return whole if len(whole) <= most else f"{whole[: max(most - 1, 0)]}…"
 
 
 def _markdown(text: object) -> str:
-    """The text with a backslash before each sign that Markdown gives a meaning."""
+    """Escape each sign that Markdown gives a meaning with a backslash."""
     return str(text).translate(_MARKDOWN)

@@ -23,14 +23,14 @@ FIELD = 255
 
 _PATH = "/v2/enqueue"
 _ROUTING_KEY_BYTES = 100
-"""What `send` puts into the event: 32 characters with their name and quotes."""
+"""Size of the routing key that `send` puts into the event: 32 characters with their name and quotes."""
 _LISTED = (2000, 400, 80, 16)
 """Entries of each list in the details; the largest that lets the event fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class PagerDuty:
-    """One service, by the routing key of its integration: a secret that is put in on sending only."""
+    """One PagerDuty service, by the routing key of its integration: a secret that is put in on sending only."""
 
     name: str
     routing_key: SecretStr
@@ -45,11 +45,11 @@ class PagerDuty:
 
     @property
     def max_per_message(self) -> int:
-        """An event is about one incident."""
+        """Number of notifications in one call: an event is about one incident."""
         return 1
 
     def payload(self, notifications: Sequence[Notification]) -> bytes:
-        """The event without its routing key; see `Notifier.payload`."""
+        """Build the event without its routing key; see `Notifier.payload`."""
         (notification,) = notifications
         for shown in _LISTED:
             body = _json(self._event(notification, shown))
@@ -58,7 +58,7 @@ class PagerDuty:
         return body
 
     async def send(self, payload: bytes) -> str:
-        """See `Notifier.send`. PagerDuty says 202; a gateway in front of it may say any 2xx."""
+        """Send; see `Notifier.send`. PagerDuty answers 202; a gateway in front of it may answer any 2xx."""
         event = {"routing_key": self.routing_key.get_secret_value(), **json.loads(payload)}
         answer = await deliver_message(
             completed(SecretStr(self.api), _PATH),
@@ -98,7 +98,7 @@ class PagerDuty:
 
 
 def _source(incident: Incident) -> str:
-    """The first claimant. It must say something, and a node may be called nothing at all."""
+    """Name the event's source, the first claimant. PagerDuty refuses an empty one, and a node's name may be empty."""
     return (for_log(incident.nodes[0], most=FIELD).strip() if incident.nodes else "") or "wgaudit"
 
 

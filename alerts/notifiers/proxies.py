@@ -1,4 +1,4 @@
-"""Which proxy a call goes through, as curl and Go read the environment; a value that cannot be used is named.
+"""Choice of a call's proxy, as curl and Go read the environment; a variable that cannot be used is named.
 
 `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in small letters or capitals. Small ones win, and one that is
 set and empty means: no proxy. An entry of `no_proxy` is `*`, a host's name (its subdomains are meant too, with or
@@ -25,10 +25,10 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class ChosenProxy:
-    """The proxy that the environment wants for one URL."""
+    """Proxy that the environment sets for one URL."""
 
     variable: str
-    """The name of the variable that says so."""
+    """Name of the variable that sets it."""
     url: SecretStr
     """With scheme and without user and password."""
     auth: tuple[str, SecretStr] | None
@@ -36,7 +36,7 @@ class ChosenProxy:
     """Entries of `no_proxy` that say nothing which could be understood; they match no host."""
 
     def __str__(self) -> str:
-        """A few words for people, without the proxy's password."""
+        """Describe the proxy in a few words, without its password."""
         ignored = f"; entries of NO_PROXY that cannot be read: {self.unread}" if self.unread else ""
         return f"the proxy of {self.variable}{ignored}"
 
@@ -61,7 +61,7 @@ def chosen_proxy(url: str, environment: Mapping[str, str]) -> ChosenProxy | None
 
 
 def _first(environment: Mapping[str, str], *names: str) -> tuple[str, str] | None:
-    """Name and value of the first that is set; None where none is, or the first is empty."""
+    """Find name and value of the first variable that is set; None where none is, or the first is empty."""
     for name in (spelling for each in names for spelling in (each, each.upper())):
         if name in environment:
             value = environment[name].strip()
@@ -132,7 +132,7 @@ def _readable(entry: str) -> bool:
 
 
 def _name_and_port(entry: str) -> Iterator[tuple[str, int | None]]:
-    """The ways to read an entry: whole, and with a port behind it. An IPv6 address is whole with all its colons."""
+    """Read an entry in each possible way: whole, and with a port. An IPv6 address is whole with all its colons."""
     yield entry, None
     name, colon, port = entry.rpartition(":")
     if colon and port.isascii() and port.isdigit() and len(port) <= 5 and (":" not in name or "]" in name):

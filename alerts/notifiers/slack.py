@@ -45,11 +45,11 @@ class Slack:
     pause: float = 1.0
     """A webhook takes about one message a second."""
     docs_url: str = ""
-    """Where docs/findings.md can be read; "": the document is only named."""
+    """URL of docs/findings.md; "": the document is only named."""
     options: CallOptions = NO_OPTIONS
 
     def payload(self, notifications: Sequence[Notification]) -> bytes:
-        """One message with all of them; see `Notifier.payload`."""
+        """Build one message with all notifications; see `Notifier.payload`."""
         shown = min(len(notifications), BLOCKS)
         for share in _SHARES:
             blocks = _blocks(notifications, share, shown, self.docs_url)
@@ -61,7 +61,7 @@ class Slack:
         return _json({"text": _fallback(notifications), "blocks": blocks})
 
     async def send(self, payload: bytes) -> str:
-        """See `Notifier.send`. Slack says `ok`; what takes its messages in its place has other words for yes."""
+        """Send; see `Notifier.send`. Slack answers `ok`; compatible services answer otherwise."""
         answer = await deliver_message(self.url, payload, timeout=self.timeout, options=self.options)
         return answer.detail
 
@@ -103,7 +103,7 @@ def _text_block(text: str) -> dict[str, object]:
 
 
 def _section(notification: Notification, limit: int, docs_url: str) -> str:
-    """The incident in at most `limit` characters: what does not fit is left out, and counted."""
+    """Build the section of an incident in at most `limit` characters; lines that do not fit are counted."""
     incident = notification.incident
     title = _title(notification)
     run = f"\nRun: `{for_slack(incident.explain, most=400)}`"
@@ -134,7 +134,7 @@ def _title(notification: Notification) -> str:
 
 
 def _lines(notification: Notification, docs_url: str) -> Iterator[str]:
-    """What is known of it, the most telling first; of what is over, how it was."""
+    """List the facts of an incident, the most important first; of a resolved one, its former state."""
     incident = notification.incident
     over = notification.status is Status.RESOLVED
     yield f"*{'What it was' if over else 'What'}*: {for_slack(incident.summary, most=700)}"
@@ -160,7 +160,7 @@ def _lines(notification: Notification, docs_url: str) -> Iterator[str]:
 
 
 def _routed(incident: Incident) -> Iterator[str]:
-    """A line a destination, with a bar, the busiest first."""
+    """Draw a line for each destination, with a bar, the busiest first."""
     most = max((pick[1] for pick in incident.routing), default=0)
     busiest = sorted(incident.routing, key=lambda pick: (-pick[1], pick[0]))
     for pick in busiest[:_PICKS]:

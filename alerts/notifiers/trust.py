@@ -1,4 +1,4 @@
-"""Whom a TLS call trusts and how it shows itself: authorities and client certificates from files.
+"""Trust of a TLS call: authorities and client certificates from files.
 
 A file that is not there, or that holds something else, is named and tried again: it is no answer of anybody.
 """
@@ -33,7 +33,7 @@ NO_FILES = TlsFiles()
 
 
 def tls_context(files: TlsFiles, environment: Mapping[str, str]) -> ssl.SSLContext:
-    """Load what these files and the environment's `SSL_CERT_FILE` and `SSL_CERT_DIR` say.
+    """Make the TLS context from these files and the environment's `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 
     Raises `DeliveryError`, to be tried again, that names the file and where its name comes from.
     """
@@ -53,7 +53,7 @@ def tls_context(files: TlsFiles, environment: Mapping[str, str]) -> ssl.SSLConte
 
 
 def _mark(name: str, path: Path) -> tuple[int, int]:
-    """What changes when the file does: certificates are renewed while a daemon runs."""
+    """Make a mark that changes with the file: certificates are renewed while a daemon runs."""
     try:
         found = path.stat()
     except OSError as error:
@@ -67,7 +67,7 @@ def _loaded(
     files: TlsFiles,
     marks: tuple[tuple[int, int], ...],  # noqa: ARG001  (part of the cache's key)
 ) -> ssl.SSLContext:
-    """Loading a few hundred authorities takes longer than a call: once for each set of files."""
+    """Load authorities and certificates once for each set of files: a few hundred take longer than a call."""
     if authorities:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         for name, path in authorities:

@@ -1,4 +1,4 @@
-"""Any HTTP endpoint: versioned JSON, `wgaudit.alert/1`, signed so that the receiver knows who speaks.
+"""Webhook to any HTTP endpoint: versioned JSON, `wgaudit.alert/1`, signed so that the receiver knows the sender.
 
 Headers, beside `Content-Type: application/json`:
 
@@ -124,7 +124,7 @@ class MessageV1(_AlertPart):
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """One endpoint. Its URL and the signing secret are secrets."""
+    """One HTTP endpoint. Its URL and the signing secret are secrets."""
 
     name: str
     url: SecretStr
@@ -134,12 +134,12 @@ class Webhook:
     clock: Callable[[], float] = time.time
     pause: float = 0.0
     docs_url: str = ""
-    """Where docs/findings.md can be read; "": the document is only named."""
+    """URL of docs/findings.md; "": the document is only named."""
     options: CallOptions = NO_OPTIONS
     template: BodyTemplate | None = None
 
     def payload(self, notifications: Sequence[Notification]) -> bytes:
-        """The message; see `Notifier.payload`. The same notifications give the same bytes."""
+        """Build the message; see `Notifier.payload`. The same notifications give the same bytes."""
         message = MessageV1(
             schema=SCHEMA, notifications=[_notification(item, self.docs_url) for item in notifications]
         )
@@ -153,9 +153,11 @@ class Webhook:
             ) from None
 
     async def send(self, payload: bytes) -> str:
-        """See `Notifier.send`."""
+        """Send; see `Notifier.send`."""
         secrets = () if self.secret is None else (self.secret,)
-        page = Meaning.TAKEN  # whatever somebody's own endpoint says with a 2xx: that is its contract
+        page = (
+            Meaning.TAKEN
+        )  # a 2xx of one's own endpoint is a yes whatever its body says: that is its contract
         if self.template is not None:
             payload = self.template.filled(payload)
             secrets = (*secrets, *self.template.values.values())
@@ -186,7 +188,7 @@ class Webhook:
 
 
 def standard_signature(secret: SecretStr, ident: str, timestamp: str, body: bytes) -> str:
-    """What stands in `webhook-signature`. Raises `ValueError` for a secret `whsec_` without base64 behind it."""
+    """Sign for the header `webhook-signature`. Raises `ValueError` for a secret `whsec_` without base64 behind it."""
     signed = hmac.new(_standard_key(secret), f"{ident}.{timestamp}.".encode() + body, hashlib.sha256)
     return f"v1,{base64.b64encode(signed.digest()).decode()}"
 
@@ -199,7 +201,7 @@ def _standard_key(secret: SecretStr) -> bytes:
 
 
 def signature(secret: SecretStr, timestamp: str, body: bytes) -> str:
-    """What stands in `X-Wgaudit-Signature`."""
+    """Sign for the header `X-Wgaudit-Signature`."""
     key = secret.get_secret_value().encode()
     return f"v1={hmac.new(key, timestamp.encode() + b'.' + body, hashlib.sha256).hexdigest()}"
 
@@ -252,7 +254,7 @@ def _whole(name: str) -> str:
 
 
 def schema_text() -> str:
-    """The JSON Schema of the message, as docs/alert-v1.schema.json holds it."""
+    """Write the JSON Schema of the message, as docs/alert-v1.schema.json holds it."""
     return schema_document(MessageV1, SCHEMA)
 
 
