@@ -202,7 +202,7 @@ class _Confirmation:
         return None
 
     def _seen_to_stand(self, finding: Finding, node: NodeId, moved: int) -> bool:
-        """Whether the node was looked at again since the finding showed."""
+        """Tell whether the node was looked at again since the finding showed."""
         looks = self._looks.get(node, Looks())
         if node in self._failed or looks.last <= max(looks.first, moved):
             return False
@@ -356,7 +356,7 @@ def _verdict(findings: tuple[Finding, ...], *, enough: bool) -> Verdict:
 
 
 def seen_enough(gaps: Iterable[Gap], coverage: Coverage, minimum: float) -> bool:
-    """Whether what was seen would do to say clean: registry and sweep whole, and enough of the nodes."""
+    """Tell whether what was seen would do to say clean: registry and sweep whole, and enough of the nodes."""
     whole = all(gap.scope is GapScope.NODE for gap in gaps)
     return whole and _covered(coverage, minimum)
 

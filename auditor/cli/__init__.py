@@ -1,1 +1,1 @@
-"""The composition root: one file a command; the only place that prints or exits."""
+"""Command line: one file a command; the only place that prints or exits."""

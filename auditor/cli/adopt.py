@@ -1,4 +1,4 @@
-"""`wgaudit adopt`: claims for a registry that has none, and what disagrees with them."""
+"""`wgaudit adopt`: claims for a registry that has none, and disagreements with them."""
 
 from __future__ import annotations
 

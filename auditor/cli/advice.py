@@ -1,4 +1,4 @@
-"""What to do about each reason for a gap, in one line; docs/gaps.md says more."""
+"""Advice for each reason of a gap, in one line; docs/gaps.md says more."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ _FITTING: dict[GapReason, tuple[tuple[str, str], ...]] = {
         ("/v1/catalog/", "give the token node_prefix read (docs/security.md has the policy)"),
     ),
 }
-"""What fits better than the reason's own advice, where the detail has these words."""
+"""Advice in place of the reason's own, where the detail has these words."""
 
 
 def advice(reason: GapReason, detail: str) -> str:
-    """What to do, in one line, about a gap of this reason that says this."""
+    """Advise in one line on a gap of this reason and detail."""
     for words, fitting in _FITTING.get(reason, ()):
         if words.lower() in detail.lower():
             return fitting

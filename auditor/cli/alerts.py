@@ -1,4 +1,4 @@
-"""`wgaudit alerts`: test, preview, list and retry what is sent to people."""
+"""`wgaudit alerts`: test, preview, list and retry notifications."""
 
 from __future__ import annotations
 

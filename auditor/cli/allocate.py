@@ -1,4 +1,4 @@
-"""`wgaudit allocate`: the address that provisioning gives a node, confirmed by Consul, or none."""
+"""`wgaudit allocate`: an address for a new node, confirmed by Consul, or none."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def command(
 
 
 def _print(text: str) -> str | None:
-    """Writes the line to stdout; why it could not be, or None."""
+    """Write the line to stdout; return the reason where that failed, else None."""
     if sys.stdout is None:
         return "stdout is closed"
     try:

@@ -1,4 +1,4 @@
-"""`wgaudit apply`: carry out a plan, one move at a time, with a journal to go on from or back by."""
+"""`wgaudit apply`: carry out a plan, one move at a time, with a journal to resume or undo by."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def command(
 
 @dataclass(frozen=True)
 class _Call:
-    """What was asked for."""
+    """Arguments of one call."""
 
     plan: Path
     config: Path | None
@@ -140,7 +140,7 @@ class _Call:
             raise UsageError(f"apply: there is no journal {self.journal}, so nothing to go on or back from")
 
     def check_journal(self, plan: RepairPlan, journal: Journal) -> None:
-        """Refuses to begin over a journal that shows something."""
+        """Refuse to begin over a journal that is not empty. Raises `UsageError`."""
         states = {move.ident: journal.progress(move.ident) for move in plan.moves}
         known = {entry.move for entry in journal.entries}
         if unknown := sorted(known - states.keys()):
@@ -160,7 +160,7 @@ class _Call:
         )
 
     def line(self, how: str) -> str:
-        """The command line that goes on from here, with the options of this one."""
+        """Spell the command line that resumes from here, with the options of this one."""
         words: list[str] = ["wgaudit", "apply", str(self.plan), how]
         for option, value in (
             ("--config", self.config),
@@ -176,7 +176,7 @@ class _Call:
 
 
 class _ApplyDialogue:
-    """One apply on the screen: asks before each move, and says how each node stands at the end."""
+    """Dialogue of one apply on the screen: asks before each move, and reports each node's state at the end."""
 
     def __init__(self, call: _Call, plan: RepairPlan, journal: Journal, screen_: Screen) -> None:
         self._call = call
@@ -204,7 +204,7 @@ class _ApplyDialogue:
         return self._finished()
 
     def _moves(self) -> Sequence[Move]:
-        """List what there is to do, in order. Raises `UsageError`."""
+        """List the moves to make or take back, in order. Raises `UsageError`."""
         if not self._call.rollback:
             return moves_to_make(self._plan, self._journal)
         begun = moves_to_take_back(self._plan, self._journal)
@@ -223,7 +223,7 @@ class _ApplyDialogue:
             self._executor.stop()
 
     def _one(self, runner: asyncio.Runner, executor: Executor, move: Move) -> bool:
-        """Asks, and makes one move or takes it back. False: no more after it."""
+        """Ask, and make one move or take it back. False: no more after it."""
         back = self._call.rollback
         self._screen.show(self._plan.moves.index(move) + 1, move, back=back)
         if not self._call.yes:
@@ -264,7 +264,7 @@ class _ApplyDialogue:
         return 0
 
     def _stopped(self, why: str) -> int:
-        """Says why, how each node stands by the journal, and how to go on or back."""
+        """Report why it stopped, each node's state by the journal, and how to resume or undo."""
         tell = self._screen.tell
         tell(why)
         states = {move.ident: self._journal.progress(move.ident) for move in self._plan.moves}

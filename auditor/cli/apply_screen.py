@@ -1,4 +1,4 @@
-"""What a person sees of an apply, what they are asked, and how a signal ends it after the step."""
+"""Screen of an apply: its output and questions, and its end after the current step on a signal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass
 class Screen:
-    """What a person sees. Text of the plan and of nodes is not ours, so it is made visible."""
+    """Output and questions of an apply. Text of the plan and of nodes is foreign, so it is escaped."""
 
     plan: RepairPlan
     options: ApplyOptions
@@ -39,7 +39,7 @@ class Screen:
         self._contested = {move.ident: item for item in self.plan.contested for move in item.moves}
 
     def show(self, number: int, move: Move, *, back: bool = False) -> None:
-        """One move, with all that it changes."""
+        """Print one move, with all that it changes."""
         page = Page(self._layout)
         what = "take back" if back else "restore" if move.kind is Kind.RESTORE else "renumber"
         page.line(
@@ -57,20 +57,20 @@ class Screen:
         self._out(page.text())
 
     def say(self, text: str) -> None:
-        """One line of progress."""
+        """Print one line of progress."""
         self._out(self.clean(text) + "\n")
 
     def tell(self, text: str) -> None:
-        """One line on stderr."""
+        """Print one line on stderr."""
         with contextlib.suppress(OSError):  # there is no third place to tell it
             click.echo(f"wgaudit: {self.clean(text)}", err=True)
 
     def clean(self, text: str) -> str:
-        """Fit for the terminal."""
+        """Escape a text for the terminal."""
         return for_terminal(text, ascii_only=self._layout.ascii_only, most=2000)
 
     def ask(self, back: bool) -> str:
-        """`y`, `N` or `q`."""
+        """Ask a question, answered by `y`, `N` or `q`."""
         answer: str = click.prompt(
             "Take it back?" if back else "Make this move?",
             type=click.Choice(["y", "N", "q"], case_sensitive=False),
@@ -90,7 +90,7 @@ class Screen:
 
 
 async def until_signalled(executor: Executor, work: Coroutine[object, object, None], screen_: Screen) -> None:
-    """Does the work; the first signal ends it after the step, the second one at once."""
+    """Run the work; the first signal ends it after the current step, the second one at once."""
     with _stopped_by_signals(executor, screen_):
         await work
 

@@ -1,4 +1,4 @@
-"""`wgaudit demo`: a sweep over an embedded fleet with the incident in it, the whole real way through SSH."""
+"""`wgaudit demo`: a real sweep over SSH of an embedded fleet with the incident in it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EXIT_FOUND = 0
 EXIT_NOT_FOUND = 1
 
 MOST_NODES = 1_000
-"""Each node's state is a file as long as the fleet: a thousand nodes are 100 MB in the temporary folder."""
+"""Most nodes of a demo: each one's state is a file as long as the fleet, 100 MB of them for a thousand nodes."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _CONCURRENCY = 16
@@ -97,7 +97,7 @@ def command(
 
 @contextmanager
 def _private_folder() -> Iterator[Path]:
-    """A folder of mode 0700 that is removed at the end, however the end comes about."""
+    """Make a folder of mode 0700 that is removed at the end, after a signal too."""
     before = [signal.getsignal(number) for number in _SIGNALS]
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -105,7 +105,7 @@ def _private_folder() -> Iterator[Path]:
             try:
                 yield Path(folder)
             finally:
-                # Whoever presses Ctrl-C twice must not stop the removal half way.
+                # A second Ctrl-C must not stop the removal half way.
                 for number in _SIGNALS:
                     signal.signal(number, signal.SIG_IGN)
     finally:
@@ -114,7 +114,7 @@ def _private_folder() -> Iterator[Path]:
 
 
 class _Signals:
-    """What Ctrl-C and SIGTERM mean: where somebody listens, the first one tells them; else it is the end.
+    """Handler of Ctrl-C and SIGTERM: the first one sets the listener's event; without a listener it ends the demo.
 
     Nothing is ever raised into the loop: the servers run in it too, and must be closed in good order.
     """
@@ -133,7 +133,7 @@ class _Signals:
 
     @contextmanager
     def listening(self) -> Iterator[asyncio.Event]:
-        """While the block runs, the first signal sets the event."""
+        """Set the event on the first signal while the block runs."""
         self._listener = asyncio.Event()
         try:
             yield self._listener
@@ -173,7 +173,7 @@ async def _demo(
 
 
 def _tell(comparison: Comparison) -> None:
-    """What was planted beside whether the report has it, on stderr."""
+    """Print on stderr each planted fault, and whether the report has it."""
     running.say_lines("\nPlanted in this fleet, and whether the report has it:")
     for item in comparison.planted:
         _row("MISSING" if item.missing else "found", f"{item.where:<{_IDENT_WIDTH}}", item.what)
@@ -206,7 +206,7 @@ def _tell_next(fleet: DemoFleet, record: Path | None) -> None:
 
 
 def _make_room(nodes: int) -> None:
-    """Sees to it that the process may open enough files. Raises `UsageError` saying what to raise."""
+    """Raise the limit on open files as far as needed. Raises `UsageError` that says which limit is too low."""
     needed = nodes + _CONCURRENCY * _FILES_A_SESSION + _FILES_BESIDE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:

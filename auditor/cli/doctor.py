@@ -1,4 +1,4 @@
-"""`wgaudit doctor`: try each part, and say for each what was tried, what came back, and what to do."""
+"""`wgaudit doctor`: try each part, and report for each the trial, its outcome and advice."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SILENT = {
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One part that was tried."""
+    """Trial of one part, with its outcome."""
 
     part: str
     tried: str
@@ -50,13 +50,13 @@ class Trial:
     """None: could not be tried, because an earlier part does not work."""
     advice: str = ""
     reason: GapReason | None = None
-    """Why it does not work, where that has a name."""
+    """Reason why it does not work, where that has a name."""
     warns: bool = False
-    """It works, but not as it should."""
+    """True: it works, but not as it should."""
 
     @property
     def silent(self) -> bool:
-        """Whether no Consul answered: then what asks the same server need not be tried."""
+        """Tell whether no Consul answered: then what asks the same server need not be tried."""
         return self.reason in _SILENT
 
 
@@ -119,7 +119,7 @@ async def _everything(config: Config, node_name: str | None) -> list[Trial]:
         return [Trial("Consul", config.consul.url, str(error), False, "correct the configuration")]
     trials = await _consul(config) if config.consul.file is None else []
     if trials and trials[0].silent:
-        # Nothing of Consul answers: whoever asks it again waits again, and is told the same.
+        # Nothing of Consul answers: another request would wait again, and get the same.
         why = "not tried: Consul does not answer"
         trials.append(Trial("registrations", "read and parse every one", why, None))
         reading = RegistryReading()
@@ -133,7 +133,7 @@ async def _everything(config: Config, node_name: str | None) -> list[Trial]:
 
 
 async def _heartbeat(config: Config) -> list[Trial]:
-    """Only where one is set: that it is called is what it is for."""
+    """Call the heartbeat, where one is set."""
     part, tried = "heartbeat", "one call, as after a sweep"
     todo = "correct alerts.heartbeat_url, or whether it takes POST (heartbeat_method)"
     try:
@@ -146,7 +146,7 @@ async def _heartbeat(config: Config) -> list[Trial]:
 
 
 def _open_files(nodes: int) -> Iterator[Trial]:
-    """Only where a sweep of so many nodes would be slowed down."""
+    """Report the limit on open files, where it would slow down a sweep of so many nodes."""
     made = open_files.limit_now(nodes)
     if made.short:
         tried = f"the hard limit, for {nodes:,} nodes"
@@ -156,7 +156,7 @@ def _open_files(nodes: int) -> Iterator[Trial]:
 
 
 async def _consul(config: Config) -> list[Trial]:
-    """Consul's leader, and what the token may list."""
+    """Try Consul: its leader, and the number of keys that the token may list."""
     consul = parts.build_consul(config)
     leader = await consul.leader()
     trials = [_trial("Consul and its leader", config.consul.url, leader, f"leader at {leader}")]
@@ -182,7 +182,7 @@ def _trial(part: str, tried: str, outcome: object, got: str) -> Trial:
 
 
 def _registrations(reading: RegistryReading, known: Collection[GapReason | None]) -> Iterator[Trial]:
-    """The gaps of the registry that no earlier part has shown, and what could be read of it."""
+    """Report the registrations that could be read, and the registry's gaps that no earlier part has shown."""
     for gap in reading.gaps:
         where = f"datacenter {gap.datacenter}" if gap.datacenter else "the registry"
         if gap.reason not in known:

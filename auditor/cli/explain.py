@@ -1,4 +1,4 @@
-"""`wgaudit explain TARGET`: the whole story of one address, node or key."""
+"""`wgaudit explain TARGET`: all that was seen of one address, node or key."""
 
 from __future__ import annotations
 

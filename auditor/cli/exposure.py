@@ -1,4 +1,4 @@
-"""Which files with secrets in them others on this machine may read: nobody looks, unless they are told."""
+"""Files with secrets that other users of this machine may read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from auditor.settings.file import Config
 
 
 def exposed(config: Config, path: Path | None) -> tuple[str, ...]:
-    """One line for each such file, with the command that closes it. Reads modes alone, never contents.
+    """Word one line for each such file, with the command that closes it. Reads modes alone, never contents.
 
     `path` is the configuration file: it counts only where a secret stands in it. A file that is read by way
     of its group, because it belongs to somebody else, is as it must be; so is one in a closed folder.
@@ -31,7 +31,7 @@ def exposed(config: Config, path: Path | None) -> tuple[str, ...]:
 
 
 def _secrets(settings: BaseModel, place: str) -> Iterator[tuple[str, Path | None]]:
-    """Dotted key of each secret, and the file that it stands in; None: the configuration file itself."""
+    """Yield the dotted key of each secret, and the file that holds it; None: the configuration file itself."""
     for field, value in settings:
         key = f"{place}{field}"
         if isinstance(value, SecretStr):
@@ -50,7 +50,7 @@ def _secrets(settings: BaseModel, place: str) -> Iterator[tuple[str, Path | None
 
 
 def _secret_entries(table: Mapping[object, object], key: str) -> Iterator[tuple[str, Path | None]]:
-    """The same for a table with keys of the user's choice, such as headers."""
+    """Yield the secrets of a table with keys of the user's choice, such as headers."""
     for name, value in table.items():
         if isinstance(value, SecretStr):
             yield f"{key}.{name}", None
@@ -66,12 +66,12 @@ def _holds_a_secret(settings: BaseModel, field: str) -> bool:
 
 
 def _open_to(file: Path) -> Iterator[tuple[int, str]]:
-    """The file's mode and who may read it besides its reader; nothing where nobody may, or it is not there."""
+    """Yield the file's mode and its other readers; nothing where there are none, or no file."""
     try:
         found = file.stat()
         folders = [folder.stat().st_mode for folder in file.resolve().parents]
     except OSError:
-        return  # whoever reads it says why it cannot be read
+        return  # the reader of the file reports why it cannot be read
     mode = stat.S_IMODE(found.st_mode)
     if mode & stat.S_IROTH and all(folder & stat.S_IXOTH for folder in folders):
         yield mode, "everybody here"

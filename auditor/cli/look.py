@@ -1,4 +1,4 @@
-"""One look at the fleet from the command line: progress and Ctrl-C around the service's look."""
+"""Look at the fleet from the command line: progress and Ctrl-C around the service's look."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def look(
 ) -> Snapshot:
     """Look once, to the end, the deadline, or the first Ctrl-C. A second Ctrl-C ends the program.
 
-    memory: what earlier sweeps saw; None: it is read from the state, if there is one.
+    memory: of earlier sweeps; None: it is read from the state, if there is one.
     """
     interrupt = asyncio.Event()
     with watching(enabled=progress) as observer, interrupted_by_signals(interrupt):

@@ -1,4 +1,4 @@
-"""The command `wgaudit`: finds a subcommand, imports only that one, and turns errors into one line and an exit code."""
+"""Command `wgaudit`: imports only the subcommand that is run, and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ COMMANDS = {
 
 
 class HarmlessFormatter(logging.Formatter):
-    """One line of stderr for a record, whatever names and answers are in it; a traceback follows line by line."""
+    """Formatter of one harmless line of stderr for each record; a traceback follows line by line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
         """Return the record's line."""
@@ -52,14 +52,14 @@ class HarmlessFormatter(logging.Formatter):
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module when that command is asked for."""
+    """Group that imports a command's module when that command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
-        """The commands, in the order in which a newcomer meets them."""
+        """List the commands, in the order in which a newcomer meets them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  (click's signature)
-        """Imports and returns the command; None if there is no such one."""
+        """Import and return the command; None if there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
         command = importlib.import_module(COMMANDS[cmd_name][0]).command
@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click's signature)
-        """Lists the commands without importing them."""
+        """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
@@ -90,7 +90,7 @@ def cli(verbose: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(HarmlessFormatter("wgaudit: %(name)s: %(message)s"))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, handlers=[handler])
-    # Its debug log repeats what is said to every host; its warnings come back to us as exceptions.
+    # Its debug log repeats each message to every host; its warnings come back to us as exceptions.
     logging.getLogger("asyncssh").setLevel(logging.INFO if verbose else logging.ERROR)
     logging.getLogger("filelock").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
@@ -98,7 +98,7 @@ def cli(verbose: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code. Every error ends here, as a line on stderr for each fault."""
+    """Run the command line; return the exit code. Every error ends here, as a line on stderr for each fault."""
 
     try:
         outcome = cli.main(args=arguments, prog_name="wgaudit", standalone_mode=False)
@@ -136,5 +136,5 @@ def _complain(text: str) -> None:
 
 
 def run() -> None:
-    """The console script's entry point."""
+    """Run as the console script."""
     sys.exit(main())

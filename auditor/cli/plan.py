@@ -1,4 +1,4 @@
-"""`wgaudit plan`: who keeps each contested address, who moves where, and in which steps."""
+"""`wgaudit plan`: the keeper of each contested address, the other nodes' moves, and their steps."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ PLAIN_LOOK = 1.0
 
 
 class Ticker:
-    """Calls `act` every so many seconds while the block runs, from a thread that ends with it."""
+    """Timer that calls `act` every so many seconds while the block runs, from a thread that ends with it."""
 
     def __init__(self, seconds: float, act: Callable[[], None]) -> None:
         self._seconds = seconds
@@ -49,7 +49,7 @@ class Ticker:
 
 @contextmanager
 def watching(*, enabled: bool = True, stream: TextIO | None = None) -> Iterator[ServiceObserver]:
-    """Shows a sweep's progress on `stream` (default: stderr) while the block runs. Never on stdout."""
+    """Show a sweep's progress on `stream` (default: stderr) while the block runs. Never on stdout."""
     if not enabled:
         yield StderrObserver()
         return
@@ -69,9 +69,9 @@ def watching(*, enabled: bool = True, stream: TextIO | None = None) -> Iterator[
 
 
 class PlainProgress:
-    """A line at the start, one every ten seconds, and one at the end. Writes to `stream` alone.
+    """Progress as lines: one at the start, one every ten seconds, and one at the end. Writes to `stream` alone.
 
-    `node_done` only counts; `refresh`, called about once a second, says what is due: also while no node answers.
+    `node_done` only counts; `refresh`, called about once a second, prints a due line: also while no node answers.
     """
 
     def __init__(self, stream: TextIO, *, clock: Clock = time.monotonic) -> None:
@@ -90,7 +90,7 @@ class PlainProgress:
         """Nobody reads the stream any more: that is no reason to end a sweep."""
 
     def phase(self, name: str) -> None:
-        """A new part of the sweep begins."""
+        """Begin a new part of the sweep."""
         with self._lock:
             self._keep_first()
             self._phase, self._phase_began = name, self._clock()
@@ -98,11 +98,11 @@ class PlainProgress:
             self._pace = RateMeter(self._phase_began)
 
     def registered(self, count: int) -> None:
-        """So many nodes are going to be asked in this phase."""
+        """Take the number of nodes that this phase asks."""
         self._total = count
 
     def node_done(self, seen: bool) -> None:
-        """One more node answered (`seen`) or became a gap."""
+        """Count one more node that answered (`seen`) or became a gap."""
         self._done += 1
         self._gaps += not seen
 
@@ -111,7 +111,7 @@ class PlainProgress:
         self._write(for_log(line))
 
     def refresh(self) -> None:
-        """Says a line if one is due."""
+        """Print a line if one is due."""
         with self._lock:
             now = self._clock()
             words = self._words(now)

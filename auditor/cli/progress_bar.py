@@ -1,4 +1,4 @@
-"""The live bar that a sweep shows on a terminal."""
+"""Live bar of a sweep's progress on a terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHORTEST_BAR = 8
 
 
 class TerminalProgress:
-    """A bar that is redrawn a few times a second, where it changed, and gone at the end.
+    """Progress as a bar that is redrawn a few times a second, where it changed, and gone at the end.
 
     Writes to `stream` alone. `node_done` only counts; `refresh`, called every `PAUSE` seconds, draws.
     """
@@ -58,7 +58,7 @@ class TerminalProgress:
         )
         self._drawn: tuple[_ProgressColumn, int] | None = None
         self._gone = False
-        """The terminal was closed: that is no reason to end a sweep."""
+        """True: the terminal was closed, which is no reason to end a sweep."""
         self._began = self._clock()
         self._phase = "starting"
         self._total: int | None = None
@@ -68,18 +68,18 @@ class TerminalProgress:
         self._read_at = self._began
 
     def phase(self, name: str) -> None:
-        """A new part of the sweep begins; how many nodes it asks is not known yet."""
+        """Begin a new part of the sweep; the number of nodes that it asks is not known yet."""
         with self._lock:
             self._phase, self._began = name, self._clock()
             self._total, self._done, self._gaps = None, 0, 0
             self._pace, self._reading = RateMeter(self._began), None
 
     def registered(self, count: int) -> None:
-        """So many nodes are going to be asked in this phase."""
+        """Take the number of nodes that this phase asks."""
         self._total = count
 
     def node_done(self, seen: bool) -> None:
-        """One more node answered (`seen`) or became a gap."""
+        """Count one more node that answered (`seen`) or became a gap."""
         self._done += 1
         self._gaps += not seen
 
@@ -93,7 +93,7 @@ class TerminalProgress:
             self._gone = True
 
     def refresh(self) -> None:
-        """Draws the bar, if there is anything new to it."""
+        """Draw the bar, where it changed."""
         with self._lock:
             line = self._line()
         # Drawn without the lock: a terminal that takes nothing (Ctrl-S) must not hold the sweep up.
@@ -129,7 +129,7 @@ class TerminalProgress:
 
 
 class _Word(NamedTuple):
-    """A part of the line that is left out where there is no room; 0 is the last to go."""
+    """Part of the line that is left out where there is no room; 0 is the last to go."""
 
     rank: int
     text: str
@@ -137,7 +137,7 @@ class _Word(NamedTuple):
 
 
 class _ProgressColumn(NamedTuple):
-    """What is to be seen: drawn again only where it differs."""
+    """Content of the line: drawn again only where it differs."""
 
     phase: str
     total: int | None
@@ -147,19 +147,19 @@ class _ProgressColumn(NamedTuple):
 
 
 def _since(seconds: float) -> tuple[_Word, ...]:
-    """How long a phase takes that asks no nodes, so that it is seen to be alive."""
+    """Word the time of a phase that asks no nodes, to show that it goes on."""
     return (_Word(1, f"for {duration(seconds // 1, whole=True)}"),) if seconds >= 1 else ()
 
 
 def _pace(reading: Reading, left: int) -> tuple[_Word, ...]:
-    """Rate and time left, or who is waited for and since when: the second word is the last to go."""
+    """Word rate and time left, or the nodes waited for and since when: the second word is the last to go."""
     style = "yellow" if reading.silent is not None else ""
     words = pace_words(reading, left)
     return tuple(_Word(2 - index, word, style if index else "") for index, word in enumerate(words))
 
 
 def _grid(line: _ProgressColumn, width: int) -> Table:
-    """`nodes ━━━━━━  10/40  2 gaps  41/s  3 s left`: one line, however narrow the terminal is.
+    """Lay out `nodes ━━━━━━  10/40  2 gaps  41/s  3 s left` in one line, however narrow the terminal is.
 
     The bar is the first to go: a line that was folded would leave a torn one behind.
     """

@@ -1,4 +1,4 @@
-"""How fast a sweep goes, and how that is said: rates and times left that hold, and no wishes."""
+"""PURE: rate of a sweep and time left, measured and in words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ for a fan-out starts slowly, and sees at the end that the long one holds no more
 STALLED = 5.0
 """Seconds without an answer after which no rate and no time left is told: they would be wishes."""
 _DUE = 4.0
-"""So many answers overdue at the present rate mean the same, sooner, but not within the first second."""
+"""Number of answers overdue at the present rate that mean the same, sooner, but not within the first second."""
 _ENOUGH = 10.0
 """Answers that the short view must be able to expect before it may doubt the long one."""
 _FORESIGHT = 20.0
@@ -29,7 +29,7 @@ Clock = Callable[[], float]
 
 
 class Reading(NamedTuple):
-    """How fast it goes now."""
+    """Rate and time left at one moment."""
 
     rate: float = 0.0
     """Nodes a second; 0.0 where that is not what matters."""
@@ -40,7 +40,7 @@ class Reading(NamedTuple):
 
 
 class RateMeter:
-    """The rate of the last seconds, by looking at the counts now and then; nothing is done for each node.
+    """Meter of the rate of the last seconds, from the counts at intervals; it does nothing for each node.
 
     A fan-out starts slowly, and nodes that hang are given up together: an average since the start would be
     wrong most of the time. In the end a few are waited for that hang: no rate says how long that takes.
@@ -53,7 +53,7 @@ class RateMeter:
         """Seconds until the first gap; None before it."""
 
     def look(self, done: int, gaps: int, total: int, now: float) -> Reading:
-        """What to say now, of `total` nodes; `now` in seconds, never going back."""
+        """Read rate and time left for `total` nodes; `now` in seconds, never going back."""
         if done != self._looks[-1][1]:
             self._changed = now
         if gaps and self._giving_up is None:
@@ -87,7 +87,7 @@ class RateMeter:
 
 
 def pace_words(reading: Reading, left: int) -> tuple[str, ...]:
-    """Rate and time left (`412/s`, `25 s left`), or who is waited for; nothing where nobody is any more."""
+    """Word rate and time left (`412/s`, `25 s left`), or the nodes waited for; nothing where there are none."""
     if not left:
         return ()
     if reading.left is not None:
@@ -101,10 +101,10 @@ def pace_words(reading: Reading, left: int) -> tuple[str, ...]:
 
 
 def rate_words(rate: float) -> str:
-    """`412/s`; where it is slow, `0.4/s`."""
+    """Word a rate: `412/s`; where it is slow, `0.4/s`."""
     return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
 
 
 def left_words(seconds: float) -> str:
-    """`25 s left`: rounded up, for what is left is never nothing."""
+    """Word the time left: `25 s left`, rounded up, so never nothing."""
     return f"{duration(max(1, math.ceil(seconds)), whole=True)} left"

@@ -1,4 +1,4 @@
-"""`wgaudit release`: a node's addresses are free again, after their quarantine."""
+"""`wgaudit release`: free a node's addresses again, after their quarantine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running services from the command line: their event loop, Ctrl-C, complaints, and where a report goes."""
+"""Running of services from the command line: event loop, Ctrl-C, complaints, and delivery of a report."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def interrupted_by_signals(interrupt: asyncio.Event) -> Iterator[None]:
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise KeyboardInterrupt here, as SIGINT does: what was begun is closed and told."""
+    """Raise KeyboardInterrupt on SIGTERM and SIGHUP, as on SIGINT, so that all is closed and reported."""
 
     def interrupted(number: int, frame: object) -> None:  # noqa: ARG001  (the signature of a handler)
         raise KeyboardInterrupt
@@ -81,14 +81,14 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def exit_code(report: Report, fail_on: Severity) -> int:
-    """The contract's exit code: 1 findings at or above `fail_on`, 3 not enough seen, 0 clean."""
+    """Choose the exit code: 1 findings at or above `fail_on`, 3 not enough seen, 0 clean."""
     if any(finding.severity.at_least(fail_on) for finding in report.standing):
         return EXIT_FINDINGS
     return EXIT_CLEAN if report.seen_enough else EXIT_INCONCLUSIVE
 
 
 def deliver(text: str, output: Path | None) -> None:
-    """Writes a report to stdout, or whole and owner-only to a file. Raises `ReportError`.
+    """Write a report to stdout, or whole and owner-only to a file. Raises `ReportError`.
 
     A reader that went away (`| head`) is no error: the verdict goes on to stderr and the exit code.
     """
@@ -116,14 +116,14 @@ def _to_stdout(text: str) -> None:
 
 
 def check_folders(**files: Path | None) -> None:
-    """Refuses files whose folder is not there. Raises `UsageError` that names the option."""
+    """Refuse files whose folder is not there. Raises `UsageError` that names the option."""
     for option, path in files.items():
         if path is not None and not path.parent.is_dir():
             raise UsageError(f"--{option}: there is no folder {path.parent} to write {path.name} into")
 
 
 def summary(report: Report, code: int, config: Path | None = None) -> str:
-    """One line for stderr and for a cron mail's subject.
+    """Sum a report up in one line, for stderr and a cron mail's subject.
 
     config: the configuration file, where it is to be named because it was not given on the command line.
     """
@@ -146,10 +146,10 @@ def summary(report: Report, code: int, config: Path | None = None) -> str:
 
 
 def say(text: str) -> None:
-    """Write one line on stderr; what came from outside is harmless in it."""
+    """Write one line on stderr; foreign text in it is escaped."""
     click.echo(for_log(text), err=True)
 
 
 def say_lines(text: str) -> None:
-    """Write several lines on stderr, harmless as well."""
+    """Write several lines on stderr; foreign text in them is escaped."""
     click.echo(lines_for_log(text), err=True)

@@ -1,4 +1,4 @@
-"""What the terminal can show: the only place that asks a stream what it is."""
+"""Abilities of the terminal: the only place that inspects a stream."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def layout(
     recording: Path | None = None,
     config: Path | None = None,
 ) -> Layout:
-    """How to lay out a report for stdout, or for a file.
+    """Choose the layout of a report for stdout, or for a file.
 
     `recording` and `config`, as the caller named them, stand in the commands that a report proposes.
     """
@@ -42,7 +42,7 @@ def layout(
 
 
 def wants_colour(colour: Colour, terminal: bool, environment: Mapping[str, str]) -> bool:
-    """NO_COLOR (any value), a dumb terminal or no terminal mean plain text, unless asked for by option."""
+    """Tell whether to colour: not with NO_COLOR (any value), a dumb or no terminal, unless an option asks for it."""
     if colour != "auto":
         return colour == "always"
     return terminal and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"

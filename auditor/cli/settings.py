@@ -1,4 +1,4 @@
-"""From the command line's options to settings, a registry and a node source: the parts that commands share."""
+"""Settings from the command line's options: the parts that commands share."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 
 
 class Seconds(click.FloatRange):
-    """A number of seconds: finite, which `nan` and `inf` are not although they pass a range."""
+    """Option type of a finite number of seconds: `nan` and `inf` would pass a range."""
 
     name = "seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Reads the number. Fails as a usage error."""
+        """Read the number. Fails as a usage error."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"{value} is no number of seconds", param, ctx)
@@ -45,7 +45,7 @@ replay_option = click.option(
 
 
 def read_config(explicit: Path | None, *, warn: bool = True) -> tuple[Config, Path | None]:
-    """The settings and the file they came from; the defaults where there is no file. Raises `ConfigError`.
+    """Read the settings; return them and their file, or the defaults without one. Raises `ConfigError`.
 
     `warn`: one line on stderr for each file with a secret in it that others may read.
     """
@@ -64,6 +64,6 @@ def read_config(explicit: Path | None, *, warn: bool = True) -> tuple[Config, Pa
 
 
 def refuse(error: object, code: int) -> int:
-    """One line on stderr, and the exit code."""
+    """Print one line on stderr, and return the exit code."""
     click.echo(f"wgaudit: {for_log(str(error))}", err=True)
     return code

@@ -180,7 +180,7 @@ async def _alerted(
 
 
 class _Form(NamedTuple):
-    """How the report is shown, and where."""
+    """Form and destination of the report."""
 
     render: Format
     width: int | None
@@ -190,11 +190,11 @@ class _Form(NamedTuple):
     recording: Path | None
     config: Path | None
     found: Path | None = None
-    """The configuration file that was found, where --config does not name one."""
+    """Configuration file that was found, where --config does not name one."""
 
 
 def _finish(report: Report, form: _Form, fail_on: Severity) -> int:
-    """Shows the report and sums it up; the exit code by its verdict."""
+    """Show the report and sum it up; return the exit code of its verdict."""
     _show(report, form)
     code = running.exit_code(report, fail_on)
     running.say(running.summary(report, code, form.found))
@@ -214,7 +214,7 @@ def _show(report: Report, form: _Form) -> None:
 
 
 def renderer(format_name: str) -> Format:
-    """The function that renders a format."""
+    """Load the function that renders a format."""
     # Each format brings a library along that takes a tenth of a second to load: only the one that is asked for.
     if format_name == "json":
         from auditor.reports import json_v1

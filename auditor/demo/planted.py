@@ -39,7 +39,7 @@ class Comparison:
 
     @property
     def complete(self) -> bool:
-        """Whether the report says all that was planted, and nothing else."""
+        """Tell whether the report says all that was planted, and nothing else."""
         return not self.unexpected and not any(item.missing for item in self.planted)
 
 

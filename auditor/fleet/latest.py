@@ -41,7 +41,7 @@ def looks_of(snapshot: Snapshot, second: SecondLook) -> Mapping[NodeId, Looks]:
 
 
 def shows_the_same(before: Observation | None, now: Observation) -> bool:
-    """Whether a node shows what it showed before. Its peers' endpoints come and go, and decide nothing."""
+    """Tell whether a node shows what it showed before. Its peers' endpoints come and go, and decide nothing."""
     return before is not None and replace(before, endpoints=None, digested=True) == replace(
         now, endpoints=None, digested=True
     )

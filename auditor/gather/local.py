@@ -216,7 +216,7 @@ def tried_twice(first: ProbeError, second: ProbeError) -> ProbeError:
 
 
 def _timed_out(task: _Task) -> bool:
-    """Whether the first try got no answer. Such a node may well be dead: its second try takes no counted place."""
+    """Tell whether the first try got no answer. Such a node may well be dead: its second try takes no counted place."""
     return task.before is not None and task.before.reason in _TIMEOUTS
 
 

@@ -97,7 +97,7 @@ class Pace:
         return self._late_after
 
     def free(self, *, counted: bool = True) -> bool:
-        """Whether one more may be asked. Not `counted`: one that is only waited for from its beginning."""
+        """Tell whether one more may be asked. Not `counted`: one that is only waited for from its beginning."""
         return (not counted or self._active < self._window) and (
             self._room is None or self._open < self._room
         )

@@ -178,7 +178,7 @@ class Settling:
         }
 
     def _done(self, node: NodeId, mark: str, moved: int) -> bool:
-        """Whether the node was looked at often enough for this finding."""
+        """Tell whether the node was looked at often enough for this finding."""
         looks = self._looks.get(node, Looks())
         return looks.last > max(looks.first, moved) and (self._since[mark] == 0 or looks.last > looks.changed)
 

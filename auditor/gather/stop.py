@@ -37,7 +37,7 @@ class Stop:
         return DEADLINE if self._expired else INTERRUPTED
 
     def is_set(self) -> bool:
-        """Whether the sweep must end now."""
+        """Tell whether the sweep must end now."""
         return self._event.is_set()
 
     async def wait(self) -> None:

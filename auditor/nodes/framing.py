@@ -35,7 +35,7 @@ class Framing:
         self._end = f"{version} end\n".encode()
 
     def begun(self, data: bytes) -> bool:
-        """Whether the script began to run at all."""
+        """Tell whether the script began to run at all."""
         return _begin_of(b"\n" + data[: MAX_NOISE + len(self._begin)], self._begin) >= 0
 
     def noise(self, data: bytes) -> bytes:
@@ -44,7 +44,7 @@ class Framing:
         return data if begin < 0 else data[: max(begin - 1, 0)]
 
     def ended(self, data: bytes) -> bool:
-        """Whether the script came to its end, were it to report an error."""
+        """Tell whether the script came to its end, were it to report an error."""
         return data.endswith(self._end)
 
     def body(self, data: bytes) -> bytes:

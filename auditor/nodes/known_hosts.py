@@ -174,7 +174,7 @@ class HashedLines:
         return [keys[kind] for kind, _ in kinds.most_common()]
 
     def holds(self, blob: bytes, name: str) -> bool:
-        """Whether a line without a marker holds this key for this very name."""
+        """Tell whether a line without a marker holds this key for this very name."""
         return bool(_matching(self._by_key.get(blob, ()), [name]))
 
     def named(self, names: Sequence[str]) -> list[HashedLine]:
@@ -245,5 +245,5 @@ def _salt_and_digest(hosts: bytes) -> tuple[bytes, bytes]:
 
 
 def _revokes(line: bytes) -> bool:
-    """Whether a line that cannot be read was meant to revoke a key, however it is spelled."""
+    """Tell whether a line that cannot be read was meant to revoke a key, however it is spelled."""
     return line.lstrip(b" \t\r").lower().startswith(b"@revoke")

@@ -156,7 +156,7 @@ class SshConfig:
         self._blocks = self._parsed(name, content, include, 0)
 
     def mentions(self, keyword: str) -> bool:
-        """Whether any line has this directive."""
+        """Tell whether any line has this directive."""
         return keyword in self._read
 
     def resolve(self, host: str, local: LocalFacts, *, user: str = "", port: int | None = None) -> Resolved:
@@ -332,7 +332,7 @@ class _Resolution:
     # --- what they hold ---
 
     def _counts(self, entry: _Directive) -> bool:
-        """Whether a directive still changes anything: the first one of a kind does."""
+        """Tell whether a directive still changes anything: the first one of a kind does."""
         keyword = entry.keyword
         if keyword in _MULTIPLE or keyword == "include":
             return True

@@ -45,7 +45,7 @@ def check_host_template(template: str) -> None:
 
 
 def uses_mesh_address(template: str) -> bool:
-    """Whether the operator asked for mesh addresses to be connected to."""
+    """Tell whether the operator asked for mesh addresses to be connected to."""
     return "address" in _template_names(template)
 
 

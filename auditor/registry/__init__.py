@@ -1,1 +1,1 @@
-"""Where registrations come from: Consul, or a file that `consul kv export` wrote."""
+"""Sources of registrations: Consul, or a file that `consul kv export` wrote."""

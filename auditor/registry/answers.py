@@ -1,4 +1,4 @@
-"""What an answer of Consul's HTTP API means: an objection to it, or its rows as values. Pure."""
+"""PURE: meaning of an answer of Consul's HTTP API: an objection to it, or its rows as values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CACHES = {
     **dict.fromkeys(("X-Cache", "X-Cache-Status", "X-Proxy-Cache", "CF-Cache-Status"), _KEPT),
     "Cache-Status": re.compile(r";\s*hit\b", re.IGNORECASE),  # RFC 9211; `fwd=stale` was forwarded
 }
-"""How caches say that they answered from their memory. Consul's own agent is one of them, if asked to be."""
+"""Header values by which caches mark an answer from their memory. Consul's own agent can be one, too."""
 _GO_DIRECT = "set consul.url to the agent itself, past whatever answers or rewrites in between"
 _LONGEST_VALUE = 60
 
@@ -45,7 +45,7 @@ def objection(
     indexed: bool,
     token_sent: bool = True,
 ) -> RegistryError | None:
-    """Why this answer is not a whole and current one; None if it is.
+    """Say why this answer is not a whole and current one; None if it is.
 
     `asked` is the URL without its parameters, `headers` are looked up case-insensitively by the caller's
     mapping. `indexed`: the endpoint is one that reads Consul's state, and so gives its index and leader.
@@ -76,7 +76,7 @@ def objection(
 
 
 def _why_old(headers: Mapping[str, str]) -> str:
-    """Why the answer is not of now, although a `consistent` one was asked for; "" where nothing says so."""
+    """Say why the answer is not current, although a `consistent` one was asked for; "" where nothing shows it."""
     for name, kept in _CACHES.items():
         value = headers.get(name, "")
         if kept.search(value):
@@ -127,7 +127,7 @@ def _refusal(
 
 
 def retry_after(value: str) -> float | None:
-    """Seconds that a `Retry-After` header asks for, given as seconds or as a date; None where it cannot be read."""
+    """Read the seconds of a `Retry-After` header, given as seconds or as a date; None where it cannot be read."""
     value = value.strip()
     if value.isascii() and value.isdigit() and len(value) <= 6:
         return float(value)
@@ -146,17 +146,17 @@ def _index(headers: Mapping[str, str]) -> int | None:
 
 
 def filtered(headers: Mapping[str, str]) -> bool:
-    """Whether Consul says that it left rows out. Only since 1.11, and never to a blank token."""
+    """Tell whether Consul says that it left rows out. Only since 1.11, and never to a blank token."""
     return headers.get("X-Consul-Results-Filtered-By-ACLs", "").lower() == "true"
 
 
 def excerpt(body: bytes) -> str:
-    """The first characters of a body, on one line and harmless."""
+    """Cut a body to its first characters, on one line and harmless."""
     return for_detail(body.decode(errors="replace")[: 4 * EXCERPT])[:EXCERPT].rstrip()
 
 
 def rows(answer: object, kind: type[Row], asked: str) -> list[Row]:
-    """The answer as a list of `kind`. None is an empty one: so the library decodes it."""
+    """Check that the answer is a list of `kind`. None is an empty one: so the library decodes it."""
     if answer is None:
         return []
     if not isinstance(answer, list) or not all(isinstance(row, kind) for row in answer):
@@ -167,7 +167,7 @@ def rows(answer: object, kind: type[Row], asked: str) -> list[Row]:
 
 
 def kv_items(answer: object, prefix: str, asked: str) -> list[KvItem]:
-    """The rows of a recursive KV read, values decoded already. Raises `RegistryError` for any odd one."""
+    """Read the rows of a recursive KV read, values decoded already. Raises `RegistryError` for any odd one."""
     items: list[KvItem] = []
     for row in rows(answer, dict, asked):
         key, value = row.get("Key"), row.get("Value")
@@ -183,7 +183,7 @@ def kv_items(answer: object, prefix: str, asked: str) -> list[KvItem]:
 
 
 def quick_kv_items(body: bytes, prefix: str) -> Iterator[KvItem] | None:
-    """The same from the answer as it came, base64 and all, for less CPU and memory; None if anything is odd.
+    """Read the rows as `kv_items` does, from the raw answer, for less CPU and memory; None if anything is odd.
 
     None does not say what is odd: the library's decoder and `kv_items` have the words for that. All rows are
     checked before the first is given; each is let go as the next is taken.
@@ -207,7 +207,7 @@ def quick_kv_items(body: bytes, prefix: str) -> Iterator[KvItem] | None:
 
 
 def transaction_refusals(body: bytes) -> tuple[str, ...] | None:
-    """Consul's words on each operation that a transaction failed by; () where it was done. None: no such answer."""
+    """List Consul's reason for each failed operation of a transaction; () where it was done. None: no such answer."""
     try:
         document = from_json(body)
     except ValueError:
@@ -238,7 +238,7 @@ def _drained(rows: list[dict[str, Any]]) -> Iterator[KvItem]:
 
 
 def catalog_nodes(answer: object, asked: str) -> list[CatalogNode]:
-    """The rows of the catalog's node list. Raises `RegistryError` for any odd one."""
+    """Read the rows of the catalog's node list. Raises `RegistryError` for any odd one."""
     nodes: list[CatalogNode] = []
     for row in rows(answer, dict, asked):
         name, address, meta = row.get("Node"), row.get("Address") or "", row.get("Meta") or {}

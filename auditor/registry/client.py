@@ -67,7 +67,7 @@ _ASTRAY = {
     GapReason.PREFIX_NOT_FOUND,
     GapReason.CONSUL_FORBIDDEN,
 }
-"""How it ends where somebody else than Consul's API is asked."""
+"""End of a message where the server is not Consul's API."""
 _PASSING_ERRNOS = {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE}
 _LONGEST_SOCKET_PATH = 107
 
@@ -75,7 +75,7 @@ _LONGEST_SOCKET_PATH = 107
 def connect(
     settings: ConsulSettings, token: SecretStr | None, datacenter: str = "", *, once: bool = False
 ) -> Client:
-    """A client for one datacenter and one thread, to be entered. Raises `ConfigError` for a bad URL.
+    """Make a client for one datacenter and one thread, to be entered. Raises `ConfigError` for a bad URL.
 
     once: each read is tried once only, for callers that try again by themselves.
     """
@@ -83,14 +83,14 @@ def connect(
 
 
 def check_settings(settings: ConsulSettings, token: SecretStr | None) -> None:
-    """Checks URL, token and TLS files; asks nothing. Raises `ConfigError`, never with the token in it."""
+    """Check URL, token and TLS files; asks nothing. Raises `ConfigError`, never with the token in it."""
     _address(settings)
     _check_token(token)
     _check_tls(settings)
 
 
 class Client(consul.base.Consul):  # type: ignore[misc]  # the library has no types
-    """python-consul2's endpoints over our own HTTP client, for one datacenter and one thread."""
+    """Client of one datacenter for one thread: python-consul2's endpoints over our own HTTP client."""
 
     def __init__(self, http: Http, datacenter: str) -> None:  # not the library's: see the file's top
         self.http = http
@@ -108,7 +108,7 @@ class Client(consul.base.Consul):  # type: ignore[misc]  # the library has no ty
         self.http.session.close()
 
     def kv_items(self, key: str, *, recurse: bool = True) -> Iterable[KvItem]:
-        """All keys that begin with `key`, or that one alone. Raises `RegistryError`.
+        """Read all keys that begin with `key`, or that one alone. Raises `RegistryError`.
 
         Asks as the library's `kv.get(key, recurse=True)` does. Its decoder is asked only where ours, which
         takes less CPU, finds anything odd.
@@ -124,13 +124,13 @@ class Client(consul.base.Consul):  # type: ignore[misc]  # the library has no ty
 
     @property
     def asked(self) -> str:
-        """What was asked last, for a person."""
+        """Last request, for a message."""
         return f"{self.http.asked} in {self.dc}" if self.dc else self.http.asked
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer as the library's callbacks know it."""
+    """Answer in the form that the library's callbacks take."""
 
     code: int
     headers: Mapping[str, str]
@@ -138,7 +138,7 @@ class Response:
 
     @property
     def body(self) -> str:
-        """The content as text, made for those who ask: it may be large. Raises `UnicodeDecodeError`."""
+        """Content as text, decoded when asked for: it may be large. Raises `UnicodeDecodeError`."""
         return self.content.decode()
 
 
@@ -174,7 +174,7 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
         params: Sequence[tuple[str, object]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> T:
-        """Called by the library's endpoints too. Raises `RegistryError`."""
+        """Make one read; the library's endpoints call this too. Raises `RegistryError`."""
         answer = self._read(path, params, headers)
         self.filtered = filtered(answer.headers)
         try:
@@ -193,7 +193,7 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
         data: bytes | str = b"",
         headers: Mapping[str, str] | None = None,
     ) -> T:
-        """Sends it once. The callback gets whatever answer came, refusals too. Raises `RegistryError`.
+        """Send one write, once. The callback gets any answer, refusals too. Raises `RegistryError`.
 
         After an error it is not known whether it was done.
         """
@@ -207,7 +207,7 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
         params: Sequence[tuple[str, object]] | None,
         headers: Mapping[str, str] | None,
     ) -> Response:
-        """A whole and current answer, perhaps not to the first try. Raises `RegistryError`."""
+        """Read until an answer is whole and current, or the time is over. Raises `RegistryError`."""
         indexed = path.startswith(("/v1/kv/", "/v1/catalog/nodes", "/v1/catalog/service/"))
         deadline = time.monotonic() + self.timeout
         first = self.timeout if self._once else self.timeout * _FIRST_SHARE
@@ -262,7 +262,7 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
         first: float,
         whole: float,
     ) -> Response:
-        """One question and its whole answer, whatever its status.
+        """Send one request and read its whole answer, of any status.
 
         first: seconds until the answer begins; whole: until it ends.
         """
@@ -299,7 +299,7 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
             raise
 
     def _body(self, response: requests.Response, asked: str, deadline: float) -> bytes:
-        """The whole body, within bounds of size and time; of a refusal, its beginning."""
+        """Read the whole body, within bounds of size and time; of a refusal, its beginning."""
         refused = response.status_code != 200
         body = bytearray()
         # read1 returns what has come: a server that drips can then not hold us beyond the deadline.
@@ -322,12 +322,12 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
 
 
 def without(token: SecretStr | None, text: str) -> str:
-    """The text without the token: an answer may echo what it was asked with."""
+    """Take the token out of a text: an answer may echo its request."""
     return text.replace(token.get_secret_value(), "[token]") if token is not None else text
 
 
 def _unanswered(asked: str, error: BaseException, timeout: float) -> RegistryError:
-    """Why no whole answer came. Never the library's own text: that may quote a header."""
+    """Say why no whole answer came. Never in the library's own text, which may quote a header."""
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
@@ -354,14 +354,14 @@ def _unanswered(asked: str, error: BaseException, timeout: float) -> RegistryErr
 
 
 def _pause(state: RetryCallState) -> float:
-    """Seconds before the next try: growing, and no fewer than the other side asked for."""
+    """Return the seconds before the next try: growing, and no fewer than the other side asked for."""
     error = state.outcome.exception() if state.outcome is not None else None
     asked = error.retry_after if isinstance(error, RegistryError) else None
     return max(_GROWING(state), asked or 0.0)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that it wraps: requests and urllib3 keep the first cause in different places."""
+    """Yield the error and all that it wraps: requests and urllib3 keep the first cause in different places."""
     waiting, seen = [error], set()
     while waiting:
         one = waiting.pop(0)
@@ -386,12 +386,12 @@ def _tls_reason(error: ssl.SSLError) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Address:
-    """Where Consul's HTTP API is."""
+    """Address of Consul's HTTP API."""
 
     base: str
-    """What the paths of the API are put behind."""
+    """URL that the paths of the API are put behind."""
     shown: str
-    """The same for a person."""
+    """URL for messages."""
     socket_path: str = ""
     """A Unix socket to connect to; empty: host and port of the base."""
 
@@ -427,7 +427,7 @@ def _address(settings: ConsulSettings) -> _Address:
 
 
 def url_hint(url: str) -> str:
-    """What to write in place of a URL that names a page of Consul, or a part of its API; "" for any other."""
+    """Suggest a URL in place of one that names a page of Consul, or a part of its API; "" for any other."""
     found = re.fullmatch(r"(https?://[^/]+(?:/[^/]+)*?)/+(ui|v1)(/.*)?", url)
     if found is None:
         return ""
@@ -444,7 +444,7 @@ def _check_token(token: SecretStr | None) -> None:
 
 
 def _check_tls(settings: ConsulSettings) -> None:
-    """Reads the files once, so that a wrong path is a clear line now and no gap later."""
+    """Read the TLS files once, so that a wrong path is a clear line now and no gap later. Raises `ConfigError`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     place = "consul.ca_file"
     try:

@@ -1,4 +1,4 @@
-"""Reads registrations from a Consul server, each datacenter on its own; a failed read becomes a gap."""
+"""Registry in Consul, each datacenter read on its own; a failed read becomes a gap."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _LEAST_SECONDS = 0.05
 
 
 class ConsulRegistry:
-    """The registry behind one Consul agent: KV or catalog, one datacenter, several, or every one."""
+    """Registry behind one Consul agent: KV or catalog, one datacenter, several, or every one."""
 
     def __init__(self, settings: ConsulSettings, token: SecretStr | None, device: str = "wg0") -> None:
-        """Checks URL, token and TLS files; asks nothing. Raises `ConfigError`, never with the token in it.
+        """Check URL, token and TLS files; asks nothing. Raises `ConfigError`, never with the token in it.
 
-        device: whose record stands for a node that has one for each of its devices.
+        device: the audited device, whose record is read where a node has one for each of its devices.
         """
         self._settings = settings
         self._rules = reading_rules(settings, device)
@@ -47,13 +47,13 @@ class ConsulRegistry:
         check_settings(settings, token)
 
     def expecting(self, datacenters: Collection[str]) -> ConsulRegistry:
-        """See `interface.Registry`: where every datacenter is read, one that Consul lists no more is a gap."""
+        """Expect datacenters; see `interface.Registry`. With `["*"]`, one that Consul lists no more is a gap."""
         other = copy.copy(self)
         other.expected = frozenset(datacenters)
         return other
 
     async def read(self) -> RegistryReading:
-        """Reads every datacenter once, with `consistent` reads. Whatever fails is a gap in the reading."""
+        """Read every datacenter once, with `consistent` reads. A failure is a gap in the reading."""
         try:
             datacenters = await self._datacenters()
         except RegistryError as error:
@@ -77,7 +77,7 @@ class ConsulRegistry:
         )
 
     async def leader(self) -> str | Gap:
-        """The Raft leader's address as the agent gives it, or why there is none."""
+        """Ask the agent for the Raft leader's address; a gap where there is none."""
         try:
             answer = await asyncio.to_thread(self._leader)
         except RegistryError as error:
@@ -85,7 +85,7 @@ class ConsulRegistry:
         return excerpt(answer.encode(errors="replace"))
 
     async def listed(self) -> int | Gap:
-        """How many KV keys (or catalog nodes) the token may list in the first datacenter, or why none."""
+        """Count the KV keys (or catalog nodes) that the token may list in the first datacenter; a gap where none."""
         datacenter = ""
         try:
             datacenter = (await self._datacenters())[0]
@@ -94,7 +94,7 @@ class ConsulRegistry:
             return self._gap(error, datacenter)
 
     async def _datacenters(self) -> Sequence[str]:
-        """Names to read; "" is the agent's own. Raises `RegistryError`."""
+        """List the datacenters to read; "" is the agent's own. Raises `RegistryError`."""
         settings = self._settings
         if not settings.every_datacenter:
             return settings.named_datacenters or ("",)
@@ -107,7 +107,7 @@ class ConsulRegistry:
         return wanted
 
     def _gone(self, datacenters: Sequence[str]) -> tuple[Gap, ...]:
-        """Those of before that Consul does not list any more, where it was asked for every one."""
+        """List the expected datacenters that Consul lists no more, where every one is read."""
         if not self._settings.every_datacenter:
             return ()
         gone = sorted(self.expected - set(datacenters) - self._settings.left_out - {""})
@@ -147,7 +147,7 @@ class ConsulRegistry:
             return len(rows(keys, str, client.asked))
 
     def _read(self, datacenter: str) -> RegistryReading:
-        """One datacenter, in a thread of its own. Raises `RegistryError`."""
+        """Read one datacenter, in a thread of its own. Raises `RegistryError`."""
         settings = self._settings
         started = time.monotonic()
         samples = Samples(settings)
@@ -182,7 +182,7 @@ class ConsulRegistry:
         return RegistryReading(reading.registrations, reading.invalid, tuple(gaps), reading.others)
 
     def _hint(self, datacenter: str, seconds: float) -> str:
-        """What prefix is there in place of the missing one, as far as it can be read in this time."""
+        """Suggest an existing prefix in place of the missing one, as far as it can be read in this time."""
         prefix, until = self._settings.prefix, time.monotonic() + seconds
         try:
             beside = self._level(parent(prefix), datacenter, until)
@@ -196,7 +196,7 @@ class ConsulRegistry:
         return missing_prefix_hint(prefix, beside, elsewhere)
 
     def _level(self, folder: str, datacenter: str, until: float) -> Sequence[str]:
-        """Keys and folders that stand directly in a folder. Raises `RegistryError`."""
+        """List keys and folders directly in a folder. Raises `RegistryError`."""
         seconds = until - time.monotonic()
         if seconds < _LEAST_SECONDS:
             raise RegistryError(GapReason.CONSUL_TIMEOUT, "no time left")

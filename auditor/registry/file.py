@@ -1,4 +1,4 @@
-"""Reads registrations from a file in the form that `consul kv export` writes, and writes that form."""
+"""Registry in a file, in the form that `consul kv export` writes; reader and writer of that form."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_FILE = 64 * 1024 * 1024
 
 
 class FileRegistry:
-    """A registry in a file: a list of `{"key", "flags", "value"}`, the value in base64.
+    """Registry in a file: a list of `{"key", "flags", "value"}`, the value in base64.
 
     Also one entry after the other, as `jq '.[]'` prints them, and what `/v1/kv/PREFIX?recurse` answers: names with
     capitals, and with indexes. It holds one datacenter. Its nodes stand in the configured datacenter where that is
@@ -35,9 +35,9 @@ class FileRegistry:
     """
 
     def __init__(self, path: Path, settings: ConsulSettings, device: str = "wg0") -> None:
-        """Reads nothing yet. Raises `ConfigError` for a layout that such a file cannot have.
+        """Check the layout; read nothing yet. Raises `ConfigError` for a layout that such a file cannot have.
 
-        `device`: whose record stands for a node that has one for each of its devices.
+        `device`: the audited device, whose record is read where a node has one for each of its devices.
         """
         if settings.layout == "catalog":
             raise ConfigError(
@@ -51,11 +51,11 @@ class FileRegistry:
         self._datacenter = named[0] if len(named) == 1 and named[0] != "*" else ""
 
     def expecting(self, datacenters: Collection[str]) -> FileRegistry:  # noqa: ARG002  (the protocol's)
-        """See `interface.Registry`: a file knows of one datacenter, and expects no other."""
+        """Expect datacenters; see `interface.Registry`. A file knows of one datacenter, and expects no other."""
         return self
 
     async def read(self) -> RegistryReading:
-        """Reads the file once. A file that cannot be read whole is a gap, never an empty registry."""
+        """Read the file once. A file that cannot be read whole is a gap, never an empty registry."""
         try:
             return await asyncio.to_thread(self._read)
         except RegistryError as error:
@@ -89,7 +89,7 @@ class FileRegistry:
 
 
 def export_text(records: Mapping[str, bytes]) -> str:
-    """The text that `consul kv export` would write for these keys; `consul kv import` takes it."""
+    """Write the text of `consul kv export` for these keys; `consul kv import` takes it."""
     entries = [
         {"key": key, "flags": 0, "value": base64.b64encode(value).decode()}
         for key, value in sorted(records.items())
@@ -109,14 +109,14 @@ class _Entry(NamedTuple):
 
 
 class _Export(NamedTuple):
-    """What a file holds: its entries, and how many more are there that are none."""
+    """Entries of a file, and the number of items that are none."""
 
     entries: list[_Entry]
     odd: int
 
 
 def _export(path: Path) -> _Export:
-    """Entries of a `consul kv export`, in whatever form it was kept. Raises `RegistryError` where it is none."""
+    """Read the entries of a `consul kv export` in any of its forms. Raises `RegistryError` where it is none."""
     text = _text(path)
     try:
         check_count(text.encode(errors="replace"))
@@ -152,7 +152,7 @@ def _text(path: Path) -> str:
 
 
 def _rows(text: str, path: Path) -> list[object]:
-    """The entries of a list, of several, or one after the other as `jq '.[]'` prints them."""
+    """Read the entries of one list, of several, or one after the other as `jq '.[]'` prints them."""
     rows: list[object] = []
     place = _BLANKS.match(text).end()  # type: ignore[union-attr]  # it matches the empty text too
     try:
@@ -182,7 +182,7 @@ _LISTING = re.compile(r"\s*[^\s{}\[\]\":]+:")
 
 
 def _entry(row: object) -> _Entry | None:
-    """An entry as the command names its parts, or as the HTTP API does."""
+    """Read an entry with its parts named as by the command, or as by the HTTP API."""
     if not isinstance(row, dict):
         return None
     named = row if "key" in row else {_CAPITALS.get(name, name): value for name, value in row.items()}
@@ -205,7 +205,7 @@ _CAPITALS = {
 
 
 def _what_else(rows: Sequence[object]) -> str:
-    """What a file of JSON is that is no export."""
+    """Name the kind of a JSON file that is no export."""
     first = rows[0]
     if isinstance(first, str):
         return "a list of texts, as `?keys` gives it, without values"
@@ -221,7 +221,7 @@ def _what_else(rows: Sequence[object]) -> str:
 def _items(
     entries: Iterable[_Entry], prefix: str, datacenter: str
 ) -> tuple[list[KvItem], list[InvalidRegistration]]:
-    """The keys under the prefix, and those whose entry itself is off: a file may be edited by hand."""
+    """Read the keys under the prefix, and those whose entry is malformed: a file may be edited by hand."""
     items: dict[str, KvItem] = {}
     odd: list[InvalidRegistration] = []
     for entry in entries:

@@ -1,4 +1,4 @@
-"""The registry as others know it: something that can be read whole, and a store that is written all or nothing."""
+"""Protocols of a registry that is read whole, and of a store that is written all or nothing."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from auditor.values.models import RegistryReading
 
 
 class Registry(Protocol):
-    """Where registrations come from."""
+    """Source of registrations."""
 
     async def read(self) -> RegistryReading:
-        """Reads every datacenter once. A failed read is a gap in the reading; it never raises for I/O."""
+        """Read every datacenter once. A failed read is a gap in the reading; it never raises for I/O."""
         ...
 
     def expecting(self, datacenters: Collection[str]) -> Registry:
-        """The same registry; for each of these datacenters that should be there and is not, a reading has a gap."""
+        """Return the same registry, whose readings have a gap for each of these datacenters that is not there."""
         ...
 
 
 class Stored(NamedTuple):
-    """One key as the store holds it."""
+    """Key of the store, with value and index."""
 
     key: str
     value: bytes
@@ -52,7 +52,7 @@ class Remove(NamedTuple):
 
 
 class Require(NamedTuple):
-    """The transaction holds only if this key still has this index; it is not written."""
+    """Condition that this key still has this index; nothing is written to it."""
 
     key: str
     modify_index: int
@@ -62,18 +62,18 @@ Operation = Create | Replace | Remove | Require
 
 
 class KeyStore(Protocol):
-    """One datacenter's store. Every call is bounded in time; none is repeated by the store itself."""
+    """Store of one datacenter. Every call is bounded in time; none is repeated by the store itself."""
 
     def read(self, key: str) -> Stored | None:
-        """One key by a `consistent` read; None: it does not exist. Raises `StoreError`."""
+        """Read one key by a `consistent` read; None: it does not exist. Raises `StoreError`."""
         ...
 
     def list(self, prefix: str) -> tuple[Stored, ...]:
-        """All keys under a prefix that ends with `/`, in key order, by one read. Raises `StoreError`."""
+        """List all keys under a prefix that ends with `/`, in key order, by one read. Raises `StoreError`."""
         ...
 
     def commit(self, operations: Sequence[Operation]) -> None:
-        """Writes all or nothing, in one transaction.
+        """Write all or nothing, in one transaction.
 
         Raises `StoreConflict` where a condition did not hold and so nothing was written, and `StoreError`
         for everything else: then **it may have been written, now or a little later**, and only a read tells.

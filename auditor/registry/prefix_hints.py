@@ -1,4 +1,4 @@
-"""Which prefix would fit where the configured one holds no registration: a level too many or too few, a typo. Pure."""
+"""PURE: a hint at the right prefix where the configured one holds no registration: a level off, or a typo."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Samples:
         self._folders: dict[str, list[KvItem]] = {}
 
     def of(self, items: Iterable[KvItem]) -> Iterator[KvItem]:
-        """The items as they come."""
+        """Pass the items on, and keep samples of them."""
         start = len(self._settings.prefix)
         for item in items:
             end = item.key.find("/", start) + 1
@@ -45,7 +45,7 @@ class Samples:
             yield item
 
     def hint(self) -> str:
-        """Names the prefix under which the keys would be registrations, one level down or up; "" if none is."""
+        """Name the prefix under which the keys would be registrations, one level down or up; "" if none is."""
         prefix = self._settings.prefix
         if self._settings.layout == "catalog":
             return ""
@@ -65,17 +65,17 @@ class Samples:
 
 
 def parent(prefix: str) -> str:
-    """The prefix one level up; "" is the top."""
+    """Return the prefix one level up; "" is the top."""
     return prefix[: prefix.rstrip("/").rfind("/") + 1]
 
 
 def candidates(prefix: str, beside: Sequence[str]) -> tuple[str, ...]:
-    """Folders to look into for a prefix that lacks its first level. beside: keys and folders of the top level."""
+    """List folders to read for a prefix that lacks its first level. beside: keys and folders of the top level."""
     return tuple(key for key in beside if key.endswith("/") and key != prefix)[:_TRIED]
 
 
 def missing_prefix_hint(prefix: str, beside: Sequence[str], elsewhere: Sequence[str]) -> str:
-    """Names what there is in place of a prefix that is not there; "" where nothing is near.
+    """Name an existing prefix in place of one that is not there; "" where nothing is near.
 
     beside: keys and folders one level up; elsewhere: prefixes that are there and end as the missing one does.
     """

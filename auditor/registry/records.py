@@ -1,6 +1,6 @@
-"""Reads registrations from raw values: one JSON record, a folder of keys, or a catalog node's meta. Pure.
+"""PURE: reader of registrations from raw values: one JSON record, a folder of keys, or a catalog node's meta.
 
-Nothing here raises for what Consul holds: what can be read of a registration is a `Registration`, what cannot
+Nothing here raises for Consul's content: what can be read of a registration is a `Registration`, what cannot
 is an `InvalidRegistration` beside it that names each field, and the rest go on. All sizes are bounded, because
 the registry's content is not ours.
 """
@@ -53,7 +53,7 @@ EXCERPT = 80
 LOCK_FLAGS = 0x2DDCCBC058A50C18
 """Flags of a key that `consul lock` and its library keep: api.LockFlagValue."""
 SEMAPHORE_FLAGS = 0xE0F69A2BAA414DE0
-"""The same of a semaphore: api.SemaphoreFlagValue."""
+"""Flags of a semaphore's key: api.SemaphoreFlagValue."""
 
 # A host template needs nothing but what can stand in a host's name, so nothing else is kept: a key (its
 # base64 ends in "="), a URL or a sentence never gets into a snapshot this way.
@@ -81,7 +81,7 @@ class KvItem(NamedTuple):
     modify_index: int | None = None
     flags: int = 0
     session: bool = False
-    """Whether a session holds it."""
+    """True: a session holds the key's lock."""
 
 
 class CatalogNode(NamedTuple):
@@ -95,21 +95,21 @@ class CatalogNode(NamedTuple):
 
 
 class ReadingRules(NamedTuple):
-    """What the configuration says of registrations beside where their fields are."""
+    """Rules of the configuration for reading registrations, apart from the places of their fields."""
 
     retired: frozenset[str] = frozenset()
     """States that mean: not in the mesh any more."""
     ignore: tuple[str, ...] = ()
     """Patterns over keys, without the prefix, that are no registrations."""
     device: str = "wg0"
-    """The device whose record stands for a node that has one for each: `<node>/<device>`."""
+    """Audited device, whose record is read where a node has one for each: `<node>/<device>`."""
 
 
 NO_RULES = ReadingRules()
 
 
 def reading_rules(settings: ConsulSettings, device: str) -> ReadingRules:
-    """The rules of a configuration, with the audited device."""
+    """Make the reading rules of a configuration. device: the audited one."""
     return ReadingRules(frozenset(settings.retired), settings.ignore, device)
 
 
@@ -117,28 +117,28 @@ _NO_VALUES: Mapping[str, str] = {}  # one for all: most registrations have no ot
 
 
 class ReadRecord(NamedTuple):
-    """What was read of one registration: the registration, what could not be read of it, or both."""
+    """Outcome of reading one registration: the registration, its unreadable part, or both."""
 
     registration: Registration | None
     unreadable: InvalidRegistration | None = None
 
     @property
     def whole(self) -> Registration | None:
-        """The registration if all of it could be read."""
+        """Registration, if all of it could be read; else None."""
         return self.registration if self.unreadable is None else None
 
     @property
     def reason(self) -> str:
-        """Why not all of it could be read; "" if it could."""
+        """Reason why not all of it could be read; "" if it could."""
         return self.unreadable.reason if self.unreadable is not None else ""
 
 
 class _RecordError(Exception):
-    """Why nothing of a registration can be read; caught in this file, never leaves it."""
+    """Failure to read anything of a registration; caught in this file, never leaves it."""
 
 
 class _Names(NamedTuple):
-    """What `ConsulFields` says, in the form that costs least to follow 20,000 times."""
+    """Field names of `ConsulFields`, in the form that costs least to look up 20,000 times."""
 
     paths: tuple[str, str, str, str, str, str]
     """Of address, public key, region, endpoint, SSH host and state: the order in which values are handed on."""
@@ -166,7 +166,7 @@ def read_kv(
     fields: ConsulFields,
     rules: ReadingRules = NO_RULES,
 ) -> RegistryReading:
-    """Reads all keys under `prefix`; each must begin with it. The reading has no gaps."""
+    """Read all keys under `prefix`; each must begin with it. The reading has no gaps."""
     reader = _JsonKeys if layout == "kv-json" else _FieldKeys
     return reader(datacenter, prefix, fields, rules).read(items)
 
@@ -174,7 +174,7 @@ def read_kv(
 def read_catalog(
     datacenter: str, nodes: Iterable[CatalogNode], fields: ConsulFields, rules: ReadingRules = NO_RULES
 ) -> RegistryReading:
-    """Reads the catalog's mesh nodes: those whose meta has a public key, an address or an endpoint.
+    """Read the catalog's mesh nodes: those whose meta has a public key, an address or an endpoint.
 
     Others are not mesh nodes: a catalog also lists servers that are in no mesh, and a region alone is
     something that any of them may carry.
@@ -205,7 +205,7 @@ def parse_json_record(
     modify_index: int | None = None,
     rules: ReadingRules = NO_RULES,
 ) -> ReadRecord:
-    """Reads one KV record: a JSON object, its values at the dotted paths that `fields` gives."""
+    """Read one KV record: a JSON object, its values at the dotted paths that `fields` gives."""
     return _json_record(node, KvItem(where, value, create_index, modify_index), _names(fields), rules)
 
 
@@ -231,7 +231,7 @@ def parse_fields(
     ssh_host: str | None = None,
     rules: ReadingRules = NO_RULES,
 ) -> ReadRecord:
-    """Reads one node from a field-to-text mapping; the names in `fields` are taken as they stand.
+    """Read one node from a field-to-text mapping; the names in `fields` are taken as they stand.
 
     The address may be several: with commas or blanks between, or a JSON list. `ssh_host` is what to take
     where the mapping has none.
@@ -261,7 +261,7 @@ def _fields_record(
 def invalid(
     node: NodeId, where: str, reason: str, raw: bytes, faults: Sequence[FieldFault] = ()
 ) -> InvalidRegistration:
-    """What is reported of a registration that cannot be read: its excerpt shows no key and no secret."""
+    """Report a registration that cannot be read, with an excerpt that shows no key and no secret."""
     # Far more than an excerpt is masked before it is cut, so that no cut can run through a key.
     text = raw[: EXCERPT * 16].decode(errors="replace")
     text = _SECRET_REST.sub(r"\1…", _KEY_OTHERWISE.sub("[key]", masked(text)))
@@ -288,7 +288,7 @@ def _reading(parsed: Iterable[ReadRecord], others: Mapping[OtherKind, int] | Non
 
 
 class _Keys:
-    """The keys under one prefix: those of registrations are read, the others counted."""
+    """Keys under one prefix: those of registrations are read, the others counted."""
 
     def __init__(self, datacenter: str, prefix: str, fields: ConsulFields, rules: ReadingRules) -> None:
         self.datacenter = datacenter
@@ -299,19 +299,19 @@ class _Keys:
         self.others: Counter[OtherKind] = Counter()
 
     def read(self, items: Iterable[KvItem]) -> RegistryReading:
-        """What the keys say."""
+        """Read the registry's content from the keys."""
         return _reading(self.records(items), self.others)
 
     def records(self, items: Iterable[KvItem]) -> Iterable[ReadRecord]:
-        """What is read of each registration; other keys are counted on the way."""
+        """Yield the outcome for each registration; other keys are counted on the way."""
         raise NotImplementedError
 
     def name_of(self, item: KvItem) -> str:
-        """The key without the prefix."""
+        """Return the key without the prefix."""
         return item.key[len(self.prefix) :]
 
     def plainly_other(self, item: KvItem, name: str) -> bool:
-        """Whether a key is no registration whatever its value says; then it is counted."""
+        """Tell whether a key is no registration whatever its value says; then it is counted."""
         kind = None
         if any(fnmatchcase(name, pattern) for pattern in self.rules.ignore):
             kind = OtherKind.IGNORED
@@ -324,7 +324,7 @@ class _Keys:
         return kind is not None
 
     def held_by_another(self, item: KvItem) -> bool:
-        """Whether a key that holds no registration is a lock's; then it is counted."""
+        """Tell whether a key that holds no registration is a lock's; then it is counted."""
         kind = _held(item)
         if kind is not None:
             self.others[kind] += 1
@@ -340,7 +340,7 @@ def _held(item: KvItem) -> OtherKind | None:
 
 
 class _JsonKeys(_Keys):
-    """One JSON record a node, or one for each device of a node."""
+    """Keys with one JSON record a node, or one for each device of a node."""
 
     def records(self, items: Iterable[KvItem]) -> Iterable[ReadRecord]:
         deeper: list[tuple[str, KvItem]] = []
@@ -363,7 +363,7 @@ class _JsonKeys(_Keys):
         return _json_record(NodeId(self.datacenter, name), item, self.names, self.rules)
 
     def _devices(self, items: Sequence[tuple[str, KvItem]], nodes: Collection[str]) -> Iterable[ReadRecord]:
-        """Records at `<node>/<device>`: the one of the audited device is the node's.
+        """Select records at `<node>/<device>`: the one of the audited device is the node's.
 
         Where no key is of that device, it is no such layout, and no record is taken for another device's: beside
         other `nodes` it is one with an odd name, without any the prefix is the wrong one. What stands below a node
@@ -399,7 +399,7 @@ _FOLDER = (
 
 
 class _FieldKeys(_Keys):
-    """One key a field, in a folder a node."""
+    """Keys with one field each, in a folder a node."""
 
     def records(self, items: Iterable[KvItem]) -> Iterable[ReadRecord]:
         folders: dict[str, dict[str, KvItem]] = {}
@@ -453,7 +453,7 @@ def _check_name(name: str) -> None:
 
 
 def _shortened(name: str) -> str:
-    """A name of bounded length that is not another's."""
+    """Shorten a name to a bounded length, so that it stays unique."""
     if len(name) <= MAX_TEXT:
         return for_json(name)
     digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
@@ -497,7 +497,7 @@ def _decode(text: str) -> object:
 
 
 def _shallow(text: str) -> object:
-    """The record without what is nested so deep that no field of ours can be there."""
+    """Cut off values nested so deep that none of our fields can be there."""
     pieces: list[str] = []
     depth = kept_until = 0
     for token in _JSON_TOKEN.finditer(text):
@@ -543,7 +543,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_last_or_doubled, parse_int=str, p
 
 
 def _at(document: Mapping[str, object], path: str) -> object:
-    """The value at a dotted path; None where there is none."""
+    """Find the value at a dotted path; None where there is none."""
     value: object = document
     for part in path.split("."):
         if isinstance(value, str) and value.strip(AROUND).startswith("{"):
@@ -569,7 +569,7 @@ def _read(
     faults: list[FieldFault],
     raw: bytes,
 ) -> ReadRecord:
-    """A registration of the fields that can be read, and what names the others."""
+    """Make a registration of the fields that can be read, and report the others."""
     name, where = node.name, item.key
     if not name:
         reason = "no node name: the key ends at the prefix"
@@ -625,7 +625,7 @@ def _key(value: object, field: str, faults: list[FieldFault]) -> PublicKey | Non
 
 
 def _addresses(value: object, field: str, faults: list[FieldFault]) -> tuple[tuple[Prefix, ...], bool]:
-    """The addresses that can be read, and whether that is all of them."""
+    """Read the addresses; return those that can be read, and whether these are all."""
     if type(value) is str:
         try:
             return (parse_prefix(value),), True  # as nearly all are written

@@ -1,4 +1,4 @@
-"""Text as people and tools write it: blanks around it, interface notation, keys in hex, JSON in JSON. Pure.
+"""PURE: reader of text as people and tools write it: blanks, interface notation, keys in hex, JSON in JSON.
 
 Only what can be told for sure is read. What would be a guess raises `InvalidValue` with the reason.
 """
@@ -16,7 +16,7 @@ from auditor.values.addresses import Prefix, PublicKey, parse_prefix, parse_publ
 MAX_TEXT = 253
 """Characters of a name, region, endpoint or host: the longest that DNS allows."""
 AROUND = string.whitespace + "\ufeff\u200b\u00a0\0"
-"""What may stand around a text and means nothing: blanks, line ends, a byte order mark, a C string's end."""
+"""Meaningless characters around a text: blanks, line ends, a byte order mark, a C string's end."""
 
 _HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _URL_SAFE = str.maketrans("-_", "+/")
@@ -26,14 +26,14 @@ _WIDE = re.compile(rb'\A(?:\0["{\[0-9A-Za-z:]|["{\[0-9A-Za-z:]\0)')
 
 
 class Doubled:
-    """Stands for a value whose name stands twice in its object, with different values."""
+    """Mark in place of a value whose name is in its object twice, with different values."""
 
 
 DOUBLED = Doubled()
 
 
 def decoded(raw: bytes) -> str:
-    """Bytes as text. What is not UTF-8 stays in it as lone surrogates, for the field that it belongs to.
+    """Decode bytes to text. Bytes that are not UTF-8 become lone surrogates, for the field that they belong to.
 
     Raises `InvalidValue` for text in an encoding that no reader of a registry expects.
     """
@@ -52,7 +52,7 @@ def check_narrow(raw: bytes) -> None:
 
 
 def read_text(value: object) -> str | None:
-    """A text without what may stand around it; None where it says nothing. Raises `InvalidValue`."""
+    """Strip meaningless characters around a text; None where nothing is left. Raises `InvalidValue`."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -66,7 +66,7 @@ def read_text(value: object) -> str | None:
 
 
 def unquoted(text: str) -> str:
-    """The text that a JSON string holds, once; any other text as it is."""
+    """Unwrap a text that is a JSON string, once; any other text is unchanged."""
     if len(text) < 2 or text[0] != '"' or text[-1] != '"':
         return text
     try:
@@ -77,7 +77,7 @@ def unquoted(text: str) -> str:
 
 
 def read_public_key(value: object) -> PublicKey:
-    """A key in base64, with or without padding, URL-safe too, or in hex, as `wg` spells it. Raises `InvalidValue`."""
+    """Read a key in base64, with or without padding, URL-safe too, or in hex. Raises `InvalidValue`."""
     text = read_text(value)
     if text is None:
         raise InvalidValue("missing")
@@ -88,7 +88,7 @@ def read_public_key(value: object) -> PublicKey:
 
 
 def read_prefix(text: str) -> Prefix:
-    """An address or prefix; `10.0.0.5/8` is the host 10.0.0.5 as interfaces are written. Raises `InvalidValue`."""
+    """Read an address or prefix; `10.0.0.5/8` is the host 10.0.0.5, as on interfaces. Raises `InvalidValue`."""
     if text.startswith("[") and text.endswith("]"):
         text = text[1:-1]
     if _NOT_UTF8.search(text):
@@ -104,7 +104,7 @@ def read_prefix(text: str) -> Prefix:
 
 
 def read_prefixes(value: object, most: int) -> tuple[dict[Prefix, None], list[tuple[str, str]]]:
-    """Addresses in order, each once, and what could not be read: its place after the field's name, and the reason.
+    """Read addresses in order, each once, and the unreadable ones: place after the field's name, and reason.
 
     One address, several with commas or blanks between, or a list, which may be a text that holds one.
     """
@@ -135,7 +135,7 @@ _SEPARATORS = re.compile(r"[,;\s]+")
 
 
 def _listed(text: str) -> object:
-    """The entries of a text of several addresses."""
+    """Split a text of several addresses."""
     if text.startswith("["):
         try:
             listed: object = json.loads(text)

@@ -1,4 +1,4 @@
-"""One datacenter's KV store in Consul: current reads, and transactions of which it is known what became of them."""
+"""KV store of one datacenter in Consul: current reads, and transactions with a known outcome."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from auditor.settings.consul import ConsulSettings
 
 DENIED = "Permission denied"
-"""How Consul's words begin where the token may not do one operation of a transaction; the status is 409."""
+"""Beginning of Consul's text where the token may not do one operation of a transaction; the status is 409."""
 
 
 class ConsulStore:
-    """Reads and writes keys behind one Consul agent; see `interface.Store`. Any number of threads may use it."""
+    """Store of keys behind one Consul agent; see `interface.KeyStore`. Any number of threads may use it."""
 
     def __init__(self, settings: ConsulSettings, token: SecretStr | None, datacenter: str = "") -> None:
-        """Checks URL, token and TLS files; asks nothing. Raises `ConfigError`, never with the token in it."""
+        """Check URL, token and TLS files; asks nothing. Raises `ConfigError`, never with the token in it."""
         check_settings(settings, token)
         self._settings = settings
         self._token = token
         self._datacenter = datacenter
 
     def read(self, key: str) -> Stored | None:
-        """One key by a `consistent` read; None: Consul says that it does not exist. Raises `StoreError`."""
+        """Read one key by a `consistent` read; None: Consul says that it does not exist. Raises `StoreError`."""
         with self._client() as client:
             try:
                 items = list(client.kv_items(key, recurse=False))
@@ -49,7 +49,7 @@ class ConsulStore:
             return _stored(items[0], client)
 
     def list(self, prefix: str) -> tuple[Stored, ...]:
-        """All keys under a prefix that ends with `/`, in key order. Raises `StoreError`.
+        """List all keys under a prefix that ends with `/`, in key order. Raises `StoreError`.
 
         What the token may not read is left out of a list without a word, by a Consul before 1.11. So the
         prefix itself is read first: for a single key, Consul says that it is forbidden.
@@ -70,7 +70,7 @@ class ConsulStore:
         return tuple(sorted(items))
 
     def commit(self, operations: Sequence[Operation]) -> None:
-        """Writes all or nothing, in one transaction. Raises `StoreConflict`, `StoreError`: see `interface.Store`."""
+        """Write all or nothing, in one transaction. Raises `StoreConflict`, `StoreError`: see `interface.KeyStore`."""
         body = json.dumps([{"KV": verb} for operation in operations for verb in _verbs(operation)])
         params = [("dc", self._datacenter)] if self._datacenter else []
         with self._client() as client:
@@ -92,11 +92,11 @@ class ConsulStore:
                 )
 
     def _words(self, text: str) -> str:
-        """What Consul said, on one line and without the token, which is taken out before the text is cut."""
+        """Word Consul's answer on one line, without the token, which is taken out before the text is cut."""
         return excerpt(without(self._token, text).encode())
 
     def _client(self) -> Client:
-        # Whoever writes has a budget of his own for trying again, and must know of each failure.
+        # The caller has a budget of its own for trying again, and must know of each failure.
         return connect(self._settings, self._token, self._datacenter, once=True)
 
     def _fail(self, error: RegistryError) -> NoReturn:
@@ -105,7 +105,7 @@ class ConsulStore:
 
 
 def _verbs(operation: Operation) -> Sequence[dict[str, object]]:
-    """The operation as Consul's transaction has it."""
+    """Convert the operation to the form of Consul's transactions."""
     if isinstance(operation, Create):
         # An index of 0 is Consul's word for "must not exist".
         return [{"Verb": "cas", "Key": operation.key, "Value": _text(operation.value), "Index": 0}]

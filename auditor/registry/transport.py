@@ -1,4 +1,4 @@
-"""Connections to Consul that can be given up: whatever the other side does, a call ends when its time is over.
+"""Connections to Consul that can be abandoned: a call ends when its time is over, whatever the other side does.
 
 `requests` bounds each wait for bytes, not the call: a header of one byte a second, `100 Continue` without end, trailers
 that drip and a resolver that hangs would hold a program for ever. So a call runs in a thread of its own; when its time
@@ -37,7 +37,7 @@ def bounded(call: Callable[[Callable[[], None]], T], *, first: float, whole: flo
     def work() -> None:
         try:
             future.set_result(call(begun.set))
-        except BaseException as error:  # noqa: BLE001  (whoever waits for the future gets it)
+        except BaseException as error:  # noqa: BLE001  (the future's reader gets it)
             future.set_exception(error)
         finally:
             begun.set()
@@ -50,7 +50,7 @@ def bounded(call: Callable[[Callable[[], None]], T], *, first: float, whole: flo
 
 
 class Line:
-    """A session with one server, and the sockets that it holds; `cut` ends whatever is under way on them."""
+    """Session with one server, and the sockets that it holds; `cut` ends all calls on them."""
 
     def __init__(self, socket_path: str = "", server_name: str = "") -> None:
         """Open no connection yet.
@@ -90,7 +90,7 @@ class _Session(requests.Session):
 
 
 class _Adapter(HTTPAdapter):
-    """Opens connections that the line knows of."""
+    """Adapter whose connections the line can cut."""
 
     def __init__(self, line: Line, socket_path: str, server_name: str) -> None:
         self._line = line
@@ -99,7 +99,7 @@ class _Adapter(HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **more: Any) -> None:
-        """As in the base class, which calls it; see there."""
+        """Make the pool of connections, as the base class does."""
         if self._server_name:
             more["server_hostname"] = self._server_name
         super().init_poolmanager(connections, maxsize, block, **more)

@@ -1,4 +1,4 @@
-"""Which nodes carry workload, as Consul's catalog has it: those on which one service is registered."""
+"""Nodes with workload by Consul's catalog: those on which one service is registered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def read_workloads(
     settings: ConsulSettings, token: SecretStr | None, datacenter: str, service: str
 ) -> frozenset[NodeId]:
-    """The nodes of one datacenter that have the service, by one `consistent` read. Raises `RegistryError`."""
+    """List the nodes of one datacenter that have the service, by one `consistent` read. Raises `RegistryError`."""
     check_settings(settings, token)
 
     def decoded(response: Response) -> object:

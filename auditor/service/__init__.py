@@ -1,1 +1,1 @@
-"""What a command or a daemon does, without a screen: async, printing nothing, raising the errors of errors.py."""
+"""Use cases of commands and daemon: async, printing nothing, raising the errors of errors.py."""

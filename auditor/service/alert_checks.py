@@ -1,4 +1,4 @@
-"""The checks that a route or a silence may name."""
+"""Checks that a route or a silence may name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ALERTED_CHECKS = frozenset({*BY_IDENT, *AlertIdent})
 
 
 def unknown_check(idents: tuple[str, ...]) -> str | None:
-    """Say which of the idents is no check, and which checks there are; None where all are known."""
+    """Name an ident that is no check, and the checks that there are; None where all are known."""
     unknown = sorted(set(idents) - ALERTED_CHECKS)
     return (
         f"no check is called {unknown[0]}; there are {', '.join(sorted(ALERTED_CHECKS))}" if unknown else None

@@ -1,4 +1,4 @@
-"""The parts that the alerts' settings name: notifiers with their secrets, and the policy of what is alerted when."""
+"""Parts from the settings of alerts: notifiers with their secrets, and the policy of alerting."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _template(settings: WebhookSettings) -> BodyTemplate | None:
 
 
 def _sample(notifier: str, status: Status) -> Notification:
-    """A notification with as little in it as there can be: a template must do with it."""
+    """Make a notification with as few values as there can be: a template must do with it."""
     about = Incident(
         fingerprint="0" * 16,
         check="sample",
@@ -165,7 +165,7 @@ def build_heartbeat(config: Config) -> Heartbeat | None:
 
 
 def build_alert_policy(config: Config) -> Policy:
-    """Build the policy of what is alerted to whom, and when."""
+    """Build the policy of alerting: routes and thresholds."""
     return Policy(
         routes=tuple(map(_route, config.notifiers)),
         blind_after=config.alerts.blind_after,
@@ -180,7 +180,7 @@ class _Audited(TypedDict, total=False):
 
 
 def _audited(settings: ConsulSettings) -> _Audited:
-    """Which datacenters are audited, as far as the settings name them."""
+    """Name the audited datacenters, as far as the settings do; None: every one."""
     named = settings.datacenters
     if settings.every_datacenter:
         return {"left_out": frozenset(settings.left_out)}

@@ -1,4 +1,4 @@
-"""Alerts, round after round: what is alerted of each look, with the state's lock held for that round."""
+"""Alerts, round after round, each with the state's lock held from its look to its last delivery."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from auditor.values.models import Finding, Memory, Report
 
 
 class AlertSession:
-    """Alerts of one configuration, round after round, inside a running event loop."""
+    """Session of alerts of one configuration, round after round, inside a running event loop."""
 
     def __init__(
         self, config: Config, observer: ServiceObserver, *, budget: float, lock_wait: float = 0.0
@@ -45,7 +45,7 @@ class AlertSession:
 
     @asynccontextmanager
     async def round(self) -> AsyncIterator[AlertRound]:
-        """Begin a round: one look, and all that is alerted of it. Raises `StateBusy` where another one is under way.
+        """Begin a round: one look with its alerts. Raises `StateBusy` where another one is under way.
 
         The state's lock is held from before the look until all is delivered and pruned, so that no two looks are
         compared with one memory, and what was seen later is also remembered later. Between two rounds it is
@@ -94,9 +94,9 @@ class AlertSession:
 
 
 class AlertRound:
-    """One round of a session: `plan` with the report of its look, then `deliver`.
+    """Round of a session: `plan` with the report of its look, then `deliver`.
 
-    What fails is a complaint, and `handed_over` turns False; nothing raises.
+    A failure is a complaint, and `handed_over` turns False; nothing raises.
     """
 
     def __init__(self, session: AlertSession, state: AlertState | None) -> None:
@@ -108,7 +108,7 @@ class AlertRound:
         self._plan: tuple[int, AlertPlan] | None = None
 
     def memory(self) -> Memory:
-        """Read what earlier rounds saw and the look of this one needs; empty where the state cannot be used."""
+        """Read the memory of earlier rounds for this one's look; empty where the state cannot be used."""
         if self._state is None:
             return Memory()
         try:
@@ -117,7 +117,7 @@ class AlertRound:
             return Memory()  # `plan` reads the same state, and complains
 
     def plan(self, report: Report) -> Report:
-        """Plan what to alert of a report, and give it back with its silenced findings marked."""
+        """Plan the notifications of a report, and return it with its silenced findings marked."""
         if self._state is None:
             return report
         notifications = self._state.notifications
@@ -139,7 +139,7 @@ class AlertRound:
         return replace(report, findings=findings)
 
     async def deliver(self, report: Report, interrupt: asyncio.Event | None = None) -> None:
-        """Remember the plan and the report in one transaction; then send, also what earlier rounds left; then prune.
+        """Store plan and report in one transaction; then send, with the outbox of earlier rounds; then prune.
 
         interrupt: once set, sending ends; what is left goes with the next round.
         """
@@ -160,7 +160,7 @@ class AlertRound:
             self._unusable(error)
 
     def _remember(self, report: Report, sweep: int, made: AlertPlan, state: AlertState) -> None:
-        # Before anything is sent: what reaches people is remembered, whatever happens then.
+        # Before anything is sent: every notification that arrives is remembered, whatever happens then.
         with transaction(state.connection):
             history.record(
                 state.connection,
@@ -189,7 +189,7 @@ class AlertRound:
         for receipt in receipts:
             if not receipt.accepted:
                 self.fail(f"{receipt.notifier}: not handed over: {receipt.detail}")
-        # What waits or was refused, for whatever stands, has not reached anybody: so it is, each time anew.
+        # Waiting and refused notifications of standing incidents have reached nobody: each round says so anew.
         if self.handed_over and (undelivered := state.notifications.undelivered()):
             self.fail(f"{len(undelivered)} not handed over earlier; see `wgaudit alerts list`")
 
@@ -198,13 +198,13 @@ class AlertRound:
         self.fail(f"{error}; what was not remembered is told again")
 
     def fail(self, line: str) -> None:
-        """Complain about something that did not reach people."""
+        """Complain about alerts that could not be delivered."""
         self.handed_over = False
         self._session.complain(f"alerts: {line}")
 
 
 def _beside(made: AlertPlan) -> tuple[Finding, ...]:
-    """The incidents that are no findings of a report, in the form that the history keeps."""
+    """List the incidents that are no findings of the report, in the form that the history keeps."""
     incidents = [item.incident for mark, item in made.standing.items() if mark in OF_ITSELF]
     return tuple(
         Finding(

@@ -1,4 +1,4 @@
-"""The state of audit and alerts together: history and notification log in one database."""
+"""State of audit and alerts together: history and notification log in one database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIGRATIONS = {history.PART: history.MIGRATIONS, notification_log.PART: notificat
 
 
 class AlertState(NamedTuple):
-    """The opened state: `transaction(connection)` covers history and notifications alike."""
+    """Opened state: `transaction(connection)` covers history and notifications alike."""
 
     connection: Connection
     notifications: NotificationLog
@@ -24,7 +24,7 @@ class AlertState(NamedTuple):
 
 @contextmanager
 def opened_state(path: Path) -> Iterator[AlertState]:
-    """Open the state, which is made where it is not there. Raises `StateError`."""
+    """Open the state; create it where there is none. Raises `StateError`."""
     with closing(open_state(path, MIGRATIONS)) as connection:
         yield AlertState(connection, NotificationLog(connection))
 
@@ -41,5 +41,5 @@ def existing_state(path: Path) -> Iterator[AlertState | None]:
 
 
 def no_state(path: Path) -> str:
-    """Say that there is no state yet, and what makes one."""
+    """Say that there is no state yet, and which command creates it."""
     return f"there is no state database {path} yet: `wgaudit sweep --alert` makes it"

@@ -1,4 +1,4 @@
-"""An apply: what must be so before it, the order of its moves, and the parts that carry it out."""
+"""Parts of an apply: its preconditions, the order of its moves, and its executor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from auditor.settings.file import Config
 
 
 def claim_settings(config: Config, plan: RepairPlan) -> AllocatorPolicy:
-    """Take from the settings how claims are written. Raises `UsageError` where they cannot carry out the plan."""
+    """Read the settings of claims. Raises `UsageError` where they do not fit the plan."""
     # Claims of several datacenters stand in a store each, and a move touches its own alone.
     consul = config.consul.model_copy(update={"datacenters": ()})
     try:
@@ -47,7 +47,7 @@ def claim_settings(config: Config, plan: RepairPlan) -> AllocatorPolicy:
 
 
 def moves_to_make(plan: RepairPlan, journal: Journal) -> Sequence[Move]:
-    """List the moves that are not complete. One that is unfinished comes first, whatever was left out before it."""
+    """List the incomplete moves. One that is unfinished comes first, even where earlier ones were left out."""
     states = {move.ident: journal.progress(move.ident) for move in plan.moves}
     left = (move for move in plan.moves if not states[move.ident].complete)
     return sorted(left, key=lambda move: not states[move.ident].begun)
@@ -68,7 +68,7 @@ async def build_executor(
     options: ApplyOptions,
     say: Callable[[str], None],
 ) -> Executor:
-    """Read the registry, and build what carries out the plan's moves.
+    """Read the registry, and build the executor of the plan's moves.
 
     say: receives a line for each step. Raises `Surprise` where the registry cannot be read whole, and `ConfigError`.
     """

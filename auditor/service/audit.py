@@ -1,4 +1,4 @@
-"""An audit: look at the fleet, judge what was seen; or judge a recording."""
+"""Audit of a fleet: look at it and judge the snapshot, or judge a recorded one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from auditor.values.models import Memory, Report, Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was seen, and the verdict on it."""
+    """Snapshot of a fleet, and the report on it."""
 
     snapshot: Snapshot
     report: Report
@@ -47,7 +47,7 @@ class Auditor:
         interrupt: asyncio.Event | None = None,
         memory: Memory | None = None,
     ) -> Snapshot:
-        """Sweep once. What fails is a gap in the snapshot.
+        """Sweep once. A failure is a gap in the snapshot.
 
         The process's limit on open files is raised as far as the fleet needs it; where it cannot be, that is a
         complaint. interrupt: once set, the sweep ends with what it has. memory: what earlier sweeps saw; None: it
@@ -64,7 +64,7 @@ class Auditor:
         return replace(snapshot, memory=memory)
 
     async def _datacenters_before(self, observer: ServiceObserver) -> frozenset[str]:
-        """Name those that Consul must still list, where all that it lists are read."""
+        """Name the datacenters that Consul must still list, where all that it lists are read."""
         if self._config.consul.file is not None or not self._config.consul.every_datacenter:
             return frozenset()
         from auditor.service.past import datacenters_before  # it brings the state's libraries along

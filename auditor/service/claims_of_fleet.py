@@ -1,4 +1,4 @@
-"""What a repair plan needs beside a sweep: address claims, and which nodes carry workload."""
+"""Input of a repair plan besides a sweep: address claims, and nodes that carry workload."""
 
 from __future__ import annotations
 
@@ -79,6 +79,6 @@ def _read_claims(store: KeyStore, prefix: str, notes: list[str]) -> Iterator[Add
                 address = claimed_prefix(prefix, stored.key)
             except InvalidValue:
                 continue  # it names no address that could be handed out
-            # Whatever it says, somebody claimed the address: it is handed out to nobody.
+            # The address is claimed, whatever the claim says: it is handed out to nobody.
             at = datetime.fromtimestamp(0, UTC)
             yield AddressClaim(address, ClaimState.SEEN, "", None, at, by="unreadable")

@@ -1,4 +1,4 @@
-"""What a service reports while it works."""
+"""Protocol of a service's observer: progress and complaints."""
 
 from __future__ import annotations
 

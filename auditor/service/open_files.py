@@ -1,4 +1,4 @@
-"""The limit on open files: raised as far as a sweep needs it, or else a bound on how many nodes are under way."""
+"""Limit on open files: raised as far as a sweep needs it, or else a bound on the nodes under way."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ MOST = 4096
 
 @dataclass(frozen=True, slots=True)
 class FileLimit:
-    """The limit that is set for a sweep, and the nodes for which it has room."""
+    """Limit on open files for a sweep, and the number of nodes for which it has room."""
 
     room: int
     """Nodes that may be under way."""
     wanted: int
     """Nodes for which there should be room."""
     soft: int
-    """The soft limit to set."""
+    """Soft limit to set."""
     needed: int
     """Files that the nodes that are wanted need."""
 
     @property
     def short(self) -> bool:
-        """Whether there is less room than should be."""
+        """Tell whether there is less room than should be."""
         return self.room < self.wanted
 
 
@@ -72,7 +72,7 @@ def limit_now(nodes: int) -> FileLimit:
 
 
 def limit_words(made: FileLimit) -> str:
-    """Say what the limit is, and what it lowers to what."""
+    """Word the limit, and the bound that it sets on nodes."""
     if not made.short:
         return f"room for {made.room:,} nodes at a time"
     return (
@@ -82,7 +82,7 @@ def limit_words(made: FileLimit) -> str:
 
 
 def remedy(made: FileLimit) -> str:
-    """Say what to raise."""
+    """Word which limit to raise."""
     return f"raise it: `ulimit -n {made.needed}`, or LimitNOFILE={made.needed} of the systemd unit"
 
 

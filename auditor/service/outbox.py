@@ -1,4 +1,4 @@
-"""What waits for notifiers and what they refused; tests and previews of what they are sent."""
+"""Outbox: waiting notifications and dead letters; tests and previews of messages."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def _test_incident() -> Incident:
 
 @dataclass(frozen=True, slots=True)
 class MessagePreview:
-    """One message as it would be sent."""
+    """Message as it would be sent."""
 
     notifier: str
     payload: bytes
-    """The body, without the secrets that are added on sending; empty where there is nothing to send."""
+    """Body without the secrets that are added on sending; empty where there is nothing to send."""
     reasons: tuple[str, ...]
-    """Why each notification in it is sent; none where there is nothing to send."""
+    """Reason of each notification in it; none where there is nothing to send."""
 
 
 async def preview_messages(config: Config, recording: Path, name: str | None) -> tuple[MessagePreview, ...]:
@@ -105,7 +105,7 @@ def _messages(notifier: Notifier, notifications: Sequence[Notification]) -> Iter
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """What has not reached people."""
+    """Notifications that have not been accepted."""
 
     waiting: tuple[Row, ...]
     dead: tuple[Row, ...]
@@ -113,7 +113,7 @@ class Outbox:
 
 
 def read_outbox(config: Config) -> Outbox | None:
-    """Read what waits and what was refused; None where there is no state. Raises `StateError`."""
+    """Read waiting notifications and dead letters; None where there is no state. Raises `StateError`."""
     with existing_state(config.state.path) as state:
         if state is None:
             return None
@@ -151,7 +151,7 @@ async def retry_letters(
 
 
 def forget_notifier(config: Config, name: str) -> int:
-    """Forget a notifier; return how much waited for it or had been refused. Raises `StateError`."""
+    """Forget a notifier; return the number of its waiting or refused notifications. Raises `StateError`."""
     with existing_state(config.state.path) as state:
         return 0 if state is None else state.notifications.forget(name)
 

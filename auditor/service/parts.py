@@ -1,4 +1,4 @@
-"""The parts that the settings name: registry, nodes, Consul's store and its allocator, each with its secrets.
+"""Parts from the settings: registry, nodes, Consul's store and its allocator, each with its secrets.
 
 `consul_token` and `ENVIRONMENT` are the only way by which a secret of the environment comes into the program.
 """
@@ -68,14 +68,14 @@ def build_nodes(config: Config, *, endpoints: bool = False) -> NodeSource:
 
 
 def probe_places(config: Config) -> ProbePlaces:
-    """Build where on a node the probe finds what it asks."""
+    """Build the paths and devices that the probe uses on a node."""
     from auditor.nodes.probe.probe import ProbePlaces
 
     return ProbePlaces(config.ssh.wg_command, config.mesh.address_devices, config.mesh.pools)
 
 
 def build_access(ssh: SshSettings) -> SshAccess:
-    """Build the access to nodes that looking at them and changing them share. Raises `ConfigError`."""
+    """Build the access to nodes, shared by looks and changes. Raises `ConfigError`."""
     from auditor.nodes.ssh import SshAccess
 
     return SshAccess(ssh)

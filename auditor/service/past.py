@@ -1,4 +1,4 @@
-"""The past as the state keeps it: sweeps, and the life of each finding with what was sent of it."""
+"""Past sweeps, and the life of each finding with its notifications, from the state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from auditor.state.history import PastFinding, PastSweep
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """The last sweeps and findings."""
+    """Last sweeps and findings."""
 
     sweeps: tuple[PastSweep, ...]
     findings: tuple[PastFinding, ...]
@@ -24,7 +24,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class FindingLife:
-    """One finding over time, and each notification of it, oldest first."""
+    """Finding over time, and each notification of it, oldest first."""
 
     finding: PastFinding
     notifications: tuple[Row, ...]

@@ -1,4 +1,4 @@
-"""What alerted sweeps remember that helps to judge the next look, where there is a state."""
+"""Memory of alerted sweeps that helps to judge the next look, where there is a state."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MOST_GHOSTS = 10_000
 
 
 def memory_of(state: AlertState) -> Memory:
-    """Read what the state remembers. Raises `StateError`."""
+    """Read the memory from an opened state. Raises `StateError`."""
     standing = history.findings(state.connection, MOST_GHOSTS, standing_only=True)
     ghosts = frozenset(PublicKey(item.subject) for item in standing if item.check == Ident.UNREGISTERED_PEER)
     return replace(state.notifications.memory(), ghosts=ghosts)
 
 
 def remembered(path: Path, complain: Callable[[str], None]) -> Memory:
-    """Read what the state remembers. Where it cannot be read that is a complaint, and nothing is remembered.
+    """Read the memory from the state. A state that cannot be read is a complaint, and the memory is empty.
 
     Only `sweep --alert` and the watch write it; nothing is created here.
     """

@@ -27,7 +27,7 @@ def add_silence(
     nodes: Iterable[str] = (),
     regions: Iterable[str] = (),
 ) -> Silence:
-    """Remember a silence, and return it; the state is made where it is not there.
+    """Store a silence, and return it; create the state where there is none.
 
     All kinds of matchers that are given must match, and of each kind any. Raises `StateError`.
     """
@@ -52,7 +52,7 @@ OVER = "over"
 
 @dataclass(frozen=True, slots=True)
 class ListedSilence:
-    """A silence, and how it stands now."""
+    """Silence with its present state."""
 
     silence: Silence
     state: str

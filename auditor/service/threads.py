@@ -1,4 +1,4 @@
-"""Event loops whose blocking calls nobody waits for: a dead resolver or server must not hold the program up."""
+"""Event loops that end without waiting for blocking calls: a dead resolver or server must not delay the end."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class DaemonThreads(ThreadPoolExecutor):
         self._closed = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """As in the base class: the call's future. Raises `RuntimeError` after a shutdown."""
+        """Submit a call, and return its future, as the base class does. Raises `RuntimeError` after a shutdown."""
         future: Future[T] = Future()
 
         def call() -> None:
@@ -67,7 +67,7 @@ class DaemonThreads(ThreadPoolExecutor):
                 return
             try:
                 result = fn(*args, **kwargs)
-            except BaseException as error:  # noqa: BLE001  (whoever waits for the future gets it)
+            except BaseException as error:  # noqa: BLE001  (the future's reader gets it)
                 future.set_exception(error)
             else:
                 future.set_result(result)
@@ -96,7 +96,7 @@ class DaemonThreads(ThreadPoolExecutor):
             del future, call  # nothing of the last call is kept while the thread is idle
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002  (see above)
-        """Takes no more calls and cancels those that have not begun; what has begun is left behind."""
+        """Take no more calls and cancel those that have not begun; running ones are left behind."""
         with self._changed:
             self._closed = True
             while self._waiting:

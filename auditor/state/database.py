@@ -28,7 +28,7 @@ Migrations = Mapping[str, Sequence[str]]
 
 
 def open_state(path: Path, migrations: Migrations) -> sqlite3.Connection:
-    """Opens the database, mode 0600, and brings each part to its newest version.
+    """Open the database, mode 0600, and brings each part to its newest version.
 
     Raises `StateError` with file and reason: unreadable, read-only, in others' hands, no database, damaged, another
     program's, or written by a newer version of this program. Such a file is left as it is.
@@ -144,7 +144,7 @@ def _file_of(connection: sqlite3.Connection) -> Path:
 
 
 def _refuse_what_is_not_ours(connection: sqlite3.Connection, path: Path, migrations: Migrations) -> None:
-    """Raises `StateError` for another program's database and for a newer version's, before anything is written."""
+    """Raise `StateError` for another program's database and for a newer version's, before anything is written."""
     tables = {row["name"] for row in connection.execute("SELECT name FROM sqlite_schema")}
     if not tables:
         return
@@ -189,7 +189,7 @@ def _state_error(path: Path, error: OSError | sqlite3.Error) -> StateError:
 
 @contextlib.contextmanager
 def exclusive(path: Path, wait: float) -> Iterator[None]:
-    """Holds the lock beside the database, which ends with the process whatever becomes of it.
+    """Hold the lock beside the database, which ends with the process whatever becomes of it.
 
     Raises `StateBusy` after `wait` seconds, saying who holds it, and `StateError` if it cannot be made.
     """

@@ -13,7 +13,7 @@ from auditor.disk.ownership import others_hand, shared_folder
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes `data` to `path` with mode 0600, by a rename. Raises `OSError`.
+    """Write `data` to `path` with mode 0600, by a rename. Raises `OSError`.
 
     What is no plain file (a pipe, /dev/stdout) is written straight through: it cannot be replaced. That is refused
     where others may have put it there.

@@ -303,7 +303,7 @@ _POLICY, _CLAIM = TypeAdapter(AuditPolicy), TypeAdapter(AddressClaim)
 
 
 def record(snapshot: Snapshot, path: Path) -> None:
-    """Writes the snapshot: mode 0600, whole or not at all. Raises `SnapshotError`."""
+    """Write the snapshot: mode 0600, whole or not at all. Raises `SnapshotError`."""
     try:
         write_whole(path, _packed(snapshot))
     except OSError as error:
@@ -320,7 +320,7 @@ def _packed(snapshot: Snapshot) -> bytes:
 
 
 def replay(path: Path) -> Snapshot:
-    """Reads a recorded snapshot, gzipped or plain. Raises `SnapshotError` that names the file and the place."""
+    """Read a recorded snapshot, gzipped or plain. Raises `SnapshotError` that names the file and the place."""
     try:
         raw = read_bounded(path, MAX_BYTES)
         packed = None
@@ -374,7 +374,7 @@ def _drop(part: dict[str, object], **unsaid: object) -> None:
 
 
 def from_json(text: bytes, origin: str, packed: int | None = None) -> Snapshot:
-    """Reads what `to_json` wrote. Raises `SnapshotError` with the place of what cannot be read.
+    """Read what `to_json` wrote. Raises `SnapshotError` with the place of what cannot be read.
 
     packed: bytes that it was packed into, where it was.
     """

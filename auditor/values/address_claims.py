@@ -38,7 +38,7 @@ class AddressClaim:
     """What wrote it: `allocate`, `adopt`, `apply 1a2b3c4d5e`."""
 
     def is_over(self, at: datetime) -> bool:
-        """Whether its quarantine has ended, so that the address may be given again. No other claim ever is."""
+        """Tell whether its quarantine has ended, so that the address may be given again. No other claim ever is."""
         return self.state is ClaimState.RELEASED and self.until is not None and self.until <= at
 
 

@@ -29,7 +29,7 @@ _V4_MAPPED = bytes(10) + b"\xff\xff"
 
 
 def parse_public_key(text: str) -> PublicKey:
-    """Reads a WireGuard public key. Raises `InvalidValue` with the reason."""
+    """Read a WireGuard public key. Raises `InvalidValue` with the reason."""
     if _PUBLIC_KEY.fullmatch(text) is None:
         raise InvalidValue(f"not a public key: {_why_not_key(text)}")
     return PublicKey(text)
@@ -42,7 +42,7 @@ def _why_not_key(text: str) -> str:
 
 
 def parse_prefix(text: str) -> Prefix:
-    """Reads `10.0.0.1`, `10.0.0.1/32`, `10.1.0.0/24`, `fdaa::1` … into its one canonical form.
+    """Read `10.0.0.1`, `10.0.0.1/32`, `10.1.0.0/24`, `fdaa::1` … into its one canonical form.
 
     Refused with a reason (`InvalidValue`): leading zeros, host bits, zones, IPv4-mapped IPv6, lengths
     that do not fit. Never guesses: `10.0.0.1/8` is an error, not `10.0.0.0/8`.
@@ -103,12 +103,12 @@ def _why_not_v4(address: str) -> str:
 
 
 def is_host(prefix: Prefix) -> bool:
-    """Whether the prefix is one single address."""
+    """Tell whether the prefix is one single address."""
     return prefix.endswith("/128") if ":" in prefix else prefix.endswith("/32")
 
 
 def is_default_route(prefix: Prefix) -> bool:
-    """Whether the prefix is a default route, or one of the halves that a default route is often written as.
+    """Tell whether the prefix is a default route, or one of the halves that a default route is often written as.
 
     2000::/3 is one too: all of IPv6 that is routed at all.
     """
@@ -138,7 +138,7 @@ def network(prefix: Prefix) -> Network:
 
 
 def covers(wide: Network, narrow: Network) -> bool:
-    """Whether the first network holds the whole second one."""
+    """Tell whether the first network holds the whole second one."""
     if isinstance(wide, IPv4Network):
         return isinstance(narrow, IPv4Network) and wide.supernet_of(narrow)
     return isinstance(narrow, IPv6Network) and wide.supernet_of(narrow)

@@ -32,7 +32,7 @@ class Severity(StrEnum):
         return list(Severity).index(self)
 
     def at_least(self, other: Severity) -> bool:
-        """Whether this is as bad as `other`, or worse."""
+        """Tell whether this is as bad as `other`, or worse."""
         return self.rank <= other.rank
 
 
@@ -172,7 +172,7 @@ class Gap:
 
     @property
     def hides_registrations(self) -> bool:
-        """Whether registrations may be missing because of it: a datacenter, a list or a file not read whole."""
+        """Tell whether registrations may be missing because of it: a datacenter, a list or a file not read whole."""
         return self.scope is GapScope.REGISTRY and self.node is None
 
 

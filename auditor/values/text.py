@@ -152,7 +152,7 @@ def for_file_name(text: str) -> str:
 
 
 def harmless(text: str) -> bool:
-    """Whether a text shows as it is: nothing in it would be escaped."""
+    """Tell whether a text shows as it is: nothing in it would be escaped."""
     return _is_plain(text) or "".join(_visible_pieces(text)) == text
 
 
@@ -180,7 +180,7 @@ def _visible_pieces(text: str, *, ascii_only: bool = False) -> list[str]:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a text is harmless at first sight, as nearly all are."""
+    """Tell whether a text is harmless at first sight, as nearly all are."""
     return text.isascii() and text.isprintable() and text[:1] != " " != text[-1:]
 
 

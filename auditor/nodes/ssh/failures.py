@@ -47,7 +47,7 @@ class Watch(asyncssh.SSHClient):
 
     @property
     def banner(self) -> bool:
-        """Whether the server said something while logging in."""
+        """Tell whether the server said something while logging in."""
         return bool(self._banner)
 
     def said(self) -> str:
@@ -57,16 +57,16 @@ class Watch(asyncssh.SSHClient):
 
     @property
     def connected(self) -> bool:
-        """Whether there was a connection at all."""
+        """Tell whether there was a connection at all."""
         return self._connection is not None
 
     @property
     def greeted(self) -> bool:
-        """Whether an SSH server said which one it is."""
+        """Tell whether an SSH server said which one it is."""
         return self._connection is not None and bool(self._connection.get_extra_info("server_version"))
 
     def ended_before_host_key(self, error: Exception) -> bool:
-        """Whether an SSH server answered and then ended the talk before it had shown a key."""
+        """Tell whether an SSH server answered and then ended the talk before it had shown a key."""
         return (
             isinstance(error, (asyncssh.KeyExchangeFailed, asyncssh.ConnectionLost, ConnectionResetError))
             and self._connection is not None

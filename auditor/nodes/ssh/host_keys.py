@@ -82,7 +82,7 @@ class KnownHosts:
         return self._usable(self._lines.before_shown(names))
 
     def holds(self, name: str, key: asyncssh.SSHKey) -> bool:
-        """Whether a hashed line trusts this key for this name. Revoked keys are for `before_shown` to name."""
+        """Tell whether a hashed line trusts this key for this name. Revoked keys are for `before_shown` to name."""
         return self._lines.hashed.holds(key.public_data, name)
 
     def _usable(self, found: TrustedKeys) -> Keys:
@@ -119,7 +119,7 @@ class Lookup:
         return keys
 
     def trusts(self, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002
-        """Whether a key is trusted that is not among those that the call gave."""
+        """Tell whether a key is trusted that is not among those that the call gave."""
         return False
 
 
@@ -136,7 +136,7 @@ class ShownKey(Lookup):
         return self._known.before_shown(self._names)
 
     def trusts(self, key: asyncssh.SSHKey) -> bool:
-        """Whether a hashed line holds this key for this host. Not asked for keys that are revoked."""
+        """Tell whether a hashed line holds this key for this host. Not asked for keys that are revoked."""
         return self._known.holds(self._names[0], key)
 
 

@@ -79,7 +79,7 @@ class _Jump:
     users: int = 0
 
     def is_over(self) -> bool:
-        """Whether it failed or was lost, so that the next user needs a new one."""
+        """Tell whether it failed or was lost, so that the next user needs a new one."""
         return self._failed() or self.is_lost()
 
     def is_lost(self) -> bool:
