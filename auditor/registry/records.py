@@ -38,7 +38,7 @@ from auditor.values.models import (
     RegistryReading,
 )
 from auditor.values.names import VALUE_NAME
-from auditor.values.text import for_json, masked
+from auditor.values.text import for_json, masked, without_login
 
 if TYPE_CHECKING:
     from auditor.settings.consul import ConsulFields, ConsulSettings
@@ -66,6 +66,8 @@ _SECRET_NAME = re.compile(
 # key that made a registration unreadable is no whole key, so nothing that explains the reason is lost.
 _SECRET_REST = re.compile(rf"((?:{_SECRET_NAME.pattern})\w*|https?://).*", re.IGNORECASE | re.DOTALL)
 _KEY_OTHERWISE = re.compile(r"(?<![A-Za-z0-9+/_-])(?:[0-9a-fA-F]{64}|[A-Za-z0-9_-]{43})(?![A-Za-z0-9+/_-])")
+_LONG_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{48,}={0,2}")
+"""A whole private key, or a key in base64 once more."""
 _DEEPEST = 64
 """Levels of a record's JSON that are read: a field that is nested deeper is none of ours."""
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
@@ -264,7 +266,7 @@ def invalid(
     """Report a registration that cannot be read, with an excerpt that shows no key and no secret."""
     # Far more than an excerpt is masked before it is cut, so that no cut can run through a key.
     text = raw[: EXCERPT * 16].decode(errors="replace")
-    text = _SECRET_REST.sub(r"\1…", _KEY_OTHERWISE.sub("[key]", masked(text)))
+    text = _SECRET_REST.sub(r"\1…", _LONG_BASE64.sub("[base64]", _KEY_OTHERWISE.sub("[key]", masked(text))))
     if _SECRET_NAME.search(node.name):  # a key such as <node>/private_key, read with the wrong layout
         text = "[not shown]"
     shown = NodeId(node.datacenter, for_json(node.name[:MAX_TEXT]))
@@ -590,8 +592,8 @@ def _read(
         key,
         addresses,
         _text(region, region_name, faults),
-        _text(endpoint, endpoint_name, faults),
-        _text(ssh_host, host_name, faults),
+        _host(endpoint, endpoint_name, faults),
+        _host(ssh_host, host_name, faults),
         _values(others, names.known),
         where,
         item.create_index,
@@ -634,6 +636,12 @@ def _addresses(value: object, field: str, faults: list[FieldFault]) -> tuple[tup
     found, unread = read_prefixes(value, MAX_ADDRESSES)
     faults += [FieldFault(f"{field}{place}", reason) for place, reason in unread]
     return tuple(found), not unread
+
+
+def _host(value: object, field: str, faults: list[FieldFault]) -> str | None:
+    text = _text(value, field, faults)
+    # A password leads nowhere from here, and would stand in gaps, reports and recordings.
+    return without_login(text) if text is not None and "@" in text else text
 
 
 def _text(value: object, field: str, faults: list[FieldFault]) -> str | None:

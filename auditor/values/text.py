@@ -15,6 +15,7 @@ import shlex
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ LONGEST_FILE_NAME = 200
 
 _WHOLE_KEY = re.compile(r"[A-Za-z0-9+/]{43}=")
 _CUT_KEY = re.compile(r"[A-Za-z0-9+/]{12,42}$")
+_LOGIN = re.compile(r"[^\s/@:,;\"'=]*:[^\s@\"']*@")
 _URL = re.compile(r"https?://\S+")
 
 # Controls, formats (the bidirectional ones among them), surrogates, private use, unassigned, line and paragraph
@@ -38,6 +40,24 @@ _IGNORABLE = re.compile(
 )
 _MOST_MARKS = 2
 """Combining marks in a row: a long run of them covers the lines above and below."""
+_NAME = re.compile(r"[\w.\-\u2010-\u2015]+")
+_ALIKE = frozenset(
+    {
+        "LATIN",
+        "CYRILLIC",
+        "GREEK",
+        "ARMENIAN",
+        "CHEROKEE",
+        "COPTIC",
+        "LISU",
+        "DESERET",
+        "OSAGE",
+        "GOTHIC",
+        "GEORGIAN",
+    }
+    | {"GLAGOLITIC", "FULLWIDTH", "MATHEMATICAL", "ROMAN", "SMALL", "SQUARED", "CIRCLED", "PARENTHESIZED"}
+)
+"""Scripts, and forms of the Latin one, with letters that pass for those of another."""
 _SLACK = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "'"}
 # The last would end the code span that a name stands in.
 
@@ -51,8 +71,13 @@ def masked(text: str, *, cut: bool = False) -> str:
     Public keys go too: nothing tells them apart. `cut`: the text may end in the middle of a key, so a run
     of base64 at its end is taken for one.
     """
-    text = _URL.sub("[url]", _WHOLE_KEY.sub("[key]", text))
+    text = without_login(_URL.sub("[url]", _WHOLE_KEY.sub("[key]", text)))
     return _CUT_KEY.sub("[key]", text) if cut else text
+
+
+def without_login(text: str) -> str:
+    """Mask a user with a password before a host: `[login]@198.18.0.12` for `root:word@198.18.0.12`."""
+    return _LOGIN.sub("[login]@", text) if "@" in text else text
 
 
 # -- foreign text, for where it goes
@@ -157,9 +182,10 @@ def harmless(text: str) -> bool:
 
 
 def _visible_pieces(text: str, *, ascii_only: bool = False) -> list[str]:
-    """For each character, itself or the escape that shows it. Names of mixed scripts are not told yet."""
+    """For each character, itself or the escape that shows it."""
     if _is_plain(text):
         return list(text)
+    strangers = _strangers(text)
     first, end = len(text) - len(text.lstrip(" ")), len(text.rstrip(" "))
     pieces: list[str] = []
     marks = 0
@@ -172,11 +198,39 @@ def _visible_pieces(text: str, *, ascii_only: bool = False) -> list[str]:
             or (ascii_only and not character.isascii())
             or marks > (_MOST_MARKS if index else 0)
             or _IGNORABLE.match(character)
+            or index in strangers
         ):
             pieces.append(_escape(character))
         else:
             pieces.append(character)
     return pieces
+
+
+def _strangers(text: str) -> frozenset[int]:
+    """Places of letters that look like those of another script in the same name: `\u0435` in `\u0435dge-sin-1`.
+
+    Where there are Latin letters, those that are none; else, in a mix of such scripts, all. A name of one script is
+    left as it is, and so are scripts that look like no other.
+    """
+    found: set[int] = set()
+    for name in _NAME.finditer(text):
+        if name[0].isascii():
+            continue
+        scripts = {name.start() + at: _script(letter) for at, letter in enumerate(name[0])}
+        alike = set(scripts.values()) - {""}
+        if len(alike) > 1:
+            found.update(
+                at for at, script in scripts.items() if script and (script != "LATIN" or "LATIN" not in alike)
+            )
+    return frozenset(found)
+
+
+@lru_cache(maxsize=4096)
+def _script(character: str) -> str:
+    """The script of a letter or number, of those whose letters are taken for one another; "" for all others."""
+    # The first word of a character's name in Unicode: Python knows no property for it.
+    word = unicodedata.name(character, "").partition(" ")[0]
+    return word if word in _ALIKE and unicodedata.category(character)[0] in "LNS" else ""
 
 
 def _is_plain(text: str) -> bool:

@@ -266,3 +266,45 @@ def test_an_estimate_is_in_whole_seconds() -> None:
 @given(st.lists(st.datetimes(timezones=st.just(UTC) | st.just(timezone(timedelta(hours=-7)))), max_size=5))
 def test_stored_times_sort_as_the_times_do(times: list[datetime]) -> None:
     assert sorted(map(stored_time, times)) == [stored_time(at) for at in sorted(times)]
+
+
+# -- names that look alike
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\u0435dge-sin-1", "\\u0435dge-sin-1"),
+        ("edge-\u0455\u0456n-1", "edge-\\u0455\\u0456n-1"),
+        ("\u03bfps.example", "\\u03bfps.example"),
+        ("edge-\uff53in-1", "edge-\\uff53in-1"),
+        ("\U0001d41eedge", "\\U0001d41eedge"),
+        ("\u0430\u03bf", "\\u0430\\u03bf"),
+        ("nodes/\u0435dge and \u0443\u0437\u0435\u043b", "nodes/\\u0435dge and \u0443\u0437\u0435\u043b"),
+    ],
+)
+def test_letters_of_another_script_within_one_name_are_shown_as_escapes(text: str, shown: str) -> None:
+    assert for_terminal(text.replace("\\", "")) == shown
+    assert for_log(for_log(text)) == shown
+    assert texts.for_slack(text, most=200) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u0443\u0437\u0435\u043b-1",
+        "\u03ba\u03cc\u03bc\u03b2\u03bf\u03c2",
+        "\u6771\u4eac-sin-1",
+        "k\u00f6ln-1",
+        "10 \u00b5s",
+        "\u0443\u0437\u0435\u043b@dc1",
+    ],
+)
+def test_a_name_of_one_script_stays_readable(text: str) -> None:
+    assert for_terminal(text) == text
+
+
+@pytest.mark.parametrize("text", ["root:word@198.18.0.12", "ssh host root:word@[fd00::1]:22 is no host"])
+def test_a_password_before_a_host_is_masked(text: str) -> None:
+    assert "word" not in masked(text)
+    assert "[login]@" in masked(text)
