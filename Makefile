@@ -84,6 +84,10 @@ lab: $(DEV_STAMP) parts ## Bring up the incident as a real mesh, sweep it, open 
 storm: $(DEV_STAMP) parts ## Allocate 2,000 addresses while writers, network and Consul fail; some minutes
 	@$(BIN)/python -m tests.repair.storm
 
+.PHONY: fuzz
+fuzz: $(DEV_STAMP) ## Mutate inputs of everything that reads foreign bytes, FUZZ_MINUTES long (10)
+	@$(BIN)/python -m tests.fuzz
+
 .PHONY: bench
 bench: $(BENCH_STAMP) parts ## Measure against peers, write benchmarks/results.md (root, half an hour); PARTS="ssh start" for some
 	@$(BENCH_BIN)/python -m benchmarks $(PARTS)

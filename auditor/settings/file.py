@@ -160,6 +160,8 @@ def parse_toml(text: str, origin: str) -> Config:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError((syntax_fault(error, text, origin),)) from None
+    except ValueError:
+        raise ConfigError((ConfigFault(origin, "", "not valid TOML: a number that is too long"),)) from None
     except RecursionError:
         raise ConfigError((ConfigFault(origin, "", "not valid TOML: nested too deeply"),)) from None
     return parse_config(document, origin, text)

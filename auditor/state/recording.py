@@ -55,6 +55,7 @@ from auditor.values.models import (
     Snapshot,
 )
 from auditor.values.region_pattern import RegionPattern
+from auditor.values.text import for_detail
 
 SCHEMA = "wgaudit.snapshot/1"
 MAX_BYTES = 1024**3
@@ -384,7 +385,7 @@ def from_json(text: bytes, origin: str, packed: int | None = None) -> Snapshot:
         return _snapshot(document)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = for_detail(".".join(str(part) for part in first["loc"])[:200])
         if place == "schema_":
             raise SnapshotError(f"{origin}: not a {SCHEMA} recording; recorded by another version?") from None
         where = place or "document"

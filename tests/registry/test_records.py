@@ -579,3 +579,16 @@ def test_what_is_no_json_is_refused_in_the_words_of_the_standard_library(text: s
 def test_blanks_around_a_record_do_not_matter(before: str, after: str) -> None:
     value = record("x", region="sin", rack="r7")
     assert good(before.encode() + value + after.encode()) == good(value)
+
+
+def test_no_password_of_a_host_and_no_encoded_key_gets_past_reading() -> None:
+    """In a registration's host or endpoint, and in the excerpt of one that cannot be read."""
+    made = good(
+        record("edge-sin-1", ssh_host="root:planted@198.18.0.12", endpoint="root:planted@198.18.0.12:51820")
+    )
+    assert made.ssh_host == "[login]@198.18.0.12"
+    assert "planted" not in str(made.endpoint)
+    encoded = base64.b64encode(base64.b64encode(bytes(range(32)))).decode()
+    parsed = parse(f'{{"x": "{encoded}", "y": '.encode())
+    assert parsed.unreadable is not None
+    assert encoded[:20] not in parsed.unreadable.excerpt

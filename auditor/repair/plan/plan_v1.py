@@ -27,7 +27,7 @@ from auditor.values.addresses import Prefix, PublicKey, is_host, network, parse_
 from auditor.values.json_bounds import check_json
 from auditor.values.models import NodeId
 from auditor.values.schema import schema_document
-from auditor.values.text import for_json
+from auditor.values.text import for_detail, for_json
 
 SCHEMA: Literal["wgaudit.plan/1"] = "wgaudit.plan/1"
 
@@ -172,7 +172,7 @@ def from_json(raw: bytes, origin: str) -> RepairPlan:
         ) from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = for_detail(".".join(str(part) for part in first["loc"])[:200])
         if place == "schema" or not place:
             raise PlanError(
                 f"{origin}: not a {SCHEMA} file; make one with `wgaudit plan --output FILE`"
