@@ -1,4 +1,4 @@
-"""PURE: runs the checks over a snapshot, settles causes and confirmation, and decides the verdict."""
+"""PURE: judgement of a snapshot: findings by the checks, their causes and confirmation, and the verdict."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def judge(snapshot: Snapshot) -> Report:
 
 
 def _withheld(findings: Iterable[Finding], *, unread: bool) -> tuple[Finding, ...]:
-    """Find what must not be said: what would be concluded from the absence of what was not seen."""
+    """Select the findings to withhold: those that rest on the absence of nodes or keys that were not seen."""
     return tuple(
         item
         for item in findings
@@ -115,7 +115,7 @@ def _without(findings: tuple[Finding, ...], withheld: tuple[Finding, ...]) -> tu
 
 
 def _placed(gaps: tuple[Gap, ...], keys: int) -> tuple[Gap, ...]:
-    """Say in each gap of the registry how many keys on devices it may explain."""
+    """Word in each gap of the registry how many keys on devices it may explain."""
     if not keys:
         return gaps
     may_be = f"{count(keys, 'key')} on devices may be registered there"
@@ -151,7 +151,7 @@ def _with_causes(findings: list[Finding]) -> list[Finding]:
 
 
 class _Confirmation:
-    """What further looks say of the findings, and what only the latest state shows.
+    """Confirmation of findings by further looks, and the findings that only the latest state shows.
 
     The latest state is every node as it was last seen. What it does not show is gone: all who showed it were looked
     at again, for where a node was not, its first observation is its latest. What it shows stands if those whom it is
@@ -166,7 +166,7 @@ class _Confirmation:
         newest = latest_state(snapshot, fleet.registered)
         same = newest.observations == snapshot.observations
         self.fleet = fleet if same else Fleet(newest, fleet.registered)
-        """The latest state."""
+        """Latest state of the snapshot."""
         latest = findings if same else find(self.fleet)
         self._second = second
         self._looks = looks_of(snapshot, second)
@@ -178,7 +178,7 @@ class _Confirmation:
         self._first = {finding.fingerprint for finding in findings}
         judged = [(finding, self._outcome(finding)) for finding in latest]
         self.unsettled = tuple(finding for finding, outcome in judged if outcome is _UNSETTLED)
-        """What came up so late that nobody was looked at again."""
+        """Findings that came up so late that no node was looked at again."""
         standing = _with_causes(
             [replace(finding, confirmed=outcome) for finding, outcome in judged if outcome is not _UNSETTLED]
         )
@@ -222,7 +222,7 @@ class _Confirmation:
 
 
 class _Unsettled(Enum):
-    """The outcome of a finding that came up so late that it was not looked at again."""
+    """Outcome of a finding that came up so late that it was not looked at again."""
 
     UNSETTLED = "unsettled"
 
@@ -248,7 +248,7 @@ def _named(finding: Finding) -> set[NodeId]:
 
 
 def _derived_gaps(fleet: Fleet, findings: tuple[Finding, ...], snapshot: Snapshot) -> Iterable[Gap]:
-    """What the sweep could not see as a whole, drawn from what stands after all looks."""
+    """Derive gaps of the whole sweep from the findings that stand after all looks."""
     # Cut short before the registry was read, the sweep has that as its gap already.
     known = any(gap.node is None and gap.reason is GapReason.CUT_SHORT for gap in snapshot.gaps)
     if snapshot.cut_short is not None and not known:
@@ -314,14 +314,14 @@ def _coverage(fleet: Fleet, snapshot: Snapshot) -> Coverage:
 
 
 def _agreed(findings: tuple[Finding, ...], fleet: Fleet, snapshot: Snapshot) -> tuple[Finding, ...]:
-    """Mark what is agreed on: a shared address that only those hold who are meant to, and what that leads to.
+    """Mark agreed findings: a shared address held by its agreed nodes alone, and the findings that follow.
 
     A prefix of many addresses is agreed on as it stands: that these nodes have it, whatever it covers. What follows
     from it and is about something else (a node's drift, a ghost's key) was agreed on by nobody.
     """
     agreements: dict[str, tuple[Prefix, str]] = {}
     for shared in snapshot.policy.shared:
-        # Who is only routed to holds it too, as far as the mesh is concerned.
+        # A node that observers route the address to holds it too, as far as the mesh is concerned.
         picks = [pick for pick in fleet.routes.claiming_picks(shared.prefix) if pick.public_key is not None]
         keys = fleet.keys_of(shared.prefix)
         holders = [
@@ -356,7 +356,7 @@ def _verdict(findings: tuple[Finding, ...], *, enough: bool) -> Verdict:
 
 
 def seen_enough(gaps: Iterable[Gap], coverage: Coverage, minimum: float) -> bool:
-    """Tell whether what was seen would do to say clean: registry and sweep whole, and enough of the nodes."""
+    """Tell whether the sweep saw enough to be clean: registry and sweep whole, and enough of the nodes."""
     whole = all(gap.scope is GapScope.NODE for gap in gaps)
     return whole and _covered(coverage, minimum)
 

@@ -1,1 +1,1 @@
-"""PURE: the witnesses side by side: what registry, devices and route tables say of one fleet."""
+"""PURE: the witnesses side by side: registry, devices and route tables of one fleet."""

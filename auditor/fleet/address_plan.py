@@ -1,4 +1,4 @@
-"""What the configuration says of the mesh's addresses: pools, reserved ends, and the prefix of each region.
+"""Address plan of the mesh from the configuration: pools, reserved ends, and the prefix of each region.
 
 Checks, plan and allocator ask here, so that no address is handed out which the audit would then find fault with.
 """
@@ -32,26 +32,26 @@ _SMALLEST_WITH_ENDS = 4
 
 
 class Fault(StrEnum):
-    """Why an address is none to give to a node."""
+    """Fault of an address that must not be given to a node."""
 
     OUTSIDE = "outside"
-    """It lies in no pool."""
+    """Address that lies in no pool."""
     NETWORK = "network"
-    """It is a pool's network address."""
+    """Network address of a pool."""
     BROADCAST = "broadcast"
-    """It is a pool's broadcast address."""
+    """Broadcast address of a pool."""
 
 
 @dataclass(frozen=True, slots=True)
 class Misplacement:
-    """An address that is none to give to a node, with the pool whose end it is."""
+    """Fault of an address that must not be given to a node, with the pool whose end it is."""
 
     fault: Fault
     pool: Prefix | None = None
 
 
 class AddressPlan:
-    """Pools, and the prefix that each region's addresses come from. A value that answers questions."""
+    """Pools, and the prefix that each region's addresses come from."""
 
     def __init__(self, pools: Sequence[Prefix], regions: Mapping[str, Prefix]) -> None:
         self.pools = tuple(pools)
@@ -69,7 +69,7 @@ class AddressPlan:
 
     @cached_property
     def first_addresses(self) -> Mapping[Prefix, Prefix]:
-        """Each pool's first address with the first pool that has it: what an allocator falls back to.
+        """List each pool's first address, an allocator's fallback, with the first pool that has it.
 
         A region's prefix is no pool here: an allocator that fills each region from its first address up would
         never be clean.
@@ -77,7 +77,7 @@ class AddressPlan:
         return {first: pool for pool in reversed(self.pools) if (first := first_address(pool)) is not None}
 
     def misplacement(self, prefix: Prefix) -> Misplacement | None:
-        """Why the prefix is none to give to a node; None: it lies in a pool, and at neither end of one."""
+        """Find the fault of a prefix that no node may have; None: it lies in a pool, at neither end of one."""
         size, address, length = prefix_sort_key(prefix)
         containing = [ends for ends in self._ends if ends.hold(size, address, length)]
         if not containing:
@@ -93,7 +93,7 @@ class AddressPlan:
     # -- regions
 
     def regions_of(self, prefix: Prefix) -> tuple[str, ...]:
-        """The region whose addresses these are: the one with the longest prefix that covers them.
+        """Find the region of these addresses: the one with the longest prefix that covers them.
 
         Several, sorted, if they have one and the same prefix; none where no region's prefix covers it.
         """
@@ -101,7 +101,7 @@ class AddressPlan:
         return next((names for wide, names in self._owners if covers(wide, narrow)), ())
 
     def source(self, region: str, beside: Prefix) -> Prefix | None:
-        """The prefix from which a node of the region gets an address of the family of `beside`.
+        """Find the prefix from which a node of the region gets an address of the family of `beside`.
 
         The region's own, else the pool that holds `beside`, else the first of its family; None: there is none.
         """
@@ -135,7 +135,7 @@ class AddressPlan:
     # -- addresses to hand out
 
     def candidates(self, source: Prefix, region: str, seed: str) -> Iterator[Prefix]:
-        """Every address of `source` that a node of `region` may get, each once, in an order that `seed` decides.
+        """Yield every address of `source` that a node of `region` may get, each once, in an order that `seed` decides.
 
         Left out are other regions' prefixes, what lies in no pool, and the network, broadcast and first address of
         the source and of each pool. Two callers begin at different places, so they rarely meet; one caller always
@@ -178,7 +178,7 @@ class AddressPlan:
         return frozenset(values)
 
     def _parts(self, source: Prefix, region: str) -> list[Network]:
-        """The parts of the source that lie in a pool and belong to the region, in address order."""
+        """List the parts of the source that lie in a pool and belong to the region, in address order."""
         whole = network(source)
         if region and (owners := self.regions_of(source)) and region not in owners:
             return []
@@ -196,7 +196,7 @@ class AddressPlan:
 
 
 class _Ends:
-    """A pool by the bytes of its ends, which is all that thousands of addresses are held against."""
+    """Pool by the bytes of its ends, for comparison with thousands of addresses."""
 
     def __init__(self, pool: Prefix) -> None:
         whole = network(pool)
@@ -211,7 +211,7 @@ class _Ends:
         return size == len(self._first) and self._first <= address <= self._last and length >= self._length
 
     def fault(self, address: bytes) -> Fault | None:
-        """What this single address of the pool is, if it is none to give to a node."""
+        """Find the fault of this single address of the pool; None: it may be given to a node."""
         if self._has_ends and address == self._first:
             return Fault.NETWORK
         if self._has_ends and self._is_v4 and address == self._last:
@@ -220,10 +220,10 @@ class _Ends:
 
 
 class Taken:
-    """Addresses that somebody has, one by one and as networks."""
+    """Addresses in use, one by one and as networks."""
 
     def __init__(self, plan: AddressPlan, prefixes: Iterable[Prefix]) -> None:
-        """`prefixes`: what is known to be in use. One that holds a whole pool or region is a route, and takes none."""
+        """Take the prefixes in use. One that holds a whole pool or region is a route, and takes no address."""
         self._prefixes = set(prefixes)
         self._wide = [
             network(prefix)
@@ -232,7 +232,7 @@ class Taken:
         ]
 
     def is_free(self, prefix: Prefix) -> bool:
-        """Tell whether nobody has the address, by itself or with a network around it."""
+        """Tell whether the address is not in use, by itself or with a network around it."""
         address = network(prefix)
         return prefix not in self._prefixes and not any(covers(wide, address) for wide in self._wide)
 
@@ -243,7 +243,7 @@ class Taken:
 
 @lru_cache(maxsize=1024)
 def first_address(pool: Prefix) -> Prefix | None:
-    """A pool's first host address, which an allocator hands out when it falls back; None: it is too small."""
+    """Return a pool's first host address, which an allocator falls back to; None: the pool is too small."""
     whole = network(pool)
     if whole.num_addresses < _SMALLEST_WITH_ENDS:
         return None
@@ -251,7 +251,7 @@ def first_address(pool: Prefix) -> Prefix | None:
 
 
 def _without(part: Network, other: Network) -> Collection[Network]:
-    """What is left of a network without another one."""
+    """Subtract a network from another one."""
     if covers(other, part):
         return ()
     if not covers(part, other):
@@ -264,7 +264,7 @@ def _without(part: Network, other: Network) -> Collection[Network]:
 
 
 def _collapsed(networks: Iterable[Network]) -> Iterator[Network]:
-    """The same addresses, none twice."""
+    """Merge networks, so that no address is in two."""
     every = list(networks)
     yield from collapse_addresses(item for item in every if isinstance(item, IPv4Network))
     yield from collapse_addresses(item for item in every if isinstance(item, IPv6Network))

@@ -1,4 +1,4 @@
-"""How a route table differs from the one that the registry makes for every node: by set difference.
+"""Deviations of route tables from the one that follows from the registry, by set difference.
 
 Every node of a healthy full mesh holds the same table text, so a table is compared once however many
 observers hold it, and single lines are looked at only where they differ from the expected ones.
@@ -22,7 +22,7 @@ _ENDS_OF_HOSTS = ("/32", "/128")
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """How one distinct table differs from the expected one, and who holds it."""
+    """Difference of one distinct table from the expected one, and the observers that hold it."""
 
     digest: str
     holders: tuple[Observation, ...]
@@ -43,7 +43,7 @@ class Deviation:
 
 
 class Expected:
-    """The expected table. Each distinct table is compared with it once, whoever asks and however often."""
+    """Expected table. Each distinct table is compared with it once."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Expected:
 
     @property
     def keys(self) -> int:
-        """How many peers and devices are expected in every table."""
+        """Number of peers and devices expected in every table."""
         return len(self._lines_of_key)
 
     def lists(self, key: PublicKey) -> bool:
@@ -96,7 +96,7 @@ class Expected:
         return key in self._lines_of_key
 
     def deviation(self, digest: str, table: RouteTable, holders: tuple[Observation, ...]) -> Deviation:
-        """How the table of this digest differs, with those who hold it."""
+        """Compare the table of this digest; return its deviation with its holders."""
         known = self._compared.get(digest)
         if known is None:
             known = self._compared[digest] = self._compare(digest, table)
@@ -124,7 +124,7 @@ class Expected:
         return Deviation(digest, (), missing, extra, passing, absent, idle, frozenset(extra_keys))
 
     def _passes(self, line: bytes) -> bool:
-        """Tell whether a line that is not expected is none to wonder at."""
+        """Tell whether an unexpected line is allowed all the same."""
         key_text, _, prefix = line.decode().partition("\t")
         key = PublicKey(key_text)
         if not prefix.endswith(_ENDS_OF_HOSTS) and prefix != NO_PREFIX and self.is_route(Prefix(prefix)):
@@ -138,7 +138,7 @@ class Expected:
 def _by_prefix(
     lines: Iterable[bytes],
 ) -> tuple[dict[Prefix, frozenset[PublicKey]], Counter[PublicKey], frozenset[PublicKey]]:
-    """The keys of each prefix, the number of prefixes of each key, and the keys that show `(none)`."""
+    """Index a table: keys by prefix, number of prefixes by key, and the keys that show `(none)`."""
     by_prefix: dict[Prefix, set[PublicKey]] = defaultdict(set)
     counts: Counter[PublicKey] = Counter()
     idle: set[PublicKey] = set()

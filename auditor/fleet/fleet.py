@@ -1,4 +1,4 @@
-"""The three witnesses side by side: who claims which address, by registry, by device, by route.
+"""The three witnesses side by side: claims to addresses by registry, by device and by route.
 
 A `Fleet` is an index over one snapshot that every check shares. It is built once, in time that grows
 with nodes plus lines of the *distinct* tables, and nothing in it loops over observers × peers.
@@ -18,17 +18,17 @@ from auditor.values.models import AuditPolicy, Claim, NodeId, Observation, Regis
 
 
 class WrongHost(NamedTuple):
-    """We asked for `observation.node`, and the server that answered holds `actual`'s key."""
+    """Answer of another server: `observation.node` was asked, and the answering device holds `actual`'s key."""
 
     observation: Observation
     actual: NodeId
 
 
 class Fleet:
-    """What one snapshot says, indexed. Read-only; independent of the order of the snapshot's parts."""
+    """Index over one snapshot. Read-only; independent of the order of the snapshot's parts."""
 
     def __init__(self, snapshot: Snapshot, registered: Registered | None = None) -> None:
-        """`registered` is what an earlier fleet made of the same registrations, so that it is not made again."""
+        """Index a snapshot. registered: index of the same registrations by an earlier fleet, for reuse."""
         self.policy: AuditPolicy = snapshot.policy
         self.registered = registered or Registered(snapshot)
         self.registrations = self.registered.registrations
@@ -50,7 +50,7 @@ class Fleet:
         self.witnesses: tuple[Observation, ...] = tuple(
             item for item in observations if item.node not in self._landed_elsewhere
         )
-        """The observations whose own node answered: the only ones that count as witnesses."""
+        """Observations whose own node answered: the only ones that count as witnesses."""
         holders: dict[PublicKey, list[NodeId]] = defaultdict(list)
         for observation in self.witnesses:
             holders[observation.device.public_key].append(observation.node)
@@ -59,7 +59,7 @@ class Fleet:
         """Nodes whose registrations did not hold still in the sweep before, as far as that is remembered."""
         self._tables = snapshot.tables
         self.registry_unread: bool = any(gap.hides_registrations for gap in snapshot.gaps)
-        """Whether registrations may be missing: what is not listed may be registered all the same."""
+        """True: registrations may be missing, so that an unlisted node may be registered all the same."""
         seen = {item.node for item in self.witnesses}
         self._last_held = {
             key: node
@@ -74,7 +74,7 @@ class Fleet:
 
     @cached_property
     def unread_keys(self) -> frozenset[PublicKey]:
-        """Keys that devices hold whose nodes are registered with a key that cannot be read: these, perhaps."""
+        """Live keys of nodes whose registered key cannot be read, and may be these."""
         return frozenset(
             item.device.public_key
             for item in self.witnesses
@@ -92,10 +92,10 @@ class Fleet:
             node_of=self.node_of_key,
         )
 
-    # -- who is who
+    # -- nodes and keys
 
     def node_of_key(self, key: PublicKey) -> NodeId | None:
-        """The node registered under the key, else the one whose device holds it, else None."""
+        """Find the node registered under the key, else the one whose device holds it, else None."""
         registered = self.by_key.get(key)
         if registered:
             return registered[0].node
@@ -106,7 +106,7 @@ class Fleet:
         return retired.node if retired is not None else None
 
     def unseen_holder(self, key: PublicKey) -> NodeId | None:
-        """The registered node whose device held the key when it was last seen, if it was not seen now."""
+        """Find the registered node whose device held the key when last seen, if it was not seen now."""
         return self._last_held.get(key)
 
     @property
@@ -115,7 +115,7 @@ class Fleet:
         return self.registered.ambiguous_names
 
     def name(self, node: NodeId) -> str:
-        """The node as people call it; with its datacenter only where the name alone is not enough."""
+        """Name the node; with its datacenter only where the name alone is ambiguous."""
         return str(node) if node.name in self.ambiguous_names else node.name
 
     def _wrong_hosts(self, observations: Iterable[Observation]) -> Iterable[WrongHost]:
@@ -133,7 +133,7 @@ class Fleet:
     def _owner_answering(
         self, observation: Observation, asked: Registration, owners: Sequence[Registration]
     ) -> Registration | None:
-        """Which owner of the answering key answered in the asked node's place; None: it was a clone.
+        """Find the owner of the answering key that answered in the asked node's place; None: it was a clone.
 
         A clone is the asked node's own machine that carries the owner's key. Two different SSH host keys
         are two machines. Where they do not tell, the machine that holds an address which is registered for
@@ -160,7 +160,7 @@ class Fleet:
     # -- regions
 
     def region_witnesses(self, node: NodeId) -> tuple[RegionWitness, ...]:
-        """Every source's word on the node's region, the registration's first."""
+        """List the node's region by each source, the registration's first."""
         words = self.registered.region_words(node)
         observation = self.observed.get(node)
         if observation is not None and observation.region and node not in self._landed_elsewhere:
@@ -168,24 +168,24 @@ class Fleet:
         return words
 
     def region(self, node: NodeId) -> str:
-        """The node's region by its best witness; "" where none knows."""
+        """Return the node's region by its best witness; "" where none knows."""
         words = self.registered.region_words(node) or self.region_witnesses(node)
         return words[0].region if words else ""
 
     def regions(self, nodes: Iterable[NodeId]) -> tuple[str, ...]:
-        """The known regions of these nodes, sorted, each once."""
+        """List the known regions of these nodes, sorted, each once."""
         return tuple(sorted({self.region(node) for node in nodes} - {""}))
 
     # -- claims
 
     @property
     def registered_claims(self) -> Claims[Registration]:
-        """What the registry says of each prefix."""
+        """Claims of the registry, by prefix."""
         return self.registered.claims
 
     @cached_property
     def device_claims(self) -> Claims[Observation]:
-        """What devices hold themselves, those of nodes in flight among them: it is live."""
+        """Claims of devices by their own addresses, nodes in flight included: they are live."""
         claimants: dict[Prefix, list[Observation]] = defaultdict(list)
         for item in self.witnesses:
             for prefix in item.device.addresses:
@@ -193,12 +193,12 @@ class Fleet:
         return Claims(dict(claimants), _device_claim)
 
     def claims(self, prefix: Prefix) -> tuple[Claim, ...]:
-        """All claims to a prefix, the registry's first."""
+        """List all claims to a prefix, the registry's first."""
         return self.registered_claims.get(prefix, ()) + self.device_claims.get(prefix, ())
 
     @cached_property
     def known_prefixes(self) -> frozenset[Prefix]:
-        """Every prefix that the registry, a device or a route table shows."""
+        """All prefixes that the registry, a device or a route table shows."""
         known = {*self.registered_claims, *self.device_claims}
         for deviation in self.routes.deviations:
             known |= deviation.extra.keys() | deviation.passing.keys()
@@ -209,7 +209,7 @@ class Fleet:
         return tuple((network(prefix), prefix) for prefix in self.known_prefixes if not is_host(prefix))
 
     def covering(self, prefix: Prefix) -> tuple[Prefix, ...]:
-        """Known prefixes that are wider than this one and hold it, routed or not; the longest first."""
+        """List known prefixes that are wider than this one and cover it, routed or not; the longest first."""
         narrow = network(prefix)
         found = [
             (wide, text) for wide, text in self._wide_prefixes if text != prefix and covers(wide, narrow)
@@ -217,13 +217,13 @@ class Fleet:
         return tuple(text for _, text in sorted(found, key=lambda entry: -entry[0].prefixlen))
 
     def keys_of(self, prefix: Prefix) -> frozenset[PublicKey]:
-        """The keys that have exactly this prefix in the registry, on a device or in a route table."""
+        """List the keys that have exactly this prefix in the registry, on a device or in a route table."""
         claimed = frozenset(claim.public_key for claim in self.claims(prefix) if claim.public_key is not None)
         return claimed | self.routes.keys_anywhere(prefix) | self.routes.keys_passing(prefix)
 
     @cached_property
     def contested(self) -> Mapping[Prefix, tuple[NodeId, ...]]:
-        """Prefixes that two or more nodes claim, with the claimants; in address order. A route is no claim.
+        """List prefixes that two or more nodes claim, with the claimants; in address order. A route is no claim.
 
         One node that is mirrored into two datacenters (same name, same key) is one claimant.
         """
@@ -249,7 +249,7 @@ class Fleet:
         return dict(sorted(contested.items(), key=lambda entry: prefix_sort_key(entry[0])))
 
     def same_node(self, node: NodeId) -> tuple[str, PublicKey] | NodeId:
-        """A value that is equal for a node and its mirror in another datacenter: same name, same key."""
+        """Make a value that is equal for a node and its mirror in another datacenter: same name, same key."""
         registration = self.by_node.get(node)
         if registration is None or registration.public_key is None:
             return node
@@ -260,7 +260,7 @@ class Fleet:
         return self.registered.is_route(prefix)
 
     def host_addresses(self, node: NodeId) -> frozenset[Prefix]:
-        """The single addresses that the registry gives the node."""
+        """List the single addresses that the registry gives the node."""
         registration = self.by_node.get(node)
         return frozenset(filter(is_host, registration.addresses)) if registration else frozenset()
 

@@ -1,4 +1,4 @@
-"""The latest state of a snapshot: each node as it was last seen, and in which rounds it was looked at."""
+"""Latest state of a snapshot: each node as it was last seen, and the rounds of its looks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from auditor.values.models import Looks, NodeId, Observation, SecondLook, Snapsh
 
 
 def latest_state(snapshot: Snapshot, registered: Registered | None = None) -> Snapshot:
-    """The snapshot with each node as it was last seen, and no second look beside it.
+    """Reduce the snapshot to each node as it was last seen, without the second look.
 
     A node that was not seen again, or in whose place another server answered then, counts as it was first seen.
-    `registered`: what a fleet made of the same registrations, so that it is not made again.
+    `registered`: index of the same registrations by an earlier fleet, for reuse.
     """
     second = snapshot.second_look
     if second is None:
@@ -25,12 +25,12 @@ def latest_state(snapshot: Snapshot, registered: Registered | None = None) -> Sn
 
 
 def seen_again(snapshot: Snapshot, second: SecondLook, registered: Registered | None = None) -> Fleet:
-    """The nodes that answered again, and nobody else, as a fleet."""
+    """Index the nodes that answered again, and no others, as a fleet."""
     return Fleet(replace(snapshot, observations=second.observations, second_look=None), registered)
 
 
 def looks_of(snapshot: Snapshot, second: SecondLook) -> Mapping[NodeId, Looks]:
-    """In which rounds the nodes answered that answered after the first look. All others: in the first alone."""
+    """List the rounds of nodes that answered after the first look. All others answered in the first alone."""
     if second.looks:
         return second.looks
     first = {item.node: item for item in snapshot.observations}

@@ -1,4 +1,4 @@
-"""What the registry says, indexed once for every look at the nodes that is judged by it."""
+"""Index over the registry's content, made once for every look at the nodes that is judged by it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 
 class RegionWitness(NamedTuple):
-    """Region of a node as one source gives it."""
+    """Region of a node by one source."""
 
     source: str
     region: str
 
 
 class Claims(Mapping[Prefix, tuple[Claim, ...]], Generic[T]):
-    """Claims by prefix, each made when it is asked for: of most prefixes nobody ever asks."""
+    """Claims by prefix, each made when it is asked for: most never are."""
 
     def __init__(self, claimants: Mapping[Prefix, Sequence[T]], claim: Callable[[Prefix, T], Claim]) -> None:
         self.claimants = claimants
@@ -43,7 +43,7 @@ class Claims(Mapping[Prefix, tuple[Claim, ...]], Generic[T]):
 
 
 class Registered:
-    """The registry's part of a snapshot. Read-only; independent of the order of the snapshot's parts."""
+    """Registry's part of a snapshot, indexed. Read-only; independent of the order of the snapshot's parts."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._policy = snapshot.policy
@@ -119,7 +119,7 @@ class Registered:
 
     @cached_property
     def expected(self) -> Expected:
-        """The route table that follows from the registrations."""
+        """Route table that follows from the registrations."""
         return Expected(
             (
                 (item.public_key, prefix)
@@ -144,7 +144,7 @@ class Registered:
 
     @cached_property
     def claims(self) -> Claims[Registration]:
-        """What the registry says of each prefix."""
+        """Claims of the registry, by prefix."""
         claimants: dict[Prefix, list[Registration]] = defaultdict(list)
         for item in self.registrations:
             for prefix in item.addresses:
@@ -152,7 +152,7 @@ class Registered:
         return Claims(dict(claimants), registered_claim)
 
     def region_words(self, node: NodeId) -> tuple[RegionWitness, ...]:
-        """What registration, name and address plan say of the node's region, in this order."""
+        """List the node's region by registration, name and address plan, in this order."""
         known = self._words.get(node)
         if known is None:
             registration = self.by_node.get(node)
@@ -173,14 +173,14 @@ class Registered:
 
 @lru_cache(maxsize=1024)
 def _words(registered: str | None, named: str | None, planned: tuple[str, ...]) -> tuple[RegionWitness, ...]:
-    """Region witnesses, one value for all nodes of which the same is said: a fleet has few regions."""
+    """Make region witnesses, one shared value for equal ones: a fleet has few regions."""
     words = [RegionWitness("registration", registered)] if registered else []
     words += [RegionWitness("name", named)] if named else []
     return (*words, *(RegionWitness("address plan", region) for region in planned))
 
 
 def registered_claim(prefix: Prefix, item: Registration) -> Claim:
-    """Claim of a registration to one of its prefixes."""
+    """Make the claim of a registration to one of its prefixes."""
     return Claim(
         Witness.REGISTERED,
         prefix,

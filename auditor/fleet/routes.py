@@ -13,7 +13,7 @@ from auditor.values.addresses import Network, Prefix, PublicKey, is_host, networ
 from auditor.values.models import NodeId, Observation, Pick, RouteTable
 
 SAMPLE = 3
-"""How many observers are named as a sample of those that show something."""
+"""Number of observers in a sample."""
 
 _NO_KEYS: frozenset[PublicKey] = frozenset()
 
@@ -38,19 +38,19 @@ class ObserverGroup:
         return sum(map(len, self._groups)) - len(self._without)
 
     def __iter__(self) -> Iterator[Observation]:
-        """By their nodes."""
+        """Iterate over the observers in order of their nodes."""
         everybody = sorted(chain.from_iterable(self._groups), key=attrgetter("node"))
         return (item for item in everybody if item.node not in self._without)
 
     def first(self, number: int = SAMPLE) -> tuple[NodeId, ...]:
-        """The first of them, without looking at them all."""
+        """Return the first observers, without sorting them all."""
         return tuple(sorted(node for group in self._groups for node in _first(group, self._without, number)))[
             :number
         ]
 
 
 class Routes:
-    """The observers' route tables against the expected one."""
+    """Route tables of the observers, compared with the expected one."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Routes:
         self.registered_routes = expected.routes
         """Registered prefixes that are routes alone (see `AddressPlan.is_route`), with their keys."""
         self.expected_keys = expected.keys
-        """How many peers and devices the registry expects in every table."""
+        """Number of peers and devices that the registry expects in every table."""
         self.observers = len(observers)
         holders: dict[str, list[Observation]] = defaultdict(list)
         for observation in observers:
@@ -81,7 +81,7 @@ class Routes:
         self._picks: dict[Prefix, tuple[Pick, ...]] = {}
 
     def deviation(self, digest: str) -> Deviation | None:
-        """How the table of this digest deviates; None if no observer holds it."""
+        """Return the deviation of the table of this digest; None if no observer holds it."""
         return self._by_digest.get(digest)
 
     def has_peer(self, deviation: Deviation, key: PublicKey) -> bool:
@@ -102,14 +102,14 @@ class Routes:
 
     @cached_property
     def deviating_prefixes(self) -> tuple[Prefix, ...]:
-        """Prefixes that at least one table holds otherwise than expected, in address order."""
+        """List prefixes that at least one table holds otherwise than expected, in address order."""
         found: set[Prefix] = set()
         for deviation in self.deviations:
             found |= deviation.missing.keys() | deviation.extra.keys()
         return tuple(sorted(found, key=prefix_sort_key))
 
     def keys_in(self, deviation: Deviation, prefix: Prefix) -> frozenset[PublicKey]:
-        """The keys that have exactly this prefix in the table, the device's own line included."""
+        """List the keys that have exactly this prefix in the table, the device's own line included."""
         keys = self.expected.get(prefix, _NO_KEYS)
         if prefix in deviation.missing:
             keys -= deviation.missing[prefix]
@@ -119,14 +119,14 @@ class Routes:
         return keys
 
     def keys_anywhere(self, prefix: Prefix) -> frozenset[PublicKey]:
-        """The keys that have exactly this prefix in the registry or in some table; none in flight, and no routes."""
+        """List the keys with exactly this prefix in the registry or in some table; none in flight, and no routes."""
         keys = self.expected.get(prefix, _NO_KEYS)
         for deviation in self._touching.get(prefix, ()):
             keys |= deviation.extra.get(prefix, _NO_KEYS)
         return keys
 
     def keys_passing(self, prefix: Prefix) -> frozenset[PublicKey]:
-        """The keys that have exactly this prefix in some table, by right or in flight: see `Deviation.passing`."""
+        """List the keys with exactly this prefix in some table, by right or in flight: see `Deviation.passing`."""
         return _NO_KEYS.union(
             *(item.passing.get(prefix, _NO_KEYS) for item in self._touching.get(prefix, ()))
         )
@@ -136,7 +136,7 @@ class Routes:
         return any(parent not in self._routes_alone for parent in self.covering(prefix))
 
     def picks(self, prefix: Prefix) -> tuple[Pick, ...]:
-        """Which key how many observers route the prefix to: most observers first, nobody last.
+        """Count the observers that route the prefix to each key: most observers first, nobody last.
 
         The exact prefix counts, else the longest one that covers it. A device that holds the address
         itself, or that the prefix is registered behind, delivers it itself and is not counted.
@@ -147,7 +147,7 @@ class Routes:
         return known
 
     def claiming_picks(self, prefix: Prefix) -> tuple[Pick, ...]:
-        """Which key how many observers give the prefix to: as `picks`, but what only a route carries goes to nobody.
+        """Count the observers that give the prefix to each key, as `picks` does; carried by a route alone, to nobody.
 
         A default route takes from nobody: that an observer lacks the longer prefix is told of the one who has it.
         """
@@ -158,7 +158,7 @@ class Routes:
     def longest_match(
         self, deviation: Deviation, prefix: Prefix
     ) -> tuple[Prefix, frozenset[PublicKey]] | None:
-        """The longest prefix of the table that holds this one, itself included, with its keys; None: there is none."""
+        """Find the table's longest prefix that covers this one, itself included, with its keys; None: there is none."""
         for candidate in (prefix, *self.covering(prefix)):
             keys = self.keys_in(deviation, candidate)
             if keys:
@@ -208,7 +208,7 @@ class Routes:
         parents: Iterable[Prefix],
         observer: Observation | None = None,
     ) -> frozenset[PublicKey | None]:
-        """Where a table (None: one as expected) sends the prefix; nowhere if to the observer itself."""
+        """List the keys that a table (None: one as expected) sends the prefix to; none if to the observer itself."""
         own = observer.device.public_key if observer is not None else None
         if observer is not None and prefix in observer.device.addresses:
             return frozenset()
@@ -230,7 +230,7 @@ class Routes:
         return {item.node: item for item in sorted(apart, key=lambda item: item.node)}
 
     def _registered_behind(self, prefix: Prefix) -> frozenset[PublicKey]:
-        """The keys of nodes that a prefix of more than one address is registered behind."""
+        """List the keys of nodes that a prefix of more than one address is registered behind."""
         if is_host(prefix):
             return _NO_KEYS
         return self.expected.get(prefix, _NO_KEYS) | self.registered_routes.get(prefix, _NO_KEYS)
@@ -277,13 +277,13 @@ class Routes:
 
     @cached_property
     def expected_wide(self) -> tuple[tuple[Network, Prefix], ...]:
-        """Expected prefixes of more than one address, in address order."""
+        """List expected prefixes of more than one address, in address order."""
         wide = sorted((prefix for prefix in self.expected if not is_host(prefix)), key=prefix_sort_key)
         return tuple((network(prefix), prefix) for prefix in wide)
 
     @cached_property
     def _wide(self) -> Mapping[tuple[int, int], Mapping[int, Prefix]]:
-        """All prefixes of more than one address, expected or seen: by address bytes and length, by value."""
+        """Index all prefixes of more than one address, expected or seen: by address bytes and length, by value."""
         found: dict[tuple[int, int], dict[int, Prefix]] = defaultdict(dict)
         for prefix in self.expected.keys() | self._touching.keys() | self.registered_routes.keys():
             if not is_host(prefix):
@@ -301,7 +301,7 @@ class Routes:
         )
 
     def covering(self, prefix: Prefix) -> tuple[Prefix, ...]:
-        """The prefixes that cover this one, the longest first."""
+        """List the prefixes that cover this one, the longest first."""
         if not self._wide:
             return ()
         size, value, own_length = prefix_sort_key(prefix)
@@ -315,7 +315,7 @@ class Routes:
 
     @cached_property
     def taken_by_routes(self) -> Mapping[tuple[Prefix, PublicKey], Mapping[Prefix, Sequence[Deviation]]]:
-        """By route and its key, the registered prefixes of others that tables send there, with these tables.
+        """List, by route and its key, the registered prefixes of others that tables send there, with these tables.
 
         A route takes nothing where the longer prefix is. It is found here only where that is missing.
         """
@@ -338,7 +338,7 @@ class Routes:
 
     @cached_property
     def taking_routes(self) -> Mapping[str, Sequence[tuple[Prefix, PublicKey]]]:
-        """By digest of a table, the routes of it that take something, with their keys: see `taken_by_routes`."""
+        """List, by digest of a table, its routes that take something, with their keys: see `taken_by_routes`."""
         takers: dict[str, set[tuple[Prefix, PublicKey]]] = defaultdict(set)
         for target, taken in self.taken_by_routes.items():
             for deviation in chain.from_iterable(taken.values()):
@@ -350,7 +350,7 @@ class Routes:
     def observers_with(
         self, select: Callable[[Deviation], Iterable[PublicKey]]
     ) -> Mapping[PublicKey, ObserverGroup]:
-        """For each key that `select` names in a table, that table's holders; never a key's own device."""
+        """List, for each key that `select` names in a table, that table's holders; never a key's own device."""
         found: dict[PublicKey, list[Deviation]] = defaultdict(list)
         for deviation in self.deviations:
             for key in select(deviation):
@@ -362,7 +362,7 @@ class Routes:
         }
 
     def holders(self, deviations: Collection[Deviation], but_of: PublicKey) -> ObserverGroup:
-        """All who hold one of these tables, but for the devices that have this key themselves."""
+        """List the holders of one of these tables, without the devices that have this key themselves."""
         own = self._by_own_key.get(but_of, ())
         digests = {item.digest for item in deviations} if own else ()
         return ObserverGroup(

@@ -1,4 +1,4 @@
-"""Which nodes show a finding, and what one node shows of it."""
+"""Nodes that show a finding, and one node's part in it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from auditor.values.models import Device, Finding, MovedRegistration, NodeId, Re
 
 
 class Shown(NamedTuple):
-    """What one node shows of one finding. Equal as long as nothing changed that concerns it."""
+    """Part of one node in one finding. Equal as long as nothing changed that concerns the finding."""
 
     device: Device
     region: str | None
     routed: tuple[frozenset[PublicKey], ...]
-    """The keys that its table gives the finding's prefixes to, each in turn."""
+    """Keys that its table gives the finding's prefixes to, each in turn."""
     peers: frozenset[PublicKey]
     """Of the finding's keys, those that are on its device."""
 
 
 def asked_first(finding: Finding) -> frozenset[NodeId]:
-    """Name those whom a finding is about, and a few of its observers."""
+    """Name the nodes that a finding is about, and a few of its observers."""
     nodes = {*finding.nodes, *finding.evidence.sample}
     for pick in finding.evidence.routing:
         nodes.update(pick.sample)
@@ -31,7 +31,7 @@ def asked_first(finding: Finding) -> frozenset[NodeId]:
 
 
 def showing(fleet: Fleet, finding: Finding) -> frozenset[NodeId]:
-    """Name all nodes that a finding rests on: whom it is about, and each observer whose table deviates there."""
+    """Name all nodes that a finding rests on: its own, and each observer whose table deviates there."""
     nodes = set(asked_first(finding))
     evidence = finding.evidence
     if evidence.routing or evidence.observers > len(evidence.sample):
@@ -43,7 +43,7 @@ def showing(fleet: Fleet, finding: Finding) -> frozenset[NodeId]:
 
 
 def shown_by(fleet: Fleet, finding: Finding, node: NodeId) -> Shown | None:
-    """Tell what the node shows of the finding; None if it did not answer itself."""
+    """Return the node's part in the finding; None if it did not answer itself."""
     observation = fleet.observed.get(node)
     deviation = None if observation is None else fleet.routes.deviation(observation.table)
     if observation is None or deviation is None:
@@ -58,13 +58,13 @@ def shown_by(fleet: Fleet, finding: Finding, node: NodeId) -> Shown | None:
 
 
 def moved_in(finding: Finding, moved: Iterable[MovedRegistration]) -> int:
-    """Tell the last round that showed a change of a registration that the finding rests on; -1 if none did."""
+    """Find the last round that showed a change of a registration that the finding rests on; -1 if none did."""
     return max((item.round for item in moved if _rests_on(finding, item.registration)), default=-1)
 
 
 def _rests_on(finding: Finding, registration: Registration) -> bool:
     if finding.address in registration.addresses or registration.node in finding.nodes:
-        # What two claimants hold without this registration's word does not hang on it.
+        # A collision of two claimants without this registration does not depend on it.
         return len(_claimants_without(finding, registration.node)) < 2
     return finding.public_key is not None and registration.public_key == finding.public_key
 
@@ -78,7 +78,7 @@ def _claimants_without(finding: Finding, node: NodeId) -> set[NodeId | None]:
 
 
 def _places(fleet: Fleet, finding: Finding) -> tuple[tuple[Prefix, ...], frozenset[PublicKey]]:
-    """The prefixes and keys whose lines in a table matter to the finding."""
+    """List the prefixes and keys whose lines in a table matter to the finding."""
     if finding.address is not None:
         return (finding.address, *fleet.covering(finding.address)), frozenset()
     if finding.public_key is not None:

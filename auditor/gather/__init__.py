@@ -1,1 +1,1 @@
-"""One sweep: registry and nodes gathered into a snapshot, at a pace, with a second look at suspects."""
+"""Gathering of one sweep: registry and nodes into a snapshot, at a pace, with a second look at suspects."""

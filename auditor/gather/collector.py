@@ -1,4 +1,4 @@
-"""The protocol of a collector: it looks at many nodes, from here or from elsewhere, and streams the results."""
+"""Protocol of a collector, which looks at many nodes, from here or from elsewhere, and streams the results."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from auditor.values.models import Gap, NodeId, Observation, Registration
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Nodes to look at, and what a collector must know to reach them."""
+    """Nodes to look at, and the registry that a collector needs to reach them."""
 
     nodes: tuple[Registration, ...]
-    """Each is looked at once."""
+    """Registrations of the nodes; each node is looked at once."""
     registered: tuple[Registration, ...]
-    """The whole registry: its mesh addresses are not used to reach a node."""
+    """Registrations of the whole registry: its mesh addresses are not used to reach a node."""
 
 
 Seen = Observation | Gap
-"""The result of looking at one node: its state, or why it could not be seen."""
+"""Result of a look at one node: its state, or the gap that says why it could not be seen."""
 
 
 class Collector(Protocol):
@@ -37,7 +37,7 @@ class Collector(Protocol):
         at once: results at hand are still yielded, nodes without one are left out. A node that is left out
         for no such reason becomes a gap of the sweep. Closing the stream leaves nothing running.
 
-        Raises nothing for what a node or a network does.
+        Raises nothing for a fault of a node or a network.
         """
         ...
 

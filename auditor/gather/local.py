@@ -1,4 +1,4 @@
-"""Looks at nodes from this process, many at once, at a pace that adapts; asks again where a failure may pass."""
+"""Collector in this process: many nodes at once, at a pace that adapts, with a second try of passing failures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NO_ANSWER = TRANSIENT | {
 LOST_PAUSE = 0.25, 0.75
 """Seconds, from and to, before a node that hung up is asked again: it may be too busy."""
 SILENT_PAUSE = 0.05, 0.25
-"""The same after a timeout, which was a pause already."""
+"""Seconds before a second try after a timeout, which was a pause already."""
 
 
 class LocalCollector(Collector):
@@ -101,7 +101,7 @@ class _Task:
     spread: bytes
     """Eight bytes of this node's own: its place in the order, and its share of a pause."""
     before: ProbeError | None = None
-    """Why the first try failed."""
+    """Error of the first try."""
 
 
 class Fanout:
@@ -184,7 +184,7 @@ class Fanout:
         self._again.append(task)
 
     def _learn(self, task: _Task, turn: Turn, outcome: Observation | ProbeError) -> None:
-        """Tell the pace what an outcome says of the network rather than of the node."""
+        """Report an outcome to the pace, as far as it is a sign of the network rather than of the node."""
         if not isinstance(outcome, ProbeError):
             if _timed_out(task):
                 self._pace.overloaded(turn)

@@ -1,4 +1,4 @@
-"""The number of nodes asked at once: a window that finds what the network takes, as a pure state machine."""
+"""PURE: number of nodes asked at once: a window that adapts to the network, as a state machine."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ START = 8
 FEWEST = 16
 """Answers over which a rate is measured, at least."""
 GAIN = 0.3
-"""So much of what a larger window promises must come as more answers a second, or it was not worth it."""
+"""Share of a larger window's expected gain that must come as more answers a second to keep the window."""
 STALLS = 2
 """Windows without that gain until growing stops: one may be chance."""
 WAIT = 4
 """Quiet windows until more is tried again; doubled where that fails, up to `LONGEST_WAIT`, halved where not."""
 LONGEST_WAIT = 32
 RESETS = 0.05
-"""The share of lost connections that is a sign of overload, beyond those that are a node's own fault."""
+"""Share of lost connections that is a sign of overload, beyond those that are a node's own fault."""
 FIRST_LATE_AFTER = 0.5
 """Seconds for an answer before it is known how long one takes."""
 LEAST_LATE_AFTER = 0.25
@@ -29,18 +29,18 @@ _KEPT = 128
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """One try of one node."""
+    """Try of one node."""
 
     began: float
     round: int
-    """How often the window had been cut when it began."""
+    """Number of cuts of the window before it began."""
     counted: bool
-    """Whether it takes up room in the window."""
+    """True: it takes up room in the window."""
 
 
 @dataclass(slots=True)
 class _Cut:
-    """The state before the window was cut, and the signs that brought it about."""
+    """State before the window was cut, and the signs that brought the cut about."""
 
     window: int
     ceiling: int
@@ -71,7 +71,7 @@ class Pace:
         self._stalls = self._quiet = 0
         self._wait = WAIT
         self._best: tuple[int, float] | None = None
-        """The window that more is compared with, and its answers a second."""
+        """Window that a larger one is compared with, and its answers a second."""
         self._times: deque[float] = deque(maxlen=_KEPT)
         self._late_after = FIRST_LATE_AFTER
         self._answered = self._faulty = 0

@@ -1,4 +1,4 @@
-"""Progress events of a sweep: who receives them, and who drops them."""
+"""Progress events of a sweep: the protocol of an observer, and one that drops them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PURE: what one sweep has seen so far, and whom to look at again until everything holds still."""
+"""PURE: state of one sweep so far, and the nodes to look at again until everything holds still."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Tables = Mapping[str, RouteTable]
 
 
 class Settling:
-    """Everything that one sweep has seen so far.
+    """State of one sweep so far.
 
     A round is a look at some nodes and then a reading of the registry; round 0 is the look at everybody, between the
     first two readings. A registration that a reading shows otherwise than the reading before it is moving. It has
@@ -41,13 +41,13 @@ class Settling:
     """
 
     def __init__(self, started_at: datetime, policy: AuditPolicy, reading: RegistryReading) -> None:
-        """`reading`: the registry before anybody was asked."""
+        """Begin with a reading of the registry, before any node was asked."""
         self._started_at = started_at
         self._policy = policy
         self._reading = reading
         self._registry_gaps: dict[Gap, None] = dict.fromkeys(reading.gaps)
         self._way: dict[NodeId, Registration] = {item.node: item for item in reading.registrations}
-        """The newest form of each registration, for the way to its node."""
+        """Newest form of each registration, to reach its node by."""
         self._moving: frozenset[NodeId] = frozenset()
         self._forms: dict[NodeId, list[Registration]] = {}
         self._moved: list[MovedRegistration] = []
@@ -62,7 +62,7 @@ class Settling:
         self.rounds = 0
         """Rounds after the first look."""
         self._state: tuple[Fleet, Mapping[str, Finding]] | None = None
-        """The fleet and its findings by fingerprint. None: something changed since they were worked out."""
+        """Fleet, and its findings by fingerprint. None: something changed since they were computed."""
         self._before: tuple[Fleet, Mapping[str, Finding]] | None = None
         self._otherwise: set[NodeId] = set()
         """Nodes that answered otherwise in the last round than before."""
@@ -73,10 +73,10 @@ class Settling:
 
     @property
     def registered(self) -> tuple[Registration, ...]:
-        """The newest form of every registration that was read, those that have gone since among them."""
+        """Newest form of every registration that was read, those that have gone since included."""
         return tuple(self._way.values())
 
-    # -- what comes in
+    # -- results
 
     def look(self, seen: Iterable[Seen]) -> None:
         """Take in the results of nodes that were asked in this round."""
@@ -147,13 +147,13 @@ class Settling:
                     forms.append(form)
         return frozenset(nodes)
 
-    # -- whom to ask
+    # -- nodes to ask
 
     def wanted(self, tables: Tables) -> tuple[Registration, ...] | None:
         """Choose the nodes of one more round; None if there need not be one, or may not.
 
-        What moves is asked, and whoever has not been asked yet. Of each finding, a few are asked first; where one of
-        them no longer shows the same, all who show it. Who failed a second time is left alone.
+        Nodes whose registrations move are asked, and nodes not asked yet. Of each finding, a few are asked first; where
+        one of them no longer shows the same, all that show it. A node that failed a second time is left alone.
         """
         if self.rounds == ROUNDS:
             return None
@@ -183,7 +183,7 @@ class Settling:
         return looks.last > max(looks.first, moved) and (self._since[mark] == 0 or looks.last > looks.changed)
 
     def _judged(self, tables: Tables) -> tuple[Fleet, Mapping[str, Finding]]:
-        """What the latest state shows if what moves has come to rest where it is now."""
+        """Judge the latest state as if every moving registration had come to rest where it is now."""
         if self._state is None:
             snapshot = replace(self._frozen(tables), in_flight=(), observations=tuple(self._latest.values()))
             fleet = Fleet(snapshot)
@@ -206,17 +206,17 @@ class Settling:
             )
         }
 
-    # -- what comes out
+    # -- snapshot
 
     def snapshot(self, tables: Tables, finished_at: datetime, cut_short: str | None) -> Snapshot:
-        """Freeze what was seen."""
+        """Freeze the state into a snapshot."""
         return replace(
             self._frozen(tables), finished_at=finished_at, cut_short=cut_short, second_look=self._second()
         )
 
     def _frozen(self, tables: Tables) -> Snapshot:
         listed = {item.node for item in self._reading.registrations if not item.retired}
-        # Who left the registry and answers no more has gone.
+        # A node that left the registry and answers no more has gone.
         gone = self._forms.keys() - listed - self._moving
         unseen = sorted((gap for node, gap in self._unseen.items() if node not in gone), key=_place)
         return Snapshot(
@@ -255,7 +255,7 @@ class Settling:
 
 
 def _content(item: Registration | None) -> object:
-    """What of a registration must not change while its node is looked at: key, addresses, region, host."""
+    """Select the values of a registration that must not change during a look: key, addresses, region, host."""
     if item is None:
         return None
     host = item.endpoint.rpartition(":")[0] if item.endpoint else None

@@ -1,4 +1,4 @@
-"""The early end of a sweep: asked for by an interrupt, or due at a deadline."""
+"""Early end of a sweep: asked for by an interrupt, or due at a deadline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Stop:
-    """Knows whether a sweep must end early, and why. Close it when the sweep is over.
+    """Early end of a sweep, and its reason. Close it when the sweep is over.
 
     `deadline`: seconds from now, None for no bound. `interrupt`: an event of the caller that ends the sweep too.
     """
@@ -31,7 +31,7 @@ class Stop:
 
     @property
     def reason(self) -> str | None:
-        """`interrupted` or `deadline`, whichever came first. None: the sweep may go on."""
+        """Reason of the end: `interrupted` or `deadline`, the first of them. None: the sweep may go on."""
         if not self._event.is_set():
             return None
         return DEADLINE if self._expired else INTERRUPTED

@@ -1,4 +1,4 @@
-"""One sweep: gather from registry and nodes, look again at what is suspect or moved, freeze it all in a snapshot."""
+"""One sweep: registry and nodes gathered, suspects and moved nodes looked at again, all frozen in a snapshot."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def sweep(
         )
         log.info("registry: %s", _counted(first))
         if _unread_datacenters(first) and not stop.is_set():
-            # Whoever is not in this reading is not asked: a second try costs less than a fleet unseen.
+            # Nodes that are not in this reading are not asked: a second try costs less than a fleet unseen.
             first = _better(first, await stop.bound(registry.read()))
             log.info("registry, tried again: %s", _counted(first))
         tables = TableStore()

@@ -1,1 +1,1 @@
-"""What is kept between runs: the database, its history, recordings, and files written whole."""
+"""State kept between runs: the database, its history, recordings, and files written whole."""

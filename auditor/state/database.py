@@ -1,4 +1,4 @@
-"""The state database and its lock: opened whole or refused in one clear line, never made anew over an old one."""
+"""State database and its lock: opened whole or refused in one clear line, never made anew over an old one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def open_state(path: Path, migrations: Migrations) -> sqlite3.Connection:
         raise _state_error(path, error) from None
     try:
         _check(connection, path, migrations)
-        # A commit must have reached the disk before anybody is told that something was sent.
+        # A commit must have reached the disk before a notification is reported as sent.
         connection.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
         )
@@ -214,7 +214,7 @@ def exclusive(path: Path, wait: float) -> Iterator[None]:
             "host": socket.gethostname(),
             "since": datetime.now(UTC).isoformat("T", "seconds"),
         }
-        with contextlib.suppress(OSError):  # only a courtesy to whoever has to wait
+        with contextlib.suppress(OSError):  # only a courtesy to those that wait
             flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
             with os.fdopen(os.open(holder, flags, 0o600), "w") as stream:
                 stream.write(json.dumps(who))

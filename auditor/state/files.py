@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all, readable by its owner only."""
+"""Writer of a file, whole or not at all, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from auditor.disk.ownership import others_hand, shared_folder
 def write_whole(path: Path, data: bytes) -> None:
     """Write `data` to `path` with mode 0600, by a rename. Raises `OSError`.
 
-    What is no plain file (a pipe, /dev/stdout) is written straight through: it cannot be replaced. That is refused
-    where others may have put it there.
+    A path that is no plain file (a pipe, /dev/stdout) cannot be replaced, so it is written straight through; it is
+    refused where others may have put it there.
     """
     try:
         plain = stat.S_ISREG(path.stat().st_mode)

@@ -1,4 +1,4 @@
-"""What earlier sweeps said, and how long each finding stood, in the state database."""
+"""History in the state database: earlier sweeps, and the life of each finding."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ MIGRATIONS: tuple[str, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class PastSweep:
-    """One sweep, as it ended. Times are in UTC."""
+    """Past sweep with its outcome. Times are in UTC."""
 
     number: int
     """Its identity in the history: greater than that of every sweep recorded before it."""
@@ -79,18 +79,18 @@ class PastSweep:
     observed: int
     gaps: int
     findings: Mapping[Severity, int] = field(default_factory=dict)
-    """How many counted, by severity; a severity that had none is not in it."""
+    """Number of findings that counted, by severity; a severity without any is left out."""
     cut_short: str | None = None
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """Duration of the sweep in seconds."""
         return (self.finished_at - self.started_at).total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
 class PastFinding:
-    """One finding over time. Times are in UTC, and those of the sweeps that saw it."""
+    """Finding over time. Times are in UTC, and those of the sweeps that saw it."""
 
     fingerprint: str
     check: str
@@ -99,7 +99,7 @@ class PastFinding:
     summary: str
     nodes: tuple[str, ...]
     first_seen: datetime
-    """When it was seen for the first time, even if it was resolved in between."""
+    """Time of the first sight, even if it was resolved in between."""
     last_seen: datetime
     resolved_at: datetime | None = None
     """None: it stands, or a gap hides whether it does."""
@@ -227,7 +227,7 @@ def prune(connection: sqlite3.Connection, before: datetime) -> None:
 
 @contextmanager
 def _reading(connection: sqlite3.Connection) -> Iterator[None]:
-    """Turn what SQLite complains of, and what no version of ours wrote, into `StateError`s."""
+    """Turn SQLite's errors, and rows that no version of ours wrote, into `StateError`s."""
     try:
         with reported(connection):
             yield

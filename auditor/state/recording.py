@@ -1,7 +1,7 @@
-"""Record and replay: a snapshot as a versioned, gzipped JSON file that last night's incident can be judged from.
+"""Recording and replay: a snapshot as a versioned, gzipped JSON file, to judge last night's incident from.
 
 The file's form is a type of its own, apart from the models, so that either can change without the other.
-It holds no secret: what a snapshot holds are public keys, addresses, names and reasons.
+It holds no secret: a snapshot has public keys, addresses, names and reasons alone.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _memory_parts(value: object) -> object:
 
 
 class _RecordedForm(BaseModel):
-    """A part of the file, made from a value by its attributes or from the file by its keys."""
+    """Part of the file, made from a value by its attributes or from the file by its keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True, loc_by_alias=False)
 
@@ -130,7 +130,7 @@ class _NodeForm(_RecordedForm):
 
 
 class _OfNodeForm(_RecordedForm):
-    """What belongs to one node, whose name and datacenter stand beside the rest."""
+    """Part of the file about one node, with name and datacenter beside the other fields."""
 
     name: str = Field(validation_alias=AliasChoices(AliasPath("node", "name"), "name"))
     datacenter: str = Field("", validation_alias=AliasChoices(AliasPath("node", "datacenter"), "datacenter"))
@@ -227,7 +227,7 @@ class _MovedForm(_RecordedForm):
 
 
 def _with_names(value: object) -> object:
-    """The rounds of each node with its name beside them, where they come from a value and not from a file."""
+    """Put each node's name beside its rounds, where they come from a value and not from a file."""
     if not isinstance(value, Mapping):
         return value
     return [
@@ -267,7 +267,7 @@ class _MemoryForm(_RecordedForm):
 
 
 class _SeenForm(_RecordedForm):
-    """All of a snapshot but its tables, of which no second copy is made."""
+    """Form of a snapshot without its tables, of which no second copy is made."""
 
     started_at: Time
     finished_at: Time
@@ -344,12 +344,12 @@ def replay(path: Path) -> Snapshot:
 
 
 def to_json(snapshot: Snapshot) -> str:
-    """The snapshot as text, the same text for the same snapshot."""
+    """Write the snapshot as text, the same text for the same snapshot."""
     return "".join(_json_parts(snapshot))
 
 
 def _json_parts(snapshot: Snapshot) -> Iterator[str]:
-    """The text in parts, of which each holds one table at most."""
+    """Yield the text in parts, each with one table at most."""
     seen = _SeenForm.model_validate(snapshot).model_dump(mode="json", by_alias=True)
     _drop(seen, address_claims=None, workloads=None, others={}, memory=None)
     moved = []
@@ -368,14 +368,14 @@ def _json_parts(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _drop(part: dict[str, object], **unsaid: object) -> None:
-    """Leave out what says nothing, so that older versions can read the file too."""
+    """Leave out empty values, so that older versions can read the file too."""
     for name, nothing in unsaid.items():
         if part[name] == nothing:
             del part[name]
 
 
 def from_json(text: bytes, origin: str, packed: int | None = None) -> Snapshot:
-    """Read what `to_json` wrote. Raises `SnapshotError` with the place of what cannot be read.
+    """Read the text of `to_json`. Raises `SnapshotError` with the place of an unreadable value.
 
     packed: bytes that it was packed into, where it was.
     """
@@ -389,7 +389,7 @@ def from_json(text: bytes, origin: str, packed: int | None = None) -> Snapshot:
         if place == "schema_":
             raise SnapshotError(f"{origin}: not a {SCHEMA} recording; recorded by another version?") from None
         where = place or "document"
-        why = first["msg"].removeprefix("Value error, ")  # pydantic's word before ours
+        why = first["msg"].removeprefix("Value error, ")  # pydantic's prefix before our message
         raise SnapshotError(f"{origin}: not a recorded snapshot: {where}: {why}") from None
     except InvalidValue as error:
         raise SnapshotError(f"{origin}: not a recorded snapshot: {error}") from None
@@ -468,7 +468,7 @@ def _memory(form: _MemoryForm | None) -> Memory:
 
 
 def _with_node(form: _OfNodeForm) -> dict[str, object]:
-    """The form's fields with the node as the values have it; they pass over its name beside it."""
+    """Return the form's fields and its `NodeId`; the values pass over the name beside it."""
     return {**form.model_dump(), "node": _node(form)}
 
 
