@@ -77,7 +77,7 @@ class FileRegistry:
             self._layout, self._datacenter, settings.prefix, items, settings.fields, self._rules
         )
         if not reading.registrations and not reading.invalid and not odd:
-            detail = f"{self._path}: no registration under {settings.prefix}, empty folders only"
+            detail = f"{self._path}: no registration under {settings.prefix}; {reading.others.sentence}"
             raise RegistryError(GapReason.REGISTRY_EMPTY, detail)
         gaps: tuple[Gap, ...] = ()
         if without_key:
@@ -146,7 +146,7 @@ def _text(path: Path) -> str:
         raise _no_export(path, "gzip data, as `consul snapshot save` writes it, no export")
     try:
         # A Windows shell redirects into UTF-16, and puts a byte order mark before UTF-8.
-        return raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+        return raw.decode(json.detect_encoding(raw))  # with a mark or without, in UTF-8, UTF-16 or UTF-32
     except UnicodeDecodeError:
         raise _no_export(path, "not text in UTF-8, so not JSON") from None
 
@@ -186,12 +186,23 @@ def _entry(row: object) -> _Entry | None:
     if not isinstance(row, dict):
         return None
     named = row if "key" in row else {_CAPITALS.get(name, name): value for name, value in row.items()}
-    key, value, flags = named.get("key"), named.get("value"), named.get("flags", 0)
-    if not isinstance(key, str) or not isinstance(value, str | None) or not isinstance(flags, int):
+    key, value = named.get("key"), named.get("value")
+    if not isinstance(key, str) or not isinstance(value, str | None):
         return None
     indexes = (named.get(name) for name in ("create_index", "modify_index"))
     created, modified = (index if isinstance(index, int) else None for index in indexes)
-    return _Entry(key, value or "", flags, bool(named.get("session")), created, modified)
+    return _Entry(key, value or "", _flags(named.get("flags")), bool(named.get("session")), created, modified)
+
+
+def _flags(value: object) -> int:
+    """Read the flags of an entry, whatever a tool made of the number; 0 where they cannot be read.
+
+    They only tell a lock from an invalid registration, so odd ones cost no registration.
+    """
+    try:
+        return int(value) if isinstance(value, int | float | str) else 0
+    except (ValueError, OverflowError):
+        return 0
 
 
 _CAPITALS = {
@@ -230,7 +241,7 @@ def _items(
             continue
         node = NodeId(datacenter, key[len(prefix) :])
         try:
-            value = base64.b64decode(entry.value, validate=True)
+            value = base64.b64decode("".join(entry.value.split()), validate=True)  # tools wrap it
         except (binascii.Error, ValueError):
             odd.append(invalid(node, key, "the value is not base64", raw))
             continue

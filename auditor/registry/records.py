@@ -22,6 +22,7 @@ from auditor.registry.spellings import (
     DOUBLED,
     MAX_TEXT,
     check_narrow,
+    check_nodes_address,
     decoded,
     read_prefixes,
     read_public_key,
@@ -371,14 +372,17 @@ class _JsonKeys(_Keys):
         other `nodes` it is one with an odd name, without any the prefix is the wrong one. What stands below a node
         that has a key of its own, such as a copy, claims nothing beside it.
         """
-        by_device = any(self._is_of_device(name) for name, _ in items)
+        of_device = {name.partition("/")[0] for name, _ in items if self._is_of_device(name)}
+        by_device = bool(of_device)
         for name, item in items:
             node, _, device = name.partition("/")
             if self._is_of_device(name):
                 record = self._record(node, item)
             else:
                 record = self._record(name, item)
-                if by_device and record.registration is not None and "/" not in device:
+                if "/" not in device and (
+                    node in of_device or (by_device and record.registration is not None)
+                ):
                     self.others[OtherKind.DEVICE] += 1
                     continue
                 if (
@@ -586,7 +590,8 @@ def _read(
     address_name, key_name, region_name, endpoint_name, host_name, state_name = names.paths
     key = None if key_name in unread else _key(public_key, key_name, faults)
     addresses, all_read = ((), False) if address_name in unread else _addresses(address, address_name, faults)
-    life = _text(state, state_name, faults)
+    # A flag (`"disabled": true`) is a state as JSON spells it.
+    life = _text(str(state).lower() if isinstance(state, bool) else state, state_name, faults)
     registration = Registration(
         node,
         key,
@@ -602,6 +607,9 @@ def _read(
         life in rules.retired,
         all_read,
     )
+    if registration.retired:  # it may have given its key and address up; what still stands is read
+        gone = [name for name, value in ((key_name, public_key), (address_name, address)) if not value]
+        faults = [fault for fault in faults if fault.field not in gone]
     if not faults:
         return ReadRecord(registration)
     reason = "; ".join(f"{fault.field}: {fault.reason}" for fault in faults[:MAX_FAULTS])
@@ -630,7 +638,7 @@ def _addresses(value: object, field: str, faults: list[FieldFault]) -> tuple[tup
     """Read the addresses; return those that can be read, and whether these are all."""
     if type(value) is str:
         try:
-            return (parse_prefix(value),), True  # as nearly all are written
+            return (check_nodes_address(parse_prefix(value)),), True  # as nearly all are written
         except InvalidValue:
             pass  # the reader of other spellings has the reason
     found, unread = read_prefixes(value, MAX_ADDRESSES)

@@ -5,6 +5,7 @@ Only what can be told for sure is read. What would be a guess raises `InvalidVal
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import string
@@ -41,8 +42,15 @@ def decoded(raw: bytes) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         if raw.startswith(_UTF16):
-            raise InvalidValue("UTF-16 text; write it as UTF-8") from None
+            return _marked_utf16(raw)
         return raw.decode(errors="surrogateescape")
+
+
+def _marked_utf16(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-16")  # its byte order mark says so: a Windows shell writes files like that
+    except UnicodeDecodeError:
+        raise InvalidValue("UTF-16 text that is cut off; write it as UTF-8") from None
 
 
 def check_narrow(raw: bytes) -> None:
@@ -66,7 +74,9 @@ def read_text(value: object) -> str | None:
 
 
 def unquoted(text: str) -> str:
-    """Unwrap a text that is a JSON string, once; any other text is unchanged."""
+    """Unwrap a text that is a JSON string or stands in a shell's quotes, once; any other text is unchanged."""
+    if len(text) > 2 and text[0] == text[-1] == "'" and "'" not in text[1:-1]:
+        return text[1:-1].strip(AROUND)
     if len(text) < 2 or text[0] != '"' or text[-1] != '"':
         return text
     try:
@@ -93,14 +103,45 @@ def read_prefix(text: str) -> Prefix:
         text = text[1:-1]
     if _NOT_UTF8.search(text):
         raise InvalidValue("not UTF-8 text")
+    address, slash, length = text.partition("/")
+    length = _length_of_netmask(length)
     try:
-        return parse_prefix(text)
+        return check_nodes_address(parse_prefix(f"{address}{slash}{length}"))
     except InvalidValue:
-        address, slash, length = text.partition("/")
         bits = 128 if ":" in address else 32
         if not slash or not re.fullmatch(r"0|[1-9][0-9]{0,2}", length) or int(length) > bits:
             raise
-        return parse_prefix(address)  # what is wrong with a good length can be the address, or its host bits
+        return check_nodes_address(
+            parse_prefix(address)
+        )  # what is wrong with a good length can be the address, or its host bits
+
+
+def check_nodes_address(prefix: Prefix) -> Prefix:
+    """Return the prefix as it is. Raises `InvalidValue` for one address that no node can have, such as `0.0.0.0`."""
+    if prefix.startswith(_NO_NODES) and prefix.endswith(("/32", "/128")):
+        raise InvalidValue(_why_no_nodes(prefix))
+    return prefix
+
+
+_NO_NODES = ("0.0.0.0/32", "::/128", "127.", "::1/128", "255.")
+
+
+def _why_no_nodes(prefix: str) -> str:
+    if prefix.startswith("255."):
+        return "a netmask or the broadcast address, not a node's; write the length after the address (/8)"
+    if prefix.startswith(("0.", "::/")):
+        return "the unspecified address, which no node can have"
+    return "a loopback address, which every machine has"
+
+
+def _length_of_netmask(length: str) -> str:
+    """Return `8` for `255.0.0.0`; what is no netmask, unchanged."""
+    if not length.startswith("255."):
+        return length
+    try:
+        return str(ipaddress.IPv4Network(f"0.0.0.0/{length}").prefixlen)
+    except ValueError:
+        return length
 
 
 def read_prefixes(value: object, most: int) -> tuple[dict[Prefix, None], list[tuple[str, str]]]:

@@ -63,6 +63,31 @@ async def test_an_export_is_a_registry_without_indexes(export: Path) -> None:
     assert (reading.invalid, reading.gaps) == ((), ())
 
 
+@pytest.mark.parametrize("flags", ["0", 0.0, None, "x", [], 1e400], ids=str)
+async def test_odd_flags_cost_no_registration(export: Path, flags: object) -> None:
+    first, second = entries_of(export)
+    write(export, json.dumps([{**first, "flags": flags}, second]))
+    reading = await read(export)
+    assert (len(reading.registrations), reading.gaps) == (2, ())
+
+
+async def test_a_lock_is_known_by_flags_that_a_tool_made_a_text(export: Path) -> None:
+    add(export, {"key": f"{PREFIX}lock", "flags": "3304740253564472344", "value": ""})
+    assert (await read(export)).others.counts == {OtherKind.LOCK: 1}
+
+
+async def test_a_value_may_be_wrapped(export: Path) -> None:
+    first, second = entries_of(export)
+    write(
+        export, json.dumps([{**first, "value": first["value"][:40] + "\r\n" + first["value"][40:]}, second])
+    )
+    assert len((await read(export)).registrations) == 2
+
+
+async def test_a_prefix_without_a_registration_says_which_keys_it_holds(export: Path) -> None:
+    assert (await only_gap(export, ignore=["*"])).detail.endswith("; 2 other keys: 2 ignored")
+
+
 async def test_nodes_stand_in_the_datacenter_that_the_configuration_names(export: Path) -> None:
     assert {one.node.datacenter for one in (await read(export, datacenters=["dc1"])).registrations} == {"dc1"}
     for several in (["*"], ["dc1", "dc2"], []):
@@ -119,7 +144,6 @@ async def test_a_file_that_is_no_export_is_a_gap(tmp_path: Path, text: str) -> N
         (record("a"), "a registration's value alone"),
         (b"wireguard/nodes/a:" + record("a"), "consul kv get -recurse"),
         (b'[{"key": "a", "value": ""}, {"key":', "cut off"),
-        ('[{"key": "wireguard/nodes/a"}]'.encode("utf-16-le"), "not JSON"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -134,7 +158,7 @@ async def test_a_file_of_something_else_is_named_for_what_it_is(
     assert "consul kv export" in gap.detail
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 async def test_an_export_that_a_windows_shell_redirected_is_read(export: Path, encoding: str) -> None:
     plain = await read(export)
     write(export, json.dumps(entries_of(export)), encoding)

@@ -33,7 +33,12 @@ Layout = Literal["kv-json", "kv-fields"]
 LAYOUTS: tuple[Layout, ...] = ("kv-json", "kv-fields")
 KEY = key_of("edge-sin-1")
 
-hosts = st.ip_addresses().map(str).filter(lambda text: not text.startswith("::ffff:"))
+NO_NODES = ("::ffff:", "0.0.0.0", "127.", "255.")
+hosts = (
+    st.ip_addresses()
+    .map(str)
+    .filter(lambda text: not text.startswith(NO_NODES) and text not in ("::", "::1"))
+)
 plain_text = st.text(st.characters(min_codepoint=0x23, max_codepoint=0x7E), min_size=1, max_size=253)
 
 
@@ -103,7 +108,7 @@ def test_fields_are_found_at_dotted_paths() -> None:
         (b" \n", "empty value"),
         (b"hello", "not JSON: Expecting value at character 0"),
         (b'{"ip": ', "not JSON: Expecting value at character 7"),
-        (b"\xff\xfe{\0", "not JSON: UTF-16 text; write it as UTF-8"),
+        (b"\xff\xfe{", "not JSON: UTF-16 text that is cut off; write it as UTF-8"),
         ('{"ip": "10.0.0.1"}'.encode("utf-16-le"), "not JSON: UTF-16 text; write it as UTF-8"),
         (base64.b64encode(record("x")), "not JSON: base64, perhaps of JSON that was encoded twice"),
         (gzip.compress(record("x"), mtime=0), "not JSON: gzip data"),
@@ -147,6 +152,14 @@ def test_what_cannot_be_read_at_all_is_refused_with_its_reason(value: bytes | No
         ({"ip": "::ffff:10.0.0.1"}, "ip", "an IPv4-mapped IPv6 address; write the IPv4 address"),
         ({"ip": "fe80::1%eth0"}, "ip", "an address with a zone (%) holds on one machine only"),
         ({"ip": "10.0.0.1/08"}, "ip", "prefix length with a leading zero"),
+        ({"ip": "10.0.0.1/255.0.255.0"}, "ip", "prefix length is not a number"),
+        (
+            {"ip": "10.0.0.1 255.0.0.0"},
+            "ip[1]",
+            "a netmask or the broadcast address, not a node's; write the length after the address (/8)",
+        ),
+        ({"ip": "0.0.0.0"}, "ip", "the unspecified address, which no node can have"),
+        ({"ip": "::1"}, "ip", "a loopback address, which every machine has"),
         ({"region": ["sin"]}, "region", "a list where text is meant"),
         ({"region": False}, "region", "true or false where text is meant"),
         ({"ssh_host": "h" * 254}, "ssh_host", "254 characters, more than 253"),
@@ -205,6 +218,10 @@ def test_an_odd_value_elsewhere_costs_neither_address_nor_key(value: bytes, faul
         ('"10.0.0.1"', ("10.0.0.1/32",)),
         ("10.0.0.5/8", ("10.0.0.5/32",)),
         ("10.0.0.0/8", ("10.0.0.0/8",)),
+        ("10.0.0.5/255.0.0.0", ("10.0.0.5/32",)),
+        ("10.1.0.0/255.255.0.0", ("10.1.0.0/16",)),
+        ("0.0.0.0/0", ("0.0.0.0/0",)),
+        ("'10.0.0.1'", ("10.0.0.1/32",)),
         ("fdaa::5/64", ("fdaa::5/128",)),
         ("FDAA:0:0::1", ("fdaa::1/128",)),
         ("[fdaa::1]", ("fdaa::1/128",)),
@@ -342,6 +359,12 @@ def test_of_a_nodes_devices_the_audited_one_is_the_node() -> None:
     assert (reading.invalid, reading.others.counts) == ((), {OtherKind.DEVICE: 2})
 
 
+def test_another_devices_record_is_counted_whatever_it_holds() -> None:
+    items = [KvItem(f"{PREFIX}n/wg0", record("n")), KvItem(f"{PREFIX}n/wg1", b"{oops")]
+    reading = read_kv("kv-json", "", PREFIX, items, FIELDS)
+    assert (reading.invalid, reading.others.counts) == ((), {OtherKind.DEVICE: 1})
+
+
 def test_without_a_key_of_the_audited_device_no_record_is_another_devices() -> None:
     items = [KvItem(f"{PREFIX}n/wg1", record("n"))]
     reading = read_kv("kv-json", "", PREFIX, items, FIELDS)
@@ -361,14 +384,41 @@ def test_a_copy_below_a_nodes_own_key_claims_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("state", "retired"),
-    [("decommissioned", True), (" decommissioned\n", True), ("Decommissioned", False), (5, True)],
+    [
+        ("decommissioned", True),
+        (" decommissioned\n", True),
+        ("Decommissioned", False),
+        (5, True),
+        (True, True),
+        (False, False),
+    ],
 )
 def test_a_state_is_matched_as_text(state: object, retired: bool) -> None:
-    rules = ReadingRules(retired=frozenset({"decommissioned", "5"}))
+    rules = ReadingRules(retired=frozenset({"decommissioned", "5", "true"}))
     (registration,) = read_kv(
         "kv-json", "", PREFIX, [KvItem(f"{PREFIX}n", record("n", state=state))], FIELDS, rules
     ).registrations
     assert registration.retired is retired
+
+
+@pytest.mark.parametrize(
+    "given_up", [{}, {"public_key": None, "ip": ""}, {"ip": [], "ssh_host": "198.18.0.1"}]
+)
+def test_a_retired_registration_may_have_given_its_key_and_address_up(given_up: dict[str, object]) -> None:
+    rules = ReadingRules(retired=frozenset({"gone"}))
+    value = json.dumps({"state": "gone", **given_up}).encode()
+    reading = read_kv("kv-json", "", PREFIX, [KvItem(f"{PREFIX}n", value)], FIELDS, rules)
+    assert (reading.invalid, [one.retired for one in reading.registrations]) == ((), [True])
+
+
+@pytest.mark.parametrize("layout", ["kv-json", "kv-fields"])
+def test_values_in_utf_16_are_read_where_a_byte_order_mark_says_so(
+    layout: Literal["kv-json", "kv-fields"],
+) -> None:
+    whole = {"": record("n").decode()} if layout == "kv-json" else {"/ip": "10.0.0.1", "/public_key": KEY}
+    items = [KvItem(f"{PREFIX}n{rest}", text.encode("utf-16")) for rest, text in whole.items()]
+    reading = read_kv(layout, "", PREFIX, items, FIELDS)
+    assert (reading.invalid, [one.addresses for one in reading.registrations]) == ((), [("10.0.0.1/32",)])
 
 
 def test_a_key_that_is_not_32_bytes_names_its_field() -> None:
@@ -465,7 +515,7 @@ def test_a_folder_of_keys_is_one_registration_with_the_address_keys_indexes() ->
     [
         ("ip", None, "ip: missing or empty"),
         ("ip", b" \n", "ip: missing or empty"),
-        ("ip", b"\xff\xfe1\0", "ip: UTF-16 text; write it as UTF-8"),
+        ("ip", b"\xff\xfe1", "ip: UTF-16 text that is cut off; write it as UTF-8"),
         ("ip", "10.0.0.1".encode("utf-16-le"), "ip: UTF-16 text; write it as UTF-8"),
         ("ip", b"\xff", "ip: not UTF-8 text"),
         ("ip", b'["10.0.0.1"', "ip: not an IP address"),
