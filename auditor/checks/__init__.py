@@ -1,1 +1,1 @@
-"""The rules: one file a check, each a pure function from fleet to findings."""
+"""Checks of the audit: one file a check, each a pure function from fleet to findings."""

@@ -1,4 +1,4 @@
-"""The checks that run, as one explicit tuple, in the order in which a finding may lead others."""
+"""Catalogue of the checks, as one explicit tuple, in the order in which a finding may lead others."""
 
 from __future__ import annotations
 

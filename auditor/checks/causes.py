@@ -1,4 +1,4 @@
-"""Guesses at what brought a finding about, and what makes one more than possible.
+"""Guesses at the cause of a finding, and the evidence that makes one probable.
 
 A guess is possible as long as another explanation would show the same. It is probable where what was seen excludes
 the others that are known. docs/findings.md says for each cause what that is.
@@ -42,7 +42,7 @@ one slip of a hand."""
 
 
 class _CloseWrites(NamedTuple):
-    """Two registrations of one prefix that parallel writers may have written."""
+    """Pair of registrations of one prefix that parallel writers may have written."""
 
     first: int
     last: int
@@ -51,7 +51,7 @@ class _CloseWrites(NamedTuple):
 
 
 class WriteOrder:
-    """The order in which the registry was written: Raft indexes by datacenter, for each counts its own."""
+    """Order of the registry's writes: Raft indexes by datacenter, for each counts its own."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._first_addresses = fleet.address_plan.first_addresses
@@ -95,7 +95,7 @@ class WriteOrder:
         return None
 
     def _close(self, registered: Sequence[Claim]) -> Iterable[tuple[str, str, _CloseWrites]]:
-        """Neighbours among these that parallel writers may have written, with index and datacenter."""
+        """List neighbours among these that parallel writers may have written, with index and datacenter."""
         for name, every in self._every.items():
             by_datacenter: dict[str, list[tuple[int, NodeId]]] = defaultdict(list)
             for claim in registered:
@@ -145,7 +145,7 @@ class WriteOrder:
 
 
 def _fallback(pool: Prefix, sureness: Sureness) -> Guess:
-    """The guess that the allocator could not read the registry and handed out the pool's first address."""
+    """Guess that the allocator could not read the registry and handed out the pool's first address."""
     return Guess(
         GuessedCause.ALLOCATOR_FALLBACK,
         sureness,
@@ -198,7 +198,7 @@ def key_guess(fleet: Fleet, registered: Sequence[Registration], live: Sequence[O
         )
     if len({item.node for item in registered}) < 2:
         return None
-    # Who answered with a key of his own is another server than the one that has this key.
+    # A server that answered with a key of its own is another one than the server with this key.
     others = {item.node for item in fleet.witnesses} - {item.node for item in live}
     if live and any(item.node in others for item in registered):
         return _copied_registration(Sureness.PROBABLE)

@@ -12,7 +12,7 @@ from auditor.values.models import Severity
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """One finding a node whose own device says so. A probe that does not tell the link's state says nothing."""
+    """Find nodes whose own device reports its link as down. A probe without the link's state proves nothing."""
     for observation in fleet.witnesses:
         device = observation.device
         if device.link_up is not False:

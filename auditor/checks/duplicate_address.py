@@ -45,7 +45,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
 
 
 def _one_key(claims: Sequence[Claim]) -> tuple[Reference, ...]:
-    """The duplicate key that it follows from, where all claims are of one key."""
+    """Refer to the duplicate key that the finding follows from, where all claims are of one key."""
     keys = {claim.public_key for claim in claims}
     return tuple(idents.duplicate_public_key(key) for key in keys if key is not None and len(keys) == 1)
 

@@ -54,7 +54,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
 
 
 def _on_several(fleet: Fleet) -> set[PublicKey]:
-    """Keys that more than one node may have: all but those whose one registered node alone shows them."""
+    """List keys that more than one node may have: all but those whose one registered node alone shows them."""
     several = {key for key, items in fleet.by_key.items() if len(items) > 1}
     several.update(
         key

@@ -1,4 +1,4 @@
-"""The idents of all checks, and references to their findings: the only place that spells them.
+"""Idents of all checks, and references to their findings: the only place that spells them.
 
 `CheckIdent` stands in auditor/values, which everything sees, and has no members; `Ident` gives it those of the
 checks. A reference is made by the function of its check, which takes the values that identify one of its findings:
@@ -12,7 +12,7 @@ from auditor.values.models import CheckIdent, Identity, NodeId, Reference
 
 
 class Ident(CheckIdent):
-    """Each check's ident: kebab-case, its anchor in docs/findings.md; it never changes once released."""
+    """Ident of a check: kebab-case, its anchor in docs/findings.md; it never changes once released."""
 
     ADDRESS_DRIFT = "address-drift"
     DEVICE_DOWN = "device-down"

@@ -1,4 +1,4 @@
-"""What a check is: an ident, a severity, a sentence, and a pure function from fleet to drafts of findings."""
+"""Interface of a check: an ident, a severity, a sentence, and a pure function from fleet to drafts of findings."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from auditor.values.models import Evidence, Finding, Guess, Identity, NodeId, Re
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A finding as its check states it, before ident and severity are stamped on it."""
+    """Finding as its check states it, before ident and severity are stamped on it."""
 
     identity: Identity
-    """What makes it one finding across sweeps; the ident is added. See auditor/checks/idents.py."""
+    """Values that identify the finding across sweeps; the ident is added. See auditor/checks/idents.py."""
     address: Prefix | None = None
-    """The address that it is about, if it is about one."""
+    """Address that the finding is about, if it is about one."""
     public_key: PublicKey | None = None
-    """The key that it is about, if its subject is one."""
+    """Key that the finding is about, if its subject is one."""
     party: str = ""
     """Name of the node, key or place that it is about, beside or in place of an address."""
     relation: Literal["of", "on", "peers of"] = "of"
-    """How address and party relate: `10.0.0.1 of edge-fra-1`. `peers of` is about a party's whole peer list."""
+    """Relation of address and party: `10.0.0.1 of edge-fra-1`. `peers of` is about a party's whole peer list."""
     statement: str
     """Facts in one or two sentences."""
     routing_statement: str = ""
@@ -47,7 +47,7 @@ class Draft:
 
     @property
     def subject(self) -> str:
-        """What it is about, as people write it."""
+        """Subject of the finding, as people write it."""
         if self.address is None:
             return f"peers of {self.party}" if self.relation == "peers of" else self.party
         address = format_prefix(self.address)
@@ -61,7 +61,7 @@ class Check:
     ident: Ident
     severity: Severity
     says: str
-    """What a finding of it says, in one sentence."""
+    """Meaning of its findings, in one sentence."""
     run: Callable[[Fleet], Iterable[Draft]]
     """Reads the fleet and nothing else; the order of what it yields does not matter."""
 

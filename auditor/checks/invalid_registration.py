@@ -31,7 +31,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
 
 
 def _sentence(text: str) -> str:
-    """The text with an end: a reason may be a question already."""
+    """End the text with a full stop, unless it is a question already."""
     return text if text.endswith(("?", "!", ".")) else f"{text}."
 
 

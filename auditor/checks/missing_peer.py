@@ -70,7 +70,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
 
 
 def _told_apart(fleet: Fleet, deviation: Deviation) -> tuple[list[Draft], list[Observation]]:
-    """What is to be said of holders that lack most peers, and the holders that lack some."""
+    """Split holders into findings about those that lack most peers, and those that lack some."""
     lonely: list[Draft] = []
     others: list[Observation] = []
     expected = fleet.routes.expected_keys - 1
@@ -93,7 +93,7 @@ def _selves(fleet: Fleet, observation: Observation) -> frozenset[PublicKey]:
 
 
 def _whole_lists(fleet: Fleet, observers: ObserverGroup) -> Iterable[Reference]:
-    """The findings about observers' whole peer lists, while nobody knows how many peers those should have."""
+    """Make findings about observers' whole peer lists, while their expected length is not known."""
     if fleet.registry_unread:
         yield from (Reference(Ident.MISSING_PEER, _peers_of(other)) for other in observers.first())
 

@@ -27,7 +27,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
 
 
 def _overlaps(fleet: Fleet) -> Iterable[Draft]:
-    """Prefixes, in the registry or on devices, that cover what the registry gives to another key. No routes alone."""
+    """Find prefixes, in the registry or on devices, that cover another key's registered ones. No routes alone."""
     routes = fleet.routes
     holders: dict[tuple[Prefix, PublicKey], list[Deviation]] = defaultdict(list)
     for _, prefix in routes.expected_wide:
@@ -85,7 +85,7 @@ def _overlaps(fleet: Fleet) -> Iterable[Draft]:
 
 
 def _takings(fleet: Fleet) -> Iterable[Draft]:
-    """Routes to which an observer of a full mesh delivers what is registered for another key.
+    """Find routes to which an observer of a full mesh delivers a prefix that is registered for another key.
 
     A route takes nothing where the longer prefix is there. Where it is not, traffic of a registered host leaves by
     an exit gateway, say. In a partial topology that is the way it is meant to go.

@@ -63,7 +63,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
 
 
 def _routed(fleet: Fleet, keys: Set[PublicKey]) -> Mapping[PublicKey, set[Prefix]]:
-    """The prefixes that some observer routes to each key."""
+    """List the prefixes that some observer routes to each key."""
     routed: dict[PublicKey, set[Prefix]] = defaultdict(set)
     for deviation in fleet.routes.deviations:
         for prefix, holders in deviation.extra.items():

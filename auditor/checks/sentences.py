@@ -11,11 +11,11 @@ from auditor.values.models import NodeId, Pick, Registration
 from auditor.values.text import count, listed
 
 NAMED = 5
-"""How many nodes a summary names before it counts the rest."""
+"""Number of nodes that a summary names before it counts the rest."""
 
 
 def placed(fleet: Fleet, nodes: Iterable[NodeId]) -> str:
-    """The nodes with their regions: `edge-fra-1 (fra) and edge-sin-1 (sin)`."""
+    """Word the nodes with their regions: `edge-fra-1 (fra) and edge-sin-1 (sin)`."""
     return listed(
         f"{fleet.name(node)} ({region})" if (region := fleet.region(node)) else fleet.name(node)
         for node in nodes
@@ -23,13 +23,13 @@ def placed(fleet: Fleet, nodes: Iterable[NodeId]) -> str:
 
 
 def peer(fleet: Fleet, key: PublicKey) -> str:
-    """The node that a key belongs to, or the key, shortened, where none is known."""
+    """Name the node that a key belongs to, or the key, shortened, where none is known."""
     node = fleet.node_of_key(key)
     return fleet.name(node) if node is not None else f"unregistered key {key[:8]}…"
 
 
 def routed(fleet: Fleet, picks: Sequence[Pick]) -> str:
-    """`6 observers route it to edge-sin-1, 2 to edge-fra-1, 1 to nobody`."""
+    """Word the routing: `6 observers route it to edge-sin-1, 2 to edge-fra-1, 1 to nobody`."""
     words: list[str] = []
     times = Counter(pick.node for pick in picks)
     for pick in picks:
@@ -47,7 +47,7 @@ def routed(fleet: Fleet, picks: Sequence[Pick]) -> str:
 
 
 def motion(fleet: Fleet, node: NodeId) -> str:
-    """How the registration of a node in flight changed: `address 10.0.0.9, before 10.0.0.8`."""
+    """Word the change of the registration of a node in flight: `address 10.0.0.9, before 10.0.0.8`."""
     forms = fleet.registered.in_flight[node]
     now = fleet.by_node.get(node)
     if now is None:

@@ -81,7 +81,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
 
 
 class _Known:
-    """What is known of prefixes and keys, so that a route can be held against it."""
+    """Known prefixes and keys, for comparison with routes."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet

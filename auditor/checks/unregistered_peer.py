@@ -73,7 +73,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
 
 
 def _heard_at(fleet: Fleet, keys: Set[PublicKey]) -> Mapping[PublicKey, set[str]]:
-    """The endpoints at which observers heard these keys last, where they were asked for endpoints."""
+    """List the endpoints at which observers heard these keys last, where they were asked for endpoints."""
     heard_at: dict[PublicKey, set[str]] = defaultdict(set)
     for observation in fleet.witnesses:
         endpoints = observation.endpoints or {}

@@ -1,1 +1,1 @@
-"""The embedded fleet behind `wgaudit demo`."""
+"""Embedded fleet behind `wgaudit demo`."""

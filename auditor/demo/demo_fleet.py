@@ -1,4 +1,4 @@
-"""PURE: a fleet with the incident in it, worked out from a number of nodes and a seed.
+"""PURE: a fleet with the incident in it, computed from a number of nodes and a seed.
 
 It models what made the incident: one registry in which several nodes hold one address, and on each
 node a kernel that gives an address to whichever peer was written last. What a node shows is computed
@@ -26,7 +26,7 @@ DEFAULT_SEED = 36
 """With forty nodes, the pair stands in sin and fra, and a node of sin is registered in fra."""
 
 FALLBACK_ADDRESS = parse_prefix("10.0.0.1")
-"""The pool's first: what the allocator hands out when it cannot read the registry."""
+"""First address of the pool, which the allocator hands out when it cannot read the registry."""
 
 # Three nodes a region: then each claimant of a contested address has an observer left that picks it,
 # whichever nodes the seed gives the other faults to.
@@ -42,7 +42,7 @@ class DemoNode:
     index: int
     name: str
     region: str
-    """Where it stands, as its name says and as it answers itself."""
+    """Region of the machine, by its name and by its own answer."""
     registered_region: str
     public_key: PublicKey
     registered_address: Prefix
@@ -64,14 +64,14 @@ class Contest:
 
 @dataclass(frozen=True, slots=True)
 class PlantedIncident:
-    """The faults that are planted in a fleet."""
+    """Faults that are planted in a fleet."""
 
     pair: Contest
     triple: Contest
     misplaced: str
-    """The node that is registered in a region in which it does not stand."""
+    """Node that is registered in another region than its machine's."""
     drifted: str
-    """The node whose device has another address than the registered one."""
+    """Node whose device has another address than the registered one."""
     unreachable: str
 
     @property
@@ -81,7 +81,7 @@ class PlantedIncident:
 
 
 class PeerTable:
-    """The allowed-ips of one device, kept by the kernel's rule: the last writer of a prefix has it."""
+    """Allowed-ips of one device, kept by the kernel's rule: the last writer of a prefix has it."""
 
     def __init__(self, own_key: PublicKey) -> None:
         self._own_key = own_key
@@ -113,7 +113,7 @@ class PeerTable:
 
     @property
     def peers(self) -> Mapping[PublicKey, tuple[Prefix, ...]]:
-        """Each peer's prefixes, in the device's order of peers."""
+        """Return each peer's prefixes, in the device's order of peers."""
         return {key: tuple(held) for key, held in self._held.items()}
 
     def allowed_ips(self) -> str:

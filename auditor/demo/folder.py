@@ -1,4 +1,4 @@
-"""Writes the registry and the configuration that let a sweep find the demo's fleet."""
+"""Writer of the registry and the configuration that let a sweep find the demo's fleet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PURE: compares a report with the faults planted in the fleet, so that the demo checks its own audit."""
+"""PURE: comparison of a report with the planted faults, by which the demo checks its own audit."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Planted:
     """One planted fault, and whether the report has it."""
 
     what: str
-    """What was done to the fleet, in plain words."""
+    """Description of the fault, in plain words."""
     where: str
-    """The check's ident, or `gap`, under which the report must have it."""
+    """Ident of the check, or `gap`, under which the report must have it."""
     missing: str = ""
-    """What the report lacks or says otherwise; "" if it has the fault whole."""
+    """Difference of the report from the fault; "" if it has the fault whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The planted faults, and whatever else a report says."""
+    """Planted faults, and the unplanted findings of a report."""
 
     planted: tuple[Planted, ...]
     unexpected: tuple[str, ...]
@@ -39,7 +39,7 @@ class Comparison:
 
     @property
     def complete(self) -> bool:
-        """Tell whether the report says all that was planted, and nothing else."""
+        """Tell whether the report has all planted faults, and nothing else."""
         return not self.unexpected and not any(item.missing for item in self.planted)
 
 
@@ -155,7 +155,7 @@ def _compared(
 
 
 def _contest_differs(fleet: DemoFleet, contest: Contest, finding: Finding) -> str:
-    """Return how the finding differs from what the nodes' kernels were given; "" where it does not."""
+    """Word the finding's difference from the state of the nodes' kernels; "" where there is none."""
     names = sorted(node.name for node in finding.nodes)
     if names != list(contest.claimants):
         return f"nodes {listed(names) or 'none'}"

@@ -1,4 +1,4 @@
-"""The demo's nodes: one in-process SSH server a node on loopback, each with its own host key and state.
+"""Servers of the demo: one in-process SSH server a node on loopback, each with its own host key and state.
 
 A session runs the very command that the client sent, by `/bin/sh`, with stand-ins for `wg` and `ip`
 first in PATH that print the node's state. So the audit's real way is walked, probe script and all.
@@ -119,7 +119,7 @@ async def _to_the_end(work: Coroutine[object, object, None]) -> None:
 
 
 class _Servers:
-    """The listeners, connections and running commands of the whole fleet."""
+    """Listeners, connections and running commands of the whole fleet."""
 
     def __init__(self, client_key: asyncssh.SSHKey, programs: Path, sessions: int) -> None:
         public_key = client_key.export_public_key().decode()

@@ -1,4 +1,4 @@
-"""What a server says when it lets an account in, or nearly, and then gives it nothing to run."""
+"""Messages of servers that let an account in, or nearly, and then give it nothing to run."""
 
 from __future__ import annotations
 

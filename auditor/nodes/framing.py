@@ -1,4 +1,4 @@
-"""Answers of the scripts that run on nodes: lines between a begin and an end line, whatever stands before them.
+"""Framing of the answers of scripts on nodes: lines between a begin and an end line, after any other output.
 
 An answer counts whole or not at all. Everything in it is untrusted.
 """
@@ -19,7 +19,7 @@ MAX_DETAIL = 200
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One exec on a node: its command line, and what goes into its standard input."""
+    """Request for one exec on a node: its command line and its standard input."""
 
     command: str
     """Plain words: whatever the login shell is, there is nothing in it to expand or quote."""
@@ -105,17 +105,17 @@ def cleaned(text: bytes | str) -> str:
 
 
 def first_line(data: bytes) -> str:
-    """The first line that is not empty, cleaned."""
+    """Return the first line that is not empty, cleaned."""
     return cleaned(data.lstrip().partition(b"\n")[0])
 
 
 def last_line(data: bytes) -> str:
-    """The last line that is not empty, cleaned."""
+    """Return the last line that is not empty, cleaned."""
     return cleaned(data[-4 * MAX_DETAIL :].rstrip().rpartition(b"\n")[2])
 
 
 def first_telling_line(lines: Iterable[bytes]) -> str:
-    """The first line of a standard error that is not sudo's remark on the node's name service, cleaned."""
+    """Return the first line of a standard error that is not sudo's remark on the name service, cleaned."""
     telling = (line for line in lines if line.strip() and not line.startswith(_UNABLE_TO_RESOLVE))
     return cleaned(next(telling, b""))
 

@@ -1,4 +1,4 @@
-"""The protocol of a node source, and the store of the route tables that it finds."""
+"""Protocol of a node source, and the store of the route tables that it finds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PATIENCE = 2.0
 
 
 class TableStore:
-    """The route tables seen so far, each distinct one once, by digest.
+    """Store of the route tables seen so far, each distinct one once, by digest.
 
     A table is fetched by the first node that shows its digest; others that show it meanwhile wait,
     and one of them fetches it if the first one fails, or has not come with it after `PATIENCE`. So the number

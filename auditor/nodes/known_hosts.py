@@ -1,4 +1,4 @@
-"""Lines of known_hosts files: which keys they hold for a name, read and looked up as OpenSSH does it.
+"""Lines of known_hosts files, and their keys for a name, read and looked up as by OpenSSH.
 
 A file is bytes, and a line ends at `\\n` alone: other programs, and Python's `splitlines`, end it at a form feed
 too, and what a server said of itself in a comment would then stand on a line of its own. A line that ssh cannot read
@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 from auditor.nodes.patterns import lowered, matches_list
 
 PORT = 22
-"""The port that known_hosts does not name."""
+"""Port that known_hosts does not name."""
 
 Marker = Literal["", "@cert-authority", "@revoked"]
 _MARKERS: dict[bytes, Marker] = {b"@cert-authority": "@cert-authority", b"@revoked": "@revoked"}
@@ -34,11 +34,11 @@ class KeyText(NamedTuple):
 
 
 class UnreadableLine(ValueError):
-    """A line that ssh skips. `args[0]` says why, without its text."""
+    """Line that ssh skips. `args[0]` says why, without its text."""
 
 
 class RevocationError(Exception):
-    """A line that revokes a key, and cannot be read. `str()` names file and line."""
+    """Line that revokes a key, and cannot be read. `str()` names file and line."""
 
 
 class HashedLine(NamedTuple):
@@ -57,7 +57,7 @@ class _PlainLine(NamedTuple):
 
 
 class TrustedKeys(NamedTuple):
-    """The keys that lines hold for one host: its own, authorities, and what is revoked for it."""
+    """Keys that lines hold for one host: its own, authorities, and revoked ones."""
 
     keys: list[KeyText]
     authorities: list[KeyText]
@@ -74,7 +74,7 @@ def lookup_names(host: str, port: int) -> tuple[str, ...]:
 
 
 class KnownLines:
-    """The lines of known_hosts files, indexed by name and, where that is hashed, by key.
+    """Index of the lines of known_hosts files, by name and, where that is hashed, by key.
 
     `files`: name and content of each. Raises `RevocationError`: a line that revokes a key and cannot be read.
     """
@@ -119,15 +119,15 @@ class KnownLines:
                 self._exact.setdefault(name, []).append(entry)
 
     def plain(self, names: Sequence[str]) -> TrustedKeys:
-        """Find what lines in clear say of a host, and all that is revoked for it."""
+        """Find the keys that lines in clear hold for a host, and all that are revoked for it."""
         return self._found(names, hashed=False)
 
     def all(self, names: Sequence[str]) -> TrustedKeys:
-        """Find what all lines say of a host; tries each hashed one."""
+        """Find the keys that all lines hold for a host; tries each hashed one."""
         return self._found(names, hashed=True)
 
     def before_shown(self, names: Sequence[str]) -> TrustedKeys:
-        """Find what must be known before a host shows its key: all but the keys of hashed lines."""
+        """Find the keys to know before a host shows its own: all but those of hashed lines."""
         found = self.plain(names)
         return found._replace(
             authorities=found.authorities
@@ -164,7 +164,7 @@ class HashedLines:
                 self._by_key.setdefault(line.key.blob, []).append(line)
 
     def kinds(self) -> list[KeyText]:
-        """One key of each kind that hosts are known by, the most common kind first."""
+        """List one key of each kind that hosts are known by, the most common kind first."""
         kinds = Counter[str]()
         keys: dict[str, KeyText] = {}
         for found in self._by_key.values():
@@ -178,11 +178,11 @@ class HashedLines:
         return bool(_matching(self._by_key.get(blob, ()), [name]))
 
     def named(self, names: Sequence[str]) -> list[HashedLine]:
-        """The lines for any of these names; tries each of them."""
+        """Find the lines for any of these names; tries each of them."""
         return _matching(self._lines, names)
 
     def marked(self, marker: Marker, names: Sequence[str]) -> list[HashedLine]:
-        """The lines with this marker for any of these names."""
+        """Find the lines with this marker for any of these names."""
         return _matching((line for line in self._marked if line.marker == marker), names)
 
 

@@ -55,7 +55,7 @@ class NamePatterns:
             self._others = tuple(patterns)
 
     def match(self, text: str) -> bool:
-        """Tell whether the text is meant."""
+        """Tell whether the text matches the list."""
         return (
             text in self._plain
             or (self._ends != () and text.endswith(self._ends))

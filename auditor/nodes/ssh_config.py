@@ -47,7 +47,7 @@ _SINGLE: dict[str, Kind] = {
 }
 _MULTIPLE = ("identityfile", "certificatefile")
 _WAY = ("proxyjump", "proxycommand")
-"""The one that comes first counts."""
+"""Directives of which the first one counts."""
 _READ = frozenset((*_SINGLE, *_MULTIPLE, *_WAY))
 _TAKES_ARGUMENT = ("host", "originalhost", "user", "localuser", "localnetwork", "tagged", "exec")
 _TAKES_NONE = ("all", "canonical", "final")
@@ -56,7 +56,7 @@ _YES, _NO = ("yes", "true"), ("no", "false")
 
 
 class UnfollowableLine(Exception):
-    """A line that cannot be followed for this host. `str()` is file, line and why."""
+    """Line that cannot be followed for this host. `str()` is file, line and reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class _Include:
 
 @dataclass(frozen=True)
 class LocalFacts:
-    """What conditions and tokens ask of this machine."""
+    """Facts of this machine for conditions and tokens."""
 
     user: str
     home: str
@@ -118,27 +118,27 @@ class LocalFacts:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """How ssh would reach one host. Texts are expanded; absent ones are empty, and `none` stays `none` in lists."""
+    """Settings of ssh for one host. Texts are expanded; absent ones are empty, and `none` stays `none` in lists."""
 
     host: str
-    """Where to connect to, lowered."""
+    """Host to connect to, lowered."""
     port: int | None
     user: str
     values: dict[str, tuple[tuple[str, ...], Place]]
-    """The arguments of each other directive by its small name, and where it stands."""
+    """Arguments of each other directive by its lowered name, and its place."""
 
     def text(self, keyword: str) -> str:
-        """The one argument of a directive; empty: not set, or `none`."""
+        """Return the one argument of a directive; empty: not set, or `none`."""
         found = self.values.get(keyword)
         return "" if found is None or lowered(found[0][0]) == "none" else found[0][0]
 
     def texts(self, keyword: str) -> tuple[str, ...]:
-        """The arguments of a directive; none: not set."""
+        """Return the arguments of a directive; none: not set."""
         found = self.values.get(keyword)
         return () if found is None else found[0]
 
     def place(self, keyword: str) -> Place:
-        """Where a directive stands that is set."""
+        """Return the place of a directive that is set."""
         return self.values[keyword][1]
 
 
@@ -160,7 +160,7 @@ class SshConfig:
         return keyword in self._read
 
     def resolve(self, host: str, local: LocalFacts, *, user: str = "", port: int | None = None) -> Resolved:
-        """Find what holds for a host as it is named. `user` and `port` come before the file's.
+        """Resolve the settings for a host as it is named. `user` and `port` come before the file's.
 
         Raises `UnfollowableLine`.
         """
@@ -250,7 +250,7 @@ class _Resolution:
             values[keyword] = (tuple(self._expanded(word, keyword, tokens, place) for word in words), place)
         return Resolved(host, port, user, values)
 
-    # --- which blocks count ---
+    # --- matching blocks ---
 
     def _walk(self, blocks: Sequence[_Block]) -> None:
         for block in blocks:
@@ -329,7 +329,7 @@ class _Resolution:
                 raise UnfollowableLine(f"{place}: Match exec: {error.strerror}") from None
         return self._ran[command]
 
-    # --- what they hold ---
+    # --- directives ---
 
     def _counts(self, entry: _Directive) -> bool:
         """Tell whether a directive still changes anything: the first one of a kind does."""

@@ -1,4 +1,4 @@
-"""The host and port of a node on the underlay: from its registration and the `[ssh]` settings.
+"""Host and port of a node on the underlay: from its registration and the `[ssh]` settings.
 
 Registrations are untrusted: what comes out is a host name or an address and nothing that a resolver, a
 shell or a log could take for something else, and never a mesh address unless the template asks for one.

@@ -1,1 +1,1 @@
-"""PURE: the values that everything else speaks in: addresses, keys, registrations, observations, findings, text."""
+"""PURE: values shared by all rooms: addresses, keys, registrations, observations, findings, text."""

@@ -1,4 +1,4 @@
-"""Address claims as values: what the store says of each address that was handed out, and the policy of repair."""
+"""Address claims as values, one for each address that was handed out, and the policy of repair."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from auditor.values.addresses import Prefix, PublicKey
 
 
 class ClaimState(StrEnum):
-    """What an address claim in the store says of its address."""
+    """State of an address by its claim in the store."""
 
     HELD = "held"
     """A registered node has it."""
@@ -19,12 +19,12 @@ class ClaimState(StrEnum):
     RELEASED = "released"
     """Nobody has it, and nobody gets it before `until`."""
     SEEN = "seen"
-    """It was seen live without a registration when the registry was adopted."""
+    """Address that was seen live without a registration when the registry was adopted."""
 
 
 @dataclass(frozen=True, slots=True)
 class AddressClaim:
-    """What Consul holds under `<claims prefix><address>`: one key an address, so it exists once or not at all."""
+    """Value of Consul's key `<claims prefix><address>`: one key an address, so a claim exists once or not at all."""
 
     prefix: Prefix
     state: ClaimState
@@ -35,7 +35,7 @@ class AddressClaim:
     until: datetime | None = None
     """Of a released one: the end of its quarantine."""
     by: str = ""
-    """What wrote it: `allocate`, `adopt`, `apply 1a2b3c4d5e`."""
+    """Writer of the claim: `allocate`, `adopt`, `apply 1a2b3c4d5e`."""
 
     def is_over(self, at: datetime) -> bool:
         """Tell whether its quarantine has ended, so that the address may be given again. No other claim ever is."""
@@ -44,7 +44,7 @@ class AddressClaim:
 
 @dataclass(frozen=True, slots=True)
 class RepairPolicy:
-    """The part of `[repair]` that decides plans."""
+    """Part of `[repair]` that decides plans."""
 
     claims_prefix: str = "wireguard/claims/"
     quarantine_days: int = 30

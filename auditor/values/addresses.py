@@ -1,4 +1,4 @@
-"""Mesh addresses and public keys as values: strict readers for text that came from somewhere else.
+"""Mesh addresses and public keys as values, with strict readers for foreign text.
 
 A `Prefix` is canonical text (`10.0.0.1/32`, `fdaa::1/128`), exactly as `wg` prints an allowed-ip, so
 that two spellings of one address are one value and a value can be found in a route table as bytes.
@@ -116,24 +116,24 @@ def is_default_route(prefix: Prefix) -> bool:
 
 
 def format_prefix(prefix: Prefix) -> str:
-    """The prefix as people write it: a host without its length."""
+    """Write a prefix for people: a host without its length."""
     return prefix.rpartition("/")[0] if is_host(prefix) else prefix
 
 
 def packed(prefix: Prefix) -> bytes:
-    """The address bytes of a prefix: 4 or 16."""
+    """Return the address bytes of a prefix: 4 or 16."""
     address = prefix.rpartition("/")[0]
     return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
 
 def prefix_sort_key(prefix: Prefix) -> tuple[int, bytes, int]:
-    """Sort key: IPv4 before IPv6, then by value, then the wider prefix first."""
+    """Make a sort key: IPv4 before IPv6, then by value, then the wider prefix first."""
     value = packed(prefix)
     return len(value), value, int(prefix.rpartition("/")[2])
 
 
 def network(prefix: Prefix) -> Network:
-    """The prefix as the standard library's network object, for containment."""
+    """Convert the prefix to the standard library's network object, for containment."""
     return ip_network(prefix)
 
 

@@ -1,4 +1,4 @@
-"""Why a TLS certificate is not trusted, and what its owner can do about it."""
+"""Reasons why a TLS certificate is not trusted, with advice to its owner."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _REMEDIES = {
     92: "keyUsage = critical,keyCertSign,cRLSign",
 }
 _STRICT = range(80, 95)
-"""The faults that OpenSSL reports only where it is told to be strict, as Python tells it since 3.13."""
+"""Faults that OpenSSL reports only in strict mode, which Python uses since 3.13."""
 
 
 def why_untrusted(error: ssl.SSLCertVerificationError) -> str:
-    """Give OpenSSL's reason; for a fault that only strict verification minds, also what to do.
+    """Give OpenSSL's reason; for a fault that only strict verification minds, with advice.
 
     Many a private CA leaves out what RFC 5280 demands, and Python before 3.13 let that pass.
     """

@@ -38,7 +38,7 @@ def check_count(raw: bytes | bytearray, packed: int | None = None) -> None:
 
 
 def check_json(raw: bytes, packed: int | None = None) -> None:
-    """Read a text through once, and keep nothing. Raises `InvalidValue` with what is wrong, without repeating it.
+    """Check a text of JSON, and keep nothing. Raises `InvalidValue` that names the fault without repeating it.
 
     Refused are too many values, numbers and names too long, a name that stands twice in one object (readers differ in
     which they take), `NaN` and `Infinity`, and what is nested too deep or no JSON.

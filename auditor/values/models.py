@@ -1,7 +1,7 @@
-"""The values that everything else speaks in: frozen, comparable, free of I/O and of secrets.
+"""Values shared by all rooms: frozen, comparable, free of I/O and of secrets.
 
 Words are those of the field (`wg`'s own where it has one): device, peer, allowed-ips, endpoint. Text
-that came from Consul or from a node is kept as it came, bounded in size; whoever prints it escapes it.
+that came from Consul or from a node is kept as it came, bounded in size, and escaped on printing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from auditor.values.addresses import Prefix, PublicKey
 
 
 class Severity(StrEnum):
-    """PagerDuty's own four, worst first."""
+    """Severity of a finding: PagerDuty's own four, worst first."""
 
     CRITICAL = "critical"
     ERROR = "error"
@@ -37,7 +37,7 @@ class Severity(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a sweep may say. Not seeing is not clean."""
+    """Verdict of a sweep. Not seeing is not clean."""
 
     CLEAN = "clean"
     FINDINGS = "findings"
@@ -45,7 +45,7 @@ class Verdict(StrEnum):
 
 
 class NodeId(NamedTuple):
-    """A node's name is only unique within its datacenter. `datacenter` is "" where none is known."""
+    """Node's name with its datacenter, within which alone it is unique; "" where none is known."""
 
     datacenter: str
     name: str
@@ -56,7 +56,7 @@ class NodeId(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What Consul says of a node. Source: one KV record, one folder of KV keys, or one catalog node."""
+    """Consul's entry for a node. Source: one KV record, one folder of KV keys, or one catalog node."""
 
     node: NodeId
     public_key: PublicKey | None
@@ -68,32 +68,32 @@ class Registration:
     """Outer UDP `ip:port`, as text; not validated beyond its size."""
     ssh_host: str | None = None
     values: Mapping[str, str] = field(default_factory=dict)
-    """The registration's other short text values, for the `[ssh] host` template."""
+    """Other short text values of the registration, for the `[ssh] host` template."""
     where: str = ""
-    """The KV key or catalog entry that it was read from."""
+    """KV key or catalog entry that it was read from."""
     create_index: int | None = None
     """Consul's Raft index of the first write. None where the source has none (a file)."""
     modify_index: int | None = None
     """Consul's Raft index of the last write."""
     state: str | None = None
-    """What the registration says of the node's life, such as `decommissioned`."""
+    """State of the node's life by its registration, such as `decommissioned`."""
     retired: bool = False
-    """Whether that state means: not in the mesh any more. It is expected nowhere then, and claims nothing."""
+    """True: the state means that the node left the mesh. It is expected nowhere then, and claims nothing."""
     all_addresses_read: bool = True
     """False: it gives an address that cannot be read, or none. Then its peers may route more than `addresses`."""
 
 
 class FieldFault(NamedTuple):
-    """One field of a registration that could not be read."""
+    """Field of a registration that could not be read."""
 
     field: str
-    """As the registration names it, with its place in a list: `region`, `ip[1]`."""
+    """Name in the registration, with its place in a list: `region`, `ip[1]`."""
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidRegistration:
-    """What could not be read of a registration. Reported, never dropped.
+    """Unreadable part of a registration. Reported, never dropped.
 
     Where the rest of it could be read, a `Registration` of the same node and `where` stands beside it.
     """
@@ -102,13 +102,13 @@ class InvalidRegistration:
     where: str
     reason: str
     excerpt: str
-    """The first 80 characters of what stood there."""
+    """First 80 characters of the text."""
     faults: tuple[FieldFault, ...] = ()
-    """The fields that could not be read, each with its reason. Empty: nothing could be read, for `reason`."""
+    """Fields that could not be read, each with its reason. Empty: nothing could be read, for `reason`."""
 
 
 class OtherKind(StrEnum):
-    """Why a key under the prefix is no registration."""
+    """Kind of a key under the prefix that is no registration."""
 
     LOCK = "lock"
     """`consul lock` keeps it, by its Flags."""
@@ -133,12 +133,12 @@ class OtherKeys:
 
     @property
     def total(self) -> int:
-        """How many there are of all kinds."""
+        """Number of keys of all kinds."""
         return sum(self.counts.values())
 
     @property
     def sentence(self) -> str:
-        """The counts in words; "" where there are none."""
+        """Counts in words; "" where there are none."""
         kinds = ", ".join(f"{number:,} {kind.value}" for kind, number in self.counts.items())
         return f"{self.total:,} other {'key' if self.total == 1 else 'keys'}: {kinds}" if kinds else ""
 
@@ -154,7 +154,7 @@ class OtherKeys:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """What could not be seen, and why."""
+    """Part of the fleet that could not be seen, and the reason."""
 
     source: Literal["consul", "file", "ssh", "sweep"]
     reason: GapReason
@@ -165,7 +165,7 @@ class Gap:
 
     @property
     def scope(self) -> GapScope:
-        """What the gap hides: the only place that draws this conclusion."""
+        """Scope that the gap hides: the only place that draws this conclusion."""
         if self.reason is GapReason.UNSETTLED and self.node is not None:
             return GapScope.REGISTRY
         return _SCOPES[self.source]
@@ -186,7 +186,7 @@ _SCOPES = {
 
 @dataclass(frozen=True, slots=True)
 class RegistryReading:
-    """One reading of the registry. `gaps` not empty means: there may be registrations we did not see."""
+    """Reading of the registry. `gaps` not empty means: there may be registrations that were not seen."""
 
     registrations: tuple[Registration, ...] = ()
     """Retired ones included."""
@@ -197,19 +197,19 @@ class RegistryReading:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A WireGuard interface on a node: `wg show DEVICE public-key` and `ip addr show dev DEVICE`."""
+    """WireGuard interface on a node: `wg show DEVICE public-key` and `ip addr show dev DEVICE`."""
 
     name: str
     public_key: PublicKey
     addresses: tuple[Prefix, ...]
     """Its own addresses as host prefixes, link-local ones left out. Empty if it has none."""
     link_up: bool | None = None
-    """Whether its link is up (the flag UP). None: not told, as by probes installed before 0.2."""
+    """True: its link is up (the flag UP). None: not reported, as by probes installed before 0.2."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteTable:
-    """A node's allowed-ips as a value: the canonical text that all healthy nodes of a mesh share.
+    """Allowed-ips of a node as a value: the canonical text that all healthy nodes of a mesh share.
 
     One `key⇥prefix` (or `key⇥(none)`) a line, the device's own addresses included under its own key,
     sorted bytewise, no duplicates, each line ended by a newline.
@@ -219,35 +219,35 @@ class RouteTable:
 
     @property
     def digest(self) -> str:
-        """sha256 of the text, in hex: what a node sends in place of it."""
+        """Hash (sha256, hex) of the text, which a node sends in place of it."""
         return hashlib.sha256(self.text).hexdigest()
 
     def lines(self) -> list[bytes]:
-        """The lines without their newlines."""
+        """Lines without their newlines."""
         return self.text.splitlines()
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One node's live state at one time. The node is the one that we *asked for*."""
+    """Live state of one node at one time. The node is the one that was *asked for*."""
 
     node: NodeId
     device: Device
     table: str
     """Digest of its route table; the text is in the snapshot's `tables`."""
     region: str | None = None
-    """What the node itself answered to `[regions] command`."""
+    """Answer of the node itself to `[regions] command`."""
     host_key: str | None = None
     """`SHA256:…` of the SSH host key that the server proved to hold. Tells a clone from a wrong host."""
     endpoints: Mapping[PublicKey, str] | None = None
-    """Each peer's endpoint, only where it was asked for and known."""
+    """Endpoint of each peer, only where it was asked for and known."""
     digested: bool = True
-    """Whether the node sent a digest first. False: it could not, and its table came at full cost."""
+    """True: the node sent a digest first. False: it could not, and its table came at full cost."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedAddress:
-    """An address that several nodes are meant to hold (anycast), as the operators agreed."""
+    """Address that several nodes are meant to hold (anycast), as the operators agreed."""
 
     prefix: Prefix
     nodes: frozenset[str]
@@ -259,7 +259,7 @@ class SharedAddress:
 
 @dataclass(frozen=True, slots=True)
 class AuditPolicy:
-    """The part of the configuration that decides verdicts; recorded, so that a replay decides alike."""
+    """Part of the configuration that decides verdicts; recorded, so that a replay decides alike."""
 
     device: str = "wg0"
     pools: tuple[Prefix, ...] = (Prefix("10.0.0.0/8"),)
@@ -272,38 +272,38 @@ class AuditPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """The rounds of a sweep in which one node answered. Round 0 is the look at everybody."""
+    """Rounds of a sweep in which one node answered. Round 0 is the look at all nodes."""
 
     first: int = 0
     changed: int = 0
-    """The round since which it has answered the same."""
+    """Round since which it has answered the same."""
     last: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class MovedRegistration:
-    """One form of a registration that came, went or changed between two readings."""
+    """Form of a registration that came, went or changed between two readings."""
 
     registration: Registration
     round: int
-    """The round whose reading showed the change; the nodes of that round were looked at before it."""
+    """Round whose reading showed the change; the nodes of that round were looked at before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecondLook:
-    """Suspects and what moved, looked at again, round after round. `asked` says whom.
+    """Second look at suspects and moved nodes, round after round. `asked` names them.
 
-    Who is in neither `observations` nor `gaps` was not reached in time.
+    A node in neither `observations` nor `gaps` was not reached in time.
     """
 
     asked: tuple[NodeId, ...]
     observations: tuple[Observation, ...]
-    """The latest of each node that answered again."""
+    """Latest observation of each node that answered again."""
     gaps: tuple[Gap, ...] = ()
     """Of nodes that answered before, and did not when they were asked again."""
     rounds: int = 1
     time_up: bool = False
-    """Whether there was no further round, although something may still have moved."""
+    """True: there was no further round, although something may still have moved."""
     looks: Mapping[NodeId, Looks] = field(default_factory=dict)
     """Of each node that answered in a round after the first look. Empty in recordings made before there were rounds."""
     moved: tuple[MovedRegistration, ...] = ()
@@ -311,10 +311,10 @@ class SecondLook:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What alerted sweeps before this one saw, as far as it helps to judge this one. Empty where there is no state."""
+    """Memory of earlier alerted sweeps, as far as it helps to judge this one. Empty where there is no state."""
 
     drifted: Mapping[NodeId, PublicKey] = field(default_factory=dict)
-    """The key that a node's device held when it was last seen, where that was not the registered one."""
+    """Key that a node's device held when it was last seen, where that was not the registered one."""
     unsettled: frozenset[NodeId] = frozenset()
     """Nodes whose registrations had not held still when the last sweep ended."""
     ghosts: frozenset[PublicKey] = frozenset()
@@ -323,36 +323,36 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that one run saw. Checks are functions over this and nothing else."""
+    """Snapshot of all that one run saw. Checks are functions over this and nothing else."""
 
     started_at: datetime
     finished_at: datetime
     policy: AuditPolicy
     registrations: tuple[Registration, ...]
-    """As the registry stood at the end of the sweep (at its start, if the end could not be read)."""
+    """Registrations at the end of the sweep (at its start, if the end could not be read)."""
     invalid: tuple[InvalidRegistration, ...] = ()
     observations: tuple[Observation, ...] = ()
     tables: Mapping[str, RouteTable] = field(default_factory=dict)
-    """By digest; each distinct table once."""
+    """Tables by digest; each distinct one once."""
     gaps: tuple[Gap, ...] = ()
     in_flight: tuple[Registration, ...] = ()
     """Registrations that had not held still when the sweep ended, in each form that was read of them, oldest first."""
     second_look: SecondLook | None = None
     """None: nobody was looked at twice."""
     cut_short: str | None = None
-    """Why the sweep stopped early (`interrupted`, `deadline`); None if it ran to its end."""
+    """Reason of an early end (`interrupted`, `deadline`); None if the sweep ran to its end."""
     address_claims: tuple[AddressClaim, ...] | None = None
-    """What the store says of addresses that were handed out. None: it was not read."""
+    """Claims in the store to addresses that were handed out. None: it was not read."""
     workloads: frozenset[NodeId] | None = None
     """Nodes of `repair.workload_service`. None: it was not read."""
     others: OtherKeys = OtherKeys()
     """Keys under the prefix that are no registrations."""
     memory: Memory = Memory()
-    """What was handed in from earlier sweeps."""
+    """Memory of earlier sweeps."""
 
 
 class Witness(StrEnum):
-    """Where a claim was seen."""
+    """Source of a claim."""
 
     REGISTERED = "registered"
     DEVICE = "device"
@@ -361,7 +361,7 @@ class Witness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """ "This key says that it holds this address", with where it says so."""
+    """Claim of a key to an address, with its source."""
 
     witness: Witness
     prefix: Prefix
@@ -380,24 +380,24 @@ class Pick:
 
     public_key: PublicKey | None
     node: NodeId | None
-    """The node that is registered under the key, else the one whose device holds it, else None."""
+    """Node that is registered under the key, else the one whose device holds it, else None."""
     observers: int
     regions: Mapping[str, int]
     """Observers by their own region; "" where a region is not known. Sums to `observers`."""
     sample: tuple[NodeId, ...] = ()
-    """Some of the observers, by name; never more than a handful."""
+    """Sample of the observers, by name; never more than a handful."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a finding rests on, in a form that people and programs can check."""
+    """Evidence of a finding, in a form that people and programs can check."""
 
     claims: tuple[Claim, ...] = ()
     routing: tuple[Pick, ...] = ()
     observers: int = 0
-    """How many observers show it, for findings that are about what observers show."""
+    """Number of observers that show it, for findings about observers' tables."""
     sample: tuple[NodeId, ...] = ()
-    """Some of those observers, by name."""
+    """Sample of those observers, by name."""
     facts: tuple[tuple[str, str], ...] = ()
     """Labelled values, such as ("name says", "fra")."""
 
@@ -410,29 +410,29 @@ class CheckIdent(StrEnum):
 
 
 Identity = tuple[str, ...]
-"""What a finding is about, as the texts that tell it from every other finding of its check, in every sweep."""
+"""Identity of a finding: the texts that distinguish it from others of its check, in every sweep."""
 
 
 def fingerprint(check: str, identity: str) -> str:
-    """Identity of a finding across sweeps: 20 hex digits of sha256 over the check's ident and the subject."""
+    """Make the identity of a finding across sweeps: 20 hex digits of sha256 over the check's ident and the subject."""
     return hashlib.sha256(f"{check}\0{identity}".encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Names a finding by its check and identity, whether or not there is one."""
+    """Reference to a finding by its check and identity, whether or not there is one."""
 
     check: CheckIdent
     identity: Identity
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint of that finding."""
+        """Fingerprint of that finding."""
         return fingerprint(self.check, " ".join(self.identity))
 
 
 class GuessedCause(StrEnum):
-    """What may have brought a finding about."""
+    """Cause that may have brought a finding about."""
 
     ALLOCATOR_FALLBACK = "allocator-fallback"
     """The allocator could not read the registry and handed out a pool's first address."""
@@ -447,66 +447,66 @@ class GuessedCause(StrEnum):
 
 
 class Sureness(StrEnum):
-    """How sure a guess is."""
+    """Sureness of a guess."""
 
     PROBABLE = "probable"
-    """What was seen excludes the other explanations that are known."""
+    """Guess whose other known explanations are excluded by the evidence."""
     POSSIBLE = "possible"
 
     @property
     def adverb(self) -> str:
-        """The word that begins a sentence of a guess."""
+        """Word that begins a sentence of a guess."""
         return {"probable": "Probably", "possible": "Possibly"}[self.value]
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A cause that nobody saw, and how sure it is."""
+    """Guess at a cause that was not seen, and its sureness."""
 
     cause: GuessedCause
     sureness: Sureness
     explanation: str
-    """What is guessed, as a clause that follows the adverb: `the allocator fell back`."""
+    """Guessed cause, as a clause that follows the adverb: `the allocator fell back`."""
     facts: tuple[tuple[str, str], ...] = ()
-    """What it rests on, as labelled values."""
+    """Evidence of the guess, as labelled values."""
 
     @property
     def sentence(self) -> str:
-        """The guess in words, marked as one."""
+        """Guess in words, marked as one."""
         return f"{self.sureness.adverb} {self.explanation}."
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that a check says is wrong."""
+    """Finding of a check."""
 
     check: CheckIdent
     severity: Severity
     subject: str
-    """What it is about, as people write it: an address, a node, a key. Made from `address` and `party`."""
+    """Subject as people write it: an address, a node, a key. Made from `address` and `party`."""
     statement: str
     """One or two sentences of facts, without the guess."""
     routing_statement: str = ""
-    """The sentence that says what `evidence.routing` holds; forms that draw the routing leave it out."""
+    """Sentence for `evidence.routing`; forms that draw the routing leave it out."""
     identity: Identity = ()
-    """What makes it one finding across sweeps; empty where `subject` does."""
+    """Values that identify it across sweeps; empty where `subject` does."""
     address: Prefix | None = None
-    """The address that it is about; None where it is about a node or a key as a whole."""
+    """Address that it is about; None where it is about a node or a key as a whole."""
     public_key: PublicKey | None = None
-    """The key that it is about, where the subject is that key."""
+    """Key that it is about, where the subject is that key."""
     party: str = ""
     """Name of the node, key or place that it is about, beside an address (its holder) or in place of one."""
     guess: Guess | None = None
-    """What may have brought it about."""
+    """Guess at its cause."""
     nodes: tuple[NodeId, ...] = ()
     regions: tuple[str, ...] = ()
     evidence: Evidence = Evidence()
     follows_from: tuple[Reference, ...] = ()
     """Findings that would be its cause, likeliest first, if they turn out to be there too."""
     reached_elsewhere: bool = False
-    """Whether asking one of its nodes led to another machine: its nodes must be asked again, though none was seen."""
+    """True: a look at one of its nodes led to another machine, so its nodes must be asked again, though unseen."""
     from_absence: bool = False
-    """Whether it rests on what the registry does not list: nothing to go by where that was not read."""
+    """True: it rests on absence from the registry, which proves nothing where that was not read."""
     hidden_at: tuple[NodeId, ...] = ()
     """Unseen nodes whose devices may explain it: nothing to go by while they are not seen."""
     confirmed: bool | None = None
@@ -514,39 +514,39 @@ class Finding:
     caused_by: str | None = None
     """Fingerprint of the finding that this one follows from."""
     agreed: str | None = None
-    """Why it is agreed on (`[[shared]]`), and until when. It does not count then; None: it does."""
+    """Reason and end of the agreement on it (`[[shared]]`): then it does not count. None: it does."""
     silenced: str | None = None
-    """The silence that mutes its alerts. It counts all the same."""
+    """Silence that mutes its alerts. The finding counts all the same."""
 
     @property
     def reference(self) -> Reference:
-        """How other findings name this one as their cause."""
+        """Reference by which other findings name this one as their cause."""
         return Reference(self.check, self.identity or (self.subject,))
 
     @property
     def fingerprint(self) -> str:
-        """Identity across sweeps: check and subject, never a time or an observer."""
+        """Identity across sweeps, of check and subject, never a time or an observer."""
         return self.reference.fingerprint
 
     @property
     def facts(self) -> str:
-        """All that was seen, routing included, in words."""
+        """Evidence in words, routing included."""
         return f"{self.statement} {self.routing_statement}" if self.routing_statement else self.statement
 
     @property
     def summary(self) -> str:
-        """The facts, then the guess, if there is one."""
+        """Facts, then the guess, if there is one."""
         return f"{self.facts} {self.guess.sentence}" if self.guess is not None else self.facts
 
     @property
     def probable_cause(self) -> GuessedCause | None:
-        """The name of its guess."""
+        """Name of the guessed cause."""
         return self.guess.cause if self.guess is not None else None
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How much of the fleet was seen."""
+    """Coverage of the fleet by a sweep."""
 
     registered: int
     """Nodes that the registry lists."""
@@ -560,13 +560,13 @@ class Coverage:
 
     @property
     def share(self) -> float:
-        """Between 0 and 1; 0 where nothing is registered: an empty registry is not a covered one."""
+        """Share of nodes seen, 0 to 1; 0 where nothing is registered: an empty registry is not a covered one."""
         return self.observed / self.registered if self.registered else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a sweep says, for every format alike."""
+    """Report of a sweep, for every format alike."""
 
     verdict: Verdict
     started_at: datetime
@@ -589,23 +589,23 @@ class Report:
     retired: frozenset[NodeId] = frozenset()
     """Nodes that the registry lists as no longer in the mesh; none of them is in `registered`."""
     observed: frozenset[NodeId] = frozenset()
-    """The nodes whose own device answered."""
+    """Nodes whose own device answered."""
     seen_enough: bool = True
-    """Whether what was seen would do to say clean: the registry whole, enough of its nodes, nothing withheld."""
+    """True: the sweep saw enough to be clean: the registry whole, enough of its nodes, nothing withheld."""
     others: OtherKeys = OtherKeys()
     """Keys under the registry's prefix that are no registrations."""
     covered: bool = True
-    """Whether enough nodes were seen, whatever became of the registry."""
+    """True: enough nodes were seen, however much of the registry was read."""
     withheld: frozenset[str] = frozenset()
     """Fingerprints of findings that are not said, because what was not seen may explain them."""
     drifted: Mapping[NodeId, PublicKey] = field(default_factory=dict)
-    """The keys of devices that hold another one than is registered, as seen now."""
+    """Live keys of devices that differ from the registered ones, as seen now."""
 
     def name(self, node: NodeId) -> str:
-        """The node as people call it; with its datacenter only where the name alone is not enough."""
+        """Name the node; with its datacenter only where the name alone is ambiguous."""
         return str(node) if node.name in self.ambiguous_names else node.name
 
     @property
     def standing(self) -> tuple[Finding, ...]:
-        """The findings that count: not those that were gone when looked at again, nor those agreed on."""
+        """Findings that count: not those that were gone when looked at again, nor those agreed on."""
         return tuple(item for item in self.findings if item.confirmed is not False and item.agreed is None)

@@ -15,10 +15,10 @@ MAX_NAME = 512
 
 
 class RegionPattern:
-    """A regular expression with a group named `region`."""
+    """Regular expression with a group named `region`."""
 
     def __init__(self, pattern: str) -> None:
-        """Raise `InvalidValue` for a pattern that is none, that RE2 does not take, or that names no region."""
+        """Compile the pattern. Raises `InvalidValue` where RE2 does not take it, or it names no region."""
         import re2  # here, for most commands and many configurations have no pattern
 
         options = re2.Options()
@@ -39,7 +39,7 @@ class RegionPattern:
             raise InvalidValue("needs a group named region: (?P<region>…)")
 
     def region(self, name: str) -> str | None:
-        """The region that the name says; None where it says none."""
+        """Read the region from a name; None where it holds none."""
         # A name may hold what is no UTF-8; its place in the name must count all the same.
         text = name[:MAX_NAME].encode(errors="replace").decode()
         match = self._compiled.search(text)

@@ -10,10 +10,10 @@ from pydantic_core import core_schema
 
 
 class OpenSchema(GenerateJsonSchema):
-    """Lets unknown fields pass in a published schema: fields may be added, and old readers must go on."""
+    """Generator of a schema that lets unknown fields pass: fields may be added, and old readers must go on."""
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        """Return the model's schema without its word on unknown fields."""
+        """Return the model's schema without its ban on unknown fields."""
         made = super().model_schema(schema)
         made.pop("additionalProperties", None)
         return made

@@ -80,11 +80,11 @@ def without_login(text: str) -> str:
     return _LOGIN.sub("[login]@", text) if "@" in text else text
 
 
-# -- foreign text, for where it goes
+# -- foreign text, by destination
 
 
 def for_terminal(text: str, *, ascii_only: bool = False, most: int = LONGEST_TEXT) -> str:
-    r"""Foreign text for a terminal: what could move a cursor, hide or reorder words shows as `\x1b`, `\u202e` ….
+    r"""Escape foreign text for a terminal: characters that move a cursor, hide or reorder words show as `\x1b` ….
 
     A backslash is doubled, so that no name can pretend to be an escape. Cut with an ellipsis after `most`
     characters; no escape is cut in half. `ascii_only`: everything else is an escape too.
@@ -96,7 +96,7 @@ def for_terminal(text: str, *, ascii_only: bool = False, most: int = LONGEST_TEX
 
 
 def for_log(text: str, *, most: int | None = None) -> str:
-    """Text with foreign parts for one line of a log, of stderr or of a notification. Applying it twice does no harm.
+    """Escape text with foreign parts for one line of a log, of stderr or of a notification. Idempotent.
 
     Escapes as on a terminal; a backslash is left alone, for the text is made of our own words too.
     """
@@ -106,20 +106,20 @@ def for_log(text: str, *, most: int | None = None) -> str:
 
 
 def lines_for_log(text: str) -> str:
-    """Several lines of which some words are foreign, such as a traceback: each as for a log, its indentation kept."""
+    """Escape several lines with foreign parts, such as a traceback: each as for a log, its indentation kept."""
     lines = (line.rstrip(" ") for line in text.split("\n"))
     return "\n".join(line[: len(line) - len(bare := line.lstrip(" "))] + for_log(bare) for line in lines)
 
 
 def one_line(text: str, *, most: int | None = None) -> str:
-    """What somebody said in several lines, as one: blanks and line ends become one blank, the rest as for a log."""
+    """Join a foreign text of several lines: blanks and line ends become one blank, the rest as for a log."""
     return for_log(" ".join(text.split()), most=most)
 
 
 def for_detail(text: str) -> str:
-    """Foreign text for the detail of a gap or an error, as one line: U+FFFD stands for what must not be shown.
+    """Clean foreign text for the detail of a gap or an error, as one line: U+FFFD replaces unsafe characters.
 
-    Not an escape: a detail is a value, and an escape in it would be escaped again by whoever prints it.
+    Not an escape: a detail is a value, and an escape in it would be escaped again on printing.
     """
     text = " ".join(text.split())
     pairs = zip(text, _visible_pieces(text), strict=True)
@@ -127,7 +127,7 @@ def for_detail(text: str) -> str:
 
 
 def for_json(text: str) -> str:
-    r"""Text that every JSON reader and every database takes: a lone surrogate, which is no character, as `\udc80`.
+    r"""Make text fit for every JSON reader and every database: a lone surrogate, no character, becomes `\udc80`.
 
     All else stays as it is: programs match names, and JSON has escapes of its own.
     """
@@ -135,7 +135,7 @@ def for_json(text: str) -> str:
 
 
 def for_slack(text: str, *, most: int) -> str:
-    """Foreign text inside Slack's mrkdwn, at most `most` characters long once `&`, `<` and `>` are escaped.
+    """Escape foreign text for Slack's mrkdwn, at most `most` characters long once `&`, `<` and `>` are escaped.
 
     A backtick becomes an apostrophe: the text may stand in a code span.
     """
@@ -143,7 +143,7 @@ def for_slack(text: str, *, most: int) -> str:
 
 
 def for_shell(text: str) -> str:
-    r"""One word of a POSIX shell's command that gives exactly this text, and is harmless to look at.
+    r"""Quote a text as one word of a POSIX shell's command, which gives exactly this text and is harmless to look at.
 
     What must not be shown is spelt by `printf` in octal: `"$(printf 'a\033b')"`. A surrogate that stands for an
     undecodable byte (as in a file's name) gives that byte.
@@ -163,7 +163,7 @@ def for_shell(text: str) -> str:
 
 
 def for_file_name(text: str) -> str:
-    """Foreign text as one file's name: ASCII letters, digits and `._~-`; other bytes as `%2F`.
+    """Spell foreign text as one file's name: ASCII letters, digits and `._~-`; other bytes as `%2F`.
 
     Never empty, hidden, an option, or longer than `LONGEST_FILE_NAME`: what was cut ends with a hash of the whole.
     """
@@ -182,7 +182,7 @@ def harmless(text: str) -> bool:
 
 
 def _visible_pieces(text: str, *, ascii_only: bool = False) -> list[str]:
-    """For each character, itself or the escape that shows it."""
+    """Yield each character, or the escape that shows it."""
     if _is_plain(text):
         return list(text)
     strangers = _strangers(text)
@@ -246,7 +246,7 @@ def _escape(character: str) -> str:
 
 
 def _cut(pieces: list[str], most: int, ellipsis: str) -> str:
-    """As many pieces as fit into `most` characters with the ellipsis; all of them, without it, if they do."""
+    """Join as many pieces as fit into `most` characters with the ellipsis; all of them, without it, if they fit."""
     if sum(map(len, pieces)) <= most:
         return "".join(pieces)
     kept: list[str] = []
@@ -263,12 +263,12 @@ def _cut(pieces: list[str], most: int, ellipsis: str) -> str:
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
-    """`1 node`, `2 nodes`, `12,000 nodes`. `plural` where an `s` does not make it."""
+    """Word a count: `1 node`, `2 nodes`, `12,000 nodes`. `plural` where an `s` does not make it."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def listed(items: Iterable[str], *, most: int = 5, total: int = 0, last: str = " and ") -> str:
-    """`a, b and c`; of more than `most` items the first so many and `and 12 more`.
+    """Word a list: `a, b and c`; of more than `most` items the first so many and `and 12 more`.
 
     `total`: how many there are, if `items` are only the first of them. `last` stands before the last item.
     """
@@ -281,7 +281,7 @@ def listed(items: Iterable[str], *, most: int = 5, total: int = 0, last: str = "
 
 
 def listed_within(items: Sequence[str], characters: int) -> str:
-    """As many items as fit into so many characters, and how many more there are; where none fits, how many."""
+    """List as many items as fit into so many characters, and count the rest; where none fits, count them all."""
     if len(whole := ", ".join(items)) <= characters:
         return whole
     names: list[str] = []
@@ -299,22 +299,22 @@ def listed_within(items: Sequence[str], characters: int) -> str:
 
 
 def timestamp(at: datetime, precision: Literal["seconds", "milliseconds"] = "milliseconds") -> str:
-    """RFC 3339 in UTC, for programs: `2026-03-01T02:59:42.345Z`."""
+    """Write a time for programs, RFC 3339 in UTC: `2026-03-01T02:59:42.345Z`."""
     return at.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
 
 
 def stored_time(at: datetime) -> str:
-    """A time as the state database holds it: in UTC, and the later one sorts behind the earlier one."""
+    """Write a time for the state database: in UTC, and the later one sorts behind the earlier one."""
     return at.astimezone(UTC).isoformat("T", "microseconds")
 
 
 def minute(at: datetime) -> str:
-    """A time for people: `2026-03-01 02:59 UTC`."""
+    """Write a time for people: `2026-03-01 02:59 UTC`."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def duration(seconds: float, *, whole: bool = False) -> str:
-    """A time span at a glance: `3.2 s`, `45 s`, `12 min`, `2.1 h`. `whole` for estimates: `3 s`."""
+    """Word a time span: `3.2 s`, `45 s`, `12 min`, `2.1 h`. `whole` for estimates: `3 s`."""
     if seconds < 120:
         return f"{seconds:.0f} s" if whole or seconds >= 10 else f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

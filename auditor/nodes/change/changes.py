@@ -50,11 +50,11 @@ class DeviceState:
 
     public_key: PublicKey
     addresses: tuple[Prefix, ...]
-    """As host prefixes."""
+    """Addresses of the device, as host prefixes."""
     files: tuple[str, ...] = ()
     """After `RewriteFiles`: the files that were rewritten, or were so already."""
     notes: tuple[str, ...] = ()
-    """What else a person should know of the change, each one line in words."""
+    """Remarks on the change for people, each one line."""
 
 
 class NodeChanger(Protocol):

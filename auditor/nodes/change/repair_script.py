@@ -147,7 +147,7 @@ def parse_repair(data: bytes, asked: RepairRequest) -> DeviceState:
 
 
 class _RepairAnswer:
-    """The lines of an answer, gathered; each may stand there as often as the script prints it."""
+    """Parser of an answer's lines; each kind may occur as often as the script prints it."""
 
     def __init__(self, verb: str) -> None:
         self._verb = verb

@@ -39,7 +39,7 @@ MAX_ADDRESSES = 1024
 MAX_REGION = 100
 
 INSTALLED_SECONDS = 60
-"""The time after which an installed probe has ended, with all that it started."""
+"""Seconds after which an installed probe has ended, with all that it started."""
 
 _INLINE = "exec /bin/sh -s -- "
 # Half the bytes, where the node has gzip. The shell skips lines until `go`, a byte at a time, and hands the rest to
@@ -89,7 +89,7 @@ class ProbeAnswer:
     table: RouteTable | None = None
     """In canonical spelling, however the node spells its addresses."""
     region: str | None = None
-    """What the region command printed; None if it printed nothing or was not asked for."""
+    """Output of the region command; None if it printed nothing or was not asked for."""
     endpoints: Mapping[PublicKey, str] | None = None
     """None: not asked for."""
     spelled: str | None = None
@@ -101,7 +101,7 @@ class ProbeAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ProbePlaces:
-    """Where on a node the probe finds what it asks: `wg` itself, and further devices with mesh addresses."""
+    """Places that the probe uses on a node: `wg` itself, and further devices with mesh addresses."""
 
     wg_command: tuple[str, ...] = ("wg",)
     """Words, never a shell's line. All but the last also stand before `ip`: a namespace, a container."""
@@ -110,7 +110,7 @@ class ProbePlaces:
     """Addresses of `address_devices` count inside these alone."""
 
     def variables(self) -> dict[str, str]:
-        """Variables of the script for what is not as it nearly always is."""
+        """Write the script's variables for places other than the usual ones."""
         variables = {}
         if self.address_devices:
             variables["address_devices"] = " ".join(self.address_devices)
@@ -206,7 +206,7 @@ def read_request(command: str) -> tuple[Mode, bool]:
 
 
 def _whole(script: str) -> str:
-    """Make sure that a script which lost its beginning on the way does nothing.
+    """Guard a script, so that one which lost its beginning on the way does nothing.
 
     A login shell's start-up files may read from what was sent. The first lines may be lost; what comes after them
     names itself, and the last line runs nothing unless it was all there. A shell that took the place of /bin/sh
@@ -326,7 +326,7 @@ def format_failure(reason: GapReason, detail: str) -> bytes:
 
 
 class _AnswerHead:
-    """The lines before the table, gathered; each may stand there as often as the probe prints it."""
+    """Parser of the lines before the table; each kind may occur as often as the probe prints it."""
 
     def __init__(self, device_name: str) -> None:
         self._name = device_name

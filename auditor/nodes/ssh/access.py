@@ -64,7 +64,7 @@ class NodeSession:
     def __init__(self, connection: asyncssh.SSHClientConnection, host: str, settings: SshSettings) -> None:
         self._connection = connection
         self.host = host
-        """As it was connected to, for details."""
+        """Name that was connected to, for details."""
         self._settings = settings
         self._first = True
 
@@ -82,6 +82,6 @@ class NodeSession:
         )
 
     def host_key(self) -> str | None:
-        """The fingerprint of the key that the server showed."""
+        """Fingerprint of the key that the server showed."""
         key = self._connection.get_server_host_key()
         return key.get_fingerprint() if key is not None else None

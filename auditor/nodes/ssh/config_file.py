@@ -1,4 +1,4 @@
-"""Reading ssh's own configuration from disk, and what it asks of this machine."""
+"""Reader of ssh's own configuration, and of the facts of this machine that it depends on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read_config(settings: SshSettings) -> SshConfig:
 
 
 def local_facts(seconds: float) -> LocalFacts:
-    """Gather what conditions and tokens ask of this machine. `seconds`: for one command of `Match exec`."""
+    """Gather the facts of this machine for conditions and tokens. `seconds`: for one command of `Match exec`."""
     return LocalFacts(
         user=getpass.getuser(),
         home=str(Path.home()),
@@ -52,7 +52,7 @@ def local_facts(seconds: float) -> LocalFacts:
 
 
 def user_shell() -> str:
-    """The shell that ssh gives its commands to."""
+    """Return the shell that ssh gives its commands to."""
     return os.environ.get("SHELL") or "/bin/sh"
 
 
@@ -68,7 +68,7 @@ def _included(word: str) -> Sequence[tuple[str, bytes]]:
 
 
 def _check_owner(file: Path) -> None:
-    """Refuse, as ssh does, a file that another user can write: what it says is run, and trusted."""
+    """Refuse, as ssh does, a file that another user can write: its content is run, and trusted."""
     try:
         found = file.stat()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Opening and closing connections: to a node, through its jump hosts, logged in."""
+"""Connections to nodes: opened through their jump hosts, logged in, and closed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from auditor.settings.ssh import SshSettings
 
 
 class _NoCommonHostKeyError(Exception):
-    """The server showed no host key: perhaps it has none of the kinds that are known for it."""
+    """Server without a host key: perhaps it has none of the kinds that are known for it."""
 
 
 class _HostKeyUnsettledError(Exception):
-    """The short lookup of a host key did not settle it; the whole one says whether it is known."""
+    """Host key that the short lookup did not settle; the whole one decides."""
 
 
 class Connections:
@@ -39,7 +39,7 @@ class Connections:
             check_jump(settings.proxy_jump)
 
     def begin(self) -> None:
-        """Begin a new sweep: what may have changed on this machine is asked again."""
+        """Begin a new sweep: facts of this machine that may have changed are read again."""
         self._login.begin()
 
     async def open(self, host: str, port: int | None, stack: AsyncExitStack) -> asyncssh.SSHClientConnection:
@@ -73,7 +73,7 @@ class Connections:
     ) -> asyncssh.SSHClientConnection:
         *short, whole = destination.known_hosts.lookups(destination.names)
         if destination.algorithms:
-            # Somebody has said which kinds to ask for, and in which order.
+            # The configuration names the kinds to ask for, and their order.
             return await self._attempt(destination, tunnel, whole, destination.algorithms, stack)
         for lookup in short:
             try:

@@ -1,4 +1,4 @@
-"""The first step to a server: a socket to one of its addresses, or to a command that leads there."""
+"""Dialling of a server: a socket to one of its addresses, or to a proxy command."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_WORDS = 2048
 
 
 class NotReached(OSError):
-    """No address of a name could be connected to. `faults`: each address with its error."""
+    """Failure to connect to any address of a name. `faults`: each address with its error."""
 
     def __init__(self, faults: Sequence[tuple[str, OSError]]) -> None:
         super().__init__("; ".join(f"{address}: {error.strerror or error}" for address, error in faults))
@@ -31,13 +31,13 @@ class NotReached(OSError):
 
 @dataclass
 class Approach:
-    """How far the way to a server came, for messages."""
+    """Progress of the connection to a server, for messages."""
 
     silent: list[str] = field(default_factory=list)
     """Addresses that did not answer yet."""
     faults: list[tuple[str, OSError]] = field(default_factory=list)
     command_said: bytearray = field(default_factory=bytearray)
-    """What a proxy command said on stderr."""
+    """Output of a proxy command on stderr."""
 
     listening: asyncio.Future[None] | None = None
     """Ends when the command has closed its stderr."""
@@ -48,7 +48,7 @@ class Approach:
             await asyncio.wait([self.listening], timeout=_LAST_WORDS)
 
     def said(self) -> str:
-        """The command's words."""
+        """Return the command's output on stderr as text."""
         return bytes(self.command_said).decode("utf-8", "replace").strip()
 
 
@@ -83,7 +83,7 @@ async def reach(
 
 
 class _Attempt:
-    """One address of several; it has answered when its server says something, as each SSH server does at once."""
+    """Attempt at one address of several; it has answered when its server sends data, as SSH servers do at once."""
 
     def __init__(self, info: _Info, bind: str) -> None:
         self._info, self._bind = info, bind

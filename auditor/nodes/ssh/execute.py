@@ -1,4 +1,4 @@
-"""One command on an open connection: bounded in bytes and seconds, its output taken as it comes."""
+"""Execution of one command on an open connection, bounded in bytes and seconds."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The output of a script, and how it ended."""
+    """Output of a script, and its end."""
 
     framing: Framing
     data: bytes
     errors: bytes
-    """The beginning of its standard error; for details only."""
+    """Beginning of its standard error; for details only."""
     ended: str
     """`exit 0`, `signal KILL` …"""
 
     def how(self) -> str:
-        """Word how the command ended: its exit status, and the first telling line of its standard error."""
+        """Word the command's end: its exit status, and the first telling line of its standard error."""
         said = self._said()
         return f"{self.ended}{': ' + said if said else ''}"
 
@@ -43,7 +43,7 @@ class Output:
         except ProbeError as error:
             if error.reason is not GapReason.UNREADABLE_OUTPUT or isinstance(error, ChangeFailed):
                 raise
-            # A whole answer that tells of an error says all: the script's own exit code would only confuse.
+            # A whole answer with an error is enough: the script's own exit code would only confuse.
             how = self._said() if self.framing.ended(self.data) else self.how()
             raise ProbeError(error.reason, f"{error.detail}{f' ({how})' if how else ''}{hint}") from None
 

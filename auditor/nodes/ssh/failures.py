@@ -1,4 +1,4 @@
-"""Failures of connecting and logging in, as the one `ProbeError` that says what to do."""
+"""Failures of connecting and logging in, each as a `ProbeError` with advice."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Trusts = Callable[[asyncssh.SSHKey], bool]
 
 
 class Watch(asyncssh.SSHClient):
-    """Sees how far a connection came and which host key was shown; trusts nothing by itself."""
+    """Watcher of a connection's progress and of the host key shown; trusts nothing by itself."""
 
     def __init__(self, trusts: Trusts) -> None:
         self._trusts = trusts
@@ -47,11 +47,11 @@ class Watch(asyncssh.SSHClient):
 
     @property
     def banner(self) -> bool:
-        """Tell whether the server said something while logging in."""
+        """Tell whether the server sent a text while logging in."""
         return bool(self._banner)
 
     def said(self) -> str:
-        """What the server has said in words, before its version or while logging in."""
+        """Text that the server sent, before its version or while logging in."""
         early = bytes(getattr(self._connection, "said_before_version", b""))
         return " ".join((early.decode("utf-8", "replace") + " " + self._banner).split())
 
@@ -62,11 +62,11 @@ class Watch(asyncssh.SSHClient):
 
     @property
     def greeted(self) -> bool:
-        """Tell whether an SSH server said which one it is."""
+        """Tell whether an SSH server sent its version."""
         return self._connection is not None and bool(self._connection.get_extra_info("server_version"))
 
     def ended_before_host_key(self, error: Exception) -> bool:
-        """Tell whether an SSH server answered and then ended the talk before it had shown a key."""
+        """Tell whether an SSH server answered and then hung up before it had shown a key."""
         return (
             isinstance(error, (asyncssh.KeyExchangeFailed, asyncssh.ConnectionLost, ConnectionResetError))
             and self._connection is not None
@@ -104,7 +104,7 @@ _THROTTLED = re.compile(r"exceeded maxstartups|not allowed at this time", re.IGN
 
 
 def timed_out(watch: Watch, way: Approach) -> str:
-    """Word how far a connection came that did not end in time."""
+    """Word the progress of a connection that timed out."""
     said = cleaned(watch.said() or way.said())
     if watch.connected:
         state = "connected, but the login did not end"

@@ -60,7 +60,7 @@ class KnownHosts:
 
     @property
     def place(self) -> str:
-        """The files, for messages."""
+        """Files with the keys, for messages."""
         return " and ".join(map(str, self.files))
 
     def lookups(self, names: Sequence[str]) -> list[Lookup]:
@@ -96,10 +96,10 @@ class KnownHosts:
 
 
 class Lookup:
-    """Gives the SSH library the keys of a server; remembers how many there were."""
+    """Lookup of a server's keys for the SSH library; remembers how many there were."""
 
     whole = True
-    """Whether what it does not know is not known."""
+    """True: a key that this lookup does not find is not known at all."""
     preferred = ""
     """Kinds of host keys to ask for first, in the library's notation. Empty: those of the known keys."""
 
@@ -110,7 +110,7 @@ class Lookup:
 
     @property
     def place(self) -> str:
-        """The files that decide, for messages."""
+        """Files that decide, for messages."""
         return self._known.place
 
     def __call__(self, host: str, address: str, port: int | None) -> Keys:  # noqa: ARG002  (the library's words)
@@ -119,12 +119,12 @@ class Lookup:
         return keys
 
     def trusts(self, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002
-        """Tell whether a key is trusted that is not among those that the call gave."""
+        """Tell whether a key is trusted that the first call did not list."""
         return False
 
 
 class ShownKey(Lookup):
-    """The short lookup: hashed lines are looked at once the key has been shown."""
+    """Short lookup: hashed lines are looked at once the key has been shown."""
 
     whole = False
 

@@ -1,4 +1,4 @@
-"""What proves who we are: keys from files, and the keys that an agent holds."""
+"""Identities to log in with: keys from files, and keys that an agent holds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _AgentKey(NamedTuple):
 
 
 class Agent:
-    """An ssh agent: asked once which keys it holds, within a bound, and for signatures of these alone.
+    """Agent of ssh: asked once for the keys that it holds, within a bound, and for signatures of these alone.
 
     `path`: of its socket. A broken one holds no keys, and `fault` says so.
     """
@@ -45,7 +45,7 @@ class Agent:
         self.fault = ""
 
     async def keys(self) -> tuple[_AgentKey, ...]:
-        """List the keys that it holds; who asks meanwhile waits for the same answer."""
+        """List the keys that it holds; calls at the same time wait for the same answer."""
         loop = asyncio.get_running_loop()
         if self._asked is None or self._asked.get_loop() is not loop:
             self._asked = loop.create_task(self._ask())
@@ -57,7 +57,7 @@ class Agent:
             self._asked = None
 
     def open(self) -> SSHAgentClient:
-        """A connection of its own for one login: one that is given up must not disturb another's signature."""
+        """Open a connection for one login alone: one that is given up must not disturb another's signature."""
         return SSHAgentClient(self._path)
 
     async def _ask(self) -> tuple[_AgentKey, ...]:
@@ -83,7 +83,7 @@ class Agent:
 
 @dataclass(frozen=True)
 class Identities:
-    """The keys to log in to a host with."""
+    """Keys to log in to a host with."""
 
     pairs: Pairs
     agent: Agent | None
@@ -111,7 +111,7 @@ class Identities:
 
     @property
     def fault(self) -> str:
-        """What is wrong with the agent, for the message of a login that failed; empty: nothing."""
+        """Fault of the agent, for the message of a login that failed; empty: none."""
         return self.agent.fault if self.agent is not None else ""
 
 

@@ -28,7 +28,7 @@ OpenHop = Callable[
 
 
 class Jumps:
-    """The open connections to jump hosts, by the hops that lead there; `most` nodes pass each at one time."""
+    """Open connections to jump hosts, by the hops that lead there; `most` nodes pass each at one time."""
 
     def __init__(self, open_hop: OpenHop, most: int) -> None:
         self._open_hop = open_hop
@@ -83,7 +83,7 @@ class _Jump:
         return self._failed() or self.is_lost()
 
     def is_lost(self) -> bool:
-        """Whether it was open once and is no more. A user that waited while it failed to open gets that failure."""
+        """Tell whether it was open and is lost. A user that waited while it failed to open gets that failure."""
         return self.opening.done() and not self._failed() and self.opening.result()[0].is_closed()
 
     def _failed(self) -> bool:
@@ -105,7 +105,7 @@ class Hop:
     port: int | None
 
     def __str__(self) -> str:
-        """`[user@]host[:port]`."""
+        """Spell the hop: `[user@]host[:port]`."""
         user = "" if self.user is None else f"{self.user}@"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return user + host + ("" if self.port is None else f":{self.port}")

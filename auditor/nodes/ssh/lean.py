@@ -1,4 +1,4 @@
-"""A connection of the SSH library that says the same in fewer packets, fewer writes and fewer round trips.
+"""Connection of the SSH library with fewer packets, fewer writes and fewer round trips.
 
 What a node costs a sweep is mostly the handshake, and much of that is the kernel's work for each small
 write and the event loop's for each answer. Left out, against the library's own connection:
@@ -105,7 +105,7 @@ async def connect(
 
 @lru_cache
 def _log_off(why: str) -> None:
-    """Say once that connections cost more than they need to."""
+    """Log once that connections cost more than they need to."""
     log.info("lean SSH connections are off: %s; each login costs more time", why)
 
 
@@ -167,7 +167,7 @@ class _LeanConnection(asyncssh.SSHClientConnection):
             self.said_before_version += self._inpbuf[: _MOST_WORDS - len(self.said_before_version)]
         super().connection_lost(exc)
 
-    # --- whom it trusts ---
+    # --- trust ---
 
     def _validate_openssh_host_certificate(
         self, host: str, addr: str, port: int, cert: SSHOpenSSHCertificate
@@ -226,7 +226,7 @@ def _signs_at_once(key: asyncssh.SSHKeyPair) -> bool:
 
 
 class _Quiet(type(asyncssh.logging.logger)):  # type: ignore[misc]
-    """The library's logger, without the texts that it makes for levels that `access.py` has switched off."""
+    """Logger of the library, without texts for levels that `access.py` has switched off."""
 
     def info(self, *_: Any, **__: Any) -> None:
         return

@@ -1,4 +1,4 @@
-"""Everything that logging in needs, read from disk once: identities, agent, known hosts, ssh's own configuration."""
+"""Preparation of logins, read from disk once: identities, agent, known hosts, ssh's own configuration."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ _ALGORITHMS: dict[str, tuple[str, Callable[[], list[bytes]]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """One host to log in to, as ssh's own configuration completes it."""
+    """Host to log in to, completed by ssh's own configuration."""
 
     options: asyncssh.SSHClientConnectionOptions
     named: str
-    """As it was asked for; ssh's configuration may put another host in its place."""
+    """Host as it was asked for; ssh's configuration may put another one in its place."""
     host: str
     port: int
     user: str
@@ -151,7 +151,7 @@ class Login:
             agent.forget()
 
     async def keys(self, destination: Destination, stack: AsyncExitStack) -> list[asyncssh.SSHKeyPair]:
-        """List the identities for one connection; what the agent's need is closed with the stack."""
+        """List the identities for one connection; the agent's connection is closed with the stack."""
         return await destination.identities.offered(stack)
 
     # --- one host ---

@@ -1,4 +1,4 @@
-"""The node source that speaks SSH: one connection a node, its digest first, its table only where it is new."""
+"""Node source over SSH: one connection a node, its digest first, its table only where it is new."""
 
 from __future__ import annotations
 
