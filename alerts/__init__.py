@@ -1,1 +1,1 @@
-"""From a report to people: what to tell whom, once, and how it gets there. See docs/alerts.md."""
+"""Alerts: from a report to notifications, each sent once, and their delivery. See docs/alerts.md."""

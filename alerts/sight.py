@@ -11,8 +11,8 @@ from auditor.values.models import Gap, NodeId, Report
 from auditor.values.text import listed
 
 SHRINK_MEMORY = timedelta(hours=24)
-"""So long, and until blindness was told, a registry is measured against the size that it had before it
-shrank; then the new size is normal."""
+"""Time for which a registry is measured against the size that it had before it shrank, at least until blindness
+was alerted; then the new size is normal."""
 NAMED = 3
 """Number of nodes that the incident of blindness names before it counts the rest."""
 FEWEST_LOST = 2

@@ -1,4 +1,4 @@
-"""The exception tree: what can go wrong, told apart by who must act.
+"""Exception tree, divided by the party that must act.
 
     WgauditError                 one clear line: what, where, what to do
     ├── UsageError               the call's words are off (exit code 2)
@@ -40,7 +40,7 @@ from enum import StrEnum
 
 
 class GapReason(StrEnum):
-    """Why something could not be seen. The values are part of the JSON report's contract."""
+    """Reason of a gap. The values are part of the JSON report's contract."""
 
     # the registry
     CONSUL_UNREACHABLE = "consul-unreachable"
@@ -88,7 +88,7 @@ class GapReason(StrEnum):
 
 
 class GapScope(StrEnum):
-    """What a gap hides. The values are part of the JSON report's contract."""
+    """Scope that a gap hides. The values are part of the JSON report's contract."""
 
     REGISTRY = "registry"
     """Registrations may be missing."""

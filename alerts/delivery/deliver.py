@@ -44,7 +44,7 @@ async def deliver(
 ) -> tuple[Receipt, ...]:
     """Send all pending notifications, also those of earlier sweeps; return receipts by notifier and in order.
 
-    Ends after `budget` seconds: what is left stays in the outbox, in order, and its receipt says so. A
+    Ends after `budget` seconds: the rest stays in the outbox, in order, and its receipt says so. A
     notifier that fails, hangs or breaks holds up no other. Nothing is raised for it, nor where the state
     database fails: that is a receipt too, and nothing more is sent that could not be recorded.
     """

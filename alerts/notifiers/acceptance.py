@@ -67,7 +67,7 @@ def _of_object(said: str) -> Meaning:
     try:
         answer = json.loads(said)
     except (ValueError, RecursionError):
-        return Meaning.UNCLEAR  # cut off somewhere, and what it said is not known
+        return Meaning.UNCLEAR  # cut off somewhere, so that its meaning is not known
     if not isinstance(answer, dict):
         return Meaning.TAKEN
     if not _says_no({str(key).lower(): value for key, value in answer.items()}):

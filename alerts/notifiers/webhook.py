@@ -15,7 +15,7 @@ Headers, beside `Content-Type: application/json`:
 With a template, the body is what that makes of the message's values, for services that want a form of their own.
 
 Any 2xx is acceptance, unless the body is a known refusal. `python -m alerts.notifiers.webhook` prints the JSON
-Schema, which stands in docs/alert-v1.schema.json.
+Schema, as in docs/alert-v1.schema.json.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Guesses at the cause of a finding, and the evidence that makes one probable.
 
-A guess is possible as long as another explanation would show the same. It is probable where what was seen excludes
+A guess is possible as long as another explanation would show the same. It is probable where the evidence excludes
 the others that are known. docs/findings.md says for each cause what that is.
 """
 

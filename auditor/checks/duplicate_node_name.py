@@ -13,7 +13,7 @@ from auditor.values.text import listed
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """Find names that stand in more than one datacenter."""
+    """Find names that are registered in more than one datacenter."""
     by_name: dict[str, list[NodeId]] = defaultdict(list)
     if fleet.ambiguous_names:
         for node in {*fleet.by_node, *(item.node for item in fleet.invalid)}:

@@ -63,10 +63,10 @@ class Check:
     says: str
     """Meaning of its findings, in one sentence."""
     run: Callable[[Fleet], Iterable[Draft]]
-    """Reads the fleet and nothing else; the order of what it yields does not matter."""
+    """Function from the fleet alone to drafts, in any order."""
 
     def findings(self, fleet: Fleet) -> Iterator[Finding]:
-        """Run the check, and stamp its ident and severity on what it yields."""
+        """Run the check, and stamp its ident and severity on each draft."""
         for draft in self.run(fleet):
             yield Finding(
                 check=self.ident,

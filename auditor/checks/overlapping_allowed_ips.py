@@ -21,7 +21,7 @@ _MOST_COVERED = 20
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
-    """Find prefixes of one key that cover what is registered for another, and routes that have taken it."""
+    """Find prefixes of one key that cover another's registered ones, and routes that have taken these."""
     yield from _overlaps(fleet)
     yield from _takings(fleet)
 

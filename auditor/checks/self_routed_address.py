@@ -1,4 +1,4 @@
-"""self-routed-address: a node's own mesh address stands in one of its peers' allowed-ips."""
+"""self-routed-address: a node's own mesh address is among one of its peers' allowed-ips."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def command(ctx: click.Context, /, output: Path, force: bool, yes: bool, **answe
             if ctx.get_parameter_source(parameter) is click.core.ParameterSource.DEFAULT:
                 answers[parameter] = click.prompt(question, default=answers[parameter], err=True)
     text = _configuration(answers)
-    # What it writes must be what it reads: a bad answer is told now, not at three in the morning.
+    # The file must be readable again: a bad answer is reported now, not at three in the morning.
     parse_config(tomllib.loads(text), str(output))
     try:
         write_whole(output, text.encode())

@@ -78,7 +78,7 @@ class PlainProgress:
         self._stream = stream
         self._clock = clock
         self._lock = threading.Lock()
-        """Held by whoever begins a phase or looks at it; counting a node needs none."""
+        """Lock for beginning and drawing a phase; counting a node needs none."""
         self._started = self._said = self._phase_began = clock()
         self._pace = RateMeter(self._started)
         self._phase = "starting"

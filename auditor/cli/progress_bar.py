@@ -39,7 +39,7 @@ class TerminalProgress:
     ) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        """Held by whoever begins a phase or looks at it; counting a node needs none."""
+        """Lock for beginning and drawing a phase; counting a node needs none."""
         self._console = Console(
             file=stream,
             force_terminal=True,

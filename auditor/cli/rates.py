@@ -10,16 +10,16 @@ from typing import NamedTuple
 from auditor.values.text import count, duration
 
 LONG_VIEW, SHORT_VIEW = 10.0, 3.0
-"""Seconds that a rate is taken over: the long view is steady; the short one is told while a phase is young,
+"""Seconds that a rate is taken over: the long view is steady; the short one is shown while a phase is young,
 for a fan-out starts slowly, and sees at the end that the long one holds no more."""
 STALLED = 5.0
-"""Seconds without an answer after which no rate and no time left is told: they would be wishes."""
+"""Seconds without an answer after which no rate and no time left is shown: they would be guesses."""
 _DUE = 4.0
 """Number of answers overdue at the present rate that mean the same, sooner, but not within the first second."""
 _ENOUGH = 10.0
 """Answers that the short view must be able to expect before it may doubt the long one."""
 _FORESIGHT = 20.0
-"""In a young phase no time left is told that is so many times as long as what was seen of it."""
+"""Multiple of a young phase's age above which its time left is not shown."""
 _LATE = 3.0
 """Seconds after which a phase's first gap tells how long it takes to give a node up."""
 

@@ -2,7 +2,7 @@
 
 A session runs the very command that the client sent, by `/bin/sh`, with stand-ins for `wg` and `ip`
 first in PATH that print the node's state. So the audit's real way is walked, probe script and all.
-Because it runs what it is told, it binds loopback only and lets in nothing but the run's own key.
+Because it runs any command, it binds loopback only and lets in nothing but the run's own key.
 """
 
 from __future__ import annotations

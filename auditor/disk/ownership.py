@@ -1,4 +1,4 @@
-"""Who else can write a file: what others can change is not believed unasked, nor written over."""
+"""Ownership of files: one that others can change is not trusted, nor written over."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ def _fault_of(found: os.stat_result, folder: Path, shared: bool) -> str:
 
 
 def _is_home_of(folder: Path, found: os.stat_result) -> bool:
-    """Whether root looks at what one user keeps in a folder that nobody else can write."""
+    """Tell whether root looks at what one user keeps in a folder that nobody else can write."""
     kept = folder.stat()
     return os.geteuid() == 0 and kept.st_uid == found.st_uid and not kept.st_mode & OTHERS
 
 
 def shared_folder(folder: Path) -> bool:
-    """Whether others can put or exchange names in a folder. Raises `OSError`."""
+    """Tell whether others can put or exchange names in a folder. Raises `OSError`."""
     return bool(_others_can_write(folder))
 
 

@@ -1,1 +1,1 @@
-"""PURE: what may be asked for (an address, a node, a key), and what is told of it."""
+"""PURE: explanation of a target: an address, a node or a key."""

@@ -22,7 +22,7 @@ from auditor.values.models import (
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """Where observers send one prefix."""
+    """Destinations to which observers send one prefix."""
 
     prefix: Prefix
     picks: tuple[Pick, ...]
@@ -51,7 +51,7 @@ class Story:
     findings: tuple[Finding, ...] = ()
     """Findings that touch the target, causes before what follows from them."""
     gaps: tuple[Gap, ...] = ()
-    """What could not be seen, and might have changed this story."""
+    """Gaps that might have changed this story."""
     next_steps: tuple[str, ...] = ()
     regions: Mapping[NodeId, str] = field(default_factory=dict)
     """Regions of the nodes that are named here."""

@@ -36,7 +36,7 @@ from auditor.values.models import Claim, Finding, InvalidRegistration, NodeId, P
 from auditor.values.text import count, listed
 
 _MOST_PREFIXES = 12
-"""Addresses of one node or key whose routing is told; the others are counted."""
+"""Number of addresses of one node or key whose routing is shown; the others are counted."""
 _MOST_NAMED = 12
 """Observers of one pick that are all named."""
 _MOST_WIDER = 4
@@ -127,7 +127,7 @@ class _StoryBuilder:
         return f"{nobody}, but {wider[0]} covers it" if wider else nobody
 
     def _beside(self, prefix: Prefix) -> tuple[str, ...]:
-        """What is known of an address beyond claims and routes: who has it in flight, and what lies inside it."""
+        """Word facts of an address beyond claims and routes: nodes that have it in flight, and prefixes inside it."""
         notes = [
             f"{self.report.name(item.node)} was registered with it when one of the sweep's readings was made, and its "
             "registration had not held still at the end."
@@ -307,7 +307,7 @@ class _StoryBuilder:
     def _without_findings(
         self, story: Story, nodes: Collection[NodeId], own_keys: Collection[PublicKey]
     ) -> list[str]:
-        """What is to be said where no finding touches the target: rarely that there is nothing to do."""
+        """Word the conclusion where no finding touches the target: rarely that there is nothing to do."""
         steps: list[str] = []
         covering = {parent for routing in story.routing for parent in self.fleet.covering(routing.prefix)}
         foreign = [
@@ -330,7 +330,7 @@ class _StoryBuilder:
     # -- routing
 
     def _routing(self, prefix: Prefix) -> Routing:
-        """Where observers send the prefix: as a finding's evidence has it, else worked out here."""
+        """Count the destinations of the prefix: from a finding's evidence, else from the route tables."""
         evidence = next(
             (
                 finding.evidence.routing
@@ -386,7 +386,7 @@ class _StoryBuilder:
         return self._with_region(node) if node is not None else "an unregistered key"
 
     def _key_notes(self, keys: Iterable[PublicKey]) -> list[str]:
-        """What observers show of the key as a peer, beyond its addresses."""
+        """Word the observers' view of the key as a peer, beyond its addresses."""
         notes: list[str] = []
         routes, wanted = self.fleet.routes, dict.fromkeys(keys)
         # Of these keys alone: in a bad night a table lacks thousands, and thousands hold it.

@@ -37,7 +37,7 @@ class Key(NamedTuple):
 
 
 def find_target(snapshot: Snapshot, report: Report, fleet: Fleet, text: str) -> Address | NodeId | Key:
-    """Reads the target. Raises `UsageError` where it fits nothing, or more than one thing."""
+    """Read the target. Raises `UsageError` where it fits nothing, or more than one thing."""
     if not text:
         raise UsageError("explain: the target is empty; name an address, a node or a key")
     try:

@@ -111,7 +111,7 @@ class Fleet:
 
     @property
     def ambiguous_names(self) -> frozenset[str]:
-        """Name that stand in more than one datacenter."""
+        """Names that are registered in more than one datacenter."""
         return self.registered.ambiguous_names
 
     def name(self, node: NodeId) -> str:

@@ -105,7 +105,7 @@ class Registered:
 
     @cached_property
     def ambiguous_names(self) -> frozenset[str]:
-        """Name that stand in more than one datacenter."""
+        """Names that are registered in more than one datacenter."""
         seen: dict[str, str] = {}
         return frozenset(
             node.name

@@ -149,7 +149,7 @@ class Routes:
     def claiming_picks(self, prefix: Prefix) -> tuple[Pick, ...]:
         """Count the observers that give the prefix to each key, as `picks` does; carried by a route alone, to nobody.
 
-        A default route takes from nobody: that an observer lacks the longer prefix is told of the one who has it.
+        A default route takes no traffic: an observer without the longer prefix is a finding about the prefix's node.
         """
         parents = self.covering(prefix)
         giving = tuple(parent for parent in parents if parent not in self._routes_alone)
@@ -222,7 +222,7 @@ class Routes:
         return frozenset({None})
 
     def _apart(self, prefix: Prefix, parents: Iterable[Prefix]) -> dict[NodeId, Observation]:
-        """Observers that may deliver the prefix themselves, by what they hold or are registered with."""
+        """List observers that may deliver the prefix themselves, by their own or their registered addresses."""
         apart = list(self._at_address.get(prefix, ()))
         for candidate in (prefix, *parents):
             for key in self._registered_behind(candidate):

@@ -33,7 +33,7 @@ class SweepOptions:
     """Bounds of one sweep."""
 
     deadline: float | None = None
-    """Seconds after which the sweep stops and reports what it has."""
+    """Seconds after which the sweep stops with the results so far."""
     confirm_after: float | None = 3.0
     """Seconds before each further look at suspects and at what moved. None: there is none."""
 

@@ -58,7 +58,7 @@ class TableStore:
         return self._taken(text, digest, fetching)
 
     def _taken(self, text: asyncio.Future[RouteTable], digest: str, fetching: _Fetching) -> str:
-        """Take what was fetched, or what another one fetched meanwhile, and tell those who wait."""
+        """Keep the fetched table, or the one that another node fetched meanwhile, and wake the waiting fetches."""
         if not text.done():
             text.cancel()
             return self._respelled.get(digest, digest)

@@ -21,7 +21,7 @@ EXCERPT = 120
 """Characters of an error's body that a gap shows."""
 
 NO_TOKEN = "no token was sent"  # noqa: S105  (words, not a token)
-"""Said where an answer may be what it is because none was sent."""
+"""Addition to an objection whose cause may be that no token was sent."""
 _PASSING = {429, 500, 502, 503, 504}
 """Statuses of a fault that may be over in a moment."""
 _KEPT = re.compile(r"(?:^|,)\s*(?:TCP_(?:[A-Z]+_)?)?(?:hit|stale|updating)\b", re.IGNORECASE)

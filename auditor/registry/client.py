@@ -143,7 +143,7 @@ class Response:
 
 
 class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no types
-    """Bounded calls that nothing but the configuration has a say in; keeps what the headers said."""
+    """Client of bounded calls, set up by the configuration alone; keeps the answers' headers."""
 
     def __init__(
         self, settings: ConsulSettings, address: _Address, token: SecretStr | None, *, once: bool
@@ -239,7 +239,7 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
         try:
             return tries(once)
         except RegistryError as error:
-            # What Consul said counts for more than that the last try ran out of time.
+            # Consul's own answer is worth more than the last try's timeout.
             words = [one for one in said if one.reason is not GapReason.CONSUL_TIMEOUT]
             final = words[-1] if words else error
             detail = final.detail

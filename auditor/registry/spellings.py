@@ -1,6 +1,6 @@
 """PURE: reader of text as people and tools write it: blanks, interface notation, keys in hex, JSON in JSON.
 
-Only what can be told for sure is read. What would be a guess raises `InvalidValue` with the reason.
+Only unambiguous text is read. A guess would raise `InvalidValue` with the reason.
 """
 
 from __future__ import annotations

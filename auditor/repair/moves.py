@@ -13,7 +13,7 @@ from auditor.values.models import NodeId
 
 
 class Rule(StrEnum):
-    """Why a claimant keeps the address, or why one moves. Named in every form of a plan."""
+    """Rule by which a claimant keeps the address, or moves. Named in every form of a plan."""
 
     OLDEST = "oldest-registration"
     """It has the lowest CreateIndex of those who claim the address."""
@@ -28,7 +28,7 @@ class Rule(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a move changes."""
+    """Kind of a move, by its changes."""
 
     RENUMBER = "renumber"
     """The node gets a new address, in the registry and on its device."""
@@ -38,7 +38,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """Who keeps a contested address; `node` None: nobody."""
+    """Keeper of a contested address; `node` None: there is none."""
 
     node: NodeId | None
     public_key: PublicKey | None
@@ -76,7 +76,7 @@ class Move:
     sample: tuple[NodeId, ...] = ()
     """Observers that the plan saw routing the old address to this node: they show what the move changes."""
     host: str = ""
-    """Where SSH reaches it, by its registration; "" where that does not say."""
+    """Host that SSH reaches it at, by its registration; "" where there is none in it."""
 
     @property
     def ident(self) -> str:
@@ -86,7 +86,7 @@ class Move:
 
     @property
     def addresses_after(self) -> tuple[Prefix, ...]:
-        """What is registered for the node once it has moved."""
+        """Addresses that are registered for the node after its move."""
         if self.kind is Kind.RESTORE:
             return self.addresses
         return tuple(self.new if prefix == self.old else prefix for prefix in self.addresses)
@@ -100,7 +100,7 @@ class LeftOut:
     node: NodeId | None
     """None: nobody of those who claim the address is moved."""
     why: str
-    """One sentence: what was not seen, or what a person must do."""
+    """Reason or advice for people, in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +116,21 @@ class Contested:
 
 @dataclass(frozen=True, slots=True)
 class RepairPlan:
-    """How to get from one snapshot to a mesh without contested addresses. The same snapshot gives the same one."""
+    """Plan from one snapshot to a mesh without contested addresses. The same snapshot gives the same one."""
 
     snapshot_at: datetime
-    """When the sweep ended that it is made from."""
+    """Time when its sweep ended."""
     verdict: str
     device: str
     contested: tuple[Contested, ...]
     left_out: tuple[LeftOut, ...] = ()
     """Whole addresses that no move can be vouched for."""
     notes: tuple[str, ...] = ()
-    """What could not be taken into account: workload or quarantine that was not read."""
+    """Remarks on facts that were not read, such as workload or quarantine."""
     peers: Mapping[NodeId, PublicKey] = field(default_factory=dict)
     """Keepers and movers with their registered keys."""
     claims_prefix: str = "wireguard/claims/"
-    """Where the new addresses are claimed."""
+    """Prefix of the store's keys for the claims to new addresses."""
 
     @property
     def moves(self) -> tuple[Move, ...]:

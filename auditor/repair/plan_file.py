@@ -23,7 +23,7 @@ def write_plan(plan: RepairPlan, path: Path) -> None:
 
 
 def read_plan(path: Path) -> RepairPlan:
-    """Read what `write_plan` wrote. Raises `PlanError` with the file and the place of what is not as it must be."""
+    """Read a file of `write_plan`. Raises `PlanError` with the file and the place of a fault."""
     try:
         raw = read_bounded(path, MAX_PLAN)
     except OSError as error:

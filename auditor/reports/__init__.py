@@ -1,1 +1,1 @@
-"""How a report becomes text: one file a format, each a function from report to text."""
+"""Formats of a report: one file a format, each a function from report to text."""

@@ -8,7 +8,7 @@ from typing import Protocol
 from auditor.values.models import Report
 
 NEW_RECORDING = "sweep.json.gz"
-"""What a recording is called in a command that is proposed."""
+"""Name of a recording in a command that is proposed."""
 _NARROWEST, _WIDEST = 40, 160
 
 

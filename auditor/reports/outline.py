@@ -130,7 +130,7 @@ class AgreedSharing:
     subject: str
     nodes: tuple[NodeId, ...]
     agreement: str
-    """Why it is agreed on, and until when."""
+    """Reason and end of the agreement on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class Outline:
     following: int
     """Findings that follow from those."""
     silenced: int
-    """How many of the contested addresses and of the rest have a silence."""
+    """Number of contested addresses, and of other findings, with a silence."""
     agreed: tuple[Finding, ...]
     agreed_sharing: tuple[AgreedSharing, ...]
     """The agreed findings without those that follow from another agreed one."""

@@ -48,9 +48,10 @@ class AlertSession:
         """Begin a round: one look with its alerts. Raises `StateBusy` where another one is under way.
 
         The state's lock is held from before the look until all is delivered and pruned, so that no two looks are
-        compared with one memory, and what was seen later is also remembered later. Between two rounds it is
+        compared with one memory, and a later look is also remembered later. Between two rounds it is
         free. A state that cannot be used is a complaint, and the round goes on without it: the report is worth
-        more than the memory. The heartbeat is told of the start, and whether the round alerted all that it had to.
+        more than the memory. The heartbeat is called at the start, and at the end with success where the round
+        alerted all that it had to, else with failure.
         """
         stack = AsyncExitStack()
         current = await self._open(stack)
@@ -141,7 +142,7 @@ class AlertRound:
     async def deliver(self, report: Report, interrupt: asyncio.Event | None = None) -> None:
         """Store plan and report in one transaction; then send, with the outbox of earlier rounds; then prune.
 
-        interrupt: once set, sending ends; what is left goes with the next round.
+        interrupt: once set, sending ends; the rest goes with the next round.
         """
         if self._state is None or self._plan is None:
             return

@@ -50,7 +50,7 @@ class Auditor:
         """Sweep once. A failure is a gap in the snapshot.
 
         The process's limit on open files is raised as far as the fleet needs it; where it cannot be, that is a
-        complaint. interrupt: once set, the sweep ends with what it has. memory: what earlier sweeps saw; None: it
+        complaint. interrupt: once set, the sweep ends with what it has. memory: of earlier sweeps; None: it
         is read from the state, if there is one.
         """
         room = partial(room_for, complain=observer.complain)

@@ -44,7 +44,7 @@ async def send_tests(config: Config, name: str | None) -> AsyncIterator[tuple[St
 async def try_heartbeat(config: Config, note: str) -> Receipt | None:
     """Call the heartbeat's URL once, as after a sweep that did its work; None where none is set.
 
-    note: what is sent along. Raises `ConfigError`.
+    note: text in the call's body. Raises `ConfigError`.
     """
     heartbeat = build_heartbeat(config)
     if heartbeat is None:

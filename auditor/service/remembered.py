@@ -14,7 +14,7 @@ from auditor.values.addresses import PublicKey
 from auditor.values.models import Memory
 
 MOST_GHOSTS = 10_000
-"""Standing findings that are looked through for keys that were told."""
+"""Number of standing findings that are read for keys that were alerted."""
 
 
 def memory_of(state: AlertState) -> Memory:

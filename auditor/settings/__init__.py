@@ -1,1 +1,1 @@
-"""What the configuration says, one file a section; file.py finds, reads and checks it."""
+"""Settings of the configuration, one file a section; file.py finds, reads and checks it."""

@@ -96,7 +96,7 @@ class ConsulSettings(Settings):
 
     @property
     def every_datacenter(self) -> bool:
-        """Whether all that Consul knows are read, but for those left out."""
+        """Tell whether all that Consul knows are read, but for those left out."""
         return EVERY in self.datacenters
 
     @property

@@ -29,7 +29,7 @@ class AddressClaim:
     prefix: Prefix
     state: ClaimState
     node: str
-    """Whose it is, or was; "" where only a key is known."""
+    """Node that has or had the address; "" where only a key is known."""
     public_key: PublicKey | None
     at: datetime
     until: datetime | None = None

@@ -159,7 +159,7 @@ class Gap:
     source: Literal["consul", "file", "ssh", "sweep"]
     reason: GapReason
     detail: str
-    """One line for a person: what was tried, where, what came back. Never a secret."""
+    """One line for people: the attempt, its place and its outcome. Never a secret."""
     node: str | None = None
     datacenter: str | None = None
 
@@ -318,7 +318,7 @@ class Memory:
     unsettled: frozenset[NodeId] = frozenset()
     """Nodes whose registrations had not held still when the last sweep ended."""
     ghosts: frozenset[PublicKey] = frozenset()
-    """Keys that stand as unregistered peers, and were told."""
+    """Keys of standing findings of unregistered peers that were alerted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,7 +410,7 @@ class CheckIdent(StrEnum):
 
 
 Identity = tuple[str, ...]
-"""Identity of a finding: the texts that distinguish it from others of its check, in every sweep."""
+"""Identity of a finding: texts that distinguish it from others of its check, the same in every sweep."""
 
 
 def fingerprint(check: str, identity: str) -> str:
@@ -508,7 +508,7 @@ class Finding:
     from_absence: bool = False
     """True: it rests on absence from the registry, which proves nothing where that was not read."""
     hidden_at: tuple[NodeId, ...] = ()
-    """Unseen nodes whose devices may explain it: nothing to go by while they are not seen."""
+    """Unseen nodes whose devices may explain it: it proves nothing while they are not seen."""
     confirmed: bool | None = None
     """True: shown again on a second look. False: looked at again, and gone. None: not looked at twice."""
     caused_by: str | None = None
@@ -583,7 +583,7 @@ class Report:
     node_keys: Mapping[NodeId, PublicKey] = field(default_factory=dict)
     """Registered keys of the nodes that findings name, for display."""
     ambiguous_names: frozenset[str] = frozenset()
-    """Names that stand in more than one datacenter."""
+    """Names that are registered in more than one datacenter."""
     registered: frozenset[NodeId] = frozenset()
     """Every node that the registry lists, readable or not, in flight or not."""
     retired: frozenset[NodeId] = frozenset()
@@ -597,7 +597,7 @@ class Report:
     covered: bool = True
     """True: enough nodes were seen, however much of the registry was read."""
     withheld: frozenset[str] = frozenset()
-    """Fingerprints of findings that are not said, because what was not seen may explain them."""
+    """Fingerprints of findings that are withheld, because unseen nodes or registrations may explain them."""
     drifted: Mapping[NodeId, PublicKey] = field(default_factory=dict)
     """Live keys of devices that differ from the registered ones, as seen now."""
 

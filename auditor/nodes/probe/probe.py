@@ -210,7 +210,7 @@ def _whole(script: str) -> str:
 
     A login shell's start-up files may read from what was sent. The first lines may be lost; what comes after them
     names itself, and the last line runs nothing unless it was all there. A shell that took the place of /bin/sh
-    reads the same text; zsh, which reads it otherwise, is told how.
+    reads the same text; zsh, which reads it otherwise, is set to do the same.
     """
     body, main, rest = script.rpartition(_MAIN)
     if rest or not main:

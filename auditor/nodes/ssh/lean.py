@@ -1,6 +1,6 @@
 """Connection of the SSH library with fewer packets, fewer writes and fewer round trips.
 
-What a node costs a sweep is mostly the handshake, and much of that is the kernel's work for each small
+The cost of a node in a sweep is mostly the handshake, and much of that is the kernel's work for each small
 write and the event loop's for each answer. Left out, against the library's own connection:
 
 - options built anew in a thread for each connection: they are copied;
@@ -10,7 +10,7 @@ write and the event loop's for each answer. Left out, against the library's own 
   needs nobody's consent is shown with its signature right away. `none` is tried when all else has failed;
 - texts for a log that is off.
 
-What it overrides is not all documented. So it is used with the releases whose insides were looked at. With any
+Not all overridden methods are documented. So it is used with the releases whose insides were looked at. With any
 other the library's own connection is used, which the log says at INFO.
 """
 

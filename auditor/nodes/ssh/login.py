@@ -40,7 +40,7 @@ _FIRST_CIPHER = "^aes128-gcm@openssh.com"
 _GLOBAL_KNOWN_HOSTS = (Path("/etc/ssh/ssh_known_hosts"), Path("/etc/ssh/ssh_known_hosts2"))
 _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 _REFUSED = ("knownhostscommand", "revokedhostkeys", "bindinterface", "proxyusefdpass")
-"""Not followed. Each of them decides whom to trust, or the way; so what sets it is refused."""
+"""Directives that are not followed. Each decides trust or the way, so a host that sets one is refused."""
 _ALGORITHMS: dict[str, tuple[str, Callable[[], list[bytes]]]] = {
     "kexalgorithms": ("kex_algs", get_kex_algs),
     "ciphers": ("encryption_algs", get_encryption_algs),
@@ -196,7 +196,7 @@ class Login:
         return "", found.text("proxycommand")
 
     def _hops_before(self, hop: Hop) -> tuple[str, str]:
-        """Find the hops that ssh's configuration puts before a jump host, and where it says so."""
+        """Find the hops that ssh's configuration puts before a jump host, and their place in it."""
         found = self._config.resolve(hop.host, self._local, user=hop.user or "", port=hop.port)
         text = found.text("proxyjump")
         return text, str(found.place("proxyjump")) if text else ""

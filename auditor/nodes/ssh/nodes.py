@@ -27,7 +27,7 @@ class SshNodes(NodeSource):
     """Looks at nodes. Built once, used for the whole fleet.
 
     `device`: the WireGuard device on each node. `region_command`: run there, prints its region; empty: none is.
-    `places`: where on a node the probe finds what it asks.
+    `places`: paths and devices that the probe uses on a node.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class SshNodes(NodeSource):
                     tables.respelled(answer.spelled, answer.table.digest)
                 return answer.table
 
-            # Where the table is fetched, the second answer stands for the node, whole: it is of one moment.
+            # Where the table is fetched, the second answer is the node's, whole: it is of one moment.
             if answer.digest is not None:
                 table = await tables.obtain(answer.digest, fetch)
             else:

@@ -51,7 +51,7 @@ class Executor:
         self._stopping.set()
 
     def progress(self, move: Move) -> Progress:
-        """How far the journal says that the move has come."""
+        """Return the move's progress by the journal."""
         return self._journal.progress(move.ident)
 
     async def forward(self, move: Move) -> None:

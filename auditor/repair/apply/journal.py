@@ -33,7 +33,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, plan: str) -> None:
-        """Open or creates the file (0600) and reads what it holds. Raises `JournalError` and `StateBusy`."""
+        """Open or create the file (0600) and read its entries. Raises `JournalError` and `StateBusy`."""
         self.path = path
         self._plan = plan
         with contextlib.ExitStack() as stack:
@@ -61,7 +61,7 @@ class Journal:
         return self._entries
 
     def progress(self, move: str) -> Progress:
-        """How far the move with this ident has come."""
+        """Return the progress of the move with this ident."""
         return self._states.get(move, Progress())
 
     def write(self, move: str, step: Step, event: Event, facts: Mapping[str, str] | None = None) -> None:
@@ -86,7 +86,7 @@ class Journal:
         self._states[move] = state
 
     def _without_torn_line(self, data: bytes) -> int:
-        """Cut off half a line that a kill left behind: what it announced has not happened. Returns the size."""
+        """Cut off half a line that a kill left behind: its step has not happened. Returns the size."""
         whole = data.rfind(b"\n") + 1
         if whole < len(data):
             os.ftruncate(self._file, whole)
@@ -121,7 +121,7 @@ def _refuse_others_hand(path: Path) -> None:
 
 
 def _opened(path: Path) -> int:
-    """The file, for reading and appending. It is made 0600; a link or what is no plain file is refused."""
+    """Open the file for reading and appending. It is made 0600; a link, or no plain file, is refused."""
     _refuse_others_hand(path)
     handle = os.open(
         path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600

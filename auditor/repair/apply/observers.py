@@ -31,7 +31,7 @@ class PeerView:
     table: RouteTable
 
     def routes(self, prefix: Prefix, key: PublicKey) -> bool:
-        """Whether exactly this prefix is given to this key, the device's own addresses included."""
+        """Tell whether exactly this prefix is given to this key, the device's own addresses included."""
         line = f"{key}\t{prefix}\n".encode()
         return self.table.text.startswith(line) or b"\n" + line in self.table.text
 
@@ -132,14 +132,14 @@ class PeerRoutes:
         return PeerLook(asked, new_right, old_right, tuple(wrong), tuple(unseen))
 
     def _alone(self, move: Move, keeper: Keeper) -> bool:
-        """Whether nobody but the keeper is registered with the old address: else any of them may be routed to."""
+        """Tell whether nobody but the keeper is registered with the old address: else any of them may be routed to."""
         return not any(
             move.old in registration.addresses and node not in (move.node, keeper.node)
             for node, registration in self._registrations.items()
         )
 
     def _delivers(self, view: PeerView, node: NodeId, move: Move, keeper: Keeper) -> bool:
-        """Whether this is another claimant, whose device takes the old address for its own."""
+        """Tell whether this is another claimant, whose device takes the old address for its own."""
         return node != keeper.node and move.old in view.observation.device.addresses
 
     # -- setting peers

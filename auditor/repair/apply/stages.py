@@ -57,17 +57,17 @@ class Progress:
 
     @property
     def begun(self) -> bool:
-        """Whether anything of it may have happened."""
+        """Tell whether anything of it may have happened."""
         return bool(self.done) or self.open is not None
 
     @property
     def complete(self) -> bool:
-        """Whether its last step is done, which is the same one for every kind of move."""
+        """Tell whether its last step is done, which is the same one for every kind of move."""
         return Step.VERIFY in self.done
 
     @property
     def unfinished(self) -> bool:
-        """Whether it was begun, and neither completed nor taken back whole."""
+        """Tell whether it was begun, and neither completed nor taken back whole."""
         return self.begun and not self.complete
 
 

@@ -1,4 +1,4 @@
-"""The marker of an adopted registry: without it no address is allocated. Networks, without claims, stand in it."""
+"""Marker of an adopted registry: without it no address is allocated. It lists networks, which have no claims."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Adopted:
     """Prefixes of more than one address that are registered or seen: no address in them is allocated."""
 
     def covers(self, prefix: Prefix) -> bool:
-        """Whether one of the networks holds this address."""
+        """Tell whether one of the networks holds this address."""
         return any(covers(network(wide), network(prefix)) for wide in self.networks)
 
 

@@ -248,7 +248,7 @@ def _orphans(
 
 
 def _names(held: Stored, prefix: Prefix, policy: AllocatorPolicy) -> bool:
-    """Whether the registration has the address, or cannot be read and so may have it."""
+    """Tell whether the registration has the address, or cannot be read and so may have it."""
     reading = _reading([held], policy)
     return bool(reading.invalid) or any(prefix in item.addresses for item in reading.registrations)
 
@@ -286,7 +286,7 @@ def _held(registration: Registration, prefix: Prefix, at: datetime) -> AddressCl
 
 
 def _to_be_replaced(value: bytes, key: str, policy: AllocatorPolicy, wanted: AddressClaim) -> bool:
-    """Whether a claim that is there says something else than what is registered. One that can't be read does."""
+    """Tell whether a claim that is there says something else than what is registered. One that can't be read does."""
     try:
         there = read_claim(policy.claims_prefix, key, value)
     except InvalidValue:

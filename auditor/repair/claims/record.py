@@ -46,7 +46,7 @@ def _is(value: str, prefix: Prefix) -> bool:
 
 
 def _span(text: str, path: list[str]) -> tuple[int, int]:
-    """Where the value at a path of names begins and ends. Raises `ValueError`."""
+    """Find beginning and end of the value at a path of names. Raises `ValueError`."""
     at = _skip(text, 0)
     for name in path:
         at = _value_of(text, at, name)
@@ -54,7 +54,7 @@ def _span(text: str, path: list[str]) -> tuple[int, int]:
 
 
 def _value_of(text: str, at: int, wanted: str) -> int:
-    """Where the value of a name begins, in the object that begins at `at`. Raises `ValueError`."""
+    """Find the beginning of a name's value, in the object that begins at `at`. Raises `ValueError`."""
     if text[at] != "{":
         raise ValueError("no object")
     at = _skip(text, at + 1)
@@ -69,7 +69,7 @@ def _value_of(text: str, at: int, wanted: str) -> int:
 
 
 def _items(text: str, at: int) -> list[tuple[int, int]]:
-    """Where each item of the list that begins at `at` stands."""
+    """Find the place of each item of the list that begins at `at`."""
     spans: list[tuple[int, int]] = []
     at = _skip(text, at + 1)
     while text[at] != "]":

@@ -25,7 +25,7 @@ _HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9._:\-]{0,252}")
 
 @dataclass(frozen=True, slots=True)
 class AllocatorPolicy:
-    """Where and from which prefixes addresses are allocated, and for how long they are quarantined."""
+    """Settings of allocation: places in the store, prefixes of addresses, and their quarantine."""
 
     registry_prefix: str = "wireguard/nodes/"
     claims_prefix: str = "wireguard/claims/"

@@ -39,7 +39,7 @@ class Workload:
         )
 
     def is_idle(self, node: NodeId) -> bool | None:
-        """Whether the node carries no workload; None: nothing says so, or it was not read."""
+        """Tell whether the node carries no workload; None: nothing says so, or it was not read."""
         words: list[bool] = []
         registration = self._registrations.get(node)
         if self.field_is_used and registration is not None:

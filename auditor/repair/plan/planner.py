@@ -1,4 +1,4 @@
-"""PURE: makes a repair plan from a snapshot: keepers, moves, and what is left out, each with its reason."""
+"""PURE: planner of repairs from a snapshot: keepers, moves, and addresses left out, each with its reason."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ class _Planner:
         return registration, observation, key
 
     def _registered_address(self, prefix: Prefix, registration: Registration) -> Prefix:
-        """Where a device that drifted onto somebody's address belongs."""
+        """Find the registered address of a device that drifted onto another node's address."""
         family = [
             address
             for address in registration.addresses

@@ -24,7 +24,7 @@ RULES: Mapping[Rule, str] = {
     Rule.CARRIES_WORKLOAD: "nodes that carry no workload move first, whoever is the oldest",
     Rule.OLDEST: "the oldest registration (lowest CreateIndex) keeps it",
 }
-"""What each rule says, in the order in which they are asked."""
+"""Sentence of each rule, in the order in which they are applied."""
 
 
 class Words(NamedTuple):

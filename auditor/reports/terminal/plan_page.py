@@ -1,4 +1,4 @@
-"""The plan for a person at a terminal: who keeps, who moves, what was left out; then each move step by step."""
+"""Plan for a person at a terminal: keepers, moves and addresses left out; then each move step by step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report for a person at a terminal: the verdict, contested addresses, the rest, and what was not seen."""
+"""Report for a person at a terminal: the verdict, contested addresses, other findings, and gaps."""
 
 from __future__ import annotations
 
