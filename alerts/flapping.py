@@ -48,7 +48,8 @@ def _standing(item: Standing, log: Log, now: datetime) -> Standing:
         return _marked(item, before.flapping, before.away_since)
     if before.away_since is not None:
         return _marked(item, Flapping(before.flapping.since, now), None)
-    steady = now - before.flapping.until >= before.flapping.lasted
+    # A fight that shows in most sweeps is still one: a shorter time than that of a comeback is no steadiness.
+    steady = now - before.flapping.until >= max(before.flapping.lasted, SOON)
     return _marked(item, None if steady else before.flapping, None)
 
 

@@ -30,7 +30,10 @@ PASSING_WORDS = frozenset(
 """Their words for: not now."""
 _FAILED = frozenset({"error", "fail", "failed", "failure", "invalid event", "rejected"})
 """Values of the field `status` that mean a refusal."""
-_PAGE = re.compile(r"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+# Nothing is tried twice, so that no answer of many comments takes for ever.
+_PAGE = re.compile(
+    r"\s*+(?:<!--(?:[^-]|-(?!->))*+-->\s*+)*+<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE
+)
 
 
 class Meaning(Enum):

@@ -71,7 +71,8 @@ _LONG_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{48,}={0,2}")
 """A whole private key, or a key in base64 once more."""
 _DEEPEST = 64
 """Levels of a record's JSON that are read: a field that is nested deeper is none of ours."""
-_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+# A text that does not end is one token too: begun anew at each of its quotes, the search would take hours.
+_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[{}\[\]]', re.DOTALL)
 
 
 class KvItem(NamedTuple):

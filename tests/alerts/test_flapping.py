@@ -47,11 +47,20 @@ def test_an_incident_that_is_away_while_it_flaps_says_since_when_it_was_not_seen
     )
 
 
-def test_what_stood_as_long_as_it_flapped_ends_at_once_again() -> None:
+@pytest.mark.parametrize("shown", [2, 5, 20])
+def test_a_fight_that_shows_in_most_sweeps_is_never_called_over(shown: int) -> None:
+    """It would be called so while it stands, for its pages of this hour are used up."""
+    watch = Watch()
+    told = [watch.reasons(seen) for _ in range(8) for seen in (*[report(PAIR)] * shown, report())]
+    assert [each for each in told if each] == [[PAGED], [OVER], [BACK]]
+
+
+def test_what_stood_for_an_hour_after_it_flapped_ends_at_once_again() -> None:
     """A fight that was over before the address was repaired."""
     watch = Watch()
-    for seen in (report(PAIR), report(), report(PAIR), report(PAIR), report(PAIR)):
+    for seen in (report(PAIR), report(), report(PAIR)):
         watch.sweep(seen)
+    watch.sweep(report(PAIR), after=HOUR)
     assert watch.log.standing[PAIR.fingerprint].incident.flapping_since is None
     assert watch.reasons(report()) == [OVER]
 

@@ -63,6 +63,14 @@ def test_a_page_and_half_an_object_are_no_answer_of_a_service(body: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("after", "means"), [("<html>", Meaning.UNCLEAR), ("ok", Meaning.TAKEN), ("<!-- -- -", Meaning.TAKEN)]
+)
+def test_an_answer_of_many_comments_is_read_in_time(after: str, means: Meaning) -> None:
+    """Once it took twice as long for each further one."""
+    assert meaning("<!-- -x- --> <!---->" * 5000 + after) is means
+
+
+@pytest.mark.parametrize(
     "body", ["", "ok", "no problem", "1", "[]", '{"error":null,"errors":[]}', '{"status":"ok"}', "<ok/>"]
 )
 def test_everything_else_is_a_yes(body: str) -> None:
