@@ -236,7 +236,7 @@ class Log:
     sweep: int = 1
     """Number of the sweep to plan for; greater than every one before."""
     entries: Mapping[tuple[str, str], LogEntry] = field(default_factory=dict)
-    """By (notifier, fingerprint)."""
+    """Entries by (notifier, fingerprint)."""
     standing: Mapping[str, Standing] = field(default_factory=dict)
     """By fingerprint: incidents that have not been resolved."""
     nodes: Mapping[NodeId, int] = field(default_factory=dict)

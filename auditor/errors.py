@@ -180,7 +180,7 @@ class RegistryError(WgauditError):
         self.reason = reason
         self.detail = detail
         self.passing = passing
-        """It may be over in a moment: asking again is of use."""
+        """True: it may be over in a moment, so asking again is of use."""
         self.retry_after = retry_after
         """Seconds after which the other side asked to be tried again; None: it did not say."""
 
@@ -210,7 +210,7 @@ class StoreError(WgauditError):
     def __init__(self, text: str, *, permanent: bool = False) -> None:
         super().__init__(text)
         self.permanent = permanent
-        """It was refused for a reason that does not pass by itself: asking again is of no use."""
+        """True: it was refused for a reason that does not pass by itself, so asking again is of no use."""
 
 
 class StoreConflict(WgauditError):

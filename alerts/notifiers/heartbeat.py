@@ -41,7 +41,7 @@ class Heartbeat:
     url: SecretStr
     method: Literal["POST", "GET"] = "POST"
     kinds: frozenset[HeartbeatKind] = frozenset(HeartbeatKind)
-    """Those that are sent; a service that does not know `/fail` raises the alarm by itself."""
+    """Kinds that are sent; a service that does not know `/fail` raises the alarm by itself."""
 
     async def beat(self, kind: HeartbeatKind, note: str = "") -> str | None:
         """Call once, if this kind is sent; see `beat`."""

@@ -43,7 +43,7 @@ SHIPPED: Mapping[str, TemplateLimits] = {
     "telegram": TemplateLimits(per_message=1, pause=1.0),
     "ntfy": TemplateLimits(per_message=1, pause=0.5),
 }
-"""By name. Discord: 10 embeds, 5 calls in 2 seconds; Teams: 28 KB; Telegram: 4,096 characters, a message a second."""
+"""Limits by name: Discord: 10 embeds, 5 calls in 2 seconds; Teams: 28 KB; Telegram: 4,096 characters, one a second."""
 
 
 class UnusableTemplate(Exception):

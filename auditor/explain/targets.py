@@ -83,9 +83,9 @@ def _is_or_covers(text: str, prefix: Prefix) -> bool:
 
 
 def not_seen(report: Report, *, details: bool = True) -> list[str]:
-    """Why what this sweep did not see may be there all the same, one clause a reason. Empty: it saw it all.
+    """List reasons why an unseen target may exist all the same, one clause each. Empty: the sweep saw all.
 
-    `details`: the first gaps are told too, and not only counted.
+    `details`: the first gaps are listed too, and not only counted.
     """
     coverage, reasons = report.coverage, []
     if not coverage.registered:

@@ -49,7 +49,7 @@ class Registered:
         self._policy = snapshot.policy
         ordered = sorted(snapshot.registrations, key=_registration_order)
         self.registrations: tuple[Registration, ...] = tuple(item for item in ordered if not item.retired)
-        """Those of nodes that belong to the mesh: not the retired ones."""
+        """Registrations of nodes that belong to the mesh: not the retired ones."""
         self.retired: tuple[Registration, ...] = tuple(item for item in ordered if item.retired)
         self.invalid: tuple[InvalidRegistration, ...] = tuple(
             sorted(snapshot.invalid, key=lambda item: (item.node, item.where, item.reason))

@@ -33,7 +33,7 @@ def allocate(
 
 
 def release(node: str, *, config: Config | Path | str | None = None) -> Release:
-    """Frees the node's addresses, into quarantine. Repeating it is no error.
+    """Free the node's addresses, into quarantine. Repeating it is no error.
 
     Raises `auditor.errors.WgauditError`: then it is not known to be free, and calling again is safe.
     """

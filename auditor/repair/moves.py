@@ -16,9 +16,9 @@ class Rule(StrEnum):
     """Rule by which a claimant keeps the address, or moves. Named in every form of a plan."""
 
     OLDEST = "oldest-registration"
-    """It has the lowest CreateIndex of those who claim the address."""
+    """Claimant with the lowest CreateIndex."""
     CARRIES_WORKLOAD = "carries-workload"
-    """It carries workload and others do not; among several, the oldest."""
+    """Claimant that carries workload while others do not; among several, the oldest."""
     FALLBACK_NOBODY = "fallback-kept-by-nobody"
     """The address came from the allocator's fallback, and the configuration says that nobody keeps it."""
     CHOSEN = "chosen-by-hand"
@@ -72,7 +72,7 @@ class Move:
     addresses: tuple[Prefix, ...]
     """All that is registered for the node, in its order, before the move."""
     idle: bool | None = None
-    """Whether it carries no workload; None: that is not known."""
+    """True: it carries no workload. None: that is not known."""
     sample: tuple[NodeId, ...] = ()
     """Observers that the plan saw routing the old address to this node: they show what the move changes."""
     host: str = ""

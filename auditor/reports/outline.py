@@ -68,7 +68,7 @@ class OutlinedFinding:
 
     finding: Finding
     claimants: tuple[Claimant, ...]
-    """By node and key; routed claims only where no other witness claims anything, for `routing` counts them."""
+    """Claims by node and key; routed ones only where no other witness claims anything, for `routing` counts them."""
     observers: int
     """Observers that `finding.evidence.routing` sums up."""
     following: tuple[FollowingFindings, ...]
@@ -161,7 +161,7 @@ class Outline:
     agreed_sharing: tuple[AgreedSharing, ...]
     """The agreed findings without those that follow from another agreed one."""
     gone: tuple[Finding, ...]
-    """Not there any more on a second look."""
+    """Findings that were gone on a second look."""
     gaps: tuple[GapGroup, ...]
     """The registry's first, then the nodes'; of each the largest first."""
     registry: RegistryView

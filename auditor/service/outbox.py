@@ -125,7 +125,7 @@ class Retried:
     """Dead letters that were sent again."""
 
     stale: tuple[int, ...]
-    """Not sent: the incident is over, or something newer was sent."""
+    """Numbers of dead letters that were not sent: the incident is over, or something newer was sent."""
     receipts: tuple[Receipt, ...]
 
 

@@ -24,7 +24,7 @@ LOCK_PAUSE = 0.1
 """Seconds between two tries for a lock that another process holds."""
 
 Migrations = Mapping[str, Sequence[str]]
-"""By part (`history`, `alerts`): SQL scripts, the n-th of which takes the part from version n-1 to n."""
+"""Migrations by part (`history`, `alerts`): SQL scripts, the n-th of which takes the part from version n-1 to n."""
 
 
 def open_state(path: Path, migrations: Migrations) -> sqlite3.Connection:

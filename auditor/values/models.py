@@ -62,7 +62,7 @@ class Registration:
     public_key: PublicKey | None
     """None: it is missing or cannot be read."""
     addresses: tuple[Prefix, ...]
-    """Those that could be read, in the order in which the registration gives them, without repeats."""
+    """Addresses that could be read, in the order in which the registration gives them, without repeats."""
     region: str | None = None
     endpoint: str | None = None
     """Outer UDP `ip:port`, as text; not validated beyond its size."""

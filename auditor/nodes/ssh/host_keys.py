@@ -42,7 +42,7 @@ class KnownHosts:
         self.files = tuple(file for file, content in read if content is not None) or tuple(
             f for f, _ in read[:1]
         )
-        """Those that are there, for messages; else the first."""
+        """Files that exist, for messages; else the first."""
         self.absent = all(content is None for _, content in read)
         try:
             self._lines = KnownLines((str(file), content) for file, content in read if content is not None)

@@ -47,7 +47,7 @@ class ConnectWait:
         self._silent: set[str] = set()
 
     def seconds(self, destination: str) -> float:
-        """Seconds for the next attempt to reach a destination."""
+        """Return the seconds for the next attempt to reach a destination."""
         return self._seconds / 2 if destination in self._silent else self._seconds
 
     def timed_out(self, destination: str) -> None:

@@ -19,10 +19,10 @@ class Event(StrEnum):
     """Event of a step, as journaled."""
 
     BEGIN = "begin"
-    """It is about to be made: from here on it may have happened. Said again where facts are added to it."""
+    """Step that is about to be made: from here on it may have happened. Repeated where facts are added to it."""
     DONE = "done"
     UNDOING = "undoing"
-    """It is about to be taken back."""
+    """Step that is about to be taken back."""
     UNDONE = "undone"
     SURPRISE = "surprise"
     """Something was not as planned; `facts["what"]` says it."""

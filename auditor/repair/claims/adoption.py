@@ -59,7 +59,7 @@ class Difference:
     what: str
     """The difference in one sentence."""
     under_way: bool = False
-    """It is a reservation of a move that is under way, and no fault."""
+    """True: the claim is a reservation of a move that is under way, and no fault."""
 
 
 def adopt(
