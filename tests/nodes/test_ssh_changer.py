@@ -147,18 +147,18 @@ async def test_a_key_that_is_forced_to_the_probe_is_told_apart(bench: Bench) -> 
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "reason", "said"),
     [
-        ("echo This account is not available.", "This account is not available."),
-        ("echo gone >&2; exit 7", "exit 7: gone"),
+        ("echo This account is not available.", GapReason.AUTH, "This account is not available."),
+        ("echo gone >&2; exit 7", GapReason.UNREADABLE_OUTPUT, "exit 7: gone"),
     ],
 )
 async def test_an_account_without_a_shell_is_told_with_its_words(
-    bench: Bench, command: str, said: str
+    bench: Bench, command: str, reason: GapReason, said: str
 ) -> None:
     server = bench.sshd(authorized=[f'restrict,command="{command}" {public(bench.identity)}'])
     error = await failing(bench, server)
-    assert error.reason is GapReason.UNREADABLE_OUTPUT
+    assert error.reason is reason
     assert said in error.detail
 
 
