@@ -182,7 +182,7 @@ def harmless(text: str) -> bool:
 
 
 def _visible_pieces(text: str, *, ascii_only: bool = False) -> list[str]:
-    """Yield each character, or the escape that shows it."""
+    """List each character, or the escape that shows it."""
     if _is_plain(text):
         return list(text)
     strangers = _strangers(text)

@@ -240,7 +240,7 @@ class Allocator:
         return frozenset(found)
 
     def _takeable(self, candidate: Prefix, budget: CallBudget) -> tuple[bool, Stored | None]:
-        """Tell whether the candidate can be taken, and the expired claim to replace, if any."""
+        """Check whether the candidate can be taken; return that, and the expired claim to replace, if any."""
         stored = self._read_claim(candidate, budget)
         if stored is None:
             return True, None
