@@ -62,7 +62,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
                 *_whole_lists(fleet, observers),
                 *(
                     idents.overlapping_allowed_ips(*route)
-                    for route, taken in sorted(fleet.routes.taken_by_routes.items())
+                    for route, taken in sorted(fleet.routes.taken.items())
                     if not taken.keys().isdisjoint(fleet.by_node[node].addresses)
                 ),
             ),
@@ -120,7 +120,7 @@ def _lonely(fleet: Fleet, observation: Observation, absent: int, expected: int) 
             idents.key_drift(node),
             *(
                 idents.overlapping_allowed_ips(*route)
-                for route in fleet.routes.taking_routes.get(observation.table, ())
+                for route in fleet.routes.taking.get(observation.table, ())
             ),
         ),
     )

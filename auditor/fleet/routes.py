@@ -314,33 +314,35 @@ class Routes:
         )
 
     @cached_property
-    def taken_by_routes(self) -> Mapping[tuple[Prefix, PublicKey], Mapping[Prefix, Sequence[Deviation]]]:
-        """List, by route and its key, the registered prefixes of others that tables send there, with these tables.
+    def taken(self) -> Mapping[tuple[Prefix, PublicKey], Mapping[Prefix, Sequence[Deviation]]]:
+        """List, by wide prefix and its key, registered prefixes of others that tables send there, with these tables.
 
-        A route takes nothing where the longer prefix is. It is found here only where that is missing.
+        Of routes, and of prefixes that the registry does not give to the key. They take nothing where the longer
+        prefix is: this finds them only where that is missing.
         """
         taken: dict[tuple[Prefix, PublicKey], dict[Prefix, list[Deviation]]] = defaultdict(
             lambda: defaultdict(list)
         )
         for deviation in self.deviations:
-            if not any(map(self._is_route, deviation.passing)):
+            if not any(map(self._is_route, deviation.passing)) and all(map(is_host, deviation.extra)):
                 continue
             for prefix, keys in deviation.missing.items():
                 match = self.longest_match(deviation, prefix)
-                if match is None or not self._is_route(match[0]) or match[1] & keys:
+                if match is None or match[0] == prefix or match[1] & keys:
                     continue
                 # Nobody is a peer of himself.
                 if all(item.device.public_key in keys for item in deviation.holders):
                     continue
-                for key in match[1]:
+                given = _NO_KEYS if self._is_route(match[0]) else self.expected.get(match[0], _NO_KEYS)
+                for key in match[1] - given:
                     taken[match[0], key][prefix].append(deviation)
         return {target: dict(prefixes) for target, prefixes in taken.items()}
 
     @cached_property
-    def taking_routes(self) -> Mapping[str, Sequence[tuple[Prefix, PublicKey]]]:
-        """List, by digest of a table, its routes that take something, with their keys: see `taken_by_routes`."""
+    def taking(self) -> Mapping[str, Sequence[tuple[Prefix, PublicKey]]]:
+        """List, by digest of a table, the wide prefixes of it that take something, with their keys: see `taken`."""
         takers: dict[str, set[tuple[Prefix, PublicKey]]] = defaultdict(set)
-        for target, taken in self.taken_by_routes.items():
+        for target, taken in self.taken.items():
             for deviation in chain.from_iterable(taken.values()):
                 takers[deviation.digest].add(target)
         return {digest: sorted(targets) for digest, targets in takers.items()}

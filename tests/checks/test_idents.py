@@ -35,7 +35,13 @@ def found() -> tuple[Finding, ...]:
     """The findings of all fixtures and of a fleet with more faults."""
     fleets = [Fleet(replay(path)) for path in RECORDINGS]
     fleets.append(
-        Fleet(contested().rekeyed("watch-a", "x").peers_with("watch-b", "g", "10.0.0.0/16").snapshot())
+        Fleet(
+            contested()
+            .rekeyed("watch-a", "x")
+            .lacks("watch-b", "watch-a")
+            .peers_with("watch-b", "g", "10.0.0.0/16")
+            .snapshot()
+        )
     )
     return tuple(finding for fleet in fleets for finding in find(fleet))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,11 +29,24 @@ def test_a_registered_network_over_anothers_address_is_an_error() -> None:
     assert ("covers", "10.9.0.7") in finding.evidence.facts
 
 
-def test_a_wide_prefix_on_a_device_alone_is_found_with_its_observers() -> None:
-    """The registry knows nothing of it."""
-    (finding,) = found(trio().peers_with("edge-ams-1", "edge-fra-1", "10.0.0.0/16"))
+def test_a_wide_prefix_on_devices_alone_that_takes_nothing_is_no_overlap() -> None:
+    """The longer prefixes win; that nobody registered it is said."""
+    report = judge(trio().peers_with("edge-ams-1", "edge-fra-1", "10.0.0.2", "10.0.0.0/16").snapshot())
+    assert roots(report) == [("unregistered-allowed-ips", "10.0.0.0/16 of edge-fra-1")]
+    assert of(report, IDENT) == []
+
+
+@pytest.mark.parametrize("topology", ["full", "partial"])
+def test_a_wide_prefix_that_takes_a_registered_host_is_found_with_the_observers_that_send_there(
+    topology: Literal["full", "partial"],
+) -> None:
+    """One has the longer prefix as well, and one has not."""
+    mesh = trio(topology=topology).peers_with("edge-sin-1", "edge-fra-1", "10.0.0.2", "10.0.0.0/16")
+    mesh.lacks("edge-ams-1", "edge-sin-1").peers_with("edge-ams-1", "edge-fra-1", "10.0.0.2", "10.0.0.0/16")
+    (finding,) = found(mesh)
     assert finding.subject == "10.0.0.0/16 of edge-fra-1"
-    assert finding.evidence.observers == 1
+    assert [node.name for node in finding.evidence.sample] == ["edge-ams-1"]
+    assert ("takes", "10.0.0.3") in finding.evidence.facts
 
 
 def test_a_network_over_a_network_is_found() -> None:
@@ -66,16 +81,25 @@ def test_neighbouring_networks_do_not_overlap() -> None:
     assert found(mesh) == []
 
 
-def test_a_ghost_with_a_wide_prefix_is_one_incident() -> None:
-    """The unregistered peer follows from the overlap."""
+def test_a_ghost_with_a_wide_prefix_is_a_ghost() -> None:
+    """It takes from nobody."""
     mesh = (
         trio()
         .peers_with("edge-fra-1", "ghost", "10.0.0.0/16")
         .peers_with("edge-sin-1", "ghost", "10.0.0.0/16")
     )
     report = judge(mesh.snapshot())
-    assert len(report.findings) == 2
-    assert roots(report) == [(IDENT, f"10.0.0.0/16 of unregistered key {key_of('ghost')[:8]}…")]
+    assert [(item.check, item.subject) for item in report.findings] == [
+        ("unregistered-peer", key_of("ghost"))
+    ]
+
+
+def test_a_ghost_whose_wide_prefix_takes_a_host_is_one_incident() -> None:
+    """All of it follows from the split."""
+    mesh = trio().lacks("edge-fra-1", "edge-sin-1").peers_with("edge-fra-1", "ghost", "10.0.0.0/16")
+    report = judge(mesh.snapshot())
+    assert len(of(report, IDENT)) == 1
+    assert roots(report) == [("split-routing", "10.0.0.3")]
 
 
 def test_what_no_registration_has_inside_a_registered_network_is_no_overlap() -> None:

@@ -96,10 +96,11 @@ def test_an_old_address_on_an_observer_follows_from_the_displacement_of_the_new_
 
 
 def test_a_network_that_takes_registered_addresses_follows_from_the_overlap() -> None:
-    """The overlap says more."""
-    report = judge(trio().peers_with("edge-ams-1", "edge-fra-1", "10.0.0.2", "10.0.0.0/24").snapshot())
-    assert len(of(report, IDENT)) == 1
-    assert roots(report) == [("overlapping-allowed-ips", "10.0.0.0/24 of edge-fra-1")]
+    """The overlap says more, and where traffic goes astray leads both."""
+    mesh = trio().lacks("edge-ams-1", "edge-sin-1")
+    report = judge(mesh.peers_with("edge-ams-1", "edge-fra-1", "10.0.0.2", "10.0.0.0/24").snapshot())
+    assert len(of(report, IDENT)) == len(of(report, "overlapping-allowed-ips")) == 1
+    assert roots(report) == [("split-routing", "10.0.0.3")]
 
 
 def test_two_keys_that_are_given_one_address_are_a_split_that_leads_both() -> None:

@@ -117,7 +117,8 @@ def test_misplaced_addresses_and_broken_registrations_are_found_and_nothing_else
     assert faults.sweep.roots() == {
         ("self-routed-address", "10.20.1.14 on worker-fra-1"),
         ("displaced-allowed-ips", "10.20.3.13 of edge-nrt-1"),
-        ("overlapping-allowed-ips", "10.20.2.0/24 of edge-fra-1"),
+        ("overlapping-allowed-ips", "0.0.0.0/0 of edge-fra-1"),
+        ("unregistered-allowed-ips", "10.20.2.0/24 of edge-fra-1"),
         ("fallback-address", "10.0.0.1"),
         ("outside-pool", "192.168.7.7"),
         ("outside-pool", "10.255.255.255"),
@@ -134,12 +135,12 @@ def test_an_invalid_registration_counts_as_a_node_that_was_not_seen(faults: Seen
     assert (coverage["registered"], coverage["observed"]) == (11, 7)
 
 
-def test_the_overlap_names_what_it_covers(faults: Seen) -> None:
-    """The /24 on the peer covers edge-sin-1's address."""
+def test_the_overlap_names_what_a_route_has_taken(faults: Seen) -> None:
+    """The node that lacks edge-sin-1 sends its address to the exit; the /24 beside a longer prefix takes nothing."""
     (finding,) = faults.sweep.findings("overlapping-allowed-ips")
 
     assert "10.20.2.12" in finding["summary"]
-    assert finding["evidence"]["sample"] == ["edge-nrt-1"]
+    assert finding["evidence"]["sample"] == ["worker-sin-1"]
 
 
 def test_a_route_that_nobody_registered_is_found_and_an_exit_and_a_local_network_are_not(
