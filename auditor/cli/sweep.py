@@ -11,9 +11,10 @@ import click
 
 from auditor.cli import running, screen, settings
 from auditor.reports.interface import Format
-from auditor.values.models import Memory, Report, Severity
+from auditor.values.models import Report, Severity
 
 if TYPE_CHECKING:
+    from auditor.service.remembered import Remembered
     from auditor.settings.file import Config
 
 FORMATS = ("table", "json")
@@ -143,9 +144,9 @@ def command(
     form = form._replace(found=found if config_path is None else None)
     options = sweep_options(config, deadline=deadline, confirm_after=confirm_after, confirm=not no_confirm)
 
-    async def seen(memory: Memory | None = None) -> Report:
+    async def seen(before: Remembered | None = None) -> Report:
         auditor = Auditor(config, endpoints=endpoints)
-        snapshot = await look(auditor, options, progress=not no_progress, memory=memory)
+        snapshot = await look(auditor, options, progress=not no_progress, before=before)
         return (await judged(snapshot, recording=record)).report
 
     if not alert:
@@ -155,7 +156,7 @@ def command(
 
 async def _alerted(
     config: Config,
-    seen: Callable[[Memory | None], Awaitable[Report]],
+    seen: Callable[[Remembered | None], Awaitable[Report]],
     form: _Form,
     fail_on: Severity,
     budget: float,
@@ -166,7 +167,7 @@ async def _alerted(
 
     session = AlertSession(config, running.StderrObserver(), budget=budget, lock_wait=lock_wait)
     async with session.round() as current:
-        report = current.plan(await seen(current.memory()))
+        report = current.plan(await seen(current.remembered()))
         try:
             _show(report, form)
         finally:

@@ -16,11 +16,11 @@ from auditor.errors import StateError
 from auditor.service.alert_parts import build_alert_policy, build_heartbeat, build_notifiers
 from auditor.service.alert_state import AlertState, opened_state
 from auditor.service.observer import ServiceObserver
-from auditor.service.remembered import memory_of
+from auditor.service.remembered import Remembered, remembered_in
 from auditor.settings.file import Config
 from auditor.state import history
 from auditor.state.database import exclusive_in_loop, transaction
-from auditor.values.models import Finding, Memory, Report
+from auditor.values.models import Finding, Report
 
 
 class AlertSession:
@@ -108,14 +108,14 @@ class AlertRound:
         self._state = state
         self._plan: tuple[int, AlertPlan] | None = None
 
-    def memory(self) -> Memory:
+    def remembered(self) -> Remembered:
         """Read the memory of earlier rounds for this one's look; empty where the state cannot be used."""
         if self._state is None:
-            return Memory()
+            return Remembered()
         try:
-            return memory_of(self._state)
+            return remembered_in(self._state)
         except StateError:
-            return Memory()  # `plan` reads the same state, and complains
+            return Remembered()  # `plan` reads the same state, and complains
 
     def plan(self, report: Report) -> Report:
         """Plan the notifications of a report, and return it with its silenced findings marked."""

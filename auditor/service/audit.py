@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from auditor.gather.local import LocalCollector
 from auditor.gather.sweep import SweepOptions, sweep
@@ -15,7 +16,10 @@ from auditor.service.open_files import room_for
 from auditor.service.parts import build_nodes, build_registry
 from auditor.settings.file import Config
 from auditor.state.recording import record, replay
-from auditor.values.models import Memory, Report, Snapshot
+from auditor.values.models import Report, Snapshot
+
+if TYPE_CHECKING:
+    from auditor.service.remembered import Remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,31 +49,23 @@ class Auditor:
         options: SweepOptions,
         observer: ServiceObserver,
         interrupt: asyncio.Event | None = None,
-        memory: Memory | None = None,
+        before: Remembered | None = None,
     ) -> Snapshot:
         """Sweep once. A failure is a gap in the snapshot.
 
         The process's limit on open files is raised as far as the fleet needs it; where it cannot be, that is a
-        complaint. interrupt: once set, the sweep ends with what it has. memory: of earlier sweeps; None: it
+        complaint. interrupt: once set, the sweep ends with what it has. before: of earlier sweeps; None: it
         is read from the state, if there is one.
         """
         room = partial(room_for, complain=observer.complain)
         collector = LocalCollector(self._nodes, self._concurrency, room)
-        if memory is None:
+        if before is None:
             from auditor.service.remembered import remembered  # it brings the state's libraries along
 
-            memory = await asyncio.to_thread(remembered, self._config.state.path, observer.complain)
-        registry = self._registry.expecting(await self._datacenters_before(observer))
+            before = await asyncio.to_thread(remembered, self._config.state.path, observer.complain)
+        registry = self._registry.expecting(before.datacenters)
         snapshot = await sweep(registry, collector, self._policy, options, observer, interrupt)
-        return replace(snapshot, memory=memory)
-
-    async def _datacenters_before(self, observer: ServiceObserver) -> frozenset[str]:
-        """Name the datacenters that Consul must still list, where all that it lists are read."""
-        if self._config.consul.file is not None or not self._config.consul.every_datacenter:
-            return frozenset()
-        from auditor.service.past import datacenters_before  # it brings the state's libraries along
-
-        return await asyncio.to_thread(datacenters_before, self._config.state.path, observer.complain)
+        return replace(snapshot, memory=before.memory)
 
 
 def sweep_options(

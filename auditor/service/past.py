@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from alerts.memory.notices import Row
-from auditor.errors import StateError, UsageError
+from auditor.errors import UsageError
 from auditor.service.alert_state import existing_state
 from auditor.settings.file import Config
 from auditor.state import history
@@ -42,19 +40,6 @@ def read_past(config: Config, limit: int, *, leading_only: bool) -> Past | None:
             history.sweeps(state.connection, limit),
             history.findings(state.connection, limit, leading_only=leading_only),
         )
-
-
-def datacenters_before(path: Path, complain: Callable[[str], None]) -> frozenset[str]:
-    """Name the datacenters that alerted sweeps read whole; none where there is no state, and nothing is created.
-
-    A state that cannot be read is a complaint.
-    """
-    try:
-        with existing_state(path) as state:
-            return frozenset() if state is None else frozenset(state.notifications.log().datacenters)
-    except StateError as error:
-        complain(f"{error}; a datacenter that has left Consul's list is not missed")
-        return frozenset()
 
 
 def read_life(config: Config, fingerprint: str) -> FindingLife:
