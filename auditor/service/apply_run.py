@@ -90,7 +90,7 @@ async def build_executor(
         Ledger(stores, claims, plan.ident),
         SshChanger(access, plan.device),
         SshNodes(access, plan.device, places=probe_places(config)),
-        {registration.node: registration for registration in reading.registrations},
+        {item.node: item for item in reading.registrations if not item.retired},
         options,
         say,
     )

@@ -254,10 +254,14 @@ class Ledger:
             raise LedgerSurprise(f"{held.key} cannot be read any more; make a new plan")
         if read.public_key != move.public_key:
             raise LedgerSurprise(f"{held.key} has another key by now; make a new plan")
+        if read.retired:
+            raise LedgerSurprise(f"{held.key} is retired by now (state {read.state}); make a new plan")
         return read
 
     def _parsed(self, move: Move, held: Stored) -> Registration | None:
-        return parse_json_record(move.node, held.key, held.value, self._policy.fields).whole
+        return parse_json_record(
+            move.node, held.key, held.value, self._policy.fields, rules=self._policy.rules
+        ).whole
 
     def _rewritten(self, move: Move, held: Stored, *, back: bool) -> bytes:
         """The record with one address in the place of the other, checked with the reader that all others use."""

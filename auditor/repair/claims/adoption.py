@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -48,7 +48,7 @@ class Adoption:
     too_wide: tuple[Prefix, ...]
     """Prefixes that hold a whole pool, such as a default route: not left out, or no address would remain."""
     orphans: tuple[Prefix, ...]
-    """Claimed by a node that is no longer registered with them: in quarantine now."""
+    """Claimed by a node that is retired or no longer registered with them: in quarantine now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def adopt(
         operations += needed
         written += bool(needed)
     _commit(store, operations)
-    orphans = _orphans(store, policy, claims, owners, at)
+    orphans = _orphans(store, policy, claims, owners.keys() | frozenset(seen), at)
     _mark(store, policy, networks, at, stored)
     return Adoption(
         registered=held,
@@ -159,15 +159,16 @@ def _compared(store: KeyStore, policy: AllocatorPolicy) -> tuple[Difference, ...
         for unreadable in reading.invalid
     ]
     owners = _owners(reading)
+    retired = frozenset(item.node.name for item in reading.registrations if item.retired)
     plan = policy.address_plan
     for prefix in sorted(claims.keys() | owners.keys(), key=prefix_sort_key):
         if prefix not in adopted.networks and not plan.holds_a_source(prefix):
-            differences += _differences(prefix, claims.get(prefix), owners.get(prefix, ()))
+            differences += _differences(prefix, claims.get(prefix), owners.get(prefix, ()), retired)
     return tuple(differences)
 
 
 def _differences(
-    prefix: Prefix, claim: AddressClaim | None, owners: Sequence[Registration]
+    prefix: Prefix, claim: AddressClaim | None, owners: Sequence[Registration], retired: Collection[str]
 ) -> Iterable[Difference]:
     address = format_prefix(prefix)
     names = ", ".join(item.node.name for item in owners)
@@ -182,6 +183,11 @@ def _differences(
     holder = f"{claim.node} ({claim.public_key[:8]}…)" if claim.public_key else claim.node or "nobody"
     if claim.state is ClaimState.RESERVED:
         yield Difference(prefix, f"{address} is reserved for {holder} by {claim.by}", under_way=True)
+    elif claim.state is ClaimState.HELD and not owners and claim.node in retired:
+        yield Difference(
+            prefix,
+            f"{address} is claimed by {holder}, which is retired: `wgaudit adopt` puts it into quarantine",
+        )
     elif claim.state is ClaimState.HELD and not owners:
         yield Difference(prefix, f"{address} is claimed by {holder}, and no registration has it")
     elif claim.state is not ClaimState.HELD and owners:
@@ -221,10 +227,10 @@ def _orphans(
     store: KeyStore,
     policy: AllocatorPolicy,
     claims: Mapping[str, Stored],
-    owners: Mapping[Prefix, Sequence[Registration]],
+    in_use: Collection[Prefix],
     at: datetime,
 ) -> tuple[Prefix, ...]:
-    """Quarantine held addresses whose node is no longer registered with them, so that no address is lost."""
+    """Quarantine held addresses whose node is retired or not registered with them, so that no address is lost."""
     found: list[Prefix] = []
     until = at + timedelta(days=policy.quarantine_days)
     for item in claims.values():
@@ -232,7 +238,7 @@ def _orphans(
             claim = read_claim(policy.claims_prefix, item.key, item.value)
         except InvalidValue:
             continue  # the marker, or something that `check` reports
-        if claim.state is not ClaimState.HELD or claim.prefix in owners:
+        if claim.state is not ClaimState.HELD or claim.prefix in in_use:
             continue
         # Who allocates or moves writes claim and registration at once. So if the registration is not there
         # now, and the claim still has the index that it had before, then they do not belong together.
@@ -242,15 +248,18 @@ def _orphans(
         gone = AddressClaim(
             claim.prefix, ClaimState.RELEASED, claim.node, claim.public_key, at, until, "adopt"
         )
-        _commit(store, [Replace(item.key, claim_bytes(gone), item.modify_index)])
+        operations: list[Operation] = [Replace(item.key, claim_bytes(gone), item.modify_index)]
+        if held is not None:
+            operations.append(Require(held.key, held.modify_index))  # what is retired may come back
+        _commit(store, operations)
         found.append(claim.prefix)
     return tuple(sorted(found, key=prefix_sort_key))
 
 
 def _names(held: Stored, prefix: Prefix, policy: AllocatorPolicy) -> bool:
-    """Tell whether the registration has the address, or cannot be read and so may have it."""
+    """Tell whether the registration claims the address, or cannot be read and so may claim it."""
     reading = _reading([held], policy)
-    return bool(reading.invalid) or any(prefix in item.addresses for item in reading.registrations)
+    return bool(reading.invalid) or prefix in _owners(reading)
 
 
 def _owns(claim: AddressClaim, registration: Registration) -> bool:
@@ -259,12 +268,13 @@ def _owns(claim: AddressClaim, registration: Registration) -> bool:
 
 def _reading(stored: Iterable[Stored], policy: AllocatorPolicy) -> RegistryReading:
     items = [KvItem(item.key, item.value, item.create_index, item.modify_index) for item in stored]
-    return read_kv("kv-json", "", policy.registry_prefix, items, policy.fields)
+    return read_kv("kv-json", "", policy.registry_prefix, items, policy.fields, policy.rules)
 
 
 def _owners(reading: RegistryReading) -> Mapping[Prefix, Sequence[Registration]]:
+    """By prefix, the registrations that claim it. A retired one claims nothing."""
     owners: dict[Prefix, list[Registration]] = defaultdict(list)
-    for registration in reading.registrations:
+    for registration in filter(lambda item: not item.retired, reading.registrations):
         for prefix in registration.addresses:
             owners[prefix].append(registration)
     return dict(owners)

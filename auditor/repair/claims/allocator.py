@@ -166,6 +166,11 @@ class Allocator:
                 f"allocate {node}: it is registered with another key ({registered_key[:8]}…); "
                 f"if the server was reinstalled, run `wgaudit release --node {node}` first"
             )
+        if registration.retired:
+            raise AllocationError(
+                f"allocate {node}: its registration is retired (state {registration.state}); "
+                f"if the server is back, run `wgaudit release --node {node}` first"
+            )
         for prefix in filter(is_host, registration.addresses):
             stored = self._read_claim(prefix, budget)
             claim = self._parsed(stored) if stored is not None else None

@@ -11,7 +11,7 @@ from typing import Any
 from auditor.errors import ConfigError, InvalidValue, UsageError
 from auditor.fleet.address_plan import AddressPlan
 from auditor.registry.interface import Stored
-from auditor.registry.records import parse_json_record
+from auditor.registry.records import NO_RULES, ReadingRules, parse_json_record, reading_rules
 from auditor.settings.consul import ConsulFields
 from auditor.settings.file import Config
 from auditor.values.addresses import Prefix, PublicKey, format_prefix, parse_public_key
@@ -35,6 +35,8 @@ class AllocatorPolicy:
     quarantine_days: int = 30
     timeout: float = 30.0
     """Seconds until a call that the store has not confirmed is given up."""
+    rules: ReadingRules = NO_RULES
+    """Which registrations are retired, and which keys are none."""
 
     @property
     def address_plan(self) -> AddressPlan:
@@ -68,6 +70,7 @@ def allocator_policy(config: Config) -> AllocatorPolicy:
         region_pools=dict(config.regions.pools),
         quarantine_days=repair.quarantine_days,
         timeout=repair.timeout,
+        rules=reading_rules(consul, config.mesh.device),
     )
 
 
@@ -141,7 +144,13 @@ def new_record(
 def read_registration(policy: AllocatorPolicy, node: str, held: Stored) -> tuple[Registration, PublicKey]:
     """A stored registration as a value, and its key. Raises `InvalidValue` if any of it cannot be read."""
     read = parse_json_record(
-        NodeId("", node), held.key, held.value, policy.fields, held.create_index, held.modify_index
+        NodeId("", node),
+        held.key,
+        held.value,
+        policy.fields,
+        held.create_index,
+        held.modify_index,
+        policy.rules,
     )
     whole = read.whole
     if whole is None or whole.public_key is None:

@@ -220,6 +220,62 @@ def test_a_claim_whose_registration_is_gone_goes_into_quarantine_and_is_not_lost
     assert registry.differences() == ()
 
 
+RETIRING = {"fields": {"state": "state"}, "retired": ["decommissioned"]}
+
+
+@pytest.fixture
+def retiring(server: ConsulServer) -> Iterator[RegistryOnConsul]:
+    """One whose configuration says which state is retired."""
+    yield RegistryOnConsul(server, consul=RETIRING)
+    server.delete("", recurse=True)
+
+
+def test_a_retired_registration_gets_no_claim_and_is_no_duplicate(retiring: RegistryOnConsul) -> None:
+    """Its address may be another node's by now, or be given to one."""
+    retiring.register("old", ["10.16.0.5", "10.16.0.6"], state="decommissioned")
+    retiring.register("new", "10.16.0.5")
+    assert retiring.adopt().registered == 1
+    held = retiring.claim("10.16.0.5")
+    assert held is not None
+    assert held.node == "new"
+    assert retiring.claim("10.16.0.6") is None
+    assert retiring.differences() == ()
+
+
+def test_a_claim_of_a_node_that_was_retired_goes_into_quarantine(retiring: RegistryOnConsul) -> None:
+    retiring.register("old", "10.16.0.5")
+    retiring.adopt()
+    retiring.register("old", "10.16.0.5", state="decommissioned")
+    assert what(retiring) == [
+        f"10.16.0.5 is claimed by old ({key_of('old')[:8]}…), which is retired: `wgaudit adopt` puts it into quarantine"
+    ]
+    assert retiring.adopt().orphans == (Prefix("10.16.0.5/32"),)
+    released = retiring.claim("10.16.0.5")
+    assert released is not None
+    assert (released.state, released.until) == (ClaimState.RELEASED, NOW + timedelta(days=30))
+
+
+def test_a_claim_of_a_retired_node_stays_while_its_address_is_live(retiring: RegistryOnConsul) -> None:
+    retiring.register("old", "10.16.0.5")
+    retiring.adopt()
+    retiring.register("old", "10.16.0.5", state="decommissioned")
+    assert retiring.adopt(live=live(retiring, "old", "10.16.0.5/32")).orphans == ()
+    held = retiring.claim("10.16.0.5")
+    assert held is not None
+    assert held.state is ClaimState.HELD
+
+
+def test_a_retired_node_is_given_no_address_until_it_was_released(retiring: RegistryOnConsul) -> None:
+    """Else a retired node would be live."""
+    retiring.adopt()
+    given = retiring.allocate("edge-1")
+    retiring.register("edge-1", str(given), state="decommissioned")
+    with pytest.raises(AllocationError, match=r"is retired \(state decommissioned\)"):
+        retiring.allocate("edge-1")
+    assert retiring.allocator.release("edge-1").addresses == (given.address,)
+    assert retiring.allocate("edge-1").address != given.address
+
+
 def test_a_marker_that_cannot_be_read_stops_allocation_until_the_registry_is_adopted_again(
     registry: RegistryOnConsul,
 ) -> None:
