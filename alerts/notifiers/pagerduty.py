@@ -113,7 +113,7 @@ def _details(notification: Notification, shown: int) -> dict[str, object]:
         "regions": _some([wording.name(region) for region in incident.regions], shown),
         "routed": _some(_routed(incident), shown),
         "follows_from_it": wording.follows(incident, 1000) if incident.follows else "",
-        "probable_cause_a_guess": for_log(incident.guess, most=1000),
+        "cause_a_guess": for_log(incident.guess, most=1000),
         "since": minute(incident.since) if incident.since is not None else "",
         "not_seen_since": minute(incident.not_seen_since) if incident.not_seen_since is not None else "",
         "comes_and_goes_since": minute(incident.flapping_since)

@@ -153,7 +153,7 @@ def _lines(notification: Notification, docs_url: str) -> Iterator[str]:
     if incident.regions:
         yield f"*Regions*: {listed_within([_code(one) for one in incident.regions], 200)}"
     if incident.guess:
-        yield f"*Probable cause* (a guess): {for_slack(incident.guess, most=300)}"
+        yield f"*Cause* (a guess): {for_slack(incident.guess, most=300)}"
     if incident.follows:
         yield f"*Follows from it*: {for_slack(wording.follows(incident, 200), most=240)}"
     yield f"*Documentation*: {for_slack(wording.documentation(incident, docs_url), most=400)}"

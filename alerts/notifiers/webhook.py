@@ -83,7 +83,9 @@ class IncidentV1(_AlertPart):
     subject: str
     address: str | None = Field(description="canonical prefix, such as 10.0.0.1/32; null: not about one")
     summary: str
-    guess: str | None = Field(description="the probable cause in words; null where there is none")
+    guess: str | None = Field(
+        description="the cause that is guessed, in words that say how sure it is; null where there is none"
+    )
     nodes: list[str] = Field(description=f"the claimants, sorted; at most {LISTED:,}")
     nodes_total: int
     regions: list[str]

@@ -62,7 +62,7 @@ async def test_a_section_tells_the_whole_incident(workspace: SlackDouble) -> Non
         "*Routed* to `nobody` ▇▇▇ 2 observers (region unknown 2)",
         "*Routed* to `edge-fra-1` ▇▇ 1 observer (ams 1)",
         "*Regions*: `fra`, `sin`",
-        f"*Probable cause* (a guess): {PAIR.guess}",
+        f"*Cause* (a guess): {PAIR.guess}",
         "*Follows from it*: displaced-allowed-ips ×3, split-routing",
         "*Documentation*: docs/findings.md#duplicate-address",
         "Run: `wgaudit explain 10.0.0.1`",
@@ -136,7 +136,7 @@ async def test_a_nodes_name_pings_nobody_and_breaks_out_of_nothing(workspace: Sl
         line.partition(":")[0].partition("*")[2].partition("*")[0] for line in section(message).split("\n")
     ]
     assert set(labels) <= {
-        "critical", "First seen", "What", "Nodes", "Regions", "Routed", "Probable cause", "Follows from it",
+        "critical", "First seen", "What", "Nodes", "Regions", "Routed", "Cause", "Follows from it",
         "Documentation", "",
     }  # fmt: skip
     assert "`good`" in section(message)
