@@ -161,11 +161,26 @@ become_root() {
 }
 # end sudo
 
+# ip_addr DEVICE: what ip says of a device and its addresses, and its status.
+ip_addr() {
+    (run_ip addr show dev "$1" 2>&1)
+    echo "exit $?"
+}
+
+# read_key: the key, in one go with the device's listing: each pipeline costs the node more than what it says.
 read_key() {
-    key=$({ (run_wg show "$device" public-key 2>/dev/null); echo " $?"; } | head -c 999)
-    code=${key##* }
-    key=${key% *}
-    key=${key%"$newline"}
+    listing=$({ (run_wg show "$device" public-key 2>/dev/null); echo " $?"; ip_addr "$device"; } | head -c 400000)
+    key=${listing%%"$newline"*}
+    listing=${listing#*"$newline"}
+    # A line that has no end, or is not there, has the status in it.
+    case $key in
+    *" "*) code=${key##* } key=${key% *} ;;
+    *)
+        code=${listing%%"$newline"*}
+        listing=${listing#*"$newline"}
+        case $code in " "*) code=${code# } ;; *) code= ;; esac
+        ;;
+    esac
     case $code in
     0) ;;
     127) fail no-wg "$not_found" ;;
@@ -180,18 +195,18 @@ read_key() {
     printf 'key %s\n' "$key"
 }
 
-# list DEVICE: sets listing to what ip says of a device and its addresses. Returns ip's status.
-list() {
-    listing=$({ (run_ip addr show dev "$1" 2>&1); echo "exit $?"; } | head -c 400000)
+# listed: splits ip's status off the listing, and returns it.
+listed() {
     code=${listing##*exit }
     listing=${listing%exit *}
     case $code in *[!0-9]* | '') fail unreadable "ip addr: more than can be read" ;; esac
     return "$code"
 }
 
-# each (link-local and IPv4-mapped addresses are no mesh's): `link up`, `link down` and `address ADDRESS` for each line of the listing that says so, with or without
-# -o. ip may say that addresses changed while it read them, and exit with 0: then some may be missing.
+# each: adds `link up`, `link down` and `address ADDRESS` to lines for each line of the listing that says so, with or
+# without -o; link-local and IPv4-mapped addresses are no mesh's. ip may say that addresses changed while it read them, and exit with 0: then some may be missing.
 each() {
+    lines=
     IFS=$newline
     set -- $listing
     unset IFS
@@ -205,35 +220,38 @@ each() {
         *[!0-9:]*) ;;
         *)
             case $3 in
-            *,UP,* | '<UP,'* | *',UP>' | '<UP>') echo 'link up' ;;
-            '<'*) echo 'link down' ;;
+            *,UP,* | '<UP,'* | *',UP>' | '<UP>') lines=${lines}link\ up$newline ;;
+            '<'*) lines=${lines}link\ down$newline ;;
             esac
             shift 2
             ;;
         esac
         case $1:${2%%/*} in
         inet:169.254.* | inet6:[fF][eE][89abAB]?:* | inet6:::[fF][fF][fF][fF]:*) ;;
-        inet:* | inet6:*) echo "address ${2%%/*}" ;;
+        inet:* | inet6:*) lines=${lines}address\ ${2%%/*}$newline ;;
         esac
     done
 }
 
 # The device's state and own addresses, as answer lines, and the addresses as lines of the table.
 read_addresses() {
-    list "$device" || {
+    listed || {
         [ $code != 127 ] || fail unreadable "ip was not found; install iproute2"
         fail no-device "ip addr: $listing"
     }
-    lines=$(each)
-    case $lines in *"error "*) printf '%s\n' "$lines"; finish 1 ;; esac
+    each
     # only address_devices:
+    found=$lines
     for other in $address_devices; do
-        list "$other" || case $listing in
+        listing=$(ip_addr "$other" | head -c 400000)
+        listed || case $listing in
         *"does not exist"* | *"can't find device"*) continue ;;
         *) fail unreadable "ip addr: $listing" ;;
         esac
-        lines=$lines$newline$(each | inside_pools) || fail unreadable "awk failed"
+        each
+        found=$found$(printf %s "$lines" | inside_pools)$newline || fail unreadable "awk failed"
     done
+    lines=$found
     # end address_devices
     own=
     IFS=$newline
