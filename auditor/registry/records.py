@@ -58,7 +58,7 @@ SEMAPHORE_FLAGS = 0xE0F69A2BAA414DE0
 
 # A host template needs nothing but what can stand in a host's name, so nothing else is kept: a key (its
 # base64 ends in "="), a URL or a sentence never gets into a snapshot this way.
-_HOST_TEXT = re.compile(r"[A-Za-z0-9._:\-]{1,253}")
+_HOST_TEXT = re.compile(r"(?:\[login\]@)?[A-Za-z0-9._:\-]{1,253}")
 _VALUE_NAME = re.compile(VALUE_NAME)
 _SECRET_NAME = re.compile(
     r"private|preshared|psk|secret|token|passw|credential|webhook|api_?key", re.IGNORECASE
@@ -674,12 +674,14 @@ def _text(value: object, field: str, faults: list[FieldFault]) -> str | None:
 def _values(document: Mapping[str, object], known: frozenset[str]) -> Mapping[str, str]:
     if known.issuperset(document):
         return _NO_VALUES
+    # With a password before it a text stays, masked: a gap that says it is no host beats one that says it is not there.
     found = {
-        name: value
+        name: text
         for name, value in document.items()
         if isinstance(value, str)
         and name not in known
-        and _HOST_TEXT.fullmatch(value)
+        and len(value) <= MAX_TEXT
+        and _HOST_TEXT.fullmatch(text := without_login(value))
         and _VALUE_NAME.fullmatch(name)
         and not _SECRET_NAME.search(name)
     }

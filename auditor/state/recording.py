@@ -55,7 +55,7 @@ from auditor.values.models import (
     Snapshot,
 )
 from auditor.values.region_pattern import RegionPattern
-from auditor.values.text import for_detail
+from auditor.values.text import for_detail, without_login
 
 SCHEMA = "wgaudit.snapshot/1"
 MAX_BYTES = 1024**3
@@ -94,6 +94,8 @@ def _in_years(moment: datetime) -> datetime:
 
 PrefixText = Annotated[str, AfterValidator(_prefix)]
 KeyText = Annotated[str, AfterValidator(_key)]
+MaskedText = Annotated[str, AfterValidator(without_login)]
+"""Text that, in recordings made before passwords were masked where they are read, may hold one."""
 Entry = TypeVar("Entry")
 Rows = Annotated[list[Entry], Field(fail_fast=True)]
 """A list that is refused at its first fault: there may be millions."""
@@ -140,8 +142,8 @@ class _RegistrationForm(_OfNodeForm):
     public_key: KeyText | None = None
     addresses: Rows[PrefixText]
     region: str | None = None
-    endpoint: str | None = None
-    ssh_host: str | None = None
+    endpoint: MaskedText | None = None
+    ssh_host: MaskedText | None = None
     values: dict[str, str] = Field({}, exclude=True)
     """They fed the ssh host template, which a replay does not need, and may hold anything that the registry's owners
     put there, secrets included: neither written nor read."""
@@ -162,7 +164,7 @@ class _FaultForm(_RecordedForm):
 class _InvalidForm(_OfNodeForm):
     where: str
     reason: str
-    excerpt: str
+    excerpt: MaskedText
     public_key: KeyText | None = Field(None, exclude=True)
     """In older recordings, where it is null: the registration that stands beside it has the key."""
     faults: Rows[_FaultForm] = []
@@ -190,7 +192,7 @@ class _ObservationForm(_OfNodeForm):
 class _GapForm(_RecordedForm):
     source: Literal["consul", "file", "ssh", "sweep"]
     reason: GapReason
-    detail: str
+    detail: MaskedText
     node: str | None = None
     datacenter: str | None = None
 

@@ -26,7 +26,8 @@ LONGEST_FILE_NAME = 200
 
 _WHOLE_KEY = re.compile(r"[A-Za-z0-9+/]{43}=")
 _CUT_KEY = re.compile(r"[A-Za-z0-9+/]{12,42}$")
-_LOGIN = re.compile(r"[^\s/@:,;\"'=]*:[^\s@\"']*@")
+# To the last @: a password may hold one.
+_LOGIN = re.compile(r"[^\s/@:,;\"'=]*:[^\s\"']*@")
 _URL = re.compile(r"https?://\S+")
 
 # Controls, formats (the bidirectional ones among them), surrogates, private use, unassigned, line and paragraph

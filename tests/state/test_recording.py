@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from auditor.errors import GapReason, SnapshotError
 from auditor.judge import judge
 from auditor.reports import json_v1
+from auditor.reports.interface import Layout
+from auditor.reports.terminal import table
 from auditor.state.recording import from_json, record, replay, to_json
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix, PublicKey
@@ -38,12 +40,15 @@ from auditor.values.models import (
     SecondLook,
     Snapshot,
 )
+from auditor.values.text import without_login
 from tests.fleets import key_of
 
 MOMENT = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 maybe_text = st.none() | texts
+masked_texts = texts.map(without_login)
+maybe_host = st.none() | masked_texts
 keys = st.binary(min_size=32, max_size=32).map(lambda raw: PublicKey(base64.b64encode(raw).decode()))
 addresses = st.integers(0, 2**24 - 1).map(
     lambda number: Prefix(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}/32")
@@ -56,8 +61,8 @@ registrations = st.builds(
     public_key=keys,
     addresses=st.lists(addresses, min_size=1, max_size=3).map(tuple),
     region=maybe_text,
-    endpoint=maybe_text,
-    ssh_host=maybe_text,
+    endpoint=maybe_host,
+    ssh_host=maybe_host,
     values=st.just({}),
     where=texts,
     create_index=indexes,
@@ -67,7 +72,7 @@ gaps = st.builds(
     Gap,
     source=st.sampled_from(["consul", "file", "ssh", "sweep"]),
     reason=st.sampled_from(GapReason),
-    detail=texts,
+    detail=masked_texts,
     node=maybe_text,
     datacenter=maybe_text,
 )
@@ -186,6 +191,29 @@ def test_recording_the_same_snapshot_twice_gives_the_same_bytes(tmp_path: Path) 
 def test_other_values_of_a_registration_are_not_recorded() -> None:
     """They may hold anything, secrets included; a replay does not need them."""
     assert "planted-secret" not in to_json(_small())
+
+
+def test_a_password_in_an_older_recording_is_in_no_report() -> None:
+    """Recordings made before hosts were masked where they are read; the password holds an @ too."""
+    text = "root:planted@planted@198.18.0.12"
+    (item,) = _small().registrations
+    before = replace(item, addresses=(Prefix("10.0.0.9/32"),), ssh_host="old", endpoint="old")
+    now = replace(item, ssh_host="HOST", endpoint="HOST:51820")
+    snapshot = replace(
+        _small(),
+        registrations=(now,),
+        in_flight=(before,),
+        invalid=(InvalidRegistration(item.node, "wg/x", "not JSON", "HOST"),),
+        gaps=(Gap("ssh", GapReason.RESOLVE, "not a host name or address: HOST", "edge-sin-1", "dc1"),),
+    )
+    again = from_json(to_json(snapshot).replace("HOST", text).encode(), "test")
+    for report in (
+        json_v1.render(judge(again)),
+        table.render(judge(again), Layout(width=200)),
+        to_json(again),
+    ):
+        assert "[login]@198.18.0.12" in report
+        assert "planted" not in report
 
 
 def test_recording_into_a_folder_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
