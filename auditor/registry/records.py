@@ -472,7 +472,9 @@ def _json_object(value: bytes) -> Mapping[str, object]:
     try:
         if text.startswith("{"):
             document, end = _DECODER.raw_decode(text)
-        if end != len(text):  # blanks around it, or no JSON object
+        if not end or end != len(
+            text
+        ):  # blanks around it, or no JSON object; nothing at all behind a byte order mark
             document = _decode(text.strip(AROUND))
             if isinstance(document, str) and document.strip(AROUND).startswith("{"):
                 document = _decode(document.strip(AROUND))

@@ -658,3 +658,8 @@ def test_a_password_in_a_value_of_the_host_template_is_masked_in_the_gap() -> No
     with pytest.raises(ProbeError, match=r"\[login\]@198\.18\.0\.12") as caught:
         target_for(made, SshSettings(host="{mgmt}"), ())
     assert "nted" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [b"\xfe\xff", b"\xff\xfe", b"\xef\xbb\xbf"])
+def test_a_byte_order_mark_alone_is_one_unreadable_registration(value: bytes) -> None:
+    assert refused(value).reason.startswith("not JSON")
