@@ -30,7 +30,10 @@ def run(fleet: Fleet) -> Iterable[Draft]:
             (
                 item
                 for item in held - registered
-                if _within(item, fleet.policy.pools) and not _within(item, behind)
+                # It may be registered in the entry that could not be read.
+                if registration.all_addresses_read
+                and _within(item, fleet.policy.pools)
+                and not _within(item, behind)
             ),
             key=prefix_sort_key,
         )

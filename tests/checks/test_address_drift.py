@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from auditor.judge import judge
 from auditor.values.models import Finding, Severity
 from tests.fleets import Mesh, healthy, of, roots, trio
@@ -33,6 +35,17 @@ def test_one_address_too_many_is_drift() -> None:
     """Where it lies in a pool."""
     (finding,) = found(trio().holds("edge-sin-1", "10.0.0.3", "10.0.0.99"))
     assert "10.0.0.99" in finding.summary
+
+
+def test_what_an_unreadable_entry_may_register_is_not_called_unregistered() -> None:
+    """What could be read of the registration must still be on the device."""
+    assert found(trio().unread("edge-sin-1", "addresses")) == []
+    mesh = trio().holds("edge-sin-1", "10.0.0.99")
+    node = mesh.find("edge-sin-1")
+    mesh.registrations[node] = replace(mesh.registrations[node], all_addresses_read=False)
+    (finding,) = found(mesh)
+    assert "registered with 10.0.0.3" in finding.summary
+    assert "10.0.0.99" not in finding.summary
 
 
 def test_an_address_of_no_pool_is_the_nodes_own_affair() -> None:
