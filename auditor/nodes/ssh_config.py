@@ -316,7 +316,7 @@ class _Resolution:
                         return False
                     found = True
         except (OSError, ValueError) as error:
-            raise UnfollowableLine(f"{place}: Match localnetwork: {error}") from None
+            raise UnfollowableLine(f"{place}: Match localnetwork: {str(error)[:200]}") from None
         return found
 
     def _succeeds(self, command: str, place: Place) -> bool:
@@ -468,7 +468,7 @@ def canonical_host(host: str) -> str:
             if ":" in host
             else lowered(host)
         )
-    except OSError:
+    except (OSError, ValueError):  # the latter for what is no text at all
         return lowered(host)
 
 

@@ -394,7 +394,7 @@ def from_json(text: bytes, origin: str, packed: int | None = None) -> Snapshot:
         why = first["msg"].removeprefix("Value error, ")  # pydantic's prefix before our message
         raise SnapshotError(f"{origin}: not a recorded snapshot: {where}: {why}") from None
     except InvalidValue as error:
-        raise SnapshotError(f"{origin}: not a recorded snapshot: {error}") from None
+        raise SnapshotError(f"{origin}: not a recorded snapshot: {for_detail(str(error)[:400])}") from None
 
 
 def _snapshot(document: _Document) -> Snapshot:

@@ -251,3 +251,17 @@ def test_addresses_are_spelled_as_the_c_library_does() -> None:
     assert canonical_host("2001:DB8:0:0::1") == "2001:db8::1"
     assert canonical_host("::ffff:192.0.2.1") == "::ffff:192.0.2.1"
     assert canonical_host("Node") == "node"
+
+
+@pytest.mark.parametrize(
+    ("content", "host"),
+    [(b"HostName a:\x8c\n", "a:\udc8c"), (b"HostName fe80::A\n", "fe80::a")],
+)
+def test_a_host_that_is_no_text_is_spelled_as_it_stands(content: bytes, host: str) -> None:
+    assert resolved(content)["host"] == host
+
+
+def test_a_network_that_is_none_is_quoted_short() -> None:
+    with pytest.raises(UnfollowableLine, match="Match localnetwork") as caught:
+        resolved(b"Match localnetwork " + b"9" * 5000 + b"\nPort 5\n")
+    assert len(str(caught.value)) < 400

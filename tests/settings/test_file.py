@@ -474,6 +474,7 @@ def test_an_empty_file_is_a_configuration(tmp_path: Path) -> None:
         (b"a = 1\nb = \n", "2:5: not valid TOML: Invalid value"),
         (b"a = 1\n\xff\xfe", "2: not valid TOML: not UTF-8 text"),
         (b"a = " + b"[" * 5000, "not valid TOML: nested too deeply"),
+        (b"[ssh]\nport = " + b"9" * 5000, "not valid TOML: a number that is too long"),
     ],
 )
 def test_a_file_that_is_no_toml_is_refused_in_one_line_with_its_place(

@@ -290,6 +290,12 @@ def _with_table(text: str) -> Callable[[dict[str, object]], object]:
         ),
         pytest.param(_edit(lambda d: d.update(gaps=[0] * 8_000_000)), "so dense", id="a bomb of values"),
         pytest.param(
+            _edit(lambda d: d.update({"of\nsomebody": 1})), "extra|Extra", id="a line end in a name"
+        ),
+        pytest.param(
+            _edit(lambda d: d.update(tables={"a\nb": "x\n"})), "table a b… ", id="a line end in a digest"
+        ),
+        pytest.param(
             lambda _: gzip.compress(b"[" + bytes(70_000_000)), "unpacks to more than", id="a bomb of bytes"
         ),
         pytest.param(

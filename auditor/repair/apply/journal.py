@@ -19,6 +19,7 @@ from auditor.errors import JournalError, StateBusy
 from auditor.repair.apply.stages import INDEX, Entry, Event, Progress, after
 from auditor.repair.moves import Step
 from auditor.values.json_bounds import check_json
+from auditor.values.text import for_detail
 
 SCHEMA = "wgaudit.journal/1"
 MAX_JOURNAL = 64 * 1024 * 1024
@@ -167,7 +168,7 @@ def _read(data: bytes, path: Path, plan: str) -> tuple[list[Entry], dict[str, Pr
             ) from None
         if entry.plan != plan:
             raise JournalError(
-                f"{path}: belongs to plan {entry.plan[:40]}, not to {plan}; give each plan its own"
+                f"{path}: belongs to plan {for_detail(entry.plan[:40])}, not to {plan}; give each plan its own"
             )
         try:
             states[entry.move] = after(states.get(entry.move, Progress()), entry)

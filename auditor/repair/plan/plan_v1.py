@@ -168,7 +168,7 @@ def from_json(raw: bytes, origin: str) -> RepairPlan:
         content = PlanV1.model_validate_json(raw)
     except InvalidValue as error:
         raise PlanError(
-            f"{origin}: not a {SCHEMA} file: {error}; make one with `wgaudit plan --output FILE`"
+            f"{origin}: not a {SCHEMA} file: {for_detail(str(error))}; make one with `wgaudit plan --output FILE`"
         ) from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
