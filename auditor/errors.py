@@ -12,9 +12,14 @@
     ├── RegistryError            one datacenter's registrations could not be read; becomes a gap
     ├── ProbeError               one node could not be seen; becomes a gap
     │   └── ChangeFailed         the node answered, and did not make a change
+    ├── UnreadableLine           a line of known_hosts that ssh skips; counted in a warning
+    ├── RevocationError          a line of known_hosts that revokes a key, and cannot be read
+    ├── UnfollowableLine         a line of ssh's configuration that cannot be followed for one host; becomes a gap
+    ├── NotReached               none of a name's addresses was reached (an `OSError`, too); becomes a gap
     ├── StoreError               Consul's store could not be read, or whether it was written is not known
     ├── StoreConflict            the store refused a transaction whole; nothing was written
     ├── DeliveryError            a notifier's other side did not take a message; becomes a receipt
+    ├── UnusableTemplate         a notifier's template cannot be read, or makes no JSON
     ├── PlanError                a repair plan cannot be read or written
     ├── JournalError             an apply's journal cannot be read or written
     ├── Undecided                no rule says who keeps an address; becomes an entry of the plan
@@ -35,6 +40,7 @@ All exceptions of both packages are here, but for private ones that never leave 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -204,6 +210,26 @@ class ChangeFailed(ProbeError):
         """True: nothing was changed. False: it was begun, and how far it came must be looked at."""
 
 
+class UnreadableLine(WgauditError):
+    """Line of known_hosts that ssh skips. `args[0]` says why, without its text."""
+
+
+class RevocationError(WgauditError):
+    """Line of known_hosts that revokes a key, and cannot be read. `str()` names file and line."""
+
+
+class UnfollowableLine(WgauditError):
+    """Line of ssh's configuration that cannot be followed for this host. `str()` is file, line and reason."""
+
+
+class NotReached(WgauditError, OSError):
+    """Failure to connect to any address of a name. `faults`: each address with its error."""
+
+    def __init__(self, faults: Sequence[tuple[str, OSError]]) -> None:
+        super().__init__("; ".join(f"{address}: {error.strerror or error}" for address, error in faults))
+        self.faults = tuple(faults)
+
+
 class StoreError(WgauditError):
     """The store could not be read, or it is not known whether it was written; the text says where and why."""
 
@@ -238,6 +264,10 @@ class DeliveryError(WgauditError):
         """True: nothing was sent, for something on this side cannot be used. It waits until that is repaired."""
         self.retry_after = retry_after
         """Seconds after which the other side asked to be tried again; None: it did not say."""
+
+
+class UnusableTemplate(WgauditError):
+    """Template that cannot be read, or makes no JSON; the text says why, and in which line."""
 
 
 class PlanError(WgauditError):

@@ -41,5 +41,5 @@ def test_the_drawing_of_the_tree_is_the_tree() -> None:
     classes = [
         item for item in vars(errors).values() if inspect.isclass(item) and issubclass(item, Exception)
     ]
-    real = {item.__name__: item.__base__.__name__ for item in classes if item.__base__}
+    real = {item.__name__: item.__bases__[0].__name__ for item in classes}
     assert drawn == real

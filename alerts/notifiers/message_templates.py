@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from auditor.errors import UnusableTemplate
 from auditor.values.text import one_line
 
 if TYPE_CHECKING:
@@ -44,10 +45,6 @@ SHIPPED: Mapping[str, TemplateLimits] = {
     "ntfy": TemplateLimits(per_message=1, pause=0.5),
 }
 """Limits by name: Discord: 10 embeds, 5 calls in 2 seconds; Teams: 28 KB; Telegram: 4,096 characters, one a second."""
-
-
-class UnusableTemplate(Exception):
-    """Template that cannot be read, or makes no JSON; the text says why, and in which line."""
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ from alerts.models import Incident, Notification, NotifyReason, Status
 from alerts.notifiers import incident_text as wording
 from alerts.notifiers.acceptance import Meaning
 from alerts.notifiers.http import NO_OPTIONS, CallOptions, deliver_message
-from alerts.notifiers.message_templates import BodyTemplate, UnusableTemplate
-from auditor.errors import DeliveryError
+from alerts.notifiers.message_templates import BodyTemplate
+from auditor.errors import DeliveryError, UnusableTemplate
 from auditor.values.schema import schema_document
 from auditor.values.text import for_log, timestamp
 

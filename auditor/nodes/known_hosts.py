@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
+from auditor.errors import RevocationError, UnreadableLine
 from auditor.nodes.patterns import lowered, matches_list
 
 PORT = 22
@@ -31,14 +32,6 @@ class KeyText(NamedTuple):
 
     kind: str
     blob: bytes
-
-
-class UnreadableLine(ValueError):
-    """Line that ssh skips. `args[0]` says why, without its text."""
-
-
-class RevocationError(Exception):
-    """Line that revokes a key, and cannot be read. `str()` names file and line."""
 
 
 class HashedLine(NamedTuple):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Literal
 
+from auditor.errors import UnfollowableLine
 from auditor.nodes.patterns import NamePatterns, lowered
 
 MOST_INCLUDES = 16
@@ -53,10 +54,6 @@ _TAKES_ARGUMENT = ("host", "originalhost", "user", "localuser", "localnetwork", 
 _TAKES_NONE = ("all", "canonical", "final")
 _FAMILIES = ("any", "inet", "inet6")
 _YES, _NO = ("yes", "true"), ("no", "false")
-
-
-class UnfollowableLine(Exception):
-    """Line that cannot be followed for this host. `str()` is file, line and reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from auditor.errors import ConfigError, JournalError, PlanError, ProbeError, SnapshotError
+from auditor.errors import (
+    ConfigError,
+    JournalError,
+    PlanError,
+    ProbeError,
+    RevocationError,
+    SnapshotError,
+    UnfollowableLine,
+)
 from auditor.judge import judge
-from auditor.nodes.known_hosts import KnownLines, RevocationError
+from auditor.nodes.known_hosts import KnownLines
 from auditor.nodes.probe.probe import ProbeAnswer, format_answer, parse_answer
-from auditor.nodes.ssh_config import LocalFacts, SshConfig, UnfollowableLine
+from auditor.nodes.ssh_config import LocalFacts, SshConfig
 from auditor.registry.file import FileRegistry
 from auditor.registry.records import KvItem, read_kv
 from auditor.repair.apply.journal import Journal

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from auditor.nodes.known_hosts import KnownLines, RevocationError, TrustedKeys, lookup_names
+from auditor.errors import RevocationError
+from auditor.nodes.known_hosts import KnownLines, TrustedKeys, lookup_names
 from tests.cases import CASES
 from tests.parts.sshd import keygen, make_key, public
 

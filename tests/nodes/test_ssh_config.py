@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from auditor.nodes.ssh_config import LocalFacts, SshConfig, UnfollowableLine, canonical_host
+from auditor.errors import UnfollowableLine
+from auditor.nodes.ssh_config import LocalFacts, SshConfig, canonical_host
 from tests.cases import CASES
 from tests.parts.sshd import require_sshd
 

@@ -24,7 +24,7 @@ from tests.registry.records_of import PREFIX, record
 from tests.registry.scripted_server import HEALTHY, Scripted, scripted_server
 
 TOKEN = "planted-token-8d1f"
-SHORT = 0.3
+SHORT = 1.0
 """Seconds for a read that fails at each try: time for two or three."""
 
 

@@ -6,11 +6,11 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
+from auditor.errors import NotReached
 from auditor.nodes.ssh.config_file import user_shell
 
 STAGGER = 0.25
@@ -19,14 +19,6 @@ _LAST_WORDS = 0.3
 """Seconds to wait for what a command that failed still says."""
 MOST_WORDS = 2048
 """Bytes kept of what a command says on stderr."""
-
-
-class NotReached(OSError):
-    """Failure to connect to any address of a name. `faults`: each address with its error."""
-
-    def __init__(self, faults: Sequence[tuple[str, OSError]]) -> None:
-        super().__init__("; ".join(f"{address}: {error.strerror or error}" for address, error in faults))
-        self.faults = tuple(faults)
 
 
 @dataclass

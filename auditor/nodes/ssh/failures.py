@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import asyncssh
 
-from auditor.errors import GapReason, ProbeError
+from auditor.errors import GapReason, NotReached, ProbeError
 from auditor.nodes.accounts import account_advice
 from auditor.nodes.framing import cleaned
-from auditor.nodes.ssh.dial import Approach, NotReached
+from auditor.nodes.ssh.dial import Approach
 
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 _MOST_WORDS = 2048

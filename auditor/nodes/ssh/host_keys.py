@@ -19,9 +19,9 @@ from pathlib import Path
 import asyncssh
 from asyncssh.public_key import decode_ssh_public_key, get_public_key_algs
 
-from auditor.errors import ConfigError
+from auditor.errors import ConfigError, RevocationError
 from auditor.nodes.framing import cleaned
-from auditor.nodes.known_hosts import KeyText, KnownLines, RevocationError, TrustedKeys
+from auditor.nodes.known_hosts import KeyText, KnownLines, TrustedKeys
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from asyncssh.kex import get_kex_algs
 from asyncssh.mac import get_mac_algs
 from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
-from auditor.errors import ConfigError, GapReason, ProbeError
+from auditor.errors import ConfigError, GapReason, ProbeError, UnfollowableLine
 from auditor.nodes.framing import cleaned
 from auditor.nodes.known_hosts import lookup_names
 from auditor.nodes.patterns import lowered
@@ -32,7 +32,7 @@ from auditor.nodes.ssh.identities import (
     named_identities,
 )
 from auditor.nodes.ssh.jump import Hop, jump_chain
-from auditor.nodes.ssh_config import Resolved, UnfollowableLine
+from auditor.nodes.ssh_config import Resolved
 from auditor.settings.ssh import SshSettings
 
 _FIRST_CIPHER = "^aes128-gcm@openssh.com"
