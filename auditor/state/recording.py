@@ -37,7 +37,7 @@ from auditor.errors import GapReason, InvalidValue, SnapshotError
 from auditor.state.files import write_whole
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import PublicKey, parse_prefix, parse_public_key
-from auditor.values.json_bounds import check_json
+from auditor.values.json_bounds import check_density, check_json, count_values
 from auditor.values.models import (
     AuditPolicy,
     Gap,
@@ -306,20 +306,34 @@ _POLICY, _CLAIM = TypeAdapter(AuditPolicy), TypeAdapter(AddressClaim)
 
 
 def record(snapshot: Snapshot, path: Path) -> None:
-    """Write the snapshot: mode 0600, whole or not at all. Raises `SnapshotError`."""
+    """Write the snapshot: mode 0600, whole or not at all. Raises `SnapshotError`, also for what no replay takes."""
     try:
         write_whole(path, _packed(snapshot))
+    except InvalidValue as error:
+        raise SnapshotError(
+            f"cannot record to {path}: no wgaudit could read it again ({error}); record fewer nodes at once"
+        ) from None
     except OSError as error:
         raise SnapshotError(f"cannot record to {path}: {error.strerror}") from None
 
 
 def _packed(snapshot: Snapshot) -> bytes:
     # Table by table: on a bad day their texts alone are hundreds of megabytes, which must not be held twice.
-    packed = io.BytesIO()
+    packed, size, values = io.BytesIO(), 0, 0
     with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=packed, mtime=0) as stream:
         for part in _json_parts(snapshot):
-            stream.write(part.encode("ascii"))
-    return packed.getvalue()
+            raw = part.encode("ascii")
+            size += stream.write(raw)
+            values += count_values(raw)
+    data = packed.getvalue()
+    if size > (most := _most_unpacked(len(data))):
+        raise InvalidValue(f"it unpacks to {size:,} bytes, more than {most:,}")
+    check_density(values, size, len(data))
+    return data
+
+
+def _most_unpacked(packed: int) -> int:
+    return min(MAX_BYTES, max(PLAIN_BYTES, MOST_PACKED * packed))
 
 
 def replay(path: Path) -> Snapshot:
@@ -331,7 +345,7 @@ def replay(path: Path) -> Snapshot:
             raise SnapshotError(f"{path}: larger than {MAX_BYTES:,} bytes; not one of ours")
         if raw[:2] == b"\x1f\x8b":
             packed = len(raw)
-            most = min(MAX_BYTES, max(PLAIN_BYTES, MOST_PACKED * packed))
+            most = _most_unpacked(packed)
             unpacker = zlib.decompressobj(wbits=31)
             raw = unpacker.decompress(raw, most)
             if unpacker.unconsumed_tail:

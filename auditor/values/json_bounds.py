@@ -26,15 +26,24 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 def check_count(raw: bytes | bytearray, packed: int | None = None) -> None:
     """Refuse a text of more values than its length could honestly hold. Raises `InvalidValue`.
 
-    packed: bytes that it was packed into. Marks inside texts are counted too, of which what we write has few.
+    packed: bytes that it was packed into.
     """
-    values = sum(map(raw.count, (b",", b"[", b"{")))
-    room = len(raw) // BYTES_A_VALUE
+    check_density(count_values(raw), len(raw), packed)
+
+
+def count_values(raw: bytes | bytearray) -> int:
+    """Count the values of a text from above: marks inside texts count too, of which what we write has few."""
+    return sum(map(raw.count, (b",", b"[", b"{")))
+
+
+def check_density(values: int, size: int, packed: int | None = None) -> None:
+    """Refuse so many values in a text of so many bytes, packed into so many. Raises `InvalidValue`."""
+    room = size // BYTES_A_VALUE
     if packed is not None:
         room = min(room, packed * VALUES_A_PACKED_BYTE)
     if values > SPARE_VALUES + room:
-        size = len(raw) if packed is None else packed
-        raise InvalidValue(f"{values:,} values in {size:,} bytes; nothing that is meant is so dense")
+        held = size if packed is None else packed
+        raise InvalidValue(f"{values:,} values in {held:,} bytes; nothing that is meant is so dense")
 
 
 def check_json(raw: bytes, packed: int | None = None) -> None:

@@ -114,7 +114,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
                         node_ids,
                         texts,
                         texts,
-                        texts,
+                        masked_texts,
                         st.lists(st.builds(FieldFault, texts, texts), max_size=2).map(tuple),
                     ),
                     max_size=2,
@@ -219,6 +219,17 @@ def test_a_password_in_an_older_recording_is_in_no_report() -> None:
 def test_recording_into_a_folder_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match=r"cannot record to .*No such file or directory"):
         record(_small(), tmp_path / "nowhere" / "sweep.json.gz")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("," * 300_000, "values in"), ("x" * 70_000_000, "unpacks to")],
+    ids=["values", "bytes"],
+)
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(SnapshotError, match=rf"cannot record to .*no wgaudit could read it again.*{says}"):
+        record(replace(_small(), cut_short=text), tmp_path / "sweep.json.gz")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unpacked_recording_is_read_too(tmp_path: Path) -> None:
