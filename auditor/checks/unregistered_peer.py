@@ -66,6 +66,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
             follows_from=(
                 *((idents.key_drift(owner),) if owner else ()),
                 *(idents.split_routing(prefix) for prefix in prefixes),
+                *(idents.retired_but_live(node) for prefix in prefixes for node in fleet.retired_at(prefix)),
                 *displaced,
                 *(idents.overlapping_allowed_ips(prefix, key) for prefix in prefixes if not is_host(prefix)),
             ),

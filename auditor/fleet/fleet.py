@@ -192,6 +192,10 @@ class Fleet:
                 claimants[prefix].append(item)
         return Claims(dict(claimants), _device_claim)
 
+    def retired_at(self, prefix: Prefix) -> tuple[NodeId, ...]:
+        """List retired nodes that had this address."""
+        return tuple(item.node for item in self.retired if prefix in item.addresses)
+
     def claims(self, prefix: Prefix) -> tuple[Claim, ...]:
         """List all claims to a prefix, the registry's first."""
         return self.registered_claims.get(prefix, ()) + self.device_claims.get(prefix, ())

@@ -66,3 +66,19 @@ def test_an_address_that_its_new_node_lost_to_a_retired_key_follows_from_it() ->
     mesh.lacks("edge-nrt-2", "edge-nrt-1")
     assert (IDENT, "edge-nrt-1") in roots(judge(mesh.snapshot()))
     assert [check for check, _ in roots(judge(mesh.snapshot()))] == [IDENT]
+
+
+def test_a_retired_address_is_live_where_a_device_holds_it_under_another_key() -> None:
+    mesh = removed(old_peer(), "edge-nrt-1").holds("edge-sin-1", "10.0.0.3", "10.0.0.9")
+    (finding,) = found(mesh)
+    assert "its address 10.0.0.9 is on the device of edge-sin-1" in finding.summary
+    assert [check for check, _ in roots(judge(mesh.snapshot()))] == ["address-drift"]
+
+
+def test_a_retired_address_at_a_key_of_nobody_leads_that_unregistered_peer() -> None:
+    mesh = removed(old_peer(), "edge-nrt-1")
+    for observer in ("edge-fra-1", "edge-sin-1", "edge-ams-1"):
+        mesh.peers_with(observer, "new", "10.0.0.9")
+    (finding,) = found(mesh)
+    assert "its address 10.0.0.9 is routed to unregistered key" in finding.summary
+    assert [check for check, _ in roots(judge(mesh.snapshot()))] == [IDENT]
