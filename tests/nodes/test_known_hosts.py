@@ -49,6 +49,13 @@ def test_a_banner_kept_in_a_comment_makes_no_key_trusted() -> None:
     assert known(content, "10.9.9.8") == []
 
 
+@pytest.mark.parametrize(
+    "case", sorted((CASES / "nodes/05-known_hosts-one-line").iterdir()), ids=lambda path: path.name
+)
+def test_a_line_that_cannot_be_read_costs_no_other_line(case: Path) -> None:
+    assert known(case.read_bytes() + b"\nnode " + KEY.encode() + b"\n", "node") == [KEY]
+
+
 @pytest.mark.parametrize("end", ["\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\0"])
 @pytest.mark.parametrize("comment", ["# {}", f"a {KEY} {{}}"])
 def test_a_line_ends_at_a_newline_alone(end: str, comment: str) -> None:

@@ -265,7 +265,8 @@ async def test_a_start_up_file_that_reads_a_line_takes_nothing_from_the_probe(be
 @pytest.mark.parametrize("shell", ["zsh", "dash"])
 async def test_a_shell_that_takes_over_reads_the_same_script(bench: Bench, shell: str) -> None:
     require(shell, shutil.which(shell) is not None, "tests/parts/install as root on Debian")
-    server = home_with(bench, f"exec {shell}\n")
+    case = case_text("nodes/14-script-head/bashrc-exec-zsh")
+    server = home_with(bench, case.replace("zsh", shell))
     assert (await bench.observe(server)).device == bench.node.device
 
 

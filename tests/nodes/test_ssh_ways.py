@@ -261,7 +261,9 @@ async def speaking(words: bytes) -> AsyncIterator[str]:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-@pytest.mark.parametrize("words", ["Exceeded MaxStartups\r\n", "Not allowed at this time\r\n"])
+@pytest.mark.parametrize(
+    "words", [(CASES / "nodes/09-last-words/maxstartups").read_text(), "Not allowed at this time\r\n"]
+)
 async def test_a_server_that_takes_no_more_connections_is_throttled(bench: Bench, words: str) -> None:
     async with speaking(words.encode()) as host:
         error = await bench.refused(host)

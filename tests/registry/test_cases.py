@@ -15,12 +15,15 @@ from auditor.checks.idents import Ident
 from auditor.judge import judge
 from auditor.registry.file import FileRegistry, export_text
 from auditor.registry.records import KvItem, read_kv
+from auditor.reports.interface import Layout
+from auditor.reports.terminal import table
 from auditor.settings.consul import ConsulFields, ConsulSettings
 from auditor.values.models import AuditPolicy, RegistryReading, Report, Snapshot, Verdict
 from tests.fleets import FINISHED, STARTED
 from tests.registry.records_of import PREFIX, key_of
 
 CASES = Path(__file__).parents[1] / "cases/registry"
+HOSTILE = CASES.with_name("hostile")
 POLICY = AuditPolicy(topology="partial", minimum_coverage=0.0)
 
 Record = dict[str, object]
@@ -40,8 +43,8 @@ def report_on(reading: RegistryReading) -> Report:
     )
 
 
-def report_of_case(name: str, **settings: object) -> Report:
-    registry = FileRegistry(CASES / name, ConsulSettings.model_validate(settings))
+def report_of_case(name: str, folder: Path = CASES, **settings: object) -> Report:
+    registry = FileRegistry(folder / name, ConsulSettings.model_validate(settings))
     return report_on(asyncio.run(registry.read()))
 
 
@@ -172,3 +175,10 @@ def test_the_reader_of_a_spoilt_registry_says_only_the_field() -> None:
     assert invalid.statement.endswith("What can be read of it is audited.")
     assert report.coverage.registered == 2
     assert report.coverage.unreadable == 0
+
+
+def test_names_that_look_alike_are_told_apart_on_the_page() -> None:
+    text = table.render(report_of_case("kv-lookalikes.json", folder=HOSTILE), Layout(width=300))
+    assert "\\u0435dge-sin-1" in text
+    assert "edge-sin-1\\u034f" in text
+    assert not {"\u0435", "\u034f"} & set(text)

@@ -41,6 +41,7 @@ from auditor.values.models import (
     Snapshot,
 )
 from auditor.values.text import without_login
+from tests.cases import CASES
 from tests.fleets import key_of
 
 MOMENT = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
@@ -326,6 +327,14 @@ def test_a_damaged_recording_is_refused_with_file_and_reason(
         replay(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_escape_sequences_in_every_text_of_a_recording_draw_nothing() -> None:
+    snapshot = from_json((CASES / "hostile/rec-inj-esc.json").read_bytes(), "test")
+    assert "\x1b" in snapshot.registrations[0].node.name
+    text = table.render(judge(snapshot), Layout(width=120))
+    assert "\x1b" not in text
+    assert "edge-ams-1\\x1b" in text
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
