@@ -15,11 +15,6 @@ MOST_ROUTES = 50
 """Destinations that an incident names; the others, the least busy ones, are one entry that counts them."""
 
 
-def incidents(report: Report) -> tuple[Incident, ...]:
-    """Make the incidents of a report, regardless of earlier ones."""
-    return tuple(incident(report, group) for group in groups(report))
-
-
 def groups(report: Report, own: Collection[str] = ()) -> list[Group]:
     """Group leading findings with their followers. Gone or agreed findings are in no group.
 

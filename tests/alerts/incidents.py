@@ -11,7 +11,19 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from alerts.models import AlertPlan, Log, LogEntry, Notification, NotifyReason, Policy, Route, Silence, Status
+from alerts.incidents import groups, incident
+from alerts.models import (
+    AlertPlan,
+    Incident,
+    Log,
+    LogEntry,
+    Notification,
+    NotifyReason,
+    Policy,
+    Route,
+    Silence,
+    Status,
+)
 from alerts.plan import plan
 from auditor.checks.idents import Ident
 from auditor.errors import GapReason, InvalidValue
@@ -244,3 +256,8 @@ FIRST = NotifyReason.FIRST_NOTIFICATION.value
 RESOLVED = NotifyReason.RESOLVED.value
 PAGED = f"duplicate-address {FIRST}"
 OVER = f"duplicate-address {RESOLVED}"
+
+
+def incidents(told: Report) -> tuple[Incident, ...]:
+    """The incidents of a report that nothing went before."""
+    return tuple(incident(told, group) for group in groups(told))

@@ -8,7 +8,6 @@ from itertools import permutations
 
 import pytest
 
-from alerts.incidents import incidents
 from alerts.models import BLIND_CHECK, Log, NotifyReason, Policy, Route, Status
 from alerts.plan import plan
 from auditor.judge import judge
@@ -24,6 +23,7 @@ from tests.alerts.incidents import (
     PAIR,
     Watch,
     finding,
+    incidents,
     report,
     silence,
 )

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.incidents import incidents
 from alerts.silences import active, expired, matches, muting
-from tests.alerts.incidents import MINUTE, NOW, finding, report, silence
+from tests.alerts.incidents import MINUTE, NOW, finding, incidents, report, silence
 
 (TOLD,) = incidents(report(finding("10.0.0.9", "ab", regions=("fra", "sin"))))
 WORDS = {
