@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from auditor.service.audit import Auditor, judged, sweep_options
+from auditor.service.remembered import Remembered
 from auditor.settings.file import parse_toml
 from auditor.values.models import Finding, Memory, Report
 from tests.lab.mesh import Lab
@@ -55,7 +56,9 @@ def sweep_while(
     happenings = Happenings(planned)
 
     async def look() -> Report:
-        snapshot = await Auditor(config).look(sweep_options(config), happenings, memory=memory or Memory())
+        snapshot = await Auditor(config).look(
+            sweep_options(config), happenings, before=Remembered(memory or Memory())
+        )
         return (await judged(snapshot)).report
 
     with network_of(lab.control_pid):
