@@ -194,7 +194,15 @@ class Fleet:
 
     def retired_at(self, prefix: Prefix) -> tuple[NodeId, ...]:
         """List retired nodes that had this address."""
-        return tuple(item.node for item in self.retired if prefix in item.addresses)
+        return self._retired_by_prefix.get(prefix, ())
+
+    @cached_property
+    def _retired_by_prefix(self) -> Mapping[Prefix, tuple[NodeId, ...]]:
+        nodes: dict[Prefix, list[NodeId]] = defaultdict(list)
+        for item in self.retired:
+            for prefix in item.addresses:
+                nodes[prefix].append(item.node)
+        return {prefix: tuple(found) for prefix, found in nodes.items()}
 
     def claims(self, prefix: Prefix) -> tuple[Claim, ...]:
         """List all claims to a prefix, the registry's first."""
