@@ -559,7 +559,7 @@ def _at(document: Mapping[str, object], path: str) -> object:
             try:
                 value = _decode(value.strip(AROUND))
             except (ValueError, RecursionError):
-                return DOUBLED if value is DOUBLED else None
+                return None
         if value is DOUBLED:
             return value
         if not isinstance(value, dict):
