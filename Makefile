@@ -17,8 +17,9 @@ PIP := $(BIN)/python -m pip $(PIP_OPTIONS)
 BENCH_PIP := $(BENCH_BIN)/python -m pip $(PIP_OPTIONS)
 PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder # the order is that of tests/conftest.py
 
-# The command needs few packages; the tests need many more. One environment, two stamps.
+# The command needs few packages, its watch two more, the tests many more. One environment, three stamps.
 RUN_STAMP := $(VENV)/.installed-run
+WATCH_STAMP := $(VENV)/.installed-watch
 DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
@@ -38,7 +39,12 @@ $(RUN_STAMP): requirements.txt pyproject.toml | $(BIN)/python
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)
+$(WATCH_STAMP): requirements-watch.txt $(RUN_STAMP)
+	@echo "installing what the watch needs into $(VENV)"
+	@$(PIP) install -r requirements-watch.txt
+	@touch $@
+
+$(DEV_STAMP): requirements-dev.txt $(WATCH_STAMP)
 	@echo "installing test tools into $(VENV)"
 	@$(PIP) install -r requirements-dev.txt
 	@$(PIP) check
@@ -57,6 +63,10 @@ venv: $(DEV_STAMP) ## Make the environment: .venv with the pinned packages and w
 .PHONY: demo
 demo: $(RUN_STAMP) ## Sweep an embedded fleet with the incident in it (no root, no network)
 	@$(BIN)/wgaudit demo
+
+.PHONY: watch-demo
+watch-demo: $(WATCH_STAMP) ## Watch that fleet, and see a duplicate come about (no root, no network; Ctrl-C ends it)
+	@$(BIN)/wgaudit demo --watch
 
 .PHONY: parts
 parts: ## Install the real parts that tests run against (root on Debian)
@@ -84,6 +94,10 @@ lab: $(DEV_STAMP) parts ## Bring up the incident as a real mesh, sweep it, open 
 storm: $(DEV_STAMP) parts ## Allocate 2,000 addresses while writers, network and Consul fail; some minutes
 	@$(BIN)/python -m tests.repair.storm
 
+.PHONY: watch-kills
+watch-kills: $(DEV_STAMP) ## Kill a watch fifty times while the fleet changes and it tells of it; some minutes
+	WATCH_KILLS=50 $(BIN)/python -m pytest tests/cli/test_watch_crash.py --timeout 1800
+
 .PHONY: fuzz
 fuzz: $(DEV_STAMP) ## Mutate inputs of everything that reads foreign bytes, FUZZ_MINUTES long (10)
 	@$(BIN)/python -m tests.fuzz
@@ -97,8 +111,12 @@ bench-quick: $(RUN_STAMP) parts ## Count what is the same on every machine: byte
 	@$(BIN)/python -m benchmarks --quick $(PARTS)
 
 .PHONY: docs
-docs: $(DEV_STAMP) ## Write docs/cli.md from the commands
-	@$(BIN)/python -m tests.cli_reference
+docs: $(DEV_STAMP) ## Write docs/cli.md, the man pages and the schemas in docs/ from the code
+	@$(BIN)/python -m tests.generated_docs
+
+.PHONY: pictures
+pictures: $(DEV_STAMP) parts ## Draw the watch's page for docs/, in Chromium
+	@$(BIN)/python -m tests.watch.web.pictures
 
 .PHONY: pins
 pins: ## Renew the pinned versions in all requirements*.txt

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from alerts.models import Incident
-from auditor.values.models import Finding, Report
+from alerts.models import Answered, Incident
+from auditor.values.answer_words import failure_words
+from auditor.values.findings import Finding
+from auditor.values.report import Report
 
 Group = tuple[Finding, Sequence[Finding]]
 """Finding that leads an incident, and its followers."""
 
 MOST_ROUTES = 50
 """Destinations that an incident names; the others, the least busy ones, are one entry that counts them."""
+
+MOST_ANSWERS = 50
+"""Servers and failures that an incident tells of; a fleet has fewer at one address."""
 
 
 def groups(report: Report, own: Collection[str] = ()) -> list[Group]:
@@ -54,10 +59,32 @@ def incident(report: Report, group: Group) -> Incident:
         severity=min((finding.severity, *(item.severity for item in followers)), key=lambda item: item.rank),
         subject=finding.subject,
         address=finding.address or "",
-        summary=finding.facts,
+        # The answers, and what the routes do not explain of them, are said apart.
+        summary=" ".join(filter(None, (finding.statement, finding.routing_statement))),
         guess=finding.guess.sentence if finding.guess is not None else "",
         nodes=tuple(sorted(report.name(node) for node in finding.nodes)),
         regions=tuple(sorted(finding.regions)),
         routing=tuple(routing),
         follows=tuple(sorted(Counter(item.check for item in followers).items())),
+        mesh=report.mesh,
+        answers=_answers(report, finding),
+        disagreement=finding.disagreement,
+        drained=tuple(
+            sorted((report.name(node), report.drained[node].sentence) for node in report.drained_of(finding))
+        ),
     )
+
+
+def _answers(report: Report, finding: Finding) -> tuple[Answered, ...]:
+    made = [
+        Answered(
+            reached.source.value,
+            report.name(reached.node) if reached.node is not None else "",
+            reached.said,
+            reached.observers,
+            tuple(sorted(reached.regions.items())),
+            failure_words(reached.reason) if reached.reason is not None else "",
+        )
+        for reached in finding.evidence.answers
+    ]
+    return tuple(made[:MOST_ANSWERS])

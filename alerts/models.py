@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
-from auditor.errors import InvalidValue
-from auditor.values.addresses import Prefix, PublicKey, format_prefix, parse_public_key
-from auditor.values.models import CheckIdent, NodeId, Severity
-from auditor.values.text import for_shell
+from auditor.values.addresses import PublicKey
+from auditor.values.findings import CheckIdent, Severity
+from auditor.values.models import NodeId
 
 
 class AlertIdent(CheckIdent):
@@ -47,12 +47,28 @@ class Status(StrEnum):
     RESOLVED = "resolved"
 
 
+class Answered(NamedTuple):
+    """Observers that met one server at the incident's address, asked over the mesh, or that got no answer."""
+
+    source: str
+    """Kind of server that was asked: an `AnswerSource`'s value."""
+    node: str
+    """Name of the node that the server is tied to; "": to none, or there was no answer."""
+    said: str
+    """Name or key fingerprint by which the server calls itself; "": there was no answer."""
+    observers: int
+    regions: tuple[tuple[str, int], ...]
+    """Observers by their region."""
+    failure: str = ""
+    """Words for why there was no answer; "": there was one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Incident:
     """One cause with all that follows from it, paged as one."""
 
     fingerprint: str
-    """Fingerprint of the leading finding; also the dedup_key everywhere. Holds no time and no observer."""
+    """Fingerprint of the leading finding; also the dedup_key everywhere. Of check, subject and a mesh's name alone."""
     check: str
     severity: Severity
     subject: str
@@ -75,44 +91,14 @@ class Incident:
     """Time of the last sight, set while a gap hides the incident, or it flaps and is away."""
     flapping_since: datetime | None = None
     """Time since when the incident comes and goes; None: it does not."""
-
-    @property
-    def explain(self) -> str:
-        """Command that explains the incident."""
-        if self.check == BLIND_CHECK:
-            return "wgaudit sweep"
-        try:
-            if self.check == UNSEEN_CHECK:
-                return (
-                    f"wgaudit doctor --node {for_shell(self.nodes[0])}"
-                    if len(self.nodes) == 1
-                    else "wgaudit sweep"
-                )
-            return f"wgaudit explain {for_shell(self._target)}"
-        except ValueError:  # no shell can spell this name; the report of a sweep has it
-            return "wgaudit sweep"
-
-    @property
-    def _target(self) -> str:
-        """Address, key or node to explain, as `wgaudit explain` takes it."""
-        if self.address:
-            return format_prefix(Prefix(self.address))
-        if len(self.nodes) == 1 and not _is_key(self.subject):
-            return self.nodes[0]
-        return self.subject
-
-    @property
-    def docs(self) -> str:
-        """Place in the documentation that explains the check."""
-        return f"docs/findings.md#{self.check}"
-
-
-def _is_key(text: str) -> bool:
-    try:
-        parse_public_key(text)
-    except InvalidValue:
-        return False
-    return True
+    mesh: str = ""
+    """Name of the mesh when it was found; "" where it had none."""
+    answers: tuple[Answered, ...] = ()
+    """Who answered at the address, asked over the mesh; failures last. Empty: nobody was asked."""
+    disagreement: str = ""
+    """Sentence on answers that the routes do not explain; "": there are none."""
+    drained: tuple[tuple[str, str], ...] = ()
+    """Claimants that are out of production: name, and since when and by whom in words."""
 
 
 @dataclass(frozen=True, slots=True)

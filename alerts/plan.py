@@ -27,18 +27,26 @@ from alerts.models import (
 )
 from alerts.sight import Sight, with_reasons
 from alerts.silences import muting
-from auditor.values.models import Finding, Identity, NodeId, Report, Severity, fingerprint
+from auditor.values.findings import Finding, Identity, Severity, fingerprint
+from auditor.values.models import NodeId
+from auditor.values.report import Report
 from auditor.values.text import count, listed
 
-BLIND = fingerprint(BLIND_CHECK, "sweep")
-"""Fingerprint of blindness: there is only one such incident."""
-UNSEEN = fingerprint(UNSEEN_CHECK, "nodes")
-"""Fingerprint of the incident of all nodes that do not answer: they mostly have one cause."""
-OF_ITSELF: Mapping[str, Identity] = {BLIND: ("sweep",), UNSEEN: ("nodes",)}
-"""Fingerprints of the incidents that no finding leads, each with its identity."""
+OF_ITSELF: Mapping[str, Identity] = {BLIND_CHECK: ("sweep",), UNSEEN_CHECK: ("nodes",)}
+"""Checks of the incidents that no finding leads, each with the identity of its only one."""
 MOST_PAGES = 2
 """Most firing notifications of one incident to one notifier within `PAGES_IN`."""
 PAGES_IN = timedelta(hours=1)
+
+
+def blindness(mesh: str = "") -> str:
+    """Return the fingerprint of blindness in a mesh: there is only one such incident."""
+    return fingerprint(BLIND_CHECK, " ".join(OF_ITSELF[BLIND_CHECK]), mesh)
+
+
+def unseen_nodes(mesh: str = "") -> str:
+    """Return the fingerprint of the incident of all nodes that do not answer: they mostly have one cause."""
+    return fingerprint(UNSEEN_CHECK, " ".join(OF_ITSELF[UNSEEN_CHECK]), mesh)
 
 
 class Rest(TypedDict):
@@ -57,14 +65,15 @@ def plan(report: Report, log: Log, silences: Iterable[Silence], now: datetime, p
     and do nothing else.
     """
     silences = tuple(silences)
-    sight = Sight(report, log, now, policy, blind_before=BLIND in log.standing)
+    blind_mark, unseen_mark = blindness(report.mesh), unseen_nodes(report.mesh)
+    sight = Sight(report, log, now, policy, blind_before=blind_mark in log.standing)
     builder = _StandingBuilder(report, log, sight, now, policy)
     standing = builder.standing()
     blind_sweeps = log.blind_sweeps + 1 if sight.blind else 0
-    if blind_sweeps >= policy.blind_after or (sight.blind and BLIND in log.standing):
-        standing[BLIND] = _blind_standing(sight.blind, log, now)
+    if blind_sweeps >= policy.blind_after or (sight.blind and blind_mark in log.standing):
+        standing[blind_mark] = _blind_standing(blind_mark, report, sight.blind, log, now)
     unseen = _unseen_since(report, log, sight)
-    known = set(log.standing[UNSEEN].incident.nodes) if UNSEEN in log.standing else set()
+    known = set(log.standing[unseen_mark].incident.nodes) if unseen_mark in log.standing else set()
     dark = {
         node: began
         for node, began in unseen.items()
@@ -73,7 +82,7 @@ def plan(report: Report, log: Log, silences: Iterable[Silence], now: datetime, p
         and ((node in sight.reasons and not sight.few_seen) or _names((node,)) & known)
     }
     if dark:
-        standing[UNSEEN] = _unseen_standing(report, sight, dark, log, now)
+        standing[unseen_mark] = _unseen_standing(unseen_mark, report, sight, dark, log, now)
     agreed = {item.fingerprint: item.agreed for item in report.findings if item.agreed is not None}
     words = {mark: f"Agreed on, {text}." for mark, text in agreed.items()} | builder.no_longer_audited()
     standing, ended = with_flapping(standing, log, now, final=words.keys())
@@ -113,10 +122,15 @@ class _StandingBuilder:
     def __init__(self, report: Report, log: Log, sight: Sight, now: datetime, policy: Policy) -> None:
         self._report, self._log, self._sight, self._now = report, log, sight, now
         self._policy = policy
+        self._hidden_in: dict[int, frozenset[NodeId]] = {}
+        """By the number of a sweep, the nodes that it was the last to observe and that are hidden now."""
+        self._unjudged = report.observed - sight.judged
 
     def standing(self) -> dict[str, Standing]:
         """List the incidents that stand after this sweep: those it shows, and those that a gap may hide."""
-        before = {mark: old for mark, old in self._log.standing.items() if mark not in OF_ITSELF}
+        before = {
+            mark: old for mark, old in self._log.standing.items() if old.incident.check not in OF_ITSELF
+        }
         firing = {mark for (_, mark), entry in self._log.entries.items() if entry.status is Status.FIRING}
         shown = groups(self._report, own=before.keys())
         marks = {finding.fingerprint for finding, _ in shown}
@@ -188,19 +202,30 @@ class _StandingBuilder:
         Observers may be seen in one sweep or another. The claimants count only together: a sweep that sees
         one of two without the other finds nothing, while both still hold the address.
         """
-        unseen = {node for node in (*old.nodes, *self._observers(old)) if self._sight.hides(node)}
+        unseen = {node for node in old.nodes if self._sight.hides(node)} | self._hidden_observers(old)
         claimants = {node for node in old.nodes if _names((node,)) & set(old.incident.nodes)}
         return frozenset(unseen | claimants if unseen & claimants else unseen)
 
-    def _observers(self, old: Standing) -> Iterable[NodeId]:
-        """Yield the nodes observed when the incident last showed, if its evidence came from all of them."""
-        if old.everybody:
-            yield from (node for node, sweep in self._log.nodes.items() if sweep == old.last_sweep)
+    def _hidden_observers(self, old: Standing) -> frozenset[NodeId]:
+        """Select the hidden ones of those observed when the incident last showed, if its evidence came from all."""
+        if not old.everybody:
+            return frozenset()
+        # A storm has hundreds of incidents that one sweep of thousands of nodes showed.
+        if old.last_sweep not in self._hidden_in:
+            self._hidden_in[old.last_sweep] = frozenset(
+                node
+                for node, sweep in self._log.nodes.items()
+                if sweep == old.last_sweep and self._sight.hides(node)
+            )
+        return self._hidden_in[old.last_sweep]
 
     def _all_of(self, old: Standing) -> Rest:
         """Require every place of the incident to be seen again, as if this sweep had shown it."""
-        hidden = {node for node in self._observers(old) if self._sight.hides(node)}
-        return {"nodes": old.nodes | hidden, "everybody": old.everybody, "last_sweep": self._log.sweep}
+        return {
+            "nodes": old.nodes | self._hidden_observers(old),
+            "everybody": old.everybody,
+            "last_sweep": self._log.sweep,
+        }
 
     # -- shown
 
@@ -215,7 +240,7 @@ class _StandingBuilder:
 
     def _resting_on(self, findings: Sequence[Finding], before: Standing | None, now: Standing) -> Standing:
         """Add the places that must be seen again: where the incident shows now, and those hidden since it did."""
-        observed, sight = self._report.observed, self._sight
+        observed = self._report.observed
         everybody = any(map(_by_everybody, findings))
         datacenters = {node.datacenter for item in findings for node in _claimants(item)}
         nodes = {
@@ -234,7 +259,7 @@ class _StandingBuilder:
                 nodes |= rest["nodes"]
                 everybody |= rest["everybody"]
         if everybody:
-            nodes |= observed - sight.judged  # their number in the memory will not be this sweep's
+            nodes |= self._unjudged  # their number in the memory will not be this sweep's
         return replace(
             now,
             last_sweep=self._log.sweep,
@@ -272,6 +297,8 @@ def _claimants(finding: Finding) -> Iterable[NodeId]:
 
 def _by_everybody(finding: Finding) -> bool:
     evidence = finding.evidence
+    if finding.from_answers:
+        return False  # its observers are few, and all of them in the sample
     return bool(evidence.routing) or evidence.observers > len(evidence.sample)
 
 
@@ -301,13 +328,13 @@ def _unseen_since(report: Report, log: Log, sight: Sight) -> dict[NodeId, int]:
 
 
 def _unseen_standing(
-    report: Report, sight: Sight, dark: Mapping[NodeId, int], log: Log, now: datetime
+    mark: str, report: Report, sight: Sight, dark: Mapping[NodeId, int], log: Log, now: datetime
 ) -> Standing:
-    before = log.standing.get(UNSEEN)
+    before = log.standing.get(mark)
     first_seen = before.first_seen if before is not None else now
     nodes = f"{count(len(dark), 'registered node')} of {report.coverage.registered:,}"
     unseen = Incident(
-        fingerprint=UNSEEN,
+        fingerprint=mark,
         check=UNSEEN_CHECK,
         severity=Severity.WARNING,
         subject="nodes not seen",
@@ -317,16 +344,17 @@ def _unseen_standing(
         nodes=tuple(sorted(map(report.name, dark))),
         regions=tuple(sorted({report.node_regions[node] for node in dark if node in report.node_regions})),
         since=first_seen,
+        mesh=report.mesh,
     )
     return Standing(unseen, first_seen, now, log.sweep, frozenset(), frozenset(), everybody=False)
 
 
-def _blind_standing(why: tuple[str, ...], log: Log, now: datetime) -> Standing:
-    before = log.standing.get(BLIND)
+def _blind_standing(mark: str, report: Report, why: tuple[str, ...], log: Log, now: datetime) -> Standing:
+    before = log.standing.get(mark)
     first_seen = before.first_seen if before is not None else now
     more = f"; and {len(why) - 3:,} more" if len(why) > 3 else ""
-    blindness = Incident(
-        fingerprint=BLIND,
+    blind = Incident(
+        fingerprint=mark,
         check=BLIND_CHECK,
         severity=Severity.ERROR,
         subject="the audit itself",
@@ -336,8 +364,9 @@ def _blind_standing(why: tuple[str, ...], log: Log, now: datetime) -> Standing:
         nodes=(),
         regions=(),
         since=first_seen,
+        mesh=report.mesh,
     )
-    return Standing(blindness, first_seen, now, log.sweep, frozenset(), frozenset(), everybody=False)
+    return Standing(blind, first_seen, now, log.sweep, frozenset(), frozenset(), everybody=False)
 
 
 # -- routes

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from alerts.models import Baseline, Log, Policy
 from auditor.errors import GapReason, GapScope
-from auditor.values.models import Gap, NodeId, Report
+from auditor.values.models import Gap, NodeId
+from auditor.values.report import Report
 from auditor.values.text import listed
 
 SHRINK_MEMORY = timedelta(hours=24)

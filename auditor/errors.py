@@ -24,11 +24,17 @@
     ├── JournalError             an apply's journal cannot be read or written
     ├── Undecided                no rule says who keeps an address; becomes an entry of the plan
     ├── Surprise                 an apply met something that is not as planned, and ends
+    ├── DrainFailed          a node was not taken out of production or put back, as far as is known
     ├── LedgerSurprise           the registry is not as the plan has it; ends an apply as a `Surprise`
     ├── Stopped                  an apply was asked to stop, and did
     ├── AllocationError          no address was handed out or freed, as far as is known
     │   └── NotConfirmed         the store did not confirm in time
+    ├── NotRestored              a lost registration was not put back, as far as is known
     ├── NotAdoptable             a registry with faults gets no address claims
+    ├── LineStopped              a notifier's turn is over; the rest waits for the next sweep
+    ├── WatchEnded               the watch has ended: no further view comes
+    │   └── NothingSeen          it ended before anything was seen
+    ├── TooManyAsk               so many pages are being made that a further one must be asked for later
     └── AdoptionDisturbed        a registration changed while claims were built; to be repeated
 
 `RegistryError` and `ProbeError` carry a `GapReason`: they never end a sweep, they turn into a
@@ -80,6 +86,8 @@ class GapReason(StrEnum):
     CONNECTION_LOST = "connection-lost"
     NO_CHANNEL = "no-channel"
     PROBE_NOT_BEGUN = "probe-not-begun"
+    SILENT = "silent"
+    CANNOT_FOLLOW = "cannot-follow"
     # on the node
     SUDO = "sudo"
     NO_WG = "no-wg"
@@ -88,6 +96,14 @@ class GapReason(StrEnum):
     OUTPUT_TOO_LARGE = "output-too-large"
     UNREADABLE_OUTPUT = "unreadable-output"
     WRONG_HOST = "wrong-host"
+    ROUTES_UNREAD = "routes-unread"
+    TRANSFER_UNREAD = "transfer-unread"
+    # a witness' question over the mesh
+    NO_ANSWER = "no-answer"
+    ANSWER_REFUSED = "answer-refused"
+    UNREADABLE_ANSWER = "unreadable-answer"
+    FORWARDING_REFUSED = "forwarding-refused"
+    LOGINS_COUNTED = "logins-counted"
     # the sweep itself
     CUT_SHORT = "cut-short"
     INTERNAL = "internal-error"
@@ -170,6 +186,11 @@ class StateError(WgauditError):
 
 class StateBusy(WgauditError):
     """Another process holds the state's lock; the text says which one. Nothing is wrong with call or state."""
+
+    def __init__(self, text: str, *, by_watch: bool = False) -> None:
+        """by_watch: a watch holds it, which does not end by itself: waiting is in vain."""
+        super().__init__(text)
+        self.by_watch = by_watch
 
 
 class ReportError(WgauditError):
@@ -286,6 +307,10 @@ class Surprise(WgauditError):
     """Something was not as planned; nothing more is done. The text says what, and where."""
 
 
+class DrainFailed(WgauditError):
+    """A node was not taken out of production or put back, as far as is known; the text says why."""
+
+
 class LedgerSurprise(WgauditError):
     """The registry is not as the plan has it; the text says what stands there."""
 
@@ -302,6 +327,10 @@ class NotConfirmed(AllocationError):
     """The store did not confirm in time; the text says whether something may have been written."""
 
 
+class NotRestored(WgauditError):
+    """A lost registration was not put back, as far as is known; the text says why, and what is not known."""
+
+
 class NotAdoptable(WgauditError):
     """The registry holds faults, so no claims are built; the text says how many."""
 
@@ -309,6 +338,22 @@ class NotAdoptable(WgauditError):
         super().__init__(text)
         self.report = report
         """The `Report` that shows the faults as a sweep would; an object here, for errors know no values."""
+
+
+class LineStopped(WgauditError):
+    """End of one notifier's turn; the text says why, the rest waits for the next sweep."""
+
+
+class WatchEnded(WgauditError):
+    """The watch has ended: no further view comes."""
+
+
+class NothingSeen(WatchEnded):
+    """The watch ended before anything was seen."""
+
+
+class TooManyAsk(WgauditError):
+    """So many pages are being made that a further one must be asked for later."""
 
 
 class AdoptionDisturbed(WgauditError):

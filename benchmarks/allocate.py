@@ -21,7 +21,9 @@ from auditor.registry.store import ConsulStore
 from auditor.repair.claims.adopted import adopted_bytes, adopted_key
 from auditor.repair.claims.allocator import Allocator
 from auditor.repair.claims.claim import claim_bytes, claim_key
+from auditor.repair.claims.key_claim import key_claim_bytes, key_claim_key
 from auditor.repair.claims.registration import AllocatorPolicy
+from auditor.repair.claims.unclaimed import check_mark_key
 from auditor.settings.consul import ConsulSettings
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix, format_prefix
@@ -38,7 +40,7 @@ ALLOCATIONS = 192
 RUNS = 5
 COUNTED = 24
 MOST_REQUESTS = 3.0
-"""Requests of one allocation: the marker, the registration, the transaction."""
+"""Requests of one allocation: the registration, the marker with its mark, the transaction."""
 FLAT = 1.3
 
 
@@ -112,7 +114,7 @@ def _allocator(url: str) -> Allocator:
 
 @contextmanager
 def _registry(taken: int) -> Iterator[ConsulServer]:
-    """Start a Consul with so many registered nodes, each with its claim."""
+    """Start a Consul with so many registered nodes, each with the claims of its address and its key."""
     settings = AllocatorPolicy()
     with tempfile.TemporaryDirectory() as folder, ConsulServer(Path(folder) / "consul") as server:
         now = datetime.now(UTC)
@@ -123,5 +125,7 @@ def _registry(taken: int) -> Iterator[ConsulServer]:
             records[claim_key(settings.claims_prefix, address)] = claim_bytes(claim)
             record = {"public_key": key_of(name), "ip": format_prefix(address), "region": "fra"}
             records[settings.registry_prefix + name] = json.dumps(record).encode()
+            records[key_claim_key(settings.claims_prefix, key_of(name))] = key_claim_bytes(name)
         server.put_many(records)
+        server.put(check_mark_key(settings.claims_prefix), b"{}")  # last, as `adopt` sets it
         yield server

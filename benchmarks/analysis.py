@@ -21,7 +21,9 @@ from auditor.judge import find, judge
 from auditor.nodes.probe.probe import parse_answer
 from auditor.registry.records import KvItem, read_kv
 from auditor.settings.consul import ConsulFields
-from auditor.values.models import Observation, Registration, Report, RouteTable, SecondLook, Snapshot
+from auditor.values.models import Observation, Registration, SecondLook, Snapshot
+from auditor.values.report import Report
+from auditor.values.route_table import RouteTable
 from benchmarks.figures import Figure, Results, ratios
 from benchmarks.simulated import POLICY, SimulatedFleet, SimulatedNodes, exclude_from_collection
 

@@ -21,7 +21,14 @@ from pathlib import Path
 
 from benchmarks.analysis import PlainScript, collect_answers
 from benchmarks.figures import Curve, Figure, Results
-from benchmarks.simulated import SimulatedFleet, SweepCost, look, look_in_new_process, peak_memory
+from benchmarks.simulated import (
+    CONTESTED_PAIRS,
+    SimulatedFleet,
+    SweepCost,
+    look,
+    look_in_new_process,
+    peak_memory,
+)
 
 SIZES = (500, 1_000, 2_000, 4_000, 8_000)
 WIRE = 5_000
@@ -36,6 +43,8 @@ MB = 1e6
 
 # A table is one of six by who won the pair and the triple; each of five claimants, and the node whose
 # device has another address than the registered one, has a table of its own.
+CONTESTED = (500, 1_000, 2_000, WIRE)
+"""N of the figures about many contested pairs against one."""
 TABLES = {"peace": 1, "incident": 2 * 3 + 5 + 1}
 BYTES_TARGET = {"peace": 1 / 100, "incident": 1 / 50}
 
@@ -44,12 +53,15 @@ def measure(quick: bool) -> Results:
     """Measure the exact figures and, unless `quick`, CPU and memory, with the curves."""
     costs = {kind: {nodes: _look(nodes, kind) for nodes in (*SIZES, WIRE)} for kind in KINDS}
     figures = [figure for kind, by_size in costs.items() for figure in exact_figures(kind, by_size)]
+    pairs = {kind: {nodes: _look(nodes, kind) for nodes in CONTESTED} for kind in CONTESTED_PAIRS}
+    figures += exact_contested_figures(pairs)
     if quick:
         return Results(tuple(figures))
     timed = {kind: {nodes: _fresh(nodes, kind) for nodes in SIZES} for kind in KINDS}
     for kind in KINDS:
         figures += _growth_figures(kind, timed[kind])
         figures.append(_memory_figure(kind))
+    figures += _contested_figures({kind: {n: _fresh(n, kind) for n in CONTESTED} for kind in CONTESTED_PAIRS})
     return Results(tuple(figures), (*_our_curves(timed), *_script_curves(timed["peace"])))
 
 
@@ -94,6 +106,75 @@ def exact_figures(kind: str, costs: Mapping[int, SweepCost]) -> list[Figure]:
             exact=True,
         ),
     ]
+
+
+def exact_contested_figures(costs: Mapping[str, Mapping[int, SweepCost]]) -> list[Figure]:
+    """Return the figures about bytes by kind of `CONTESTED_PAIRS` and N: each kind against the first, one pair."""
+    (_, one), *more = costs.items()
+    figures = []
+    for kind, by_size in more:
+        words = f"{CONTESTED_PAIRS[kind]} contested pairs"
+        figures += [
+            Figure(
+                f"bytes over the wire, {words} against one, N={nodes:,}",
+                "×",
+                (cost.bytes_moved / one[nodes].bytes_moved,),
+                target=2,
+                exact=True,
+                note=f"{cost.bytes_moved / MB:,.1f} MB, {cost.texts} texts of {cost.tables:,} distinct tables",
+            )
+            for nodes, cost in by_size.items()
+        ]
+        figures.append(
+            Figure(
+                f"growth exponent of bytes, N={min(by_size):,} → {max(by_size):,}, {words}",
+                "",
+                (exponent([(nodes, cost.bytes_moved) for nodes, cost in by_size.items()]),),
+                target=1.1,
+                exact=True,
+            )
+        )
+    return figures
+
+
+def _contested_figures(costs: Mapping[str, Mapping[int, Sequence[SweepCost]]]) -> list[Figure]:
+    (_, one), *more = costs.items()
+    figures = []
+    for kind, by_size in more:
+        words = f"{CONTESTED_PAIRS[kind]} contested pairs"
+        for nodes, runs in by_size.items():
+            pairs = tuple(zip(runs, one[nodes], strict=True))
+            figures += [
+                Figure(
+                    f"client CPU, {words} against one, N={nodes:,}",
+                    "×",
+                    tuple(many.cpu / single.cpu for many, single in pairs),
+                    target=2,
+                ),
+                Figure(
+                    f"peak memory, {words} against one, N={nodes:,}",
+                    "×",
+                    tuple(many.peak_memory / single.peak_memory for many, single in pairs),
+                    target=1.5,
+                ),
+            ]
+        grown: dict[str, Callable[[SweepCost], float]] = {
+            "client CPU": lambda cost: cost.cpu,
+            "peak memory": lambda cost: cost.peak_memory,
+        }
+        figures += [
+            Figure(
+                f"growth exponent of {name}, N={min(by_size):,} → {max(by_size):,}, {words}",
+                "",
+                tuple(
+                    exponent([(nodes, value(by_size[nodes][run])) for nodes in by_size])
+                    for run in range(RUNS)
+                ),
+                target=1.1,
+            )
+            for name, value in grown.items()
+        ]
+    return figures
 
 
 def exponent(points: Sequence[tuple[int, float]]) -> float:

@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from auditor.nodes.interface import TableStore
 from auditor.nodes.ssh import SshAccess, SshNodes
+from auditor.nodes.table_store import TableStore
 from auditor.settings.ssh import SshSettings
 from auditor.values.addresses import Prefix, parse_public_key
 from auditor.values.models import NodeId, Registration

@@ -10,7 +10,9 @@ from auditor.errors import GapReason
 from auditor.reports import json_v1
 from auditor.reports.interface import Layout
 from auditor.reports.terminal import table
-from auditor.values.models import Gap, Report
+from auditor.values.guide import Guide
+from auditor.values.models import Gap
+from auditor.values.report import Report
 from benchmarks.figures import Figure, Results
 from tests.reports.sample import huge
 
@@ -24,7 +26,7 @@ _LINES = 350
 def measure(quick: bool) -> Results:
     """Measure the CPU seconds of table and JSON, and the table's lines; only the lines if `quick`."""
     report = replace(huge(NODES, FINDINGS), gaps=_black_holes(GAPS))
-    layout = Layout(width=80, recording="sweep.json.gz")
+    layout = Layout(width=80, guide=Guide(recording="sweep.json.gz"))
     everything = replace(layout, limit=FINDINGS)
     what = f"{NODES:,} nodes and {FINDINGS:,} findings"
     figures = [

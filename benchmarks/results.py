@@ -15,11 +15,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, Results
 from benchmarks.run import REPOSITORY, Outcome
 
 PEERS = ("clustershell", "parallel-ssh", "ansible-core", "python-consul2", "matplotlib")
 OURS = ("asyncssh", "cryptography", "pydantic", "rich")
+_PLOTS = "## Against the number of nodes"
 _FRACTION = 0.5
 """Ratios from here down are written like the targets: 1/5."""
 
@@ -132,28 +133,53 @@ def markdown(
     if absent := not_measured(outcomes):
         lines += ["", "## Not measured", "", *(f"- **{_cell(line)}**" for line in absent)]
     for outcome in outcomes:
-        if outcome.results is None:
-            continue
-        rows = [
-            (
-                one.name,
-                formatted(one, one.median),
-                spread(one),
-                str(len(one.samples)),
-                target(one),
-                _strong(one),
-                one.note,
-            )
-            for one in outcome.results.figures
-        ]
-        lines += ["", f"## {outcome.part}", ""]
-        lines += _table(("Figure", "Median", "Range", "Runs", "Target", "", "How"), rows)
-        for note in outcome.results.notes:
-            lines += ["", note]
+        if outcome.results is not None:
+            lines += ["", *_section(outcome.part, outcome.results)]
     if plots:
-        lines += ["", "## Against the number of nodes", ""]
+        lines += ["", _PLOTS, ""]
         lines += [f"![{file.stem} against the number of nodes]({file.name})" for file in plots]
     return "\n".join(lines) + "\n"
+
+
+def renewed(text: str, outcomes: Sequence[Outcome], facts: Mapping[str, str]) -> str:
+    """Renew the parts of an older `results.md` that were measured now; each says when, of which commit and on what.
+
+    A part that the file does not have comes before the plots. The first lines count what stands in it then.
+    """
+    for outcome in outcomes:
+        if outcome.results is None:
+            continue
+        said = ", ".join(f"{name.lower()} {value}" for name, value in facts.items())
+        heading, *rest = _section(outcome.part, outcome.results)
+        section = "\n".join([heading, "", f"Newer than the rest: {said}.", *rest]) + "\n"
+        old = re.search(rf"^## {outcome.part}\n.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+        plots = text.find(_PLOTS)
+        start, end = old.span() if old else (plots, plots) if plots >= 0 else (len(text), len(text))
+        text = text[:start] + section + ("\n" if end < len(text) else "") + text[end:]
+    met, missed = (len(re.findall(rf"\| {word} \|", text)) for word in ("met", r"\*\*MISSED\*\*"))
+    return re.sub(
+        r"^\*\*\d+ targets met, \d+ missed", f"**{met} targets met, {missed} missed", text, flags=re.MULTILINE
+    )
+
+
+def _section(part: str, found: Results) -> list[str]:
+    rows = [
+        (
+            one.name,
+            formatted(one, one.median),
+            spread(one),
+            str(len(one.samples)),
+            target(one),
+            _strong(one),
+            one.note,
+        )
+        for one in found.figures
+    ]
+    lines = [f"## {part}", ""]
+    lines += _table(("Figure", "Median", "Range", "Runs", "Target", "", "How"), rows)
+    for note in found.notes:
+        lines += ["", note]
+    return lines
 
 
 def _strong(figure: Figure) -> str:

@@ -27,8 +27,8 @@ from auditor.fleet.deviations import NO_PREFIX
 from auditor.gather.local import LocalCollector
 from auditor.gather.sweep import SweepOptions, sweep
 from auditor.judge import judge
+from auditor.nodes.asking import look as look_at
 from auditor.nodes.framing import Request
-from auditor.nodes.interface import TableStore
 from auditor.nodes.probe.probe import (
     Mode,
     ProbeAnswer,
@@ -37,6 +37,8 @@ from auditor.nodes.probe.probe import (
     packed_request,
     parse_answer,
 )
+from auditor.nodes.table_store import TableStore
+from auditor.nodes.varying import Varying
 from auditor.registry.file import FileRegistry, export_text
 from auditor.reports import json_v1
 from auditor.reports.interface import Layout
@@ -45,13 +47,15 @@ from auditor.service import threads
 from auditor.settings.consul import ConsulSettings
 from auditor.state.recording import record
 from auditor.values.addresses import Prefix, PublicKey
-from auditor.values.models import AuditPolicy, Device, Observation, Registration, RouteTable, Snapshot
+from auditor.values.models import AuditPolicy, Device, Observation, Registration, Snapshot
+from auditor.values.route_table import RouteTable
 
-KINDS = ("peace", "incident", "one percent", "bad day")
+CONTESTED_PAIRS = {"one pair": 1, "bad day": 12, "worst day": 50}
+"""Contested pairs, for each of which each observer has its own winner."""
+KINDS = ("peace", "incident", "one percent", *CONTESTED_PAIRS)
 """A healthy mesh; the demo's pair and triple; one observer in a hundred without one peer, each without a different
-one; and a dozen contested pairs, where each observer has its own winner for each pair."""
+one; and contested pairs."""
 
-PAIRS_OF_A_BAD_DAY = 12
 POLICY = AuditPolicy(device=DEVICE, pools=(Prefix("10.0.0.0/8"),), name_pattern=NAME_PATTERN)
 NAIVE_COMMAND = f"wg show {DEVICE} allowed-ips"
 
@@ -66,8 +70,8 @@ class SimulatedFleet:
         fleet = build_fleet(nodes, incident=kind == "incident")
         self.contests: Sequence[Contest] = fleet.contests
         self._keeper: Callable[[DemoNode, Contest], str] = fleet.keeper
-        if kind == "bad day":
-            fleet, self.contests = _contested(fleet, PAIRS_OF_A_BAD_DAY)
+        if kind in CONTESTED_PAIRS:
+            fleet, self.contests = _contested(fleet, CONTESTED_PAIRS[kind])
             self._keeper = _any_keeper
         self._fleet = fleet
         self.nodes: Mapping[str, DemoNode] = {node.name: node for node in fleet.nodes}
@@ -78,7 +82,9 @@ class SimulatedFleet:
         by_key = sorted(fleet.nodes, key=lambda node: node.public_key)
         self._place = {node.public_key: place for place, node in enumerate(by_key)}
         self._expected = [_line(node.public_key, node.registered_address) for node in by_key]
-        self._known: dict[frozenset[tuple[PublicKey, str | None]], tuple[str, int]] = {}
+        self._varying: dict[frozenset[str], dict[PublicKey, str]] = {}
+        self._known_bases: dict[object, str] = {}
+        self._known: dict[int, tuple[str, int]] = {}
 
     def change(self, observer: DemoNode) -> Change:
         """Return the differences of this observer's table from the registry."""
@@ -103,12 +109,35 @@ class SimulatedFleet:
 
     def digest_and_size(self, observer: DemoNode) -> tuple[str, int]:
         """Return the table's digest and size in bytes; each distinct table's text is made once for it."""
-        shape = frozenset(self.change(observer).items())
+        shape = hash(frozenset(self.change(observer).items()))
         known = self._known.get(shape)
         if known is None:
             text = self.text(observer)
             known = self._known[shape] = hashlib.sha256(text).hexdigest(), len(text)
         return known
+
+    def divided(self, observer: DemoNode, ends: frozenset[str]) -> tuple[str, tuple[tuple[bytes, ...], ...]]:
+        """Return the digest of the table's base, and the prefixes of keys that end so, as the probe tells them.
+
+        Each distinct base's text is made once for it.
+        """
+        change = self.change(observer)
+        varying = self._varying.get(ends)
+        if varying is None:
+            by_key = sorted(self.nodes.values(), key=lambda node: node.public_key)
+            found = [node for node in by_key if node.public_key[39:43] in ends]
+            varying = self._varying[ends] = {node.public_key: node.registered_address for node in found}
+        shape = ends, frozenset(item for item in change.items() if item[1] is None or item[0] not in varying)
+        prefixes = {key: change.get(key, address) for key, address in varying.items()}
+        if shape not in self._known_bases:
+            lines = list(self._expected)
+            for key, prefix in ({**change, **dict.fromkeys(varying, "")}).items():
+                absent = change.get(key, "") is None
+                line = b"" if absent else f"{key}\n".encode() if key in varying else _line(key, prefix or "")
+                lines[self._place[key]] = line
+            self._known_bases[shape] = hashlib.sha256(b"".join(lines)).hexdigest()
+        told = tuple((prefix.encode(),) for prefix in prefixes.values() if prefix is not None)
+        return self._known_bases[shape], told
 
     def naive_bytes(self) -> int:
         """Return the bytes of having each reachable node print its allowed-ips, the command included.
@@ -129,9 +158,13 @@ class SimulatedFleet:
         before, _, after = self.text(observer).partition(own)
         return before + after
 
-    def records(self) -> Mapping[str, bytes]:
-        """Return Consul's keys and values."""
-        return self._fleet.records({name: f"{name}.example:22" for name in self.nodes})
+    def move(self, name: str, address: Prefix) -> None:
+        """Give a node's device another address than it had."""
+        self.nodes = {**self.nodes, name: replace(self.nodes[name], device_address=address)}
+
+    def records(self, ssh_hosts: Mapping[str, str] | None = None) -> Mapping[str, bytes]:
+        """Return Consul's keys and values. `ssh_hosts`: each node's `host:port`, where they are reached at all."""
+        return self._fleet.records(ssh_hosts or {name: f"{name}.example:22" for name in self.nodes})
 
     def export(self) -> str:
         """Return the registry as `consul kv export` prints it."""
@@ -143,13 +176,14 @@ class SimulatedNodes:
 
     def __init__(self, fleet: SimulatedFleet) -> None:
         self._fleet = fleet
-        self._requests: dict[Mode, Request] = {
-            "digest": packed_request(inline_request("digest", device=DEVICE)),
-            "text": packed_request(inline_request("text", device=DEVICE)),
+        self._requests: dict[object, Request] = {
+            mode: packed_request(inline_request(mode, device=DEVICE)) for mode in ("digest", "text")
         }
         self.sent = 0
         """Bytes of all commands and of their standard input."""
         self.received = 0
+        self.cpu = 0.0
+        """CPU seconds of the simulated nodes themselves."""
         self.texts = 0
         """Tables that came as text."""
 
@@ -161,36 +195,40 @@ class SimulatedNodes:
         node = self._fleet.nodes[registration.node.name]
         if not node.reachable:
             raise ProbeError(GapReason.CONNECT_REFUSED, f"{node.name}.example:22: refused")
-        answer = await self._ask("digest", node)
 
-        async def fetch() -> RouteTable:
-            nonlocal answer
-            answer = await self._ask("text", node)
-            if answer.table is None:
-                raise ProbeError(GapReason.UNREADABLE_OUTPUT, "asked for the table, got none")
-            return answer.table
+        async def ask(mode: Mode, varying: Varying | None = None) -> ProbeAnswer:
+            return await self._ask(mode, node, varying)
 
-        digest = await tables.obtain(answer.digest or "", fetch)
+        answer, digest, _ = await look_at(ask, tables)
         return Observation(
             registration.node, answer.device, digest, host_key=f"SHA256:{registration.node.name}"
         )
 
-    async def _ask(self, mode: Mode, node: DemoNode) -> ProbeAnswer:
-        request = self._requests[mode]
+    async def _ask(self, mode: Mode, node: DemoNode, varying: Varying | None) -> ProbeAnswer:
+        request = self._requests.get(varying or mode)
+        if request is None:
+            ends = () if varying is None else varying.ends
+            request = packed_request(inline_request(mode, device=DEVICE, varying=ends))
+            self._requests[varying] = request
         self.sent += len(request.command.encode()) + len(request.stdin)
         await asyncio.sleep(0)  # others run meanwhile, as they do while a node is waited for
-        data = self.printed(mode, node)
+        start = time.process_time()
+        data = self.printed(mode, node, () if varying is None else varying.ends)
+        self.cpu += time.process_time() - start
         self.received += len(data)
         return parse_answer(data, DEVICE)
 
-    def printed(self, mode: Mode, node: DemoNode) -> bytes:
+    def printed(self, mode: Mode, node: DemoNode, ends: Sequence[str] = ()) -> bytes:
         """Return the node's output. By default no region command is sent, so no region comes back."""
         device = Device(DEVICE, node.public_key, (node.device_address,))
+        if mode == "text":
+            self.texts += 1
+            return format_answer(ProbeAnswer(device, table=RouteTable(self._fleet.text(node))))
+        digest, _ = self._fleet.digest_and_size(node)
         if mode == "digest":
-            digest, _ = self._fleet.digest_and_size(node)
             return format_answer(ProbeAnswer(device, digest=digest))
-        self.texts += 1
-        return format_answer(ProbeAnswer(device, table=RouteTable(self._fleet.text(node))))
+        base, prefixes = self._fleet.divided(node, frozenset(ends))
+        return format_answer(ProbeAnswer(device, digest=digest, base=base, varying=prefixes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +237,7 @@ class SweepCost:
 
     nodes: int
     cpu: float
-    """CPU seconds of this process, without imports and making the fleet."""
+    """CPU seconds of this process, without imports, making the fleet, and what its nodes do."""
     sent: int
     received: int
     naive_bytes: int
@@ -208,7 +246,7 @@ class SweepCost:
     tables: int
     """Distinct tables that observers hold."""
     lines: int
-    """Lines of all tables held at the end."""
+    """Lines of all tables held at the end, a base and the differences from it included."""
     findings: int
     start_memory: int
     """Peak memory before the sweep, in bytes: Python, its modules, and the made fleet."""
@@ -235,7 +273,7 @@ def look(fleet: SimulatedFleet, folder: Path, *, keep: bool = False) -> SweepCos
     report = judge(snapshot)
     (folder / "report.json").write_text(json_v1.render(report))
     (folder / "report.txt").write_text(table.render(report, Layout()))
-    cpu = time.process_time() - start
+    cpu = time.process_time() - start - nodes.cpu
     gc.unfreeze()
     return SweepCost(
         nodes=len(fleet.nodes),
@@ -276,7 +314,11 @@ def peak_memory() -> int:
 
 
 def _lines_held(snapshot: Snapshot) -> int:
-    return sum(table.text.count(b"\n") for table in snapshot.tables.values())
+    tables = snapshot.tables.values()
+    bases = {table.base for table in tables}
+    return sum(base.count(b"\n") for base in bases) + sum(
+        len(item.without) + len(item.plus) for item in tables
+    )
 
 
 def _contested(fleet: DemoFleet, pairs: int) -> tuple[DemoFleet, tuple[Contest, ...]]:

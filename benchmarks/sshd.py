@@ -17,6 +17,7 @@ from types import TracebackType
 from auditor.registry.file import export_text
 from benchmarks.figures import CannotRun
 from benchmarks.isolation import isolated
+from tests.parts.sshd import unpunished
 
 _SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"])
 _HOW = "tests/parts/install, or the packages openssh-server and openssh-client"
@@ -185,6 +186,7 @@ class SshdFleet:
             "PrintLastLog no",
             "PidFile none",
             "Subsystem sftp internal-sftp",
+            *unpunished(),
             f"LogLevel {'INFO' if self._counting else 'ERROR'}",
         ]
 

@@ -1,7 +1,7 @@
-"""Generate docs/cli.md from the program's own click commands: `make docs`.
+"""Generate docs/cli.md from the program's own click commands: part of `make docs`.
 
 The document is written whole; nothing in it is edited by hand. Usage, arguments, options and defaults come from
-click; examples come from `EXAMPLES` below, which has some lines for each command.
+click; examples come from auditor/cli/examples.py, which has some lines for each command.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import click
 
+from auditor.cli.examples import EXAMPLES
 from auditor.cli.main import cli
 
 CLI_DOCUMENT = Path(__file__).parent.parent / "docs" / "cli.md"
@@ -32,94 +33,6 @@ The same text is printed by `wgaudit COMMAND --help`.
 - [Exit codes](../README.md#exit-codes) of a sweep are in the README; those of the other commands are below.
   A second Ctrl-C ends any command at once with exit code 130.
 """
-
-EXAMPLES = {
-    "sweep": """
-        wgaudit sweep
-        wgaudit sweep --format json --output report.json --fail-on error
-        wgaudit sweep --record tonight.json.gz
-        wgaudit sweep --replay fixtures/incident/snapshot.json.gz
-        wgaudit sweep --config /etc/wgaudit/wgaudit.toml --alert --deadline 600 --no-progress
-    """,
-    "explain": """
-        wgaudit explain 10.0.0.1
-        wgaudit explain edge-sin-1@dc1
-        wgaudit explain U8fP9qA1 --replay fixtures/incident/snapshot.json.gz
-    """,
-    "alerts forget": """
-        wgaudit alerts forget chat
-    """,
-    "alerts list": """
-        wgaudit alerts list
-    """,
-    "alerts preview": """
-        wgaudit alerts preview --replay fixtures/incident/snapshot.json.gz --notifier oncall
-    """,
-    "alerts retry": """
-        wgaudit alerts retry           # every dead letter
-        wgaudit alerts retry 17 18     # these two
-    """,
-    "alerts test": """
-        wgaudit alerts test            # every notifier
-        wgaudit alerts test oncall     # this one
-    """,
-    "silence add": """
-        wgaudit silence add --address 10.0.0.1 --for 2h --comment "moving edge-sin-1, OPS-123"
-        wgaudit silence add --check missing-peer --region sin --for 1d --comment "sin is being rebuilt"
-    """,
-    "silence expire": """
-        wgaudit silence expire 3f9c
-    """,
-    "silence list": """
-        wgaudit silence list --all
-    """,
-    "history": """
-        wgaudit history
-        wgaudit history --limit 200 --all
-    """,
-    "history show": """
-        wgaudit history show 5d1c0e
-    """,
-    "plan": """
-        wgaudit plan
-        wgaudit plan --keep worker-ams-1 --output plan.json
-        wgaudit plan --address 10.20.0.7 --format shell --output repair.sh
-        wgaudit plan --replay fixtures/incident/snapshot.json.gz
-    """,
-    "apply": """
-        wgaudit apply plan.json --dry-run
-        wgaudit apply plan.json
-        wgaudit apply plan.json --resume
-        wgaudit apply plan.json --rollback --all
-    """,
-    "adopt": """
-        wgaudit adopt --replay today.json.gz
-        wgaudit adopt --check
-    """,
-    "allocate": """
-        wgaudit allocate --node edge-fra-9 --region fra --public-key "$(wg pubkey < private.key)"
-    """,
-    "release": """
-        wgaudit release --node edge-fra-9
-    """,
-    "demo": """
-        wgaudit demo
-        wgaudit demo --nodes 200 --seed 7 --format json
-        wgaudit demo --keep
-    """,
-    "init": """
-        wgaudit init
-        wgaudit init --yes --consul-url https://consul.example.net:8501 --pool 10.0.0.0/8 --output wgaudit.toml
-    """,
-    "doctor": """
-        wgaudit doctor
-        wgaudit doctor --node edge-sin-1
-    """,
-    "probe-script": """
-        wgaudit probe-script --config /etc/wgaudit/wgaudit.toml > wgaudit-probe
-    """,
-}
-"""By command: calls that a reader can copy. A group without a meaning of its own needs none."""
 
 
 class Command(NamedTuple):
@@ -217,7 +130,3 @@ def _coded(text: str) -> str:
         parts[index] = re.sub(r"(?<![\w`-])(--[a-z][a-z-]+)", r"`\1`", parts[index])
         parts[index] = re.sub(r"(\(\?P<\w+>…\))", r"`\1`", parts[index])
     return "`".join(parts)
-
-
-if __name__ == "__main__":
-    CLI_DOCUMENT.write_text(reference(), encoding="utf-8")

@@ -6,6 +6,7 @@ A test measures with `record_property("measured", TEXT)`.
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -18,6 +19,9 @@ LONGEST_FIRST = (
     "tests/repair/test_incident_causes.py",
     "tests/lab/",
     "tests/repair/",
+    "tests/ways/",
+    "tests/cli/test_watch_crash.py",
+    "tests/demo/test_command.py",
     "tests/nodes/",
 )
 """One of these that came last would leave the other core idle for minutes."""
@@ -30,6 +34,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Where a test does not say how many examples it needs. What CI changes (hypothesis knows it) stays as it is.
 hypothesis.settings.register_profile("wgaudit", hypothesis.settings(), max_examples=40, deadline=None)
 hypothesis.settings.load_profile("wgaudit")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give tests within this process another cache folder than that of the person who runs them."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 from auditor.errors import GapReason, ProbeError
 from auditor.gather.collector import Assignment, Collector, Seen, gap_of
 from auditor.gather.local import LocalCollector
-from auditor.gather.stop import Stop
 from auditor.gather.sweep import SweepOptions, sweep
-from auditor.nodes.interface import NodeSource, TableStore
-from auditor.values.models import NodeId, Observation, Registration, RegistryReading, RouteTable, Snapshot
+from auditor.nodes.interface import NodeSource
+from auditor.nodes.stop import Stop
+from auditor.nodes.table_store import TableStore
+from auditor.values.models import NodeId, Observation, Registration, RegistryReading, Snapshot
+from auditor.values.route_table import RouteTable
+from auditor.values.witness_answers import WitnessAnswer
+from auditor.witnesses.interface import Question, Witnesses
 from tests.fleets import Mesh, trio
 
 
@@ -133,6 +137,25 @@ class SerialCollector(Collector):
             if seen is None:
                 return
             yield seen
+
+
+class MemoryWitnesses(Witnesses):
+    """Answers each question by a function, which is given its number of asking too."""
+
+    def __init__(self, answer: Callable[[Question, int], WitnessAnswer]) -> None:
+        self._answer = answer
+        self.asked: list[Question] = []
+
+    async def ask(
+        self,
+        questions: Sequence[Question],
+        registered: Sequence[Registration],  # noqa: ARG002  (the protocol's)
+        stop: Stop,  # noqa: ARG002
+    ) -> AsyncGenerator[WitnessAnswer, None]:
+        for question in questions:
+            self.asked.append(question)
+            await asyncio.sleep(0)
+            yield self._answer(question, self.asked.count(question))
 
 
 class Watcher:

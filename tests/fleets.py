@@ -15,22 +15,25 @@ from datetime import UTC, datetime, timedelta
 
 from auditor.errors import GapReason
 from auditor.values.addresses import Prefix, PublicKey, is_host, parse_prefix
+from auditor.values.findings import Finding
+from auditor.values.hidden_addresses import ShadowingRoute
 from auditor.values.models import (
     AuditPolicy,
     Device,
     FieldFault,
-    Finding,
     Gap,
     InvalidRegistration,
     Memory,
     NodeId,
     Observation,
     Registration,
-    Report,
-    RouteTable,
     SecondLook,
     Snapshot,
 )
+from auditor.values.peer_transfers import PeerTransfer
+from auditor.values.report import Report
+from auditor.values.route_table import RouteTable
+from auditor.values.witness_answers import AnswerSource, WitnessAnswer
 
 STARTED = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 FINISHED = STARTED + timedelta(seconds=7)
@@ -75,7 +78,11 @@ class Machine:
     host_key: str
     region: str | None = None
     link_up: bool | None = None
+    shadows: tuple[ShadowingRoute, ...] | None = None
+    one_way: tuple[PeerTransfer, ...] | None = None
     edits: list[Callable[[Peers], Peers]] = field(default_factory=list)
+    endpoints: dict[PublicKey, str] = field(default_factory=dict)
+    ages: dict[PublicKey, int] = field(default_factory=dict)
 
 
 class Mesh:
@@ -94,6 +101,7 @@ class Mesh:
         self.ways: dict[NodeId, NodeId] = {}
         self.unseen: dict[NodeId, GapReason] = {}
         self.memory = Memory()
+        self.answers: list[WitnessAnswer] = []
 
     # -- who there is
 
@@ -140,6 +148,14 @@ class Mesh:
 
     # -- faults
 
+    def meets(self, observer: str, peer: str, endpoint: str, age: int | None = 20) -> Mesh:
+        """The observer met a peer there, and so many seconds ago; None: it does not tell."""
+        machine = self.machines[self.find(observer)]
+        machine.endpoints[key_of(peer)] = endpoint
+        if age is not None:
+            machine.ages[key_of(peer)] = age
+        return self
+
     def holds(self, name: str, *addresses: str) -> Mesh:
         """The node's own device holds these addresses, whatever is registered."""
         self.machines[self.find(name)].held = prefixes(addresses)
@@ -148,6 +164,16 @@ class Mesh:
     def link_down(self, name: str) -> Mesh:
         """The link of the node's own device is down; everybody else's is up."""
         self.machines[self.find(name)].link_up = False
+        return self
+
+    def shadows(self, name: str, *routes: ShadowingRoute) -> Mesh:
+        """The node tells that these routes of it hide mesh addresses."""
+        self.machines[self.find(name)].shadows = routes
+        return self
+
+    def one_way(self, name: str, *transfers: PeerTransfer) -> Mesh:
+        """The node was asked whom it sends to in vain, and tells these."""
+        self.machines[self.find(name)].one_way = transfers
         return self
 
     def rekeyed(self, name: str, key: str) -> Mesh:
@@ -168,6 +194,31 @@ class Mesh:
     def answers_as(self, name: str, other: str) -> Mesh:
         """Asking for the node by SSH leads to the other one's machine."""
         self.ways[self.find(name)] = self.find(other)
+        return self
+
+    def asks(
+        self,
+        observer: str,
+        address: str,
+        who: str | None = None,
+        *,
+        said: str | None = None,
+        region: str | None = None,
+        reason: GapReason | None = None,
+        source: AnswerSource = AnswerSource.NATS,
+    ) -> Mesh:
+        """The observer, asked over the mesh, meets this node's server at the address; or nobody, for a reason.
+
+        said: what the server calls itself, where no node is known by that.
+        """
+        node = self.find(who) if who is not None else None
+        words = "" if reason is not None else said or (node.name if node else "")
+        detail = "planted" if reason is not None else ""
+        self.answers.append(
+            WitnessAnswer(
+                self.find(observer), prefixes([address])[0], source, 0.02, words, node, region, reason, detail
+            )
+        )
         return self
 
     def not_seen(self, name: str, reason: GapReason = GapReason.CONNECT_REFUSED) -> Mesh:
@@ -283,6 +334,10 @@ class Mesh:
             table=self.table(answering).digest,
             region=machine.region,
             host_key=machine.host_key,
+            endpoints=machine.endpoints or None,
+            handshake_ages=machine.ages or None,
+            shadows=machine.shadows,
+            one_way=machine.one_way,
         )
 
     def tables(self) -> Mapping[str, RouteTable]:
@@ -325,6 +380,7 @@ class Mesh:
             in_flight=tuple(self.in_flight),
             second_look=second,
             memory=self.memory,
+            answers=tuple(self.answers),
         )
 
     def snapshot_of_one_table(self, table: RouteTable) -> Snapshot:

@@ -13,7 +13,8 @@ from auditor.errors import GapReason
 from auditor.gather.sweep import SweepOptions
 from auditor.judge import judge
 from auditor.values.addresses import format_prefix
-from auditor.values.models import NodeId, Report
+from auditor.values.models import NodeId
+from auditor.values.report import Report
 from tests.fakes import MemoryNodes, MemoryRegistry, look, reading
 from tests.fleets import Mesh, key_of, prefixes
 

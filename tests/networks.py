@@ -10,17 +10,10 @@ from collections.abc import Callable, Iterable
 from auditor.errors import GapReason, ProbeError
 from auditor.gather.local import LocalCollector
 from auditor.gather.sweep import SweepOptions, sweep
-from auditor.nodes.interface import TableStore
+from auditor.nodes.table_store import TableStore
 from auditor.values.addresses import PublicKey
-from auditor.values.models import (
-    Device,
-    NodeId,
-    Observation,
-    Registration,
-    RegistryReading,
-    RouteTable,
-    Snapshot,
-)
+from auditor.values.models import Device, NodeId, Observation, Registration, RegistryReading, Snapshot
+from auditor.values.route_table import RouteTable
 from tests import virtual_time
 from tests.fakes import MemoryRegistry
 from tests.fleets import prefixes, trio

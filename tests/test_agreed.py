@@ -9,7 +9,8 @@ import pytest
 
 from auditor.judge import judge
 from auditor.values.addresses import parse_prefix
-from auditor.values.models import Report, SharedAddress, Verdict
+from auditor.values.models import SharedAddress
+from auditor.values.report import Report, Verdict
 from tests.fleets import STARTED, Mesh, contested, of
 
 LATER = STARTED + timedelta(days=30)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks import results
+from benchmarks import results, watch
 from benchmarks.__main__ import PARTS, exit_code, main
 from benchmarks.figures import CannotRun, Curve, Figure, Results, ratios
 from benchmarks.meter import metered
@@ -73,6 +73,24 @@ def test_a_part_that_is_not_there_is_a_mistake_in_the_command(capsys: pytest.Cap
         main(["--quick", "shh"])
     assert ended.value.code == 2
     assert "no such part: shh" in capsys.readouterr().err
+
+
+def test_the_watchs_targets_are_those_of_the_largest_fleet() -> None:
+    """Smaller ones are shown; growth is over all of them."""
+    costs = [
+        watch.WatchCost(nodes, [nodes / 200], [nodes * 1e-5] * 3, 90_000 * nodes, [0.3, 0.5, 1.9], [4.0, 6.9])
+        for nodes in (500, 5_000)
+    ]
+    small, large = (
+        {item.name: item for item in watch.results(costs).figures if item.name.endswith(at)}
+        for at in ("N=500", "N=5,000")
+    )
+    assert [item.target for item in small.values()] == [None] * 6
+    assert {item.target for item in large.values()} == {0.7, 2.0, 7.0, 1 / 10, 6.0, 90.0}
+    assert large["the slowest of 3 writes, N=5,000"].median == 1.9
+    assert all(item.met for item in watch.results(costs).figures if "exponent" in item.name)
+    against = large["CPU of an idle watch against `sweep --alert` each minute, N=5,000"]
+    assert against.median == pytest.approx(5_000 * 1e-5 / (25 / 60))
 
 
 # What becomes of a part
@@ -212,6 +230,27 @@ def test_the_file_keeps_what_a_part_has_to_say() -> None:
 
 def test_the_file_shows_the_plots_beside_it() -> None:
     assert "](cpu.png)" in written([], [FOLDER / "cpu.png"])
+
+
+def test_a_part_is_renewed_in_an_older_file_and_says_of_which_commit_it_is() -> None:
+    """The other parts stay as they are; the first lines count what stands there now."""
+    old = written(
+        [Outcome("ssh", Results((RATIO,))), Outcome("start", Results((BYTES,), (), ("Why.",)))],
+        [FOLDER / "cpu.png"],
+    )
+    missed = Outcome("ssh", Results((replace(RATIO, samples=(0.5,)), BYTES)))
+    text = results.renewed(old, [missed, Outcome("watch", Results((RATIO,)))], {"Commit": "fedcba"})
+    assert "**2 targets met, 0 missed.**" in old
+    assert "**3 targets met, 1 missed.**" in text
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == [
+        "ssh",
+        "start",
+        "watch",
+        "Against the number of nodes",
+    ]
+    assert text.count("Newer than the rest: commit fedcba.") == 2
+    assert "\n\nWhy.\n" in text
+    assert results.renewed(text, [missed], {"Commit": "fedcba"}) == text
 
 
 def test_the_machine_is_described() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import json
 import re
 import shlex
@@ -25,6 +26,7 @@ from alerts.models import AlertIdent, NotifyReason
 from alerts.notifiers.webhook import signature
 from auditor.checks.catalogue import CHECKS
 from auditor.cli import running
+from auditor.cli.examples import EXAMPLES
 from auditor.cli.main import EXIT_USAGE, cli
 from auditor.errors import GapReason
 from auditor.judge import judge
@@ -39,9 +41,13 @@ from auditor.settings.alerts import (
     WebhookSettings,
 )
 from auditor.settings.file import Config, config_keys, parse_config
-from auditor.settings.mesh import SharedSettings
+from auditor.settings.json_schema import config_schema
+from auditor.settings.mesh import RoamingSettings, SharedSettings
+from auditor.settings.witnesses import WitnessSettings
 from auditor.state.recording import replay
-from tests.cli_reference import CLI_DOCUMENT, EXAMPLES, every_command, reference
+from tests.cli_reference import CLI_DOCUMENT, every_command, reference
+from tests.json_schemas import CONFIG_SCHEMA, documents, schema_file
+from tests.man_pages import MAN, man_pages
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -117,14 +123,49 @@ def options(command: click.Command) -> set[str]:
 
 def test_the_page_of_commands_is_what_the_program_generates() -> None:
     """Each command and option, with its help and default."""
-    assert read(CLI_DOCUMENT) == reference(), "run `make docs` (it runs python -m tests.cli_reference)"
+    assert read(CLI_DOCUMENT) == reference(), "run `make docs`"
+
+
+def test_each_command_has_its_man_page() -> None:
+    """Written by `make docs`, with no page left of a command that is gone."""
+    assert man_pages() == {path: read(path) for path in MAN.glob("*")}, "run `make docs`"
 
 
 def test_each_command_has_an_example_of_its_own() -> None:
-    """In `EXAMPLES` of tests/cli_reference.py; a group that does nothing by itself needs none."""
+    """In auditor/cli/examples.py; a group that does nothing by itself needs none."""
     assert set(EXAMPLES) == {name for name, each in COMMANDS.items() if not each.is_only_a_group}
     calls = {name: [line for line in text.split("\n") if line.strip()] for name, text in EXAMPLES.items()}
     assert [name for name in calls if not all(f"wgaudit {name}" in line for line in calls[name])] == []
+
+
+def test_the_help_of_each_command_ends_with_its_examples() -> None:
+    lines = {
+        name: [line.split("#")[0].strip() for line in text.strip().split("\n")]
+        for name, text in EXAMPLES.items()
+    }
+    shown = {name: COMMANDS[name].command.get_help(COMMANDS[name].context) for name in lines}
+    assert [name for name in lines if not all(line in shown[name] for line in lines[name])] == []
+
+
+def test_the_help_of_each_command_fits_into_80_columns() -> None:
+    """Its examples too, which nothing folds: a call that is folded cannot be copied."""
+    shown = {name: each.command.get_help(each.context) for name, each in COMMANDS.items()}
+    shown["wgaudit"] = cli.get_help(click.Context(cli, info_name="wgaudit"))
+    assert [(name, line) for name in shown for line in shown[name].splitlines() if len(line) > 80] == []
+
+
+def test_each_json_document_has_its_schema_in_the_docs() -> None:
+    """Written by `make docs`, with no file left of a document that is gone."""
+    assert {schema_file(each): each.schema_text() for each in documents()} == {
+        path: read(path)
+        for path in (ROOT / "docs").glob("*.schema.json")
+        if path.name.split("-v")[0] not in ("report", "plan", "alert", "config.schema.json")
+    }
+
+
+def test_the_schema_of_the_configuration_is_the_settings() -> None:
+    """Written by `make docs`."""
+    assert read(CONFIG_SCHEMA) == config_schema()
 
 
 def command_lines() -> list[tuple[str, str]]:
@@ -146,7 +187,8 @@ def test_each_command_line_in_the_documents_is_one_that_the_program_takes() -> N
 
 def fault_of(line: str) -> str:
     """What the program would refuse in a call; empty if nothing."""
-    words = shlex.split(line, comments=True)[1:]
+    # Behind a pipe stand other programs' words.
+    words = list(itertools.takewhile(lambda word: word != "|", shlex.split(line, comments=True)))[1:]
     while words and words[0] in options(cli):
         words.pop(0)
     if not words:
@@ -314,19 +356,29 @@ NOTIFIERS: dict[str, type[NotifierSettings]] = {
 }
 
 
+PLAIN_LISTS: dict[str, type[BaseModel]] = {
+    "shared": SharedSettings,
+    "roaming": RoamingSettings,
+    "witnesses": WitnessSettings,
+}
+"""Lists of tables whose entries have one form."""
+
+
 def entry_keys() -> dict[str, FieldInfo]:
-    """The keys of tables that may stand several times (`[[notifiers]]`, `[[shared]]`), named as above."""
+    """The keys of tables that may stand several times (`[[notifiers]]`, `[[shared]]` …), named as above."""
     common = NotifierSettings.model_fields
     found = {f"notifiers.{key}": info for key, info in common.items()}
     found["notifiers.type"] = SlackSettings.model_fields["type"]
     for kind, settings in NOTIFIERS.items():
         own = {key: info for key, info in settings.model_fields.items() if key not in {*common, "type"}}
         found |= {f"notifiers.{kind}.{key}": info for key, info in own.items()}
-    return found | {f"shared.{key}": info for key, info in SharedSettings.model_fields.items()}
+    for name, entry in PLAIN_LISTS.items():
+        found |= {f"{name}.{key}": info for key, info in entry.model_fields.items()}
+    return found
 
 
 ENTRY_KEYS = entry_keys()
-LISTS = ("notifiers.", "shared.")
+LISTS = ("notifiers.", *(f"{name}." for name in PLAIN_LISTS))
 PLAIN_KEYS = [key for key in config_keys() if not key.startswith(LISTS)]
 
 
@@ -391,7 +443,7 @@ def bounds(key: str) -> tuple[float, float] | None:
     *tables, name = key.split(".")
     if key in ENTRY_KEYS:
         kind = tables[1] if len(tables) > 1 else "slack"
-        model: type[BaseModel] = NOTIFIERS[kind] if tables[0] == "notifiers" else SharedSettings
+        model: type[BaseModel] = NOTIFIERS[kind] if tables[0] == "notifiers" else PLAIN_LISTS[tables[0]]
     else:
         model = Config
         for table in tables:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TypeVar
 
 import pytest
@@ -12,9 +13,15 @@ from hypothesis import strategies as st
 from auditor.errors import GapReason, GapScope
 from auditor.fleet.fleet import Fleet
 from auditor.judge import judge
-from auditor.values.models import Gap, NodeId, RouteTable, Severity, Snapshot, Verdict
+from auditor.values.addresses import Prefix
+from auditor.values.drains import Drained
+from auditor.values.findings import Severity
+from auditor.values.models import Gap, Memory, NodeId, SharedAddress, Snapshot
+from auditor.values.report import Verdict
+from auditor.values.route_table import RouteTable
 from tests.fleet.test_routes import fleets
 from tests.fleets import (
+    STARTED,
     Mesh,
     check_causes,
     contested,
@@ -372,16 +379,16 @@ def test_a_fleet_at_peace_costs_one_comparison_whatever_its_size() -> None:
     """Two thousand observers, one table."""
     fleet = Fleet(big(2000))
     assert judge(big(2000)).verdict is Verdict.CLEAN
-    assert len(fleet.routes.deviations) == 1
+    assert len(fleet.routes.observers.tables) == 1
 
 
 def test_work_grows_with_distinct_tables_and_not_with_observers_times_peers() -> None:
     """Single lines are held only where a table differs: here one lost prefix and one `(none)` each."""
     for size, deviating in ((500, 5), (2000, 20)):
-        deviations = Fleet(big(size, deviating)).routes.deviations
-        assert len(deviations) == deviating + 1
-        lines = sum(len(item.missing) + len(item.extra) + len(item.idle_keys) for item in deviations)
-        assert lines == 2 * deviating
+        routes = Fleet(big(size, deviating)).routes
+        assert len(routes.observers.tables) == deviating + 1
+        shown = routes.deviations
+        assert len(shown.missing) + len(shown.extra) + len(shown.idle_keys) == 2 * deviating
 
 
 def test_gaps_are_told_once() -> None:
@@ -389,3 +396,54 @@ def test_gaps_are_told_once() -> None:
     snapshot = trio().snapshot()
     gap = Gap("consul", GapReason.CONSUL_TIMEOUT, "the same")
     assert judge(replace(snapshot, gaps=(gap, gap))).gaps == (gap,)
+
+
+def test_a_named_mesh_has_fingerprints_of_its_own_and_the_same_causes() -> None:
+    """Two meshes with one contested address are two incidents."""
+    plain, named = (judge(contested(mesh=mesh).snapshot()) for mesh in ("", "prod-eu"))
+
+    assert (plain.mesh, named.mesh) == ("", "prod-eu")
+    assert {item.fingerprint for item in plain.findings}.isdisjoint(
+        item.fingerprint for item in named.findings
+    )
+    assert roots(plain) == roots(named)
+
+
+def test_an_agreement_holds_in_a_named_mesh() -> None:
+    agreed = SharedAddress(
+        Prefix("10.0.0.1/32"), frozenset({"a", "b"}), "anycast", STARTED + timedelta(days=1)
+    )
+    mesh = (
+        Mesh(mesh="prod-eu", shared=(agreed,))
+        .node("a", "10.0.0.1")
+        .node("b", "10.0.0.1")
+        .node("c", "10.0.0.3")
+    )
+
+    assert judge(mesh.snapshot()).standing == ()
+
+
+# -- drained nodes
+
+_DRAINED = Drained(STARTED, "anna", "consul-maintenance", "who answers?")
+
+
+def test_a_report_says_which_of_its_nodes_the_memory_has_drained() -> None:
+    mesh = healthy()
+    node = min(mesh.registrations)
+    mesh.memory = Memory(drained={node: _DRAINED})
+    report = judge(mesh.snapshot())
+    assert (report.drained, report.verdict) == ({node: _DRAINED}, Verdict.CLEAN)
+
+
+def test_a_drained_node_that_the_registry_no_longer_lists_is_nobody_s_business() -> None:
+    mesh = healthy()
+    mesh.memory = Memory(drained={NodeId("dc1", "scrapped"): _DRAINED})
+    assert judge(mesh.snapshot()).drained == {}
+
+
+def test_where_the_registry_was_not_read_no_drained_node_is_passed_over() -> None:
+    """What was not seen is not gone."""
+    mesh = healthy().gap(GapReason.CONSUL_UNREACHABLE)
+    mesh.memory = Memory(drained={NodeId("dc1", "elsewhere"): _DRAINED})
+    assert NodeId("dc1", "elsewhere") in judge(mesh.snapshot()).drained

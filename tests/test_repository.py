@@ -21,8 +21,13 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*(ROOT / "auditor").rglob("*.py"), *(ROOT / "alerts").rglob("*.py")])
 BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "auditor").rglob("*.sh"))
-REQUIREMENTS = ("requirements.txt", "requirements-dev.txt", "benchmarks/requirements.txt")
-INCLUDE = re.compile(r"-r (\.\./)?requirements\.txt")
+REQUIREMENTS = (
+    "requirements.txt",
+    "requirements-watch.txt",
+    "requirements-dev.txt",
+    "benchmarks/requirements.txt",
+)
+INCLUDE = re.compile(r"-r (\.\./)?requirements(-watch)?\.txt")
 
 HELP_BUDGET = 0.3  # seconds of CPU, user and system
 HEAVY = ("asyncssh", "consul", "cryptography", "pydantic", "requests", "rich")

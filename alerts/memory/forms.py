@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
 
-from alerts.models import Incident, Silence, Standing
+from alerts.models import Answered, Incident, Silence, Standing
 from auditor.errors import StateError
-from auditor.values.models import Severity
+from auditor.values.findings import Severity
 from auditor.values.text import stored_time
 
 INCIDENT: Literal["wgaudit.incident/1"] = "wgaudit.incident/1"
@@ -50,6 +51,10 @@ class _IncidentForm(_StoredForm):
     since: Time | None
     not_seen_since: Time | None
     flapping_since: Time | None = None
+    mesh: str = ""
+    answers: tuple[Answered, ...] = ()
+    disagreement: str = ""
+    drained: tuple[tuple[str, str], ...] = ()
 
 
 class _FlappingForm(_StoredForm):
@@ -122,6 +127,7 @@ def write_place(*parts: str) -> str:
     return json.dumps(parts)
 
 
+@lru_cache(maxsize=20_000)  # a watch reads those of thousands of nodes before each page
 def read_place(text: str) -> tuple[str, ...]:
     """Read a place that was written: one part for a datacenter, two for a node. Raises `StateError`."""
     try:

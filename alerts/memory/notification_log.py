@@ -16,11 +16,12 @@ where it is, and changes in one statement, so a process that dies leaves it in o
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
+from alerts.between_rounds import News
 from alerts.memory.forms import (
     read_place,
     read_silence,
@@ -30,6 +31,7 @@ from alerts.memory.forms import (
     write_silence,
     write_standing,
 )
+from alerts.memory.lately import FirstWord, first_words, newest_notices
 from alerts.memory.notices import MAX_DETAIL, Row, State, entry, read_row
 from alerts.memory.tables import LAST_BEFORE, PAGES, PREVIOUS, PRUNE, STALE
 from alerts.memory.tables import MIGRATIONS as MIGRATIONS
@@ -55,16 +57,22 @@ class NotificationLog:
 
     # -- planning
 
-    def log(self) -> Log:
-        """Read the memory that the next plan is made from."""
+    def log(self, since: datetime | None = None) -> Log:
+        """Read the memory that the next plan is made from.
+
+        since: time before which a last word that an incident is over is left out, and so are pages; None: nothing is.
+        """
+        limit = "" if since is None else stored_time(since)
         with self._reported():
             memory = self._connection.execute("SELECT * FROM alerts_memory").fetchone()
             standing = self._connection.execute("SELECT fingerprint, body FROM alerts_standing").fetchall()
             seen = self._connection.execute("SELECT place, sweep FROM alerts_seen").fetchall()
             latest = self._rows(
-                "id IN (SELECT max(id) FROM alerts_notices GROUP BY notifier, fingerprint)", ()
+                "id IN (SELECT max(id) FROM alerts_notices GROUP BY notifier, fingerprint) "
+                "AND (status = 'firing' OR at >= ?)",
+                (limit,),
             )
-            paged = self._connection.execute(PAGES).fetchall()
+            paged = self._connection.execute(PAGES, (limit,)).fetchall()
             ended = self._connection.execute("SELECT * FROM alerts_ended").fetchall()
             unseen = self._connection.execute("SELECT * FROM alerts_unseen").fetchall()
             drifted = self._drifted()
@@ -155,17 +163,37 @@ class NotificationLog:
                 "INSERT INTO alerts_standing VALUES (?, ?, ?)",
                 [(mark, item.last_sweep, write_standing(item)) for mark, item in plan.standing.items()],
             )
-            self._connection.executemany(
-                """
-                INSERT INTO alerts_seen VALUES (?, ?, ?) ON CONFLICT (place)
-                DO UPDATE SET sweep = excluded.sweep, at = excluded.at WHERE sweep <> excluded.sweep
-                """,
-                [(place, number, stored_time(now)) for place, number in places.items()],
-            )
+            self._keep_seen(places, now)
             for notification in plan.notifications:
                 self._enqueue(notification, now)
             for notifier, mark in plan.closed:
                 self._close(notifier, mark, now)
+
+    def keep_news(self, news: News, now: datetime, arrived_at: datetime | None = None) -> None:
+        """Store what is told between two rounds and put it into the outbox, in the caller's transaction.
+
+        arrived_at: time when the cause of the news arrived here; None: not known.
+        """
+        with self._reported():
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO alerts_standing VALUES (?, ?, ?)",
+                [(mark, item.last_sweep, write_standing(item)) for mark, item in news.standing.items()],
+            )
+            self._connection.executemany(
+                "DELETE FROM alerts_ended WHERE fingerprint = ?", [(mark,) for mark in news.standing]
+            )
+            self._keep_seen({write_place(*node): number for node, number in news.nodes.items()}, now)
+            for notification in news.notifications:
+                self._insert(notification, State.PENDING, now, "", arrived_at)
+
+    def _keep_seen(self, places: Mapping[str, int], now: datetime) -> None:
+        self._connection.executemany(
+            """
+            INSERT INTO alerts_seen VALUES (?, ?, ?) ON CONFLICT (place)
+            DO UPDATE SET sweep = excluded.sweep, at = excluded.at WHERE sweep <> excluded.sweep
+            """,
+            [(place, number, stored_time(now)) for place, number in places.items()],
+        )
 
     def _enqueue(self, notification: Notification, now: datetime) -> None:
         pair = (notification.notifier, notification.incident.fingerprint)
@@ -296,7 +324,7 @@ class NotificationLog:
             dead = {row.id: row for row in self._dead()}
             unknown = sorted(set(idents or ()) - dead.keys())
             if unknown:
-                raise UsageError(f"{unknown[0]} is no dead letter; `wgaudit alerts list` shows them")
+                raise UsageError(f"{unknown[0]} is no dead letter")
             chosen = [row for row in dead.values() if not row.stale and (idents is None or row.id in idents)]
             self._connection.executemany(
                 "UPDATE alerts_notices SET state = 'pending', unanswered = 0, at = ? WHERE id = ?",
@@ -319,6 +347,21 @@ class NotificationLog:
         """List all notifications of one incident, oldest first, each with its notifier and outcome."""
         with self._reported():
             return self._rows("fingerprint = ? ORDER BY id", (fingerprint,))
+
+    def every(self) -> list[Row]:
+        """List all notifications in the memory, oldest first."""
+        with self._reported():
+            return self._rows("TRUE ORDER BY id", ())
+
+    def newest(self, most: int) -> list[Row]:
+        """List the notifications that changed their state last, newest first; at most so many."""
+        with self._reported():
+            return newest_notices(self._connection, most)
+
+    def first_words(self, since: datetime) -> list[FirstWord]:
+        """List the first words on causes that arrived since then, in the order in which somebody took them."""
+        with self._reported():
+            return list(first_words(self._connection, since))
 
     # -- silences
 
@@ -347,7 +390,7 @@ class NotificationLog:
                 "SELECT body FROM alerts_silences WHERE ident = ?", (ident,)
             ).fetchone()
             if row is None:
-                raise UsageError(f"there is no silence {ident}; `wgaudit silence list` shows them")
+                raise UsageError(f"there is no silence {ident}")
             silence = expired(read_silence(row[0]), now)
             self._connection.execute(
                 "UPDATE alerts_silences SET ends_at = ?, body = ? WHERE ident = ?",
@@ -391,12 +434,21 @@ class NotificationLog:
         newer = {row[0] for row in self._connection.execute(STALE)}
         return [replace(row, stale=row.id in newer) for row in self._rows("state = 'dead' ORDER BY id", ())]
 
-    def _insert(self, notification: Notification, state: State, now: datetime, detail: str) -> int:
+    def _insert(
+        self,
+        notification: Notification,
+        state: State,
+        now: datetime,
+        detail: str,
+        arrived_at: datetime | None = None,
+    ) -> int:
         cursor = self._connection.execute(
             """
-            INSERT INTO alerts_notices
-                (notifier, fingerprint, reason, status, body, created_at, state, at, attempts, declined, detail)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?)
+            INSERT INTO alerts_notices (
+                notifier, fingerprint, reason, status, body, created_at, state, at, attempts, declined, detail,
+                arrived_at
+            )
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?)
             """,
             (
                 notification.notifier,
@@ -408,6 +460,7 @@ class NotificationLog:
                 state.value,
                 stored_time(now),
                 detail,
+                arrived_at and stored_time(arrived_at),
             ),
         )
         ident = cursor.lastrowid

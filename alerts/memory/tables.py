@@ -71,16 +71,23 @@ MIGRATIONS: tuple[str, ...] = (
         public_key TEXT NOT NULL
     ) STRICT;
     """,
+    # When the cause of what a watch tells arrived; and what changed last, for its page.
+    """
+    ALTER TABLE alerts_notices ADD COLUMN arrived_at TEXT;
+    CREATE INDEX alerts_notices_by_arrival ON alerts_notices (arrived_at) WHERE arrived_at IS NOT NULL;
+    CREATE INDEX alerts_notices_by_time ON alerts_notices (at, id);
+    """,
 )
 
 PAGES = """
     SELECT notifier, fingerprint, created_at FROM (
         SELECT id, notifier, fingerprint, created_at,
             row_number() OVER (PARTITION BY notifier, fingerprint ORDER BY id DESC) AS age
-        FROM alerts_notices WHERE status = 'firing' AND state IN ('pending', 'accepted')
+        FROM alerts_notices
+        WHERE status = 'firing' AND state IN ('pending', 'accepted') AND created_at >= ?
     ) WHERE age <= 2 ORDER BY id
 """
-"""Last two firing notifications of each incident to each notifier."""
+"""Last two firing notifications of each incident to each notifier, of those planned since a time."""
 
 PRUNE: tuple[str, ...] = (
     """

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 from pydantic import SecretStr
 
 from alerts.models import Incident, Notification, Status
 from alerts.notifiers import incident_text as wording
 from alerts.notifiers.http import NO_OPTIONS, CallOptions, completed, deliver_message
+from alerts.sender import PLAIN_SENDER, Sender
 from auditor.values.text import for_log, listed_within, minute, timestamp
 
 ALERTNAME = "wgaudit"
@@ -48,9 +50,9 @@ class Alertmanager:
     url: SecretStr
     timeout: float = 10.0
     max_per_message: int = 100
+    sums_up: ClassVar[bool] = False
     keep: float = KEEP
-    docs_url: str = ""
-    """URL under which people reach docs/findings.md, for the runbook link. Empty: the file's path."""
+    sender: Sender = field(default=PLAIN_SENDER, repr=False)
     clock: Callable[[], datetime] = _now
     pause: float = 0.0
     options: CallOptions = NO_OPTIONS
@@ -81,7 +83,7 @@ class Alertmanager:
 
     def _annotations(self, notification: Notification) -> dict[str, str]:
         incident = notification.incident
-        docs = wording.documentation(incident, self.docs_url)
+        leads = self.sender.leads(notification.incident, notification.status)
         annotations = {
             "summary": wording.headline(notification, 300),
             "description": " ".join(part for part in (incident.summary, incident.guess) if part),
@@ -89,11 +91,19 @@ class Alertmanager:
             "nodes": wording.names(incident.nodes, ANNOTATION),
             "regions": wording.names(incident.regions, ANNOTATION),
             "routing": _routing(incident),
+            "answers": "; ".join(wording.answered(incident)),
+            "disagreement": incident.disagreement,
+            "drained": "; ".join(wording.drained(incident)),
             "follows": wording.follows(incident, ANNOTATION) if incident.follows else "",
             "not_seen_since": minute(incident.not_seen_since) if incident.not_seen_since else "",
             "flapping_since": minute(incident.flapping_since) if incident.flapping_since else "",
-            "explain": incident.explain,
-            "runbook": docs,
+            "explain": leads.explain,
+            "affected": leads.affected,
+            "plan": leads.plan,
+            "restore": leads.restore,
+            "runbook": self.sender.documentation(incident),
+            "runbook_url": self.sender.link(incident),
+            "version": self.sender.version,
         }
         return {key: for_log(value, most=ANNOTATION) for key, value in annotations.items() if value}
 
@@ -110,6 +120,7 @@ def _labels(notification: Notification) -> dict[str, str]:
         "region": wording.name(regions[0]) if len(regions) == 1 else MULTIPLE if regions else "",
         "severity": incident.severity.value,
         "fingerprint": incident.fingerprint,
+        "mesh": wording.name(incident.mesh) if incident.mesh else "",
     }
     return {key: value for key, value in labels.items() if value}
 

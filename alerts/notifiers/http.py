@@ -169,7 +169,7 @@ async def post(
     happens on the way; unclear, if the message may have arrived. `timeout`: seconds for the whole call.
     `secrets`: what must not be shown, beside the URL's own parts, the options' headers and the proxy's password.
     """
-    target = _target(url.get_secret_value(), options, secrets)
+    target = target_of(url.get_secret_value(), options, secrets)
     progress = _Progress(method)
     try:
         async with asyncio.timeout(timeout):
@@ -186,7 +186,7 @@ async def post(
     except httpx.ProxyError as error:
         raise target.failure(f"{target.proxy or 'a proxy'} refuses: {error}") from None
     except httpx.ConnectError as error:
-        raise target.failure(f"{_why_not_connected(error, target.place)}{_proxy_hint(target)}") from None
+        raise target.failure(f"{why_not_connected(error, target.place)}{_proxy_hint(target)}") from None
     except httpx.TransportError as error:
         raise target.failure(
             f"the connection to {target.place} broke off before the answer was whole: {type(error).__name__}",
@@ -313,7 +313,8 @@ def completed(url: SecretStr, path: str) -> SecretStr:
 # -- failures in words
 
 
-def _why_not_connected(error: BaseException, place: str) -> str:
+def why_not_connected(error: BaseException, place: str) -> str:
+    """Word why there is no connection to a place."""
     causes = tuple(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -347,7 +348,8 @@ def _proxy_hint(target: _Target) -> str:
 # -- secrets
 
 
-def _target(base: str, options: CallOptions, secrets: Sequence[SecretStr]) -> _Target:
+def target_of(base: str, options: CallOptions, secrets: Sequence[SecretStr]) -> _Target:
+    """Read where a call goes, its headers and its proxy. Raises `DeliveryError`, never with a secret."""
     try:
         split = urlsplit(base)
         port = split.port

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alerts.models import Incident, Notification, NotifyReason, Status
+from alerts.models import Answered, Incident, Notification, NotifyReason, Status
+from auditor.values.answer_words import SOURCE_WORDS, called
 from auditor.values.text import count, for_log, listed_within
 
 TEST_MARK = "TEST - not an incident"
+_MOST_SERVERS = 6
 LONGEST_NAME = 80
 """Characters of a node's, region's or subject's name. Real ones are far shorter."""
 
@@ -29,12 +31,9 @@ def name(text: str) -> str:
 
 def names(some: Sequence[str], characters: int) -> str:
     """List as many names as fit into so many characters, and count the rest; "" for none."""
-    return listed_within([name(one) for one in some], characters) if some else ""
-
-
-def documentation(incident: Incident, docs_url: str) -> str:
-    """Give the place that explains the finding: a link, if the settings say where a browser reads docs/findings.md."""
-    return f"{docs_url}#{incident.check}" if docs_url else incident.docs
+    # Each takes a character and a separator: those behind cannot fit, and there may be thousands.
+    first = some[: characters // 2 + 1]
+    return listed_within([name(one) for one in first], characters, total=len(some)) if some else ""
 
 
 def is_test(notification: Notification) -> bool:
@@ -56,6 +55,7 @@ def verdict(notifications: Sequence[Notification]) -> str:
     """`critical: duplicate-address 10.0.0.1 and 3 more firing, 1 resolved`: the worst first, for a header."""
     if any(map(is_test, notifications)):
         return counted(notifications)
+    meshes = sorted({item.incident.mesh for item in notifications if item.incident.mesh})
     firing = sorted(
         (item.incident for item in notifications if item.status is Status.FIRING),
         key=lambda incident: incident.severity.rank,
@@ -70,16 +70,18 @@ def verdict(notifications: Sequence[Notification]) -> str:
     elif resolved:
         more = f" and {len(resolved) - 1} more" if len(resolved) > 1 else ""
         parts.append(f"resolved: {name(resolved[0].check)} {name(resolved[0].subject)}{more}")
-    return ", ".join(parts)
+    return ", ".join(parts) + (f" (mesh {', '.join(meshes)})" if meshes else "")
 
 
 def headline(notification: Notification, limit: int) -> str:
-    """`duplicate-address 10.0.0.1: <summary>` in one line; marked where it is only a test or over."""
+    """`duplicate-address 10.0.0.1 in mesh eu: <summary>` in one line; marked where it is only a test or over."""
     incident = notification.incident
     marks = f"{TEST_MARK}: " if is_test(notification) else ""
     if notification.status is Status.RESOLVED:
         marks += "resolved: "
-    return for_log(f"{marks}{name(incident.check)} {name(incident.subject)}: {incident.summary}", most=limit)
+    mesh = f" in mesh {name(incident.mesh)}" if incident.mesh else ""
+    about = f"{name(incident.check)} {name(incident.subject)}{mesh}"
+    return for_log(f"{marks}{about}: {incident.summary}", most=limit)
 
 
 def observers(pick: tuple[str, int, tuple[tuple[str, int], ...]], limit: int) -> str:
@@ -90,6 +92,35 @@ def observers(pick: tuple[str, int, tuple[tuple[str, int], ...]], limit: int) ->
         return amount
     places = [f"{name(region) if region else 'region unknown'} {seen:,}" for region, seen in regions]
     return f"{amount} ({listed_within(places, max(limit - len(amount) - 3, 24))})"
+
+
+def answered(incident: Incident) -> list[str]:
+    """Word who answered, a line for each kind of server: `NATS: of 12 asked, 9 reached edge-fra-1 (fra 9), …`."""
+    sources = dict.fromkeys(item.source for item in incident.answers)
+    return [
+        f"{SOURCE_WORDS.get(source, name(source))}: "
+        + _asked([item for item in incident.answers if item.source == source])
+        for source in sources
+    ]
+
+
+def drained(incident: Incident) -> list[str]:
+    """Word which claimants are out of production: `edge-sin-1 since … by anna (consul-maintenance)`."""
+    return [f"{name(node)} {words}" for node, words in incident.drained]
+
+
+def _asked(answers: Sequence[Answered]) -> str:
+    words = []
+    for place, item in enumerate(answers[:_MOST_SERVERS]):
+        server = name(item.node) if item.node else f"{called(item.said)} (no registered node)"
+        met = item.failure or f"{'' if place else 'reached '}{server}"
+        regions = [
+            f"{name(region) if region else 'region unknown'} {seen:,}" for region, seen in item.regions
+        ]
+        words.append(f"{item.observers:,} {met}" + (f" ({listed_within(regions, 100)})" if regions else ""))
+    if rest := answers[_MOST_SERVERS:]:
+        words.append(f"{sum(item.observers for item in rest):,} others")
+    return f"of {sum(item.observers for item in answers):,} asked, {', '.join(words)}"
 
 
 def follows(incident: Incident, limit: int) -> str:

@@ -18,7 +18,12 @@ class Notifier(Protocol):
 
     @property
     def max_per_message(self) -> int:
-        """Number of notifications that one call may carry."""
+        """Number of notifications that one call may carry, or tell in full where it sums up."""
+        ...
+
+    @property
+    def sums_up(self) -> bool:
+        """True: a message names and counts what it cannot tell in full, so that a storm is one message for people."""
         ...
 
     @property

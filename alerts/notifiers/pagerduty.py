@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeVar
 
 from pydantic import SecretStr
 
 from alerts.models import Incident, Notification, Status
 from alerts.notifiers import incident_text as wording
 from alerts.notifiers.http import NO_OPTIONS, CallOptions, completed, deliver_message
-from auditor.values.text import for_log, minute
+from alerts.sender import PLAIN_SENDER, Sender
+from auditor.values.text import for_log, harmless, minute
 
 # PagerDuty's reference for the Events API v2.
 EVENT_BYTES = 512_000
@@ -20,6 +22,8 @@ SUMMARY = 1024
 """Characters of `payload.summary`."""
 FIELD = 255
 """Characters of source, component, group and class. Not published for these; it is the dedup_key's limit."""
+COMMAND = 1000
+"""Characters of a command in the details."""
 
 _PATH = "/v2/enqueue"
 _ROUTING_KEY_BYTES = 100
@@ -37,11 +41,11 @@ class PagerDuty:
     api: str = "https://events.pagerduty.com"
     """Base URL; `/v2/enqueue` follows, or as much of it as is not there yet."""
     timeout: float = 10.0
-    docs_url: str = ""
-    """URL under which people reach docs/findings.md; an event links to it. Empty: no link."""
+    sender: Sender = field(default=PLAIN_SENDER, repr=False)
     pause: float = 0.5
     """A routing key takes about 120 events a minute."""
     options: CallOptions = NO_OPTIONS
+    sums_up: ClassVar[bool] = False
 
     @property
     def max_per_message(self) -> int:
@@ -84,16 +88,11 @@ class PagerDuty:
                 "component": for_log(incident.subject, most=FIELD),
                 "group": wording.names(incident.regions, FIELD),
                 "class": for_log(incident.check, most=FIELD),
-                "custom_details": _details(notification, shown),
+                "custom_details": _details(notification, shown, self.sender),
             },
         }
-        if self.docs_url:
-            event["links"] = [
-                {
-                    "href": wording.documentation(incident, self.docs_url),
-                    "text": f"What {incident.check} means",
-                }
-            ]
+        if link := self.sender.link(incident):
+            event["links"] = [{"href": link, "text": f"What {incident.check} means"}]
         return event
 
 
@@ -102,16 +101,23 @@ def _source(incident: Incident) -> str:
     return (for_log(incident.nodes[0], most=FIELD).strip() if incident.nodes else "") or "wgaudit"
 
 
-def _details(notification: Notification, shown: int) -> dict[str, object]:
+def _details(notification: Notification, shown: int, sender: Sender) -> dict[str, object]:
     incident = notification.incident
+    leads = sender.leads(notification.incident, notification.status)
     details: dict[str, object] = {
         "reason": notification.reason.value,
-        "run": for_log(incident.explain, most=400),
+        "mesh": wording.name(incident.mesh) if incident.mesh else "",
+        "run": _whole(leads.explain),
+        "who_is_affected": _whole(leads.affected),
+        "repair": _whole(leads.plan or leads.restore),
         "what": for_log(incident.summary, most=2000),
         "address": incident.address,
-        "nodes": _some([wording.name(node) for node in incident.nodes], shown),
-        "regions": _some([wording.name(region) for region in incident.regions], shown),
-        "routed": _some(_routed(incident), shown),
+        "nodes": _some(incident.nodes, shown, wording.name),
+        "regions": _some(incident.regions, shown, wording.name),
+        "routed": _some(_busiest(incident), shown, _routed),
+        "answered": [for_log(line, most=1000) for line in wording.answered(incident)],
+        "but": for_log(incident.disagreement, most=1000),
+        "out_of_production": _some(wording.drained(incident), shown, lambda line: for_log(line, most=400)),
         "follows_from_it": wording.follows(incident, 1000) if incident.follows else "",
         "cause_a_guess": for_log(incident.guess, most=1000),
         "since": minute(incident.since) if incident.since is not None else "",
@@ -119,21 +125,35 @@ def _details(notification: Notification, shown: int) -> dict[str, object]:
         "comes_and_goes_since": minute(incident.flapping_since)
         if incident.flapping_since is not None
         else "",
-        "documentation": for_log(incident.docs, most=FIELD),
+        "documentation": for_log(sender.documentation(incident), most=COMMAND),
+        "wgaudit": for_log(sender.version, most=FIELD),
     }
     if wording.is_test(notification):
         details = {"test": wording.TEST_MARK, **details}
     return {key: value for key, value in details.items() if value}
 
 
-def _routed(incident: Incident) -> list[str]:
-    busiest = sorted(incident.routing, key=lambda pick: (-pick[1], pick[0]))
-    return [f"to {wording.name(pick[0])}: {wording.observers(pick, 400)}" for pick in busiest]
+def _whole(command: str) -> str:
+    """Leave out a command that cannot stand as it is: half of one, or a changed one, is worse than none."""
+    return command if len(command) <= COMMAND and harmless(command) else ""
 
 
-def _some(items: Sequence[str], shown: int) -> list[str]:
+_Pick = tuple[str, int, tuple[tuple[str, int], ...]]
+_Item = TypeVar("_Item")
+
+
+def _busiest(incident: Incident) -> list[_Pick]:
+    return sorted(incident.routing, key=lambda pick: (-pick[1], pick[0]))
+
+
+def _routed(pick: _Pick) -> str:
+    return f"to {wording.name(pick[0])}: {wording.observers(pick, 400)}"
+
+
+def _some(items: Sequence[_Item], shown: int, word: Callable[[_Item], str]) -> list[str]:
+    """Word the first so many items, and count the rest."""
     left = len(items) - shown
-    return [*items[:shown], f"… and {left:,} more"] if left > 0 else list(items)
+    return [*map(word, items[:shown]), *([f"… and {left:,} more"] if left > 0 else [])]
 
 
 def _json(value: object) -> bytes:

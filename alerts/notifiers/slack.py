@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from pydantic import SecretStr
 
 from alerts.models import Incident, Notification, Status
 from alerts.notifiers import incident_text as wording
 from alerts.notifiers.http import NO_OPTIONS, CallOptions, deliver_message
-from auditor.values.models import Severity
+from alerts.sender import PLAIN_SENDER, Sender
+from auditor.values.findings import Severity
 from auditor.values.text import count, for_log, for_slack, harmless, listed_within, minute
 
 # Slack's reference for Block Kit and for incoming webhooks.
@@ -30,7 +32,9 @@ _SHARES = (SECTION - 100, 1500, 800, 400, 200)
 """Characters that a section may take; the largest that lets all of them into one message."""
 _BAR = 10
 _PICKS = 8
-_COMMAND = 130
+_COMMAND = 200
+_LINK = 400
+_CUT = len("\n… and 99 lines that did not fit")
 _MARKS = {Severity.CRITICAL: "🔴", Severity.ERROR: "🟠", Severity.WARNING: "🟡", Severity.INFO: "🔵"}
 
 
@@ -42,22 +46,28 @@ class Slack:
     url: SecretStr
     timeout: float = 10.0
     max_per_message: int = 10
+    """Incidents that a message tells in full; the others are named and counted in it."""
+    sums_up: ClassVar[bool] = True
     pause: float = 1.0
     """A webhook takes about one message a second."""
-    docs_url: str = ""
-    """URL of docs/findings.md; "": the document is only named."""
+    sender: Sender = field(default=PLAIN_SENDER, repr=False)
     options: CallOptions = NO_OPTIONS
 
     def payload(self, notifications: Sequence[Notification]) -> bytes:
-        """Build one message with all notifications; see `Notifier.payload`."""
-        shown = min(len(notifications), BLOCKS)
+        """Build one message with all notifications; see `Notifier.payload`.
+
+        Where there are more than it tells in full, those are the worst, and the others are named and counted.
+        """
+        shown = min(len(notifications), self.max_per_message, BLOCKS)
+        if shown < len(notifications):
+            notifications = sorted(notifications, key=_worst_first)
         for share in _SHARES:
-            blocks = _blocks(notifications, share, shown, self.docs_url)
+            blocks = _blocks(notifications, share, shown, self.sender)
             if _fits(blocks):
                 break
         while not _fits(blocks):
             shown -= 1
-            blocks = _blocks(notifications, _SHARES[-1], shown, self.docs_url)
+            blocks = _blocks(notifications, _SHARES[-1], shown, self.sender)
         return _json({"text": _fallback(notifications), "blocks": blocks})
 
     async def send(self, payload: bytes) -> str:
@@ -84,17 +94,32 @@ def _fallback(notifications: Sequence[Notification]) -> str:
 
 
 def _blocks(
-    notifications: Sequence[Notification], share: int, shown: int, docs_url: str
+    notifications: Sequence[Notification], share: int, shown: int, sender: Sender
 ) -> list[dict[str, object]]:
     title = for_log(f"wgaudit: {wording.verdict(notifications)}", most=HEADER).replace("`", "'")
     blocks: list[dict[str, object]] = [{"type": "header", "text": {"type": "plain_text", "text": title}}]
-    blocks += [_text_block(_section(item, share, docs_url)) for item in notifications[:shown]]
-    left = len(notifications) - shown
-    if left:
-        blocks.append(
-            _text_block(f"… and {left:,} more that did not fit: run `wgaudit sweep` for all of them")
-        )
+    blocks += [_text_block(_section(item, share, sender)) for item in notifications[:shown]]
+    if left := notifications[shown:]:
+        blocks.append(_text_block(_summed_up(left, share, sender)))
+    if about := _from(notifications, sender):
+        blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": about, "verbatim": True}]})
     return blocks
+
+
+def _worst_first(notification: Notification) -> tuple[bool, int]:
+    return notification.status is Status.RESOLVED, notification.incident.severity.rank
+
+
+def _summed_up(left: Sequence[Notification], limit: int, sender: Sender) -> str:
+    """Count what a message does not tell in full, and name as many as fit into `limit` characters."""
+    sweep = _command(sender.sweep)
+    how = f"\n*All of them*: {sweep}" if sweep else ""
+    named = [
+        f"{for_slack(item.incident.check, most=40)} {_code(item.incident.subject, 60)}"
+        + (" (over)" if item.status is Status.RESOLVED else "")
+        for item in left
+    ]
+    return f"… and {len(left):,} more: {listed_within(named, limit // 2)}{how}"
 
 
 def _text_block(text: str) -> dict[str, object]:
@@ -102,18 +127,19 @@ def _text_block(text: str) -> dict[str, object]:
     return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
 
 
-def _section(notification: Notification, limit: int, docs_url: str) -> str:
+def _section(notification: Notification, limit: int, sender: Sender) -> str:
     """Build the section of an incident in at most `limit` characters; lines that do not fit are counted."""
-    incident = notification.incident
     title = _title(notification)
-    run = f"\nRun: `{for_slack(incident.explain, most=400)}`"
-    whole = len(incident.explain) <= _COMMAND and harmless(incident.explain) and "`" not in incident.explain
-    if not whole or len(title) + len(run) > limit:
-        run = ""  # half a command, or a changed one, is worse than none
+    run = ""
+    for label, command in sender.leads(notification.incident, notification.status).each:
+        line = f"\n{label}: {_command(command)}" if _command(command) else ""
+        # The story comes before all facts; what leads on from it leaves them room.
+        if len(title) + len(run) + len(line) <= (limit if not run else limit // 2):
+            run += line
     text = title
     cut = 0
-    for line in _lines(notification, docs_url):
-        reserve = len(run) + len("\n… and 99 lines that did not fit")
+    for line in _lines(notification, sender):
+        reserve = len(run) + _CUT
         if len(text) + 1 + len(line) + reserve <= limit:
             text += f"\n{line}"
         else:
@@ -121,6 +147,12 @@ def _section(notification: Notification, limit: int, docs_url: str) -> str:
     if cut:
         text += f"\n… and {count(cut, 'line')} that did not fit"
     return text + run
+
+
+def _command(command: str) -> str:
+    """Write a command as code; "" where it would not be whole: half a command, or a changed one, is worse than none."""
+    whole = len(command) <= _COMMAND and harmless(command) and "`" not in command
+    return f"`{for_slack(command, most=4 * _COMMAND)}`" if whole else ""
 
 
 def _title(notification: Notification) -> str:
@@ -133,13 +165,15 @@ def _title(notification: Notification) -> str:
     return f"{mark} *{state}* · {for_slack(incident.check, most=40)} {_code(incident.subject, 60)} · {reason}"
 
 
-def _lines(notification: Notification, docs_url: str) -> Iterator[str]:
+def _lines(notification: Notification, sender: Sender) -> Iterator[str]:
     """List the facts of an incident, the most important first; of a resolved one, its former state."""
     incident = notification.incident
     over = notification.status is Status.RESOLVED
     yield f"*{'What it was' if over else 'What'}*: {for_slack(incident.summary, most=700)}"
+    if incident.disagreement and not over:
+        yield f"*But*: {for_slack(incident.disagreement, most=400)}"
     if incident.nodes:
-        yield f"*Nodes* ({len(incident.nodes):,}): {listed_within([_code(one) for one in incident.nodes], 500)}"
+        yield f"*Nodes* ({len(incident.nodes):,}): {_codes(incident.nodes, 500)}"
     if incident.since is not None:
         until = f", over {minute(notification.at)}" if over and notification.at else ""
         yield f"*First seen*: {minute(incident.since)}{until}"
@@ -149,14 +183,40 @@ def _lines(notification: Notification, docs_url: str) -> Iterator[str]:
     if incident.flapping_since is not None:
         yield f"*Comes and goes since*: {minute(incident.flapping_since)}"
     if not over:
+        yield from _drained(incident)
         yield from _routed(incident)
+        yield from (
+            f"*Who answers there*: {for_slack(line, most=600)}" for line in wording.answered(incident)
+        )
     if incident.regions:
-        yield f"*Regions*: {listed_within([_code(one) for one in incident.regions], 200)}"
+        yield f"*Regions*: {_codes(incident.regions, 200)}"
     if incident.guess:
         yield f"*Cause* (a guess): {for_slack(incident.guess, most=300)}"
     if incident.follows:
         yield f"*Follows from it*: {for_slack(wording.follows(incident, 200), most=240)}"
-    yield f"*Documentation*: {for_slack(wording.documentation(incident, docs_url), most=400)}"
+    yield f"*Documentation*: {_documentation(incident, sender)}"
+
+
+def _drained(incident: Incident) -> Iterator[str]:
+    if incident.drained:
+        yield f"*Out of production*: {for_slack('; '.join(wording.drained(incident)), most=500)}"
+
+
+def _documentation(incident: Incident, sender: Sender) -> str:
+    """Write the place that explains the check: a link that Slack opens, or a path."""
+    link = sender.link(incident)
+    if not link or len(link) > _LINK or not harmless(link):
+        return for_slack(sender.documentation(incident), most=_LINK)
+    return f"<{for_slack(link, most=4 * _LINK).replace('|', '%7C')}|{for_slack(incident.check, most=40)}>"
+
+
+def _from(notifications: Sequence[Notification], sender: Sender) -> str:
+    """Write which meshes the message is about, and which wgaudit sent it."""
+    meshes = sorted({item.incident.mesh for item in notifications if item.incident.mesh})
+    about = [f"mesh {listed_within([_code(mesh) for mesh in meshes], 300)}"] if meshes else []
+    return " · ".join(
+        [*about, *([f"wgaudit {for_slack(sender.version, most=40)}"] if sender.version else [])]
+    )
 
 
 def _routed(incident: Incident) -> Iterator[str]:
@@ -168,6 +228,12 @@ def _routed(incident: Incident) -> Iterator[str]:
         yield f"*Routed* to {_code(pick[0])} {bar} {for_slack(wording.observers(pick, 120), most=180)}"
     if len(busiest) > _PICKS:
         yield f"*Routed* to {len(busiest) - _PICKS:,} more"
+
+
+def _codes(names: Sequence[str], characters: int) -> str:
+    """List as many names as fit, each as code. Those that cannot fit are not escaped first: there may be thousands."""
+    first = [_code(name) for name in names[: characters // 3 + 1]]
+    return listed_within(first, characters, total=len(names))
 
 
 def _code(text: str, limit: int = wording.LONGEST_NAME) -> str:

@@ -26,8 +26,8 @@ import hmac
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, WithJsonSchema
 
@@ -36,6 +36,7 @@ from alerts.notifiers import incident_text as wording
 from alerts.notifiers.acceptance import Meaning
 from alerts.notifiers.http import NO_OPTIONS, CallOptions, deliver_message
 from alerts.notifiers.message_templates import BodyTemplate
+from alerts.sender import PLAIN_SENDER, Leads, Sender
 from auditor.errors import DeliveryError, UnusableTemplate
 from auditor.values.schema import schema_document
 from auditor.values.text import for_log, timestamp
@@ -65,6 +66,24 @@ class RouteV1(_AlertPart):
     to: str = Field(description='a node, or a key that no registration knows, or "nobody"')
     observers: int
     regions: dict[str, int] = Field(description='observers by their own region; "unknown" where it is')
+
+
+class AnsweredV1(_AlertPart):
+    """Observers that met one server at the address, asked over the mesh, or that got no answer."""
+
+    source: str = Field(description="what was asked: nats or ssh-host-key; more may be added")
+    node: str | None = Field(description="node that the server is tied to; null: none, or no answer")
+    server: str | None = Field(description="what the server calls itself: a claim; null: no answer")
+    failure: str | None = Field(description="why there was no answer, in words; null: there was one")
+    observers: int
+    regions: dict[str, int] = Field(description='observers by their own region; "unknown" where it is')
+
+
+class DrainedNodeV1(_AlertPart):
+    """A claimant that is out of production."""
+
+    node: str
+    words: str = Field(description="since when, by whom, by what means and why, in words")
 
 
 class FollowsV1(_AlertPart):
@@ -99,6 +118,24 @@ class IncidentV1(_AlertPart):
     flapping_since: Timestamp | None = Field(default=None, description="since when it comes and goes")
     explain: str = Field(description="the command that tells its whole story")
     docs: str
+    mesh: str | None = Field(default=None, description="name of the mesh; null: it has none")
+    affected: str | None = Field(
+        default=None, description="the command that lists all whom it concerns; null: none, or it is over"
+    )
+    plan: str | None = Field(
+        default=None, description="the command that plans its repair; null: none, or it is over"
+    )
+    restore: str | None = Field(
+        default=None,
+        description="the command that puts a lost registration back; null: none is lost, or it is over",
+    )
+    answers: list[AnsweredV1] = Field(
+        default=[], description="who answered at the address, failures last; empty where nobody was asked"
+    )
+    disagreement: str | None = Field(
+        default=None, description="answers that the routes do not explain, in words; null: there are none"
+    )
+    drained: list[DrainedNodeV1] = Field(default=[], description="claimants that are out of production")
 
 
 class NotificationV1(_AlertPart):
@@ -122,6 +159,7 @@ class MessageV1(_AlertPart):
 
     schema_: Literal["wgaudit.alert/1"] = Field(alias="schema", serialization_alias="schema")
     notifications: list[NotificationV1]
+    version: str | None = Field(default=None, description="version of wgaudit; null where nobody said it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +171,19 @@ class Webhook:
     secret: SecretStr | None = None
     timeout: float = 10.0
     max_per_message: int = 20
+    sums_up: ClassVar[bool] = False
     clock: Callable[[], float] = time.time
     pause: float = 0.0
-    docs_url: str = ""
-    """URL of docs/findings.md; "": the document is only named."""
+    sender: Sender = field(default=PLAIN_SENDER, repr=False)
     options: CallOptions = NO_OPTIONS
     template: BodyTemplate | None = None
 
     def payload(self, notifications: Sequence[Notification]) -> bytes:
         """Build the message; see `Notifier.payload`. The same notifications give the same bytes."""
         message = MessageV1(
-            schema=SCHEMA, notifications=[_notification(item, self.docs_url) for item in notifications]
+            schema=SCHEMA,
+            notifications=[_notification(item, self.sender) for item in notifications],
+            version=for_log(self.sender.version, most=TEXT) or None,
         )
         if self.template is None:
             return message.model_dump_json(by_alias=True).encode()
@@ -208,18 +248,20 @@ def signature(secret: SecretStr, timestamp: str, body: bytes) -> str:
     return f"v1={hmac.new(key, timestamp.encode() + b'.' + body, hashlib.sha256).hexdigest()}"
 
 
-def _notification(item: Notification, docs_url: str) -> NotificationV1:
+def _notification(item: Notification, sender: Sender) -> NotificationV1:
     return NotificationV1(
         test=item.reason is NotifyReason.TEST,
         reason=item.reason.value,
         status="firing" if item.status is Status.FIRING else "resolved",
         at=item.at,
         headline=wording.headline(item, TEXT),
-        incident=_incident(item.incident, docs_url),
+        incident=_incident(
+            item.incident, sender.leads(item.incident, item.status), sender.documentation(item.incident)
+        ),
     )
 
 
-def _incident(incident: Incident, docs_url: str) -> IncidentV1:
+def _incident(incident: Incident, leads: Leads, docs: str) -> IncidentV1:
     busiest = sorted(incident.routing, key=lambda pick: (-pick[1], pick[0]))
     return IncidentV1(
         fingerprint=incident.fingerprint,
@@ -245,8 +287,28 @@ def _incident(incident: Incident, docs_url: str) -> IncidentV1:
         since=incident.since,
         not_seen_since=incident.not_seen_since,
         flapping_since=incident.flapping_since,
-        explain=for_log(incident.explain, most=TEXT),
-        docs=for_log(wording.documentation(incident, docs_url), most=TEXT),
+        explain=for_log(leads.explain, most=TEXT),
+        docs=for_log(docs, most=TEXT),
+        mesh=_whole(incident.mesh) or None,
+        affected=for_log(leads.affected, most=TEXT) or None,
+        plan=for_log(leads.plan, most=TEXT) or None,
+        restore=for_log(leads.restore, most=TEXT) or None,
+        answers=[
+            AnsweredV1(
+                source=wording.name(item.source),
+                node=_whole(item.node) or None,
+                server=_whole(item.said) or None,
+                failure=wording.name(item.failure) or None,
+                observers=item.observers,
+                regions={_whole(region) or "unknown": count for region, count in item.regions[:LISTED]},
+            )
+            for item in incident.answers
+        ],
+        disagreement=for_log(incident.disagreement, most=TEXT) or None,
+        drained=[
+            DrainedNodeV1(node=_whole(node), words=for_log(words, most=TEXT))
+            for node, words in incident.drained[:LISTED]
+        ],
     )
 
 

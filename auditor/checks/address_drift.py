@@ -9,7 +9,7 @@ from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix, covers, format_prefix, network, prefix_sort_key
-from auditor.values.models import Evidence, Severity
+from auditor.values.findings import Evidence, Severity
 from auditor.values.text import listed
 
 
@@ -70,6 +70,8 @@ def run(fleet: Fleet) -> Iterable[Draft]:
                     else [idents.device_down(node)]
                 ),
                 *(idents.duplicate_address(prefix) for prefix in (*unexpected, *lacking)),
+                # Somebody else answers at the address that it lost: who is met there is the worse of the two.
+                *(idents.answered_by_other(prefix) for prefix in lacking),
             ),
         )
 

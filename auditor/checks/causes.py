@@ -14,17 +14,8 @@ from typing import NamedTuple
 
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix
-from auditor.values.models import (
-    Claim,
-    Device,
-    Guess,
-    GuessedCause,
-    NodeId,
-    Observation,
-    Registration,
-    Sureness,
-    Witness,
-)
+from auditor.values.findings import Claim, Guess, GuessedCause, Sureness, Witness
+from auditor.values.models import AddressWrite, Device, NodeId, Observation, Registration
 
 PARALLEL_WRITERS = 16
 """Registrations that lie no further apart, in the order in which they were written, may have been written by
@@ -33,6 +24,11 @@ PARALLEL_WRITES = 512
 """Raft indexes that lie no further apart count as close. Consul's index grows with every write of the whole
 cluster, and around one registration there are many: sessions, tries for the lock, its release. 32 writers
 with 16 writes each."""
+TOGETHER = 5.0
+"""Seconds. Who writes so soon after another can have chosen before the other had written."""
+APART = 15.0
+"""Seconds. Who writes so long after another could have read what was written: Consul holds a lock back no longer whose
+holder died, and no allocator takes so long from its choice to its write."""
 REPEATED = 3
 """So many registrations with a pool's first address, each written long after the one before, are no race and no
 one slip of a hand."""
@@ -50,11 +46,61 @@ class _CloseWrites(NamedTuple):
     nodes: frozenset[NodeId]
 
 
+class WriteTimes:
+    """Times at which nodes got one address, where the journal knows them."""
+
+    def __init__(self, fleet: Fleet, registered: Sequence[Claim]) -> None:
+        created = {claim.node: claim.create_index for claim in registered}
+        found = (
+            fleet.address_writes.get((claim.node, claim.prefix))
+            for claim in registered
+            if claim.node is not None
+        )
+        self.known = tuple(sorted(filter(None, set(found)), key=lambda item: (item.at, item.node)))
+        self._moments = tuple(item for item in self.known if item.to_the_moment)
+        self._given_later = frozenset(
+            item.node for item in self.known if item.index is not None and item.index != created[item.node]
+        )
+
+    @property
+    def nearest(self) -> tuple[AddressWrite, AddressWrite] | None:
+        """Two writes that are known to the moment and nearest to each other, the earlier one first."""
+        return min(pairwise(self._moments), key=self.seconds, default=None)
+
+    @staticmethod
+    def seconds(pair: tuple[AddressWrite, AddressWrite]) -> float:
+        """Return the seconds between two writes."""
+        return (pair[1].at - pair[0].at).total_seconds()
+
+    def are_apart(self, nodes: frozenset[NodeId]) -> bool:
+        """Tell whether two nodes certainly got it so long after one another that none overlooked the other."""
+        pair = tuple(item for item in self.known if item.node in nodes)
+        # The later one must be known to the moment; the earlier one was written then, or before.
+        return len(pair) == 2 and pair[1].to_the_moment and self.seconds((pair[0], pair[1])) >= APART
+
+    def is_of_this_write(self, name: str, nodes: frozenset[NodeId]) -> bool:
+        """Tell whether an index of these nodes' registrations may be that of the write which gave them the address.
+
+        Who is known to have got it by a later write than its registration's first one has a CreateIndex that says
+        nothing of it.
+        """
+        return name != "CreateIndex" or not (self._given_later & nodes)
+
+    @property
+    def times_apart(self) -> int:
+        """Count the writes that certainly came long after the one before."""
+        return sum(
+            later.to_the_moment and self.seconds((earlier, later)) >= APART
+            for earlier, later in pairwise(self.known)
+        )
+
+
 class WriteOrder:
     """Order of the registry's writes: Raft indexes by datacenter, for each counts its own."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._first_addresses = fleet.address_plan.first_addresses
+        self._fleet = fleet
         self._every = {
             "CreateIndex": _indexes(fleet.registrations, "CreateIndex"),
             "ModifyIndex": _indexes(fleet.registrations, "ModifyIndex"),
@@ -62,7 +108,7 @@ class WriteOrder:
         self._raced: dict[tuple[str, str], list[_CloseWrites]] = defaultdict(list)
         for prefix in fleet.contested:
             if prefix not in self._first_addresses:
-                for name, datacenter, pair in self._close(_registered(fleet.claims(prefix))):
+                for name, datacenter, pair in self._close(registry_claims(fleet.claims(prefix))):
                     self._raced[name, datacenter].append(pair)
         for pairs in self._raced.values():
             pairs.sort(key=lambda pair: pair.first)
@@ -72,14 +118,28 @@ class WriteOrder:
 
         Registrations of one key are none of the allocator's doing.
         """
-        registered = _registered(claims)
+        registered = registry_claims(claims)
         keys = {claim.public_key for claim in registered}
         if len({claim.node for claim in registered}) < 2 or (len(keys) == 1 and None not in keys):
             return None
         pool = self._first_addresses.get(prefix)
         if pool is not None:
             return _fallback(pool, self._sureness_of_fallback(registered))
-        close = list(self._close(registered))
+        times = WriteTimes(self._fleet, registered)
+        close = [
+            one
+            for one in self._close(registered)
+            if times.is_of_this_write(one[0], one[2].nodes) and not times.are_apart(one[2].nodes)
+        ]
+        if (pair := times.nearest) is not None and (seconds := times.seconds(pair)) <= TOGETHER:
+            earlier, later = (self._fleet.name(write.node) for write in pair)
+            nested = any(self._is_nested(name, datacenter, one) for name, datacenter, one in close)
+            return Guess(
+                GuessedCause.PARALLEL_WRITERS,
+                Sureness.PROBABLE if nested else Sureness.POSSIBLE,
+                f"written by parallel writers: {later} only {seconds:.1f} s after {earlier}",
+                (("seconds apart", f"{seconds:.1f}"),),
+            )
         for name in self._every:
             pairs = [(datacenter, pair) for index, datacenter, pair in close if index == name]
             if pairs:
@@ -134,6 +194,8 @@ class WriteOrder:
         for claim in registered:
             if claim.create_index is not None and claim.node is not None:
                 by_datacenter[claim.node.datacenter].add(claim.create_index)
+        if WriteTimes(self._fleet, registered).times_apart >= REPEATED - 1:
+            return Sureness.PROBABLE
         for datacenter, indexes in by_datacenter.items():
             every = self._every["CreateIndex"][datacenter]
             apart = sum(
@@ -155,7 +217,8 @@ def _fallback(pool: Prefix, sureness: Sureness) -> Guess:
     )
 
 
-def _registered(claims: Iterable[Claim]) -> list[Claim]:
+def registry_claims(claims: Iterable[Claim]) -> list[Claim]:
+    """List the claims that the registry makes."""
     return [claim for claim in claims if claim.witness is Witness.REGISTERED]
 
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from auditor.checks import idents
-from auditor.checks.causes import WriteOrder
+from auditor.checks.causes import WriteOrder, WriteTimes, registry_claims
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
-from auditor.checks.sentences import placed, routed
+from auditor.checks.sentences import NAMED, placed, routed
 from auditor.fleet.fleet import Fleet
-from auditor.values.models import (
-    Claim,
-    Evidence,
-    NodeId,
-    Reference,
-    Severity,
-    Witness,
-)
-from auditor.values.text import count
+from auditor.fleet.met import Met
+from auditor.values.findings import Claim, Evidence, Reference, Severity, Witness
+from auditor.values.models import AddressWrite, NodeId
+from auditor.values.text import count, tenth
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
@@ -29,19 +25,48 @@ def run(fleet: Fleet) -> Iterable[Draft]:
     for prefix, nodes in fleet.contested.items():
         claims = fleet.claims(prefix)
         picks = fleet.routes.picks(prefix)
+        met = Met(fleet, prefix)
+        writes = WriteTimes(fleet, registry_claims(claims)).known
         regions = fleet.regions(nodes)
         where = f" in {count(len(regions), 'region')}" if len(regions) > 1 else ""
         yield Draft(
             identity=idents.by_address(prefix),
             address=prefix,
-            statement=f"Claimed by {count(len(nodes), 'node')}{where}: {placed(fleet, nodes)}{_seen(claims, nodes)}.",
+            statement=(
+                f"Claimed by {count(len(nodes), 'node')}{where}: {placed(fleet, nodes)}{_seen(claims, nodes)}."
+                f"{_when(fleet, writes)}"
+            ),
             routing_statement=f"{routed(fleet, picks)}." if picks else "",
+            answers_statement=met.sentence,
+            disagreement=met.disagreement,
             nodes=nodes,
             regions=regions,
-            evidence=Evidence(claims=claims, routing=picks, observers=sum(pick.observers for pick in picks)),
+            evidence=Evidence(
+                claims=claims,
+                routing=picks,
+                observers=sum(pick.observers for pick in picks),
+                writes=writes,
+                answers=met.reached,
+            ),
             guess=written.guess(prefix, claims),
             follows_from=_one_key(claims),
         )
+
+
+def _when(fleet: Fleet, writes: Sequence[AddressWrite]) -> str:
+    """Word who got it in the registry when, where one time at least is known to the moment; else "".
+
+    ` Written to the registry: edge-1 2026-03-01 14:53:07.2 UTC, edge-2 0.3 s later.`
+    """
+    moments = [item for item in writes if item.to_the_moment]
+    if not moments:
+        return ""
+    words = [f"{fleet.name(item.node)} before" for item in writes if not item.to_the_moment][:NAMED]
+    words.append(f"{fleet.name(moments[0].node)} {tenth(moments[0].at)}")
+    for pair in pairwise(moments[:NAMED]):
+        words.append(f"{fleet.name(pair[1].node)} {WriteTimes.seconds(pair):,.1f} s later")
+    more = len(moments) - NAMED
+    return f" Written to the registry: {', '.join(words)}{f' and {more:,} more' if more > 0 else ''}."
 
 
 def _one_key(claims: Sequence[Claim]) -> tuple[Reference, ...]:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
 from auditor.fleet.fleet import Fleet
-from auditor.values.models import Evidence, NodeId, Severity
+from auditor.values.findings import Evidence, Severity
+from auditor.values.models import NodeId
 from auditor.values.text import listed
 
 

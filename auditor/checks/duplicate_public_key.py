@@ -11,7 +11,8 @@ from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import placed
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import PublicKey
-from auditor.values.models import Claim, Evidence, NodeId, Severity, Witness
+from auditor.values.findings import Claim, Evidence, Severity, Witness
+from auditor.values.models import NodeId
 from auditor.values.text import count
 
 

@@ -10,7 +10,7 @@ from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import placed
 from auditor.fleet.fleet import Fleet
-from auditor.values.models import Evidence, Severity
+from auditor.values.findings import Evidence, Severity
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:

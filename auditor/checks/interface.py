@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from auditor.checks.idents import Ident
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix, PublicKey, format_prefix
-from auditor.values.models import Evidence, Finding, Guess, Identity, NodeId, Reference, Severity
+from auditor.values.findings import Evidence, Finding, Guess, Identity, Reference, Severity
+from auditor.values.models import NodeId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,10 @@ class Draft:
     """Facts in one or two sentences."""
     routing_statement: str = ""
     """See `Finding`."""
+    answers_statement: str = ""
+    """See `Finding`."""
+    disagreement: str = ""
+    """See `Finding`."""
     guess: Guess | None = None
     nodes: tuple[NodeId, ...] = ()
     regions: tuple[str, ...] = ()
@@ -41,6 +46,8 @@ class Draft:
     from_absence: bool = False
     """See `Finding`."""
     hidden_at: tuple[NodeId, ...] = ()
+    """See `Finding`."""
+    from_answers: bool = False
     """See `Finding`."""
     severity: Severity | None = None
     """Deliberate exception: this finding's own severity. None, nearly always: that of its check."""
@@ -66,7 +73,8 @@ class Check:
     """Function from the fleet alone to drafts, in any order."""
 
     def findings(self, fleet: Fleet) -> Iterator[Finding]:
-        """Run the check, and stamp its ident and severity on each draft."""
+        """Run the check, and stamp its ident, severity and mesh on each draft."""
+        mesh = fleet.policy.mesh
         for draft in self.run(fleet):
             yield Finding(
                 check=self.ident,
@@ -74,6 +82,8 @@ class Check:
                 subject=draft.subject,
                 statement=draft.statement,
                 routing_statement=draft.routing_statement,
+                answers_statement=draft.answers_statement,
+                disagreement=draft.disagreement,
                 identity=draft.identity,
                 address=draft.address,
                 public_key=draft.public_key,
@@ -82,8 +92,13 @@ class Check:
                 nodes=draft.nodes,
                 regions=draft.regions,
                 evidence=draft.evidence,
-                follows_from=draft.follows_from,
+                follows_from=tuple(replace(cause, mesh=mesh) for cause in draft.follows_from)
+                if mesh
+                else draft.follows_from,
                 reached_elsewhere=draft.reached_elsewhere,
                 from_absence=draft.from_absence,
                 hidden_at=draft.hidden_at,
+                from_answers=draft.from_answers,
+                confirmed=True if draft.from_answers else None,
+                mesh=mesh,
             )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable
 
 from auditor.checks import idents
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import NAMED
-from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
-from auditor.fleet.routes import ObserverGroup
+from auditor.fleet.observer_sets import ObserverGroup
 from auditor.values.addresses import PublicKey
-from auditor.values.models import Evidence, Identity, NodeId, Observation, Reference, Severity
+from auditor.values.findings import Evidence, Reference, Severity
+from auditor.values.models import NodeId, Observation
 from auditor.values.text import count, listed
 
 LONELY_SHARE = 0.5
@@ -24,20 +24,14 @@ def run(fleet: Fleet) -> Iterable[Draft]:
     """Find registered nodes that observers lack, and observers that lack most nodes."""
     if fleet.policy.topology == "partial":
         return
-    lacking: dict[PublicKey, list[list[Observation]]] = defaultdict(list)
-    themselves: dict[PublicKey, set[NodeId]] = defaultdict(set)
-    for deviation in fleet.routes.deviations:
-        if not deviation.absent_keys:
-            continue
-        lonely, others = _told_apart(fleet, deviation)
-        yield from lonely
-        for key in deviation.absent_keys:
-            lacking[key].append(others)
-        for observation in others:
-            for key in deviation.absent_keys & _selves(fleet, observation):
-                themselves[key].add(observation.node)
-    for key, groups in sorted(lacking.items()):
-        observers = ObserverGroup(groups, without=themselves.get(key, frozenset()))
+    absent, observed = fleet.routes.deviations.absent_keys, fleet.routes.observers
+    lonely = 0
+    for observation, lacks in _lonely_observers(fleet):
+        yield _lonely(fleet, observation, lacks, fleet.routes.expected_keys - 1)
+        lonely |= observed.named(observation.node)
+    others = observed.everyone if fleet.registry_unread else ~lonely
+    for key, members in sorted(absent.items()):
+        observers = ObserverGroup(observed, members & others & ~_selves(fleet, key))
         if not observers:
             continue
         node = fleet.by_key[key][0].node
@@ -53,6 +47,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
             evidence=Evidence(
                 observers=len(observers),
                 sample=observers.first(),
+                everyone=observers.nodes,
                 facts=(("registered key", key),),
             ),
             follows_from=(
@@ -69,43 +64,52 @@ def run(fleet: Fleet) -> Iterable[Draft]:
         )
 
 
-def _told_apart(fleet: Fleet, deviation: Deviation) -> tuple[list[Draft], list[Observation]]:
-    """Split holders into findings about those that lack most peers, and those that lack some."""
-    lonely: list[Draft] = []
-    others: list[Observation] = []
-    expected = fleet.routes.expected_keys - 1
-    for observation in deviation.holders:
-        absent = len(deviation.absent_keys) - len(deviation.absent_keys & _selves(fleet, observation))
-        alone = absent > LONELY_SHARE * expected and expected > 1
-        if alone:
-            lonely.append(_lonely(fleet, observation, absent, expected))
-        if not alone or fleet.registry_unread:
-            others.append(observation)
-    return lonely, others
+def _lonely_observers(fleet: Fleet) -> Iterable[tuple[Observation, int]]:
+    """List observers that lack most peers, with the number of these."""
+    absent, expected = fleet.routes.deviations.absent_keys, fleet.routes.expected_keys - 1
+    most = LONELY_SHARE * expected
+    if expected <= 1 or len(absent) <= most:
+        return
+    lacked: Counter[NodeId] = Counter()
+    # Keys that the same observers lack are counted together: where all is lacking, all of them.
+    for members, keys in Counter(absent.values()).items():
+        for observation in fleet.routes.observers.members(members):
+            lacked[observation.node] += keys
+    for observation in fleet.routes.observers.members(fleet.routes.observers.everyone):
+        if lacked[observation.node] > most:
+            itself = fleet.routes.observers.named(observation.node)
+            own = {key for key in _own_keys(fleet, observation) if absent.get(key, 0) & itself}
+            if (number := lacked[observation.node] - len(own)) > most:
+                yield observation, number
 
 
-def _selves(fleet: Fleet, observation: Observation) -> frozenset[PublicKey]:
+def _own_keys(fleet: Fleet, observation: Observation) -> Iterable[PublicKey]:
     """A node never has itself as a peer, under its live key or under the one it is registered with."""
-    live, registration = observation.device.public_key, fleet.by_node.get(observation.node)
-    if registration is None or registration.public_key is None:
-        return frozenset((live,))
-    return frozenset((live, registration.public_key))
+    registration = fleet.by_node.get(observation.node)
+    yield observation.device.public_key
+    if registration is not None and registration.public_key is not None:
+        yield registration.public_key
+
+
+def _selves(fleet: Fleet, key: PublicKey) -> int:
+    """List the observers that have the key themselves: see `_own_keys`."""
+    observers = fleet.routes.observers
+    found = observers.own(key)
+    for registration in fleet.by_key.get(key, ()):
+        found |= observers.named(registration.node)
+    return found
 
 
 def _whole_lists(fleet: Fleet, observers: ObserverGroup) -> Iterable[Reference]:
     """Make findings about observers' whole peer lists, while their expected length is not known."""
     if fleet.registry_unread:
-        yield from (Reference(Ident.MISSING_PEER, _peers_of(other)) for other in observers.first())
-
-
-def _peers_of(node: NodeId) -> Identity:
-    return ("peers of", str(node))
+        yield from (Reference(Ident.MISSING_PEER, idents.by_peer_list(other)) for other in observers.first())
 
 
 def _lonely(fleet: Fleet, observation: Observation, absent: int, expected: int) -> Draft:
     node = observation.node
     return Draft(
-        identity=_peers_of(node),
+        identity=idents.by_peer_list(node),
         from_absence=True,  # which share it lacks is known only of a registry that was read whole
         party=fleet.name(node),
         relation="peers of",
@@ -118,10 +122,7 @@ def _lonely(fleet: Fleet, observation: Observation, absent: int, expected: int) 
         evidence=Evidence(observers=1, sample=(node,)),
         follows_from=(
             idents.key_drift(node),
-            *(
-                idents.overlapping_allowed_ips(*route)
-                for route in fleet.routes.taking.get(observation.table, ())
-            ),
+            *(idents.overlapping_allowed_ips(*route) for route in fleet.routes.taking(observation.node)),
         ),
     )
 

@@ -11,7 +11,7 @@ from auditor.checks.sentences import placed
 from auditor.fleet.address_plan import AddressPlan, Misplacement
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix, is_host, prefix_sort_key
-from auditor.values.models import Evidence, Severity
+from auditor.values.findings import Evidence, Severity
 from auditor.values.text import listed
 
 

@@ -11,7 +11,7 @@ from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import peer
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix, PublicKey, format_prefix, prefix_sort_key
-from auditor.values.models import Evidence, Severity
+from auditor.values.findings import Evidence, Severity
 from auditor.values.text import count, listed
 
 _MOST_COVERED = 20
@@ -75,16 +75,18 @@ def _takings(fleet: Fleet) -> Iterable[Draft]:
     exit gateway, say. In a partial topology that is the way it is meant to go, by a route.
     """
     routes = fleet.routes
-    for (wide, key), deviations_of in sorted(
+    for (wide, key), taken in sorted(
         routes.taken.items(), key=lambda entry: (prefix_sort_key(entry[0][0]), entry[0][1])
     ):
         if fleet.policy.topology == "partial" and fleet.is_route(wide):
             continue
         node = fleet.node_of_key(key)
         owner = peer(fleet, key)
-        lost = sorted(deviations_of, key=prefix_sort_key)
-        tables = {item.digest: item for items in deviations_of.values() for item in items}
-        observers = routes.holders([tables[digest] for digest in sorted(tables)], but_of=key)
+        lost = sorted(taken, key=prefix_sort_key)
+        members = 0
+        for those in taken.values():
+            members |= those
+        observers = routes.group(members, but_of=key)
         yield Draft(
             identity=idents.by_prefix_of_key(wide, key),
             address=wide,
@@ -99,6 +101,7 @@ def _takings(fleet: Fleet) -> Iterable[Draft]:
             evidence=Evidence(
                 observers=len(observers),
                 sample=observers.first(),
+                everyone=observers.nodes,
                 facts=(("key", key), *(("takes", format_prefix(prefix)) for prefix in lost[:_MOST_COVERED])),
             ),
             follows_from=tuple(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from auditor.checks import idents
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
-from auditor.fleet.fleet import Fleet
+from auditor.fleet.fleet import ANSWERED, Fleet
+from auditor.fleet.met import Met
+from auditor.fleet.registered import RegionWitness
 from auditor.values.addresses import format_prefix, prefix_sort_key
-from auditor.values.models import Evidence, Severity
+from auditor.values.findings import Evidence, Severity
+from auditor.values.models import NodeId
 from auditor.values.text import count, listed
 
 
@@ -24,6 +27,9 @@ def _nodes(fleet: Fleet) -> Iterable[Draft]:
         words = fleet.region_witnesses(node)
         if node in fleet.in_flight_nodes or len({word.region for word in words}) < 2:
             continue
+        if len({word.region for word in words if word.source != ANSWERED}) < 2:
+            yield _by_answers(fleet, node, words)
+            continue
         said = listed(f"{word.source} says {word.region}" for word in words)
         yield Draft(
             identity=idents.by_node(node),
@@ -33,6 +39,26 @@ def _nodes(fleet: Fleet) -> Iterable[Draft]:
             regions=tuple(sorted({word.region for word in words})),
             evidence=Evidence(facts=tuple((f"{word.source} says", word.region) for word in words)),
         )
+
+
+def _by_answers(fleet: Fleet, node: NodeId, words: Sequence[RegionWitness]) -> Draft:
+    """Word that the node's own server names another region than all else. Its identity is its own.
+
+    It comes and goes with the asking, and so must not be taken for a contradiction that every sweep sees.
+    """
+    name = fleet.name(node)
+    own = listed(f"{ANSWERED} of {name} says {word.region}" for word in words if word.source == ANSWERED)
+    rest = [word for word in words if word.source != ANSWERED]
+    against = f", and {listed(f'{word.source} says {word.region}' for word in rest)}" if rest else ""
+    return Draft(
+        identity=idents.by_answers_of_node(node),
+        party=f"{ANSWERED} of {name}",
+        statement=f"{own}{against}: its own server was asked.",
+        nodes=(node,),
+        regions=tuple(sorted({word.region for word in words})),
+        evidence=Evidence(facts=tuple((f"{word.source} says", word.region) for word in words)),
+        from_answers=True,
+    )
 
 
 def _routes(fleet: Fleet) -> Iterable[Draft]:
@@ -56,9 +82,12 @@ def _routes(fleet: Fleet) -> Iterable[Draft]:
         reached = {fleet.region(pick.node) for pick in crossing if pick.node is not None}
         nodes = tuple(sorted(claimants | {pick.node for pick in crossing if pick.node is not None}))
         observers = sum(pick.observers for pick in crossing)
+        met = Met(fleet, prefix)
         yield Draft(
             identity=idents.by_address(prefix),
             address=prefix,
+            answers_statement=met.sentence,
+            disagreement=met.disagreement,
             statement=(
                 f"{format_prefix(prefix)} belongs to {listed(sorted(home))}, and "
                 f"{count(observers, 'observer routes', 'observers route')} it to {listed(sorted(reached))}: "
@@ -66,10 +95,11 @@ def _routes(fleet: Fleet) -> Iterable[Draft]:
             ),
             nodes=nodes,
             regions=tuple(sorted(home | reached)),
-            evidence=Evidence(claims=claims, routing=picks, observers=observers),
+            evidence=Evidence(claims=claims, routing=picks, observers=observers, answers=met.reached),
             follows_from=(
                 idents.duplicate_address(prefix),
                 idents.split_routing(prefix),
+                idents.answered_by_other(prefix),
                 *(idents.address_drift(node) for node in nodes),
                 *(idents.key_drift(node) for node in nodes),
             ),

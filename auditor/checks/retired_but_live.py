@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Generator, Iterable, Mapping, Set
+from collections.abc import Generator, Iterable
 
 from auditor.checks import idents
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
-from auditor.checks.sentences import NAMED, peer
+from auditor.checks.sentences import key_places, peer
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix, PublicKey, format_prefix, is_host, prefix_sort_key
-from auditor.values.models import Claim, Evidence, NodeId, Registration, Severity, Witness
-from auditor.values.text import count, listed
+from auditor.values.findings import Claim, Evidence, Severity, Witness
+from auditor.values.models import NodeId, Registration
+from auditor.values.text import listed
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
@@ -29,8 +29,8 @@ def _by_key(fleet: Fleet) -> Generator[Draft, None, set[NodeId]]:
     if not retired:
         return set()
     live: set[NodeId] = set()
-    found = fleet.routes.observers_with(lambda deviation: deviation.extra_keys & retired.keys())
-    routed = _routed(fleet, retired.keys())
+    found = fleet.routes.observers_with(fleet.routes.deviations.extra_keys, retired.keys())
+    routed = fleet.routes.extra_prefixes(retired.keys())
     for key, registration in sorted(retired.items()):
         observers, holders = found.get(key), fleet.device_holders.get(key, ())
         if not observers and not holders:
@@ -38,21 +38,13 @@ def _by_key(fleet: Fleet) -> Generator[Draft, None, set[NodeId]]:
         node, name = registration.node, fleet.name(registration.node)
         live.add(node)
         prefixes = sorted(routed[key], key=prefix_sort_key)
-        places = []
-        if observers:
-            with_addresses = f" with {listed(map(format_prefix, prefixes))}" if prefixes else ""
-            places.append(
-                f"a peer{with_addresses} on {count(len(observers), 'observer')}: "
-                f"{listed(map(fleet.name, observers.first(NAMED)), total=len(observers))}"
-            )
-        if holders:
-            places.append(f"the device's own on {listed(map(fleet.name, holders))}")
+        places = key_places(fleet, observers, holders, prefixes)
         nodes = tuple(dict.fromkeys((node, *holders)))
         yield Draft(
             identity=idents.by_node(node),
             party=name,
             from_absence=True,  # a node that moved is registered anew, perhaps where the registry was not read
-            statement=f"{name} is retired ({registration.state}), but its key is {'; and '.join(places)}.",
+            statement=f"{name} is retired ({registration.state}), but its key is {places}.",
             nodes=nodes,
             regions=fleet.regions(nodes),
             evidence=Evidence(
@@ -62,6 +54,7 @@ def _by_key(fleet: Fleet) -> Generator[Draft, None, set[NodeId]]:
                 ),
                 observers=len(observers) if observers else 0,
                 sample=observers.first() if observers else (),
+                everyone=observers.nodes if observers else None,
                 facts=(
                     ("registered key", key),
                     ("state", registration.state or ""),
@@ -113,16 +106,6 @@ def _by_address(fleet: Fleet, registration: Registration) -> Iterable[Draft]:
         ),
         follows_from=tuple(idents.address_drift(holder) for holder in sorted(holders)),
     )
-
-
-def _routed(fleet: Fleet, keys: Set[PublicKey]) -> Mapping[PublicKey, set[Prefix]]:
-    """List the prefixes that some observer routes to each key."""
-    routed: dict[PublicKey, set[Prefix]] = defaultdict(set)
-    for deviation in fleet.routes.deviations:
-        for prefix, holders in deviation.extra.items():
-            for key in holders & keys:
-                routed[key].add(prefix)
-    return routed
 
 
 CHECK = Check(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from auditor.fleet.fleet import Fleet
-from auditor.values.addresses import PublicKey, format_prefix
-from auditor.values.models import NodeId, Pick, Registration
+from auditor.fleet.observer_sets import ObserverGroup
+from auditor.values.addresses import Prefix, PublicKey, format_prefix
+from auditor.values.findings import Pick
+from auditor.values.models import NodeId, Registration
 from auditor.values.text import count, listed
 
 NAMED = 5
@@ -68,3 +70,20 @@ _MOVING: dict[str, Callable[[Registration], str]] = {
     "ssh_host": lambda item: item.ssh_host or "none",
     "state": lambda item: item.state or "none",
 }
+
+
+def key_places(
+    fleet: Fleet, observers: ObserverGroup | None, holders: Collection[NodeId], prefixes: Iterable[Prefix]
+) -> str:
+    """Word where a key is live that should not be: at observers, with what they route to it, and on devices."""
+    places = []
+    if observers:
+        addresses = listed(map(format_prefix, prefixes))
+        with_addresses = f" with {addresses}" if addresses else ""
+        places.append(
+            f"a peer{with_addresses} on {count(len(observers), 'observer')}: "
+            f"{listed(map(fleet.name, observers.first(NAMED)), total=len(observers))}"
+        )
+    if holders:
+        places.append(f"the device's own on {listed(map(fleet.name, holders))}")
+    return "; and ".join(places)

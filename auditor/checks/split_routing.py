@@ -9,8 +9,9 @@ from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import routed
 from auditor.fleet.fleet import Fleet
+from auditor.fleet.met import Met
 from auditor.values.addresses import prefix_sort_key
-from auditor.values.models import Evidence, Severity, Witness
+from auditor.values.findings import Evidence, Severity, Witness
 from auditor.values.text import count
 
 
@@ -29,13 +30,16 @@ def run(fleet: Fleet) -> Iterable[Draft]:
         nodes = tuple(sorted({pick.node for pick in picks if pick.node is not None}))
         observers = sum(pick.observers for pick in picks)
         claims = tuple(claim for claim in fleet.claims(prefix) if claim.witness is not Witness.ROUTED)
+        met = Met(fleet, prefix)
         yield Draft(
             identity=idents.by_address(prefix),
             address=prefix,
             statement=f"Observers send it to {count(len(keys), 'different key')}: {routed(fleet, picks)}.",
+            answers_statement=met.sentence,
+            disagreement=met.disagreement,
             nodes=nodes,
             regions=fleet.regions(nodes),
-            evidence=Evidence(claims=claims, routing=picks, observers=observers),
+            evidence=Evidence(claims=claims, routing=picks, observers=observers, answers=met.reached),
             follows_from=(
                 idents.duplicate_address(prefix),
                 *(idents.duplicate_public_key(key) for key in keys),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 
 from auditor.checks import idents
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
-from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import (
     Prefix,
@@ -19,7 +17,7 @@ from auditor.values.addresses import (
     network,
     prefix_sort_key,
 )
-from auditor.values.models import Claim, Evidence, Severity, Witness
+from auditor.values.findings import Claim, Evidence, Severity, Witness
 from auditor.values.text import count
 
 
@@ -29,18 +27,18 @@ def run(fleet: Fleet) -> Iterable[Draft]:
     A key that no registration knows is an unregistered peer, whatever it is given. What some device holds is
     drift or a duplicate, and what somebody else is registered with is displaced or split.
     """
-    given: dict[tuple[Prefix, PublicKey], list[Deviation]] = defaultdict(list)
     known = _Known(fleet)
     seen = {item.node for item in fleet.witnesses}
-    for deviation in fleet.routes.deviations:
-        for prefix, keys in deviation.extra.items():
-            for key in keys:
-                if known.is_odd(prefix, key):
-                    given[prefix, key].append(deviation)
-    for (prefix, key), deviations in sorted(
+    given = {
+        (prefix, key): members
+        for prefix, by_key in fleet.routes.deviations.extra.items()
+        for key, members in by_key.items()
+        if known.is_odd(prefix, key)
+    }
+    for (prefix, key), members in sorted(
         given.items(), key=lambda entry: (prefix_sort_key(entry[0][0]), entry[0][1])
     ):
-        observers = fleet.routes.holders(deviations, but_of=key)
+        observers = fleet.routes.group(members, but_of=key)
         if not observers:
             continue
         node = fleet.by_key[key][0].node
@@ -63,6 +61,7 @@ def run(fleet: Fleet) -> Iterable[Draft]:
                 claims=(Claim(Witness.ROUTED, prefix, key, node, "allowed-ips of observers"),),
                 observers=len(observers),
                 sample=observers.first(),
+                everyone=observers.nodes,
                 facts=(("key", key),),
             ),
             follows_from=(

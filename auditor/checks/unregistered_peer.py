@@ -9,20 +9,21 @@ from auditor.checks import idents
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
 from auditor.fleet.fleet import Fleet
-from auditor.fleet.routes import SAMPLE
+from auditor.fleet.observer_sets import SAMPLE
 from auditor.values.addresses import Prefix, PublicKey, format_prefix, is_host, prefix_sort_key
-from auditor.values.models import Claim, Evidence, Severity, Witness
+from auditor.values.findings import Claim, Evidence, Severity, Witness
 from auditor.values.text import count, listed
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:
     """Find keys that at least one observer has as a peer and no registration knows."""
     known = fleet.known_keys | fleet.unread_keys
-    found = fleet.routes.observers_with(lambda deviation: deviation.extra_keys - known)
+    extra = fleet.routes.deviations.extra_keys
+    found = fleet.routes.observers_with(extra, extra.keys() - known)
     routed_to: dict[PublicKey, set[Prefix]] = defaultdict(set)
-    for deviation in fleet.routes.deviations:
-        for prefix, keys in (*deviation.extra.items(), *deviation.passing.items()):
-            for key in keys & found.keys():
+    for lines in (fleet.routes.deviations.extra, fleet.routes.deviations.passing):
+        for prefix, keys in lines.items():
+            for key in keys.keys() & found.keys():
                 routed_to[key].add(prefix)
     heard_at = _heard_at(fleet, found.keys())
     for key, observers in found.items():
@@ -61,9 +62,15 @@ def run(fleet: Fleet) -> Iterable[Draft]:
                 ),
                 observers=len(observers),
                 sample=observers.first(),
+                everyone=observers.nodes,
                 facts=tuple(("endpoint", endpoint) for endpoint in endpoints[:SAMPLE]),
             ),
             follows_from=(
+                *(
+                    (idents.registration_vanished(fleet.lost[key].registration.node),)
+                    if key in fleet.lost
+                    else ()
+                ),
                 *((idents.key_drift(owner),) if owner else ()),
                 *(idents.split_routing(prefix) for prefix in prefixes),
                 *(idents.retired_but_live(node) for prefix in prefixes for node in fleet.retired_at(prefix)),

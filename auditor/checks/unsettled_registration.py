@@ -10,7 +10,7 @@ from auditor.checks.interface import Check, Draft
 from auditor.checks.sentences import motion
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import format_prefix
-from auditor.values.models import Evidence, Severity
+from auditor.values.findings import Evidence, Severity
 
 _ADDRESSES = 20
 """Addresses that the evidence names."""

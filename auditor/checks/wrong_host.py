@@ -8,7 +8,7 @@ from auditor.checks import idents
 from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
 from auditor.fleet.fleet import Fleet
-from auditor.values.models import Evidence, Severity
+from auditor.values.findings import Evidence, Severity
 
 
 def run(fleet: Fleet) -> Iterable[Draft]:

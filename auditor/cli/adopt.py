@@ -16,7 +16,8 @@ from auditor.service.provisioning import build_claims_store
 from auditor.settings.file import Config
 from auditor.state.recording import replay as read
 from auditor.values.addresses import format_prefix
-from auditor.values.models import Report
+from auditor.values.guide import Guide
+from auditor.values.report import Report
 from auditor.values.text import for_log, listed
 
 EXIT_REFUSED = 1
@@ -44,7 +45,7 @@ def command(replay: Path | None, check: bool, config_path: Path | None) -> int:
         return _check(config) if check else _adopt(config, replay)
     except NotAdoptable as error:
         if isinstance(error.report, Report):
-            _show(error.report, config_path)
+            _show(error.report, settings.guide(config, config_path))
         return settings.refuse(error, EXIT_REFUSED)
     except (AdoptionDisturbed, StoreError) as error:
         return settings.refuse(f"adopt: {error}", EXIT_REFUSED)
@@ -89,5 +90,5 @@ def _check(config: Config) -> int:
     return EXIT_REFUSED if faults else 0
 
 
-def _show(report: Report, config_path: Path | None) -> None:
-    click.echo(render(report, screen.layout(None, "auto", 50, config=config_path)), nl=False)
+def _show(report: Report, guide: Guide) -> None:
+    click.echo(render(report, screen.layout(None, "auto", 50, guide=guide)), nl=False)

@@ -61,8 +61,11 @@ def _secret_entries(table: Mapping[object, object], key: str) -> Iterator[tuple[
 def _holds_a_secret(settings: BaseModel, field: str) -> bool:
     secret = field.removesuffix("_file")
     known = type(settings).model_fields
-    # A key that may also be given as text is a secret; TLS's private key and a bearer's token are only ever files.
-    return field in ("key_file", "bearer_token_file") or (secret != field and secret in known)
+    # A key that may also be given as text is a secret; TLS's private key, a bearer's token and the page's password are
+    # only ever files.
+    return field in ("key_file", "bearer_token_file", "password_file") or (
+        secret != field and secret in known
+    )
 
 
 def _open_to(file: Path) -> Iterator[tuple[int, str]]:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import io
 import logging
 import sys
+import textwrap
 from collections.abc import Sequence
-from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from auditor.cli.complaints import complain, say_lines
+from auditor.cli.examples import EXAMPLES
 from auditor.errors import WgauditError
+from auditor.service.version import VERSION
 from auditor.values.text import for_log, lines_for_log
 
 # Exit codes of the contract. 1 (findings) and 0 (clean) come from a verdict only.
@@ -23,18 +29,31 @@ EXIT_INTERRUPTED = 130
 # name → (module, what it does). `--help` reads this and imports none of the modules.
 COMMANDS = {
     "sweep": ("auditor.cli.sweep", "Look at the whole fleet once and report."),
-    "explain": ("auditor.cli.explain", "Tell the whole story of one address, node or key."),
+    "watch": ("auditor.cli.watch", "Follow the fleet: tell at once, and show it on a page."),
+    "explain": ("auditor.cli.explain", "Tell the story of an address, node, key, finding or check."),
+    "affected": ("auditor.cli.affected", "List every observer: whom it reaches and whom it loses."),
+    "ask": ("auditor.cli.ask", "Ask who answers at an address, from where."),
+    "nodes": ("auditor.cli.nodes", "List every server, registered and live."),
     "alerts": ("auditor.cli.alerts", "Test, preview, list and retry what is sent to people."),
     "silence": ("auditor.cli.silence", "Mute planned findings for a while."),
     "history": ("auditor.cli.history", "Show past sweeps, and the life of each finding."),
-    "plan": ("auditor.cli.plan", "Say who keeps each contested address, who moves where, and how."),
+    "timeline": ("auditor.cli.timeline", "Tell what happened, in one order: the draft of a post-mortem."),
+    "diff": ("auditor.cli.diff", "Compare two sweeps: what came, went and changed."),
+    "plan": ("auditor.cli.plan", "Say who keeps each contested address, and who moves where."),
     "apply": ("auditor.cli.apply", "Carry out a plan, one move at a time, with a way back."),
+    "drain": ("auditor.cli.drain", "Take nodes out of production."),
+    "undrain": ("auditor.cli.undrain", "Put nodes back into production."),
+    "verify": ("auditor.cli.verify", "Say whether a node is where the registry says, and nowhere else."),
     "adopt": ("auditor.cli.adopt", "Claim every registered address for its node."),
+    "check": ("auditor.cli.check", "Say whether a registration may be written, before it is."),
     "allocate": ("auditor.cli.allocate", "Give a node its address, confirmed by Consul, or none."),
     "release": ("auditor.cli.release", "Free a node's address, with a quarantine."),
+    "restore": ("auditor.cli.restore", "Put a node's lost registration back."),
     "demo": ("auditor.cli.demo", "Run a sweep on an embedded fleet with the incident in it."),
-    "init": ("auditor.cli.init", "Write a commented configuration file."),
-    "doctor": ("auditor.cli.doctor", "Try each part: Consul, registrations, SSH, wg."),
+    "init": ("auditor.cli.init", "Read the registry, and write a configuration."),
+    "config": ("auditor.cli.config", "Check and show the configuration."),
+    "doctor": ("auditor.cli.doctor", "Try each part: Consul, nodes by SSH, notifiers, state."),
+    "completion": ("auditor.cli.completion", "Print the script that completes words in bash, zsh or fish."),
     "probe-script": ("auditor.cli.probe_script", "Print the script for nodes that force one command."),
 }
 
@@ -65,7 +84,26 @@ class LazyGroup(click.Group):
         command = importlib.import_module(COMMANDS[cmd_name][0]).command
         if not isinstance(command, click.Command):
             raise TypeError(f"{COMMANDS[cmd_name][0]}.command is no click command")
+        _show_examples(command, cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; one that is not there is refused with the nearest names."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            raise click.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Propose commands without importing them."""
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        proposed = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*proposed, *options]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (click's signature)
         """List the commands without importing them."""
@@ -73,19 +111,35 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
+def _show_examples(command: click.Command, name: str) -> None:
+    """End the help of a command, and of each of its subcommands, with calls that a reader can copy."""
+    if name in EXAMPLES:
+        calls = textwrap.indent(inspect.cleandoc(EXAMPLES[name]), "  ")
+        command.epilog = f"\b\nExamples:\n{calls}"
+    if isinstance(command, click.Group):
+        for subcommand, each in command.commands.items():
+            _show_examples(each, f"{name} {subcommand}")
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "-v", "--verbose", is_flag=True, help="Say on stderr what is being done, with tracebacks of surprises."
 )
-@click.version_option(metadata.version("wgaudit"), prog_name="wgaudit", message="%(prog)s %(version)s")
-def cli(verbose: bool) -> None:
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="Configuration file of the command; the command's own --config wins.",
+)
+@click.version_option(VERSION, prog_name="wgaudit", message="%(prog)s %(version)s")
+def cli(verbose: bool, config_path: Path | None) -> None:  # noqa: ARG001  (commands take it from the context)
     """Find duplicate mesh addresses across a WireGuard fleet, and who is cut off from whom.
 
     \b
     wgaudit demo              see it work, without a fleet
     wgaudit init              write a configuration
     wgaudit doctor            try each part of it
-    wgaudit sweep             look at the fleet; exit 0 clean, 1 findings, 3 inconclusive
+    wgaudit sweep             look: exit 0 clean, 1 findings, 3 inconclusive
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(HarmlessFormatter("wgaudit: %(name)s: %(message)s"))
@@ -107,32 +161,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         said = io.StringIO()
         error.show(said)
-        click.echo(lines_for_log(said.getvalue()), err=True, nl=False)
+        say_lines(said.getvalue().rstrip("\n"))
         return EXIT_USAGE
     except WgauditError as error:
         for line in error.lines:
-            _complain(line)
+            complain(line)
         return EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):
-        _complain("interrupted")
+        complain("interrupted")
         return EXIT_INTERRUPTED
-    except SystemExit:
-        # click's own answer to a reader of stdout that went away; its exit code would be 1, findings.
-        return EXIT_INCONCLUSIVE
+    except SystemExit as end:
+        # click's own answer to a shell that completes a word (0), or to a reader of stdout that went away: that one's
+        # exit code would be 1, findings.
+        return 0 if end.code == 0 else EXIT_INCONCLUSIVE
     except Exception as error:
         logging.getLogger(__name__).debug("internal error", exc_info=True)
-        _complain(f"internal error: {type(error).__name__}: {error}; run `wgaudit --verbose …` and report it")
+        complain(f"internal error: {type(error).__name__}: {error}; run `wgaudit --verbose …` and report it")
         # Not 1: that means findings. An audit that broke has seen nothing that it could vouch for.
         return EXIT_INCONCLUSIVE
     return outcome if isinstance(outcome, int) else 0
-
-
-def _complain(text: str) -> None:
-    text = f"wgaudit: {for_log(text)}"
-    try:
-        click.echo(text, err=True)
-    except UnicodeEncodeError:
-        click.echo(text.encode("ascii", "backslashreplace").decode(), err=True)
 
 
 def run() -> None:

@@ -7,12 +7,13 @@ import time
 from types import TracebackType
 from typing import NamedTuple, Self, TextIO
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
+from auditor.cli import screen
 from auditor.cli.rates import Clock, RateMeter, Reading, pace_words
 from auditor.values.text import count, duration, for_log
 
@@ -40,14 +41,7 @@ class TerminalProgress:
         self._clock = clock
         self._lock = threading.Lock()
         """Lock for beginning and drawing a phase; counting a node needs none."""
-        self._console = Console(
-            file=stream,
-            force_terminal=True,
-            color_system="standard" if colour else None,
-            no_color=not colour,
-            width=width,
-            legacy_windows=False,
-        )
+        self._console = screen.live_console(stream, colour=colour, width=width)
         self._live = Live(
             console=self._console,
             auto_refresh=False,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from auditor.cli import settings
+from auditor.cli import completing, settings
 from auditor.errors import AllocationError
 from auditor.service.provisioning import build_allocator
 from auditor.values.addresses import format_prefix
@@ -14,7 +14,9 @@ from auditor.values.text import for_log
 
 
 @click.command("release")
-@click.option("--node", required=True, help="The node's name, as it was allocated.")
+@click.option(
+    "--node", required=True, shell_complete=completing.nodes, help="The node's name, as it was allocated."
+)
 @settings.config_option
 def command(node: str, config_path: Path | None) -> int:
     """Remove a node's registration, and put its addresses into quarantine, in one transaction.

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
 import os
+import shutil
 import signal
 import sys
 from collections import Counter
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from auditor.cli.complaints import complain, folded
 from auditor.errors import ReportError, UsageError
 from auditor.gather.progress_events import Unwatched
 from auditor.service import threads
 from auditor.state.files import write_whole
-from auditor.values.models import Report, Severity
-from auditor.values.text import count, for_log, lines_for_log
+from auditor.values.findings import Severity
+from auditor.values.report import Report
+from auditor.values.text import count
 
 EXIT_CLEAN = 0
 EXIT_FINDINGS = 1
@@ -34,7 +38,7 @@ class StderrObserver(Unwatched):
 
     def complain(self, line: str) -> None:
         """Print one line."""
-        say(f"wgaudit: {line}")
+        complain(line)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -101,9 +105,23 @@ def deliver(text: str, output: Path | None) -> None:
         raise ReportError(f"--output: cannot write {output}: {error.strerror}") from None
 
 
+def tell(line: str) -> None:
+    """Write one line to stdout, folded at the words of a terminal. Raises `ReportError`."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        line = "\n".join(folded(line, shutil.get_terminal_size().columns))
+    deliver(f"{line}\n", None)
+
+
+def _takes_output() -> bool:
+    """Tell whether the command that runs has `--output`."""
+    context = click.get_current_context(silent=True)
+    return context is not None and any(item.name == "output" for item in context.command.params)
+
+
 def _to_stdout(text: str) -> None:
     if sys.stdout is None:
-        raise ReportError("cannot write the report: stdout is closed; --output FILE writes a file")
+        way_out = "; --output FILE writes a file" if _takes_output() else ""
+        raise ReportError(f"cannot write the report: stdout is closed{way_out}")
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -115,17 +133,35 @@ def _to_stdout(text: str) -> None:
         raise ReportError(f"cannot write the report to stdout: {error.strerror}") from None
 
 
-def check_folders(**files: Path | None) -> None:
-    """Refuse files whose folder is not there. Raises `UsageError` that names the option."""
+def check_folders(*, reads: Path | None = None, **files: Path | None) -> None:
+    """Refuse to write where there is no folder, one file for two options, and over the recording that is read.
+
+    Raises `UsageError` that names the options.
+    """
+    taken: dict[Path, str] = {}
     for option, path in files.items():
-        if path is not None and not path.parent.is_dir():
+        if path is None:
+            continue
+        if not path.parent.is_dir():
             raise UsageError(f"--{option}: there is no folder {path.parent} to write {path.name} into")
+        if path.exists() and not path.is_file():
+            continue  # /dev/null takes any number
+        if reads is not None and path.resolve() == reads.resolve():
+            raise UsageError(f"--{option}: {path} is the recording that is read; it would be lost")
+        other = taken.setdefault(path.resolve(), option)
+        if other != option:
+            raise UsageError(
+                f"--{other} and --{option} both write {path}; the second would replace the first"
+            )
 
 
-def summary(report: Report, code: int, config: Path | None = None) -> str:
+def summary(
+    report: Report, code: int, config: Path | None = None, notified: Sequence[str] | None = None
+) -> str:
     """Sum a report up in one line, for stderr and a cron mail's subject.
 
     config: the configuration file, where it is to be named because it was not given on the command line.
+    notified: notifiers that took something of this sweep; None where nothing is said of alerts.
     """
     leading = [item for item in report.standing if item.caused_by is None]
     counts = Counter(item.severity for item in leading)
@@ -135,21 +171,24 @@ def summary(report: Report, code: int, config: Path | None = None) -> str:
     cut = f" (cut short: {report.cut_short})" if report.cut_short else ""
     coverage = report.coverage
     unreadable = f", {coverage.unreadable:,} unreadable" if coverage.unreadable else ""
-    gaps = count(len(report.gaps), "gap")
+    gaps = count(len(report.not_seen), "gap")
+    if unheard := len(report.not_heard):
+        gaps += f", {count(unheard, 'witness gap')}"
     others = f", {count(report.others.total, 'other key')}" if report.others.total else ""
     duration = (report.finished_at - report.started_at).total_seconds()
+    mesh = f" in mesh {report.mesh}" if report.mesh else ""
     by = f"; configured by {config}" if config is not None else ""
+    if notified is not None:
+        by = f"; told {', '.join(notified)}{by}" if notified else f"; nothing new to send{by}"
     return (
-        f"wgaudit: {report.verdict.value}{cut}: {counted or 'no findings'}; {coverage.observed:,} of "
+        f"wgaudit: {report.verdict.value}{mesh}{cut}: {counted or 'no findings'}; {coverage.observed:,} of "
         f"{coverage.registered:,} nodes seen{unreadable}, {gaps}{others}, {duration:.1f} s{by}; exit code {code}"
     )
 
 
-def say(text: str) -> None:
-    """Write one line on stderr; foreign text in it is escaped."""
-    click.echo(for_log(text), err=True)
-
-
-def say_lines(text: str) -> None:
-    """Write several lines on stderr; foreign text in them is escaped."""
-    click.echo(lines_for_log(text), err=True)
+def person() -> str:
+    """Name who runs the command: who called sudo, else the login name, else the user's number."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return f"user {os.getuid()}"

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
-from auditor.cli import running, screen, settings
+from auditor.cli import complaints, completing, formats, running, screen, settings
+from auditor.cli.durations import parse_duration, parse_utc
 from auditor.errors import InvalidValue, UsageError
 from auditor.reports.terminal.page import Page
 from auditor.service.alert_checks import unknown_check
 from auditor.service.alert_state import no_state
 from auditor.service.silencing import OVER, ListedSilence, add_silence, expire_silence, list_silences
 from auditor.values.addresses import Prefix, format_prefix, parse_prefix
+from auditor.values.text import count
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LONGEST = timedelta(days=365)
 
 
@@ -29,12 +28,36 @@ def command() -> None:
 
 @command.command("add")
 @settings.config_option
-@click.option("--check", "checks", multiple=True, help="Ident of a check. May be given again: any of them.")
-@click.option("--address", "addresses", multiple=True, help="Mesh address. May be given again.")
-@click.option("--node", "nodes", multiple=True, help="Node; all nodes of an incident must be named.")
-@click.option("--region", "regions", multiple=True, help="Region; all regions of an incident must be named.")
+@click.option(
+    "--check",
+    "checks",
+    multiple=True,
+    shell_complete=completing.checks,
+    help="Ident of a check. May be given again: any of them.",
+)
+@click.option(
+    "--address",
+    "addresses",
+    multiple=True,
+    shell_complete=completing.addresses,
+    help="Mesh address. May be given again.",
+)
+@click.option(
+    "--node",
+    "nodes",
+    multiple=True,
+    shell_complete=completing.nodes,
+    help="Node; all nodes of an incident must be named.",
+)
+@click.option(
+    "--region",
+    "regions",
+    multiple=True,
+    shell_complete=completing.regions,
+    help="Region; all regions of an incident must be named.",
+)
 @click.option("--for", "duration", required=True, help="How long: 90s, 30m, 2h, 1d, 1h30m.")
-@click.option("--starts", help="When it begins, ISO 8601. Default: now.")
+@click.option("--starts", help="When it begins: ISO 8601, in UTC unless it has an offset. Default: now.")
 @click.option("--comment", required=True, help="Why; the person on call reads it.")
 def add(
     config_path: Path | None,
@@ -59,30 +82,39 @@ def add(
     starts_at, ends_at = _period(starts, _duration(duration))
     prefixes = tuple(map(_address, addresses))
     config, _ = settings.read_config(config_path)
-    silence = add_silence(
+    added = add_silence(
         config,
         starts_at,
         ends_at,
-        os.environ.get("SUDO_USER") or getpass.getuser(),
+        running.person(),
         comment.strip(),
         checks=checks,
         addresses=prefixes,
         nodes=nodes,
         regions=regions,
     )
-    click.echo(f"{silence.ident}  until {silence.ends_at:%Y-%m-%d %H:%M:%S} UTC")
+    silence = added.silence
+    muted = f"mutes {added.muted:,} of {count(added.standing, 'standing incident')}"
+    running.tell(f"{silence.ident}  until {silence.ends_at:%Y-%m-%d %H:%M:%S} UTC; {muted}")
+    for doubt in added.doubts:
+        complaints.say(f"wgaudit: silence add: {doubt}; it is added all the same")
     return 0
 
 
 @command.command("list")
 @settings.config_option
 @click.option("--all", "everything", is_flag=True, help="Also silences that have ended.")
-def list_(config_path: Path | None, everything: bool) -> int:
+@formats.format_option("table", "json")
+def list_(config_path: Path | None, everything: bool, format_name: str) -> int:
     """List the silences that hold now or will, the next to end first."""
     config, _ = settings.read_config(config_path)
     listed = list_silences(config, datetime.now(UTC))
+    if format_name == "json":
+        shown = [item for item in listed or () if everything or item.state != OVER]
+        running.deliver(_document(shown), None)
+        return 0
     if listed is None:
-        running.deliver(f"no silences: {no_state(config.state.path)}\n", None)
+        running.tell(f"no silences: {no_state(config.state.path, settings.guide(config, config_path))}")
         return 0
     page = Page(screen.layout(None, "auto", 50))
     for item in listed:
@@ -104,9 +136,31 @@ def list_(config_path: Path | None, everything: bool) -> int:
 def expire(config_path: Path | None, ident: str) -> int:
     """End a silence now."""
     config, _ = settings.read_config(config_path)
-    expire_silence(config, ident, datetime.now(UTC))
+    guide = settings.guide(config, config_path)
+    expire_silence(config, ident, datetime.now(UTC), running.person(), guide)
     click.echo(f"{ident}  is over")
     return 0
+
+
+def _document(listed: Sequence[ListedSilence]) -> str:
+    from auditor.reports.json.silences_v1 import SilencesV1, SilenceV1
+
+    silences = [
+        SilenceV1(
+            ident=item.silence.ident,
+            state=item.state,
+            starts_at=item.silence.starts_at,
+            ends_at=item.silence.ends_at,
+            created_by=item.silence.created_by,
+            comment=item.silence.comment,
+            checks=sorted(item.silence.checks),
+            addresses=sorted(item.silence.addresses),
+            nodes=sorted(item.silence.nodes),
+            regions=sorted(item.silence.regions),
+        )
+        for item in listed
+    ]
+    return SilencesV1(silences=silences).text()
 
 
 def _matchers(item: ListedSilence) -> str:
@@ -128,10 +182,9 @@ def _address(text: str) -> Prefix:
 
 
 def _duration(text: str) -> timedelta:
-    parts = re.findall(r"([0-9]{1,6})([smhdw])", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
+    length = parse_duration(text)
+    if length is None:
         raise UsageError(f"silence add: --for {text[:40]}: say it like 90s, 30m, 2h, 1d or 1h30m")
-    length = timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in parts))
     if not timedelta() < length <= _LONGEST:
         raise UsageError("silence add: --for must be more than nothing and at most 365d")
     return length
@@ -142,11 +195,10 @@ def _period(starts: str | None, length: timedelta) -> tuple[datetime, datetime]:
     if starts is None:
         return now, now + length
     try:
-        # Without an offset it is the local time. Years at the calendar's ends have no other one.
-        starts_at = datetime.fromisoformat(starts).astimezone(UTC)
+        starts_at = parse_utc(starts)
         ends_at = starts_at + length
     except (ValueError, OverflowError):
-        raise UsageError(f"silence add: --starts {starts[:40]}: say it like 2026-12-01T03:00+00:00") from None
+        raise UsageError(f"silence add: --starts {starts[:40]}: say it like 2026-12-01T03:00") from None
     if ends_at <= now:
         raise UsageError(f"silence add: it would be over already, since {ends_at:%Y-%m-%d %H:%M} UTC")
     return starts_at, ends_at

@@ -28,6 +28,9 @@ DEFAULT_SEED = 36
 FALLBACK_ADDRESS = parse_prefix("10.0.0.1")
 """First address of the pool, which the allocator hands out when it cannot read the registry."""
 
+_FIRST_INDEX = 100
+_INDEXES_APART = 12  # too far apart for parallel writers
+
 # Three nodes a region: then each claimant of a contested address has an observer left that picks it,
 # whichever nodes the seed gives the other faults to.
 FEWEST_NODES = 3 * len(REGIONS)
@@ -72,6 +75,8 @@ class PlantedIncident:
     """Node that is registered in another region than its machine's."""
     drifted: str
     """Node whose device has another address than the registered one."""
+    stand_in: str
+    """Node that answers at that registered address: a rule on the drifted one sends there what comes for it."""
     unreachable: str
 
     @property
@@ -166,6 +171,13 @@ class DemoFleet:
         for step in range(1, count + 1):
             yield contest.claimants[(last + step) % count]
 
+    def stand_in(self, node: DemoNode, address: Prefix) -> DemoNode | None:
+        """Return the node to which `node` passes on, by a rule beside WireGuard, what comes to it for an address."""
+        planted = self.incident
+        if planted is None or node.name != planted.drifted or address != node.registered_address:
+            return None
+        return self.node(planted.stand_in)
+
     def keeper(self, observer: DemoNode, contest: Contest) -> str:
         """Return the claimant that has the contested address on this observer in the end. Cost does not grow with N.
 
@@ -194,6 +206,23 @@ class DemoFleet:
         """Return the text that `wg show DEVICE endpoints` prints on the node whose table it is."""
         endpoint = {peer.public_key: peer.endpoint for peer in self.nodes}
         return "".join(f"{key}\t{endpoint[key]}\n" for key in table.peers)
+
+    def create_index(self, node: DemoNode) -> int:
+        """Return the registry's CreateIndex of a node's registration, which is its ModifyIndex too.
+
+        One writer at a time registered the nodes, but for those that share the triple's address: they were written
+        in parallel, right behind the one that got it in the regular way.
+        """
+        triple = self.incident.triple if self.incident is not None else None
+        if triple is not None and node.name in triple.claimants:
+            first = next(self.node(name) for name in triple.claimants if self._got_regularly(name, triple))
+            others = [name for name in triple.claimants if name != first.name]
+            behind = 0 if node is first else 1 + 2 * others.index(node.name)
+            return _FIRST_INDEX + _INDEXES_APART * first.index + behind
+        return _FIRST_INDEX + _INDEXES_APART * node.index
+
+    def _got_regularly(self, name: str, contest: Contest) -> bool:
+        return _healthy_node(self.node(name).index, self.seed).registered_address == contest.address
 
     def records(self, ssh_hosts: Mapping[str, str]) -> dict[str, bytes]:
         """Return Consul's keys and values for this fleet; `ssh_hosts` gives each node's `host:port` by its name."""
@@ -266,12 +295,14 @@ def _plan_incident(nodes: Iterable[DemoNode], seed: int) -> PlantedIncident:
 
     pair, triple = take(2), take(3)
     (misplaced,), (drifted,), (unreachable,) = take(1), take(1), take(1)
+    (stand_in,) = take(1)
     return PlantedIncident(
         pair=Contest(FALLBACK_ADDRESS, tuple(sorted(node.name for node in pair))),
         # The triple's first got its address in the regular way; two parallel writers got it too.
         triple=Contest(triple[0].registered_address, tuple(sorted(node.name for node in triple))),
         misplaced=misplaced.name,
         drifted=drifted.name,
+        stand_in=stand_in.name,
         unreachable=unreachable.name,
     )
 

@@ -1,31 +1,44 @@
-"""Writer of the registry and the configuration that let a sweep find the demo's fleet."""
+"""Writer of the configuration that lets wgaudit find the demo's fleet, and the keys of its registry."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from auditor.demo.demo_consul import Item
 from auditor.demo.demo_fleet import DEVICE, NAME_PATTERN, REGISTRY_PREFIX, DemoFleet
 from auditor.demo.servers import ServedFleet
-from auditor.registry.file import export_text
 
 CONFIG_NAME = "wgaudit.toml"
 _CONFIRM_AFTER = 0.2  # seconds; nothing changes in this fleet, so there is nothing to wait for
 
+_OBSERVERS = 20  # of each region: all that a fleet of the usual size has, so that each run says the same
+_ANSWER_WITHIN = 1.0  # seconds; all of it is on this machine
 
-def write_configuration(fleet: DemoFleet, served: ServedFleet, folder: Path, *, concurrency: int) -> Path:
-    """Write `registry.json` (as `consul kv export` does) and a configuration into `folder`, mode 0600.
+
+def registry_items(fleet: DemoFleet, served: ServedFleet) -> list[Item]:
+    """Return the keys of the fleet's registry, with their indexes."""
+    return [
+        Item(f"{REGISTRY_PREFIX}{node.name}", value, fleet.create_index(node), fleet.create_index(node))
+        for node, value in zip(fleet.nodes, fleet.records(served.ssh_hosts).values(), strict=True)
+    ]
+
+
+def write_configuration(
+    served: ServedFleet, folder: Path, *, url: str, token: str, concurrency: int, more: str = ""
+) -> Path:
+    """Write a configuration into `folder`, mode 0600; `url` and `token` are the registry's. more: further tables.
 
     Returns the configuration's path: `wgaudit sweep --config` takes it while the fleet is served.
     """
-    registry = _write(folder / "registry.json", export_text(fleet.records(served.ssh_hosts)))
     # Empty, in place of the user's own: a `Host *` in there must not lead the demo elsewhere.
     ssh_config = _write(folder / "ssh_config", "")
     # A JSON string is a TOML string too.
     text = f"""\
 # The demo's fleet; it answers only while the demo runs.
 [consul]
-file = {json.dumps(str(registry))}
+url = {json.dumps(url)}
+token = {json.dumps(token)}
 prefix = {json.dumps(REGISTRY_PREFIX)}
 
 [ssh]
@@ -47,9 +60,15 @@ command = "cat region"
 [sweep]
 confirm_after = {_CONFIRM_AFTER}
 
+[[witnesses]]
+type = "nats"
+observers = {_OBSERVERS}
+share = 0.0
+timeout = {_ANSWER_WITHIN}
+
 [state]
 path = {json.dumps(str(folder / "wgaudit.db"))}
-"""
+{more}"""
     return _write(folder / CONFIG_NAME, text)
 
 

@@ -10,7 +10,9 @@ from auditor.checks.idents import Ident
 from auditor.demo.demo_fleet import Contest, DemoFleet, PlantedIncident
 from auditor.errors import GapReason
 from auditor.values.addresses import Prefix, format_prefix
-from auditor.values.models import CheckIdent, Finding, Report, Verdict
+from auditor.values.findings import CheckIdent, Finding, GuessedCause
+from auditor.values.models import Gap
+from auditor.values.report import Report, Verdict
 from auditor.values.text import listed
 
 Place = tuple[CheckIdent, Prefix | str]
@@ -52,7 +54,7 @@ def compare(fleet: DemoFleet, report: Report) -> Comparison:
     verdict = Verdict.CLEAN
     if fleet.incident is not None:
         planted = tuple(_compared(fleet, fleet.incident, report, standing))
-        expected = _expected(fleet.incident)
+        expected = _expected(fleet.incident, fleet.node(fleet.incident.drifted).registered_address)
         unreachable = fleet.incident.unreachable
         verdict = Verdict.FINDINGS
     known = {standing[place].fingerprint for place in expected if place in standing}
@@ -64,7 +66,7 @@ def compare(fleet: DemoFleet, report: Report) -> Comparison:
     unexpected += [
         f"gap {gap.node or gap.source}: {gap.reason}: {gap.detail}"
         for gap in report.gaps
-        if gap.node is None or gap.node != unreachable
+        if (gap.node is None or gap.node != unreachable) and not _lost_on_its_way_back(gap)
     ]
     if report.verdict is not verdict:
         unexpected.append(f"verdict {report.verdict}, where {verdict} was due")
@@ -76,15 +78,21 @@ def _place(finding: Finding) -> Place:
     return finding.check, finding.address if finding.address is not None else finding.party
 
 
-def _expected(incident: PlantedIncident) -> set[Place]:
-    """Return the places of the findings that are causes of their own."""
+def _expected(incident: PlantedIncident, left: Prefix) -> set[Place]:
+    """Return the places of the findings that are causes of their own. left: the address that the drifted node left."""
     return {
         (Ident.DUPLICATE_ADDRESS, incident.pair.address),
         (Ident.DUPLICATE_ADDRESS, incident.triple.address),
         (Ident.FALLBACK_ADDRESS, incident.pair.address),
         (Ident.REGION_MISMATCH, incident.misplaced),
         (Ident.ADDRESS_DRIFT, incident.drifted),
+        (Ident.ANSWERED_BY_OTHER, left),
     }
+
+
+def _lost_on_its_way_back(gap: Gap) -> bool:
+    """Tell whether a question got no answer: those to a node whose address is not what is registered get lost."""
+    return gap.of_witness and gap.reason is GapReason.NO_ANSWER
 
 
 def _follows(finding: Finding, known: set[str], report: Report) -> bool:
@@ -111,9 +119,10 @@ def _compared(
             missing = f"no {check} for {name}"
         return Planted(what, check, missing)
 
-    # The demo's registry is a `kv export`, without the indexes by which a report guesses at parallel writers.
-    racing = "parallel writers' doing (an export carries no indexes to tell)"
-    for contest, why in ((incident.pair, "fallback"), (incident.triple, racing)):
+    for contest, why, cause in (
+        (incident.pair, "fallback", GuessedCause.ALLOCATOR_FALLBACK),
+        (incident.triple, "parallel writers", GuessedCause.PARALLEL_WRITERS),
+    ):
         subject = format_prefix(contest.address)
         holders = listed([f"{name} ({fleet.node(name).registered_region})" for name in contest.claimants])
         finding = standing.get((Ident.DUPLICATE_ADDRESS, contest.address))
@@ -121,7 +130,7 @@ def _compared(
             Ident.DUPLICATE_ADDRESS,
             subject,
             f"{subject} on {holders}: {why}",
-            _contest_differs(fleet, contest, finding) if finding is not None else "",
+            _contest_differs(fleet, contest, finding, cause) if finding is not None else "",
             contest.address,
         )
         if contest is incident.pair:
@@ -144,6 +153,16 @@ def _compared(
         f"{drifted.name} has {format_prefix(drifted.device_address)}, "
         f"registered with {format_prefix(drifted.registered_address)}",
     )
+    left = format_prefix(drifted.registered_address)
+    finding = standing.get((Ident.ANSWERED_BY_OTHER, drifted.registered_address))
+    met = sorted({item.node.name for item in finding.evidence.answers if item.node}) if finding else []
+    yield found(
+        Ident.ANSWERED_BY_OTHER,
+        left,
+        f"what comes for {left} is passed on to {incident.stand_in}",
+        "" if met == [incident.stand_in] else f"answered by {listed(met) or 'nobody'}",
+        drifted.registered_address,
+    )
     refused = any(
         gap.node == incident.unreachable and gap.reason is GapReason.CONNECT_REFUSED for gap in report.gaps
     )
@@ -154,7 +173,7 @@ def _compared(
     )
 
 
-def _contest_differs(fleet: DemoFleet, contest: Contest, finding: Finding) -> str:
+def _contest_differs(fleet: DemoFleet, contest: Contest, finding: Finding, cause: GuessedCause) -> str:
     """Word the finding's difference from the state of the nodes' kernels; "" where there is none."""
     names = sorted(node.name for node in finding.nodes)
     if names != list(contest.claimants):
@@ -166,6 +185,22 @@ def _contest_differs(fleet: DemoFleet, contest: Contest, finding: Finding) -> st
     due = fleet.routing(contest.address)
     if seen != due:
         return f"routing {_counts(seen)}, where {_counts(due)} was due"
+    if answers := _answers_differ(fleet, contest, finding):
+        return answers
+    return "" if finding.probable_cause is cause else f"no guess at {cause.value}"
+
+
+def _answers_differ(fleet: DemoFleet, contest: Contest, finding: Finding) -> str:
+    """Word the difference of who was met from whom the observers' kernels keep; "" where there is none."""
+    met = [item for item in finding.evidence.answers if item.reason is None]
+    if not met:
+        return "nobody was met there"
+    for reached in met:
+        name = reached.node.name if reached.node is not None else reached.said
+        for observer in reached.everyone() if reached.everyone is not None else reached.sample:
+            keeper = fleet.keeper(fleet.node(observer.name), contest)
+            if name != keeper:
+                return f"{observer.name} met {name}, where {keeper} was due"
     return ""
 
 

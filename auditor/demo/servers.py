@@ -1,7 +1,9 @@
 """Servers of the demo: one in-process SSH server a node on loopback, each with its own host key and state.
 
 A session runs the very command that the client sent, by `/bin/sh`, with stand-ins for `wg` and `ip`
-first in PATH that print the node's state. So the audit's real way is walked, probe script and all.
+first in PATH over the node's state. So the real way is walked, probe script and all. The script that
+changes a node runs too, in a root of its own: see `node_programs`. A connection into the mesh meets the NATS
+server of the node that the routes lead to: see `answering_nodes`.
 Because it runs any command, it binds loopback only and lets in nothing but the run's own key.
 """
 
@@ -11,7 +13,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,49 +21,15 @@ from pathlib import Path
 
 import asyncssh
 
-from auditor.demo.demo_fleet import DEVICE, DemoFleet, DemoNode
-from auditor.values.addresses import format_prefix
+from auditor.demo.answering_nodes import AnsweringNodes
+from auditor.demo.demo_fleet import DemoFleet, DemoNode
+from auditor.demo.node_programs import link_tools, rooted, unrooted, write, write_programs, write_states
+from auditor.nodes.change.repair_script import VERSION as CHANGES
+from auditor.nodes.probe.probe import read_follow_request
 
 LOOPBACK = "127.0.0.1"
 KEY_TYPE = "ssh-ed25519"
 _CHUNK = 64 * 1024
-
-# What a stand-in is asked for and does not know is an error, as with the real one; `dump` and
-# `showconf` would print private keys, so that they are never asked for is worth an error of its own.
-_WG = """#!/bin/sh
-# Stands in for wg(8): prints the state of the demo node in $WGAUDIT_DEMO_NODE.
-case "$1 $2 $3" in
-    "show {device} public-key" | "show {device} allowed-ips" | "show {device} endpoints")
-        [ "$#" -eq 3 ] && exec cat "$WGAUDIT_DEMO_NODE/$3" ;;
-    "show {device} "* | "show all "* | showconf*) ;;
-    "show "*)
-        echo "Unable to access interface: No such device" >&2
-        exit 1 ;;
-esac
-echo "wg: the demo's node does not answer: wg $*" >&2
-exit 1
-"""
-
-_IP = """#!/bin/sh
-# Stands in for ip(8): prints the device's addresses of the demo node in $WGAUDIT_DEMO_NODE.
-json=
-while :; do
-    case "$1" in
-        -j | -json) json=.json ;;
-        -o | -oneline) ;;
-        *) break ;;
-    esac
-    shift
-done
-case "$*" in
-    "addr show dev {device}" | "address show dev {device}") exec cat "$WGAUDIT_DEMO_NODE/addresses$json" ;;
-    "addr show dev "* | "address show dev "*)
-        echo "Device \\"$4\\" does not exist." >&2
-        exit 1 ;;
-esac
-echo "ip: the demo's node does not answer: ip $*" >&2
-exit 255
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,28 +45,32 @@ class ServedFleet:
 
 @asynccontextmanager
 async def serve(fleet: DemoFleet, folder: Path, *, sessions: int) -> AsyncIterator[ServedFleet]:
-    """Run the fleet's SSH servers; at most `sessions` commands at a time, over all nodes.
+    """Run the fleet's SSH servers; at most `sessions` commands at a time, over all nodes, and beside them those that
+    follow a node.
 
     `folder` is a private, empty folder that the caller makes and removes. On leaving, also by
     cancellation, every connection is closed and every command ended, whatever it was doing. Raises
     OSError if sockets or files cannot be had.
     """
     client_key = asyncssh.generate_private_key(KEY_TYPE, comment="wgaudit demo")
-    programs = _write_programs(folder / "bin")
-    state = _write_states(fleet, folder / "nodes")
-    servers = _Servers(client_key, programs, sessions)
+    programs = write_programs(folder / "bin")
+    state = write_states(fleet, folder / "nodes")
+    mesh = AnsweringNodes(fleet, state)
+    servers = _Servers(client_key, programs, link_tools(folder / "tools"), sessions, mesh)
     try:
         known_hosts = []
         ssh_hosts = {}
         for node in fleet.nodes:
             host_key = asyncssh.generate_private_key(KEY_TYPE)
-            port = await servers.listen(host_key, state[node.name]) if node.reachable else servers.refuse()
+            port = (
+                await servers.listen(host_key, node, state[node.name]) if node.reachable else servers.refuse()
+            )
             ssh_hosts[node.name] = f"{LOOPBACK}:{port}"
             known_hosts.append(b"[%s]:%d %s" % (LOOPBACK.encode(), port, host_key.export_public_key()))
         yield ServedFleet(
             ssh_hosts=ssh_hosts,
-            known_hosts=_write(folder / "known_hosts", b"".join(known_hosts)),
-            client_key=_write(folder / "id_ed25519", client_key.export_private_key()),
+            known_hosts=write(folder / "known_hosts", b"".join(known_hosts)),
+            client_key=write(folder / "id_ed25519", client_key.export_private_key()),
         )
     finally:
         await _to_the_end(servers.close())
@@ -121,23 +93,27 @@ async def _to_the_end(work: Coroutine[object, object, None]) -> None:
 class _Servers:
     """Listeners, connections and running commands of the whole fleet."""
 
-    def __init__(self, client_key: asyncssh.SSHKey, programs: Path, sessions: int) -> None:
+    def __init__(
+        self, client_key: asyncssh.SSHKey, programs: Path, tools: Path, sessions: int, mesh: AnsweringNodes
+    ) -> None:
         public_key = client_key.export_public_key().decode()
         self._authorized = asyncssh.import_authorized_keys(public_key)
         self._path = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        self._changing_path = f"{programs}{os.pathsep}{tools}"
+        self._mesh = mesh
         self._room = asyncio.Semaphore(sessions)
         self._acceptors: list[asyncssh.SSHAcceptor] = []
         self._refusing: list[socket.socket] = []
         self._connections: set[asyncssh.SSHServerConnection] = set()
         self._sessions: set[asyncio.Task[None]] = set()
 
-    async def listen(self, host_key: asyncssh.SSHKey, state: Path) -> int:
+    async def listen(self, host_key: asyncssh.SSHKey, node: DemoNode, state: Path) -> int:
         """Start one node's server; return its port."""
         acceptor = await asyncssh.listen(
             LOOPBACK,
             0,
             config=None,
-            server_factory=partial(_Visitors, self._connections),
+            server_factory=partial(_Visitors, self._connections, self._mesh, node),
             server_host_keys=[host_key],
             authorized_client_keys=self._authorized,
             password_auth=False,
@@ -190,11 +166,17 @@ class _Servers:
         await asyncio.shield(session)
 
     async def _serve(self, command: str, state: Path, process: asyncssh.SSHServerProcess[bytes]) -> None:
+        if read_follow_request(command) is not None:
+            # It goes on as long as its client does, and would hold a place that others wait for.
+            await self._run(command, state, process)
+            return
         async with self._room:
             if not process.is_closing():  # else its client went away while it waited
                 await self._run(command, state, process)
 
     async def _run(self, command: str, state: Path, process: asyncssh.SSHServerProcess[bytes]) -> None:
+        changes = f" {CHANGES} " in command
+        path = self._changing_path if changes else self._path
         child = await asyncio.create_subprocess_exec(
             "/bin/sh",
             "-c",
@@ -203,12 +185,13 @@ class _Servers:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=state,
-            env={"PATH": self._path, "HOME": str(state), "LC_ALL": "C", "WGAUDIT_DEMO_NODE": str(state)},
+            env={"PATH": path, "HOME": str(state), "LC_ALL": "C", "WGAUDIT_DEMO_NODE": str(state)},
             # A group of its own: all that the command started ends with it, and a Ctrl-C in the
             # terminal reaches the audit alone.
             start_new_session=True,
         )
-        answered = asyncio.ensure_future(_converse(child, process))
+        conversation = _changed(child, process) if changes else _converse(child, process)
+        answered = asyncio.ensure_future(conversation)
         gone = asyncio.ensure_future(process.wait_closed())
         try:
             await asyncio.wait({answered, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -228,10 +211,14 @@ class _Servers:
 
 
 class _Visitors(asyncssh.SSHServer):
-    """Set of the open connections, so that they can be closed at the end."""
+    """Set of the open connections, so that they can be closed at the end; the way from one into the mesh."""
 
-    def __init__(self, connections: set[asyncssh.SSHServerConnection]) -> None:
+    def __init__(
+        self, connections: set[asyncssh.SSHServerConnection], mesh: AnsweringNodes, node: DemoNode
+    ) -> None:
         self._connections = connections
+        self._mesh = mesh
+        self._node = node
         self._own: asyncssh.SSHServerConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
@@ -241,6 +228,15 @@ class _Visitors(asyncssh.SSHServer):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (asyncssh's signature)
         if self._own is not None:
             self._connections.discard(self._own)
+
+    def connection_requested(
+        self,
+        dest_host: str,
+        dest_port: int,
+        orig_host: str,  # noqa: ARG002  (asyncssh's signature)
+        orig_port: int,  # noqa: ARG002
+    ) -> Awaitable[asyncssh.SSHTCPSession[bytes]]:
+        return self._mesh.connect(self._node, dest_host, dest_port)
 
 
 async def _converse(child: asyncio.subprocess.Process, process: asyncssh.SSHServerProcess[bytes]) -> int:
@@ -259,6 +255,16 @@ async def _converse(child: asyncio.subprocess.Process, process: asyncssh.SSHServ
         await asyncio.gather(feeding, return_exceptions=True)
 
 
+async def _changed(child: asyncio.subprocess.Process, process: asyncssh.SSHServerProcess[bytes]) -> int:
+    """Run a script that changes a node, in the node's own root; return its exit status."""
+    script = await process.stdin.read()
+    output, errors = await child.communicate(rooted(script))
+    process.stdout.write(unrooted(output))
+    process.stderr.write(errors)
+    await process.stdout.drain()
+    return child.returncode if child.returncode is not None else 1
+
+
 async def _feed(source: asyncssh.SSHReader[bytes], target: asyncio.StreamWriter) -> None:
     while chunk := await source.read(_CHUNK):
         target.write(chunk)
@@ -270,53 +276,3 @@ async def _carry(source: asyncio.StreamReader, target: asyncssh.SSHWriter[bytes]
     while chunk := await source.read(_CHUNK):
         target.write(chunk)
         await target.drain()
-
-
-def _write_programs(folder: Path) -> Path:
-    folder.mkdir(mode=0o700)
-    for name, text in (("wg", _WG), ("ip", _IP)):
-        program = _write(folder / name, text.replace("{device}", DEVICE).encode())
-        program.chmod(0o700)
-    return folder
-
-
-def _write_states(fleet: DemoFleet, folder: Path) -> dict[str, Path]:
-    """Write the output of each node's `wg` and `ip`; return each node's folder."""
-    folder.mkdir(mode=0o700)
-    states = {}
-    for node in fleet.nodes:
-        if not node.reachable:
-            continue
-        states[node.name] = state = folder / node.name
-        state.mkdir(mode=0o700)
-        table = fleet.peer_table(node)
-        for name, text in (
-            ("public-key", f"{node.public_key}\n"),
-            ("allowed-ips", table.allowed_ips()),
-            ("endpoints", fleet.endpoints(table)),
-            ("addresses", _ip_oneline(node)),
-            ("addresses.json", _ip_json(node)),
-            ("region", f"{node.region}\n"),
-        ):
-            _write(state / name, text.encode())
-    return states
-
-
-def _ip_oneline(node: DemoNode) -> str:
-    return (
-        f"4: {DEVICE}    inet {format_prefix(node.device_address)}/8 scope global {DEVICE}\\"
-        "       valid_lft forever preferred_lft forever\n"
-    )
-
-
-def _ip_json(node: DemoNode) -> str:
-    return (
-        f'[{{"ifindex":4,"ifname":"{DEVICE}","addr_info":[{{"family":"inet",'
-        f'"local":"{format_prefix(node.device_address)}","prefixlen":8,"scope":"global","label":"{DEVICE}"}}]}}]\n'
-    )
-
-
-def _write(path: Path, content: bytes) -> Path:
-    path.touch(mode=0o600)
-    path.write_bytes(content)
-    return path

@@ -6,10 +6,14 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from auditor.checks.idents import Ident
-from auditor.errors import GapReason, GapScope
+from auditor.errors import GapReason, GapScope, UsageError
+from auditor.explain.reach import Reach
 from auditor.explain.story import Routing, Story
 from auditor.explain.targets import (
     Address,
+    Key,
+    Region,
+    Topic,
     about_address,
     about_key,
     about_node,
@@ -19,10 +23,10 @@ from auditor.explain.targets import (
     unknown_address,
     unreadable_with,
 )
-from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.latest import latest_state
-from auditor.fleet.routes import ObserverGroup
+from auditor.fleet.met import Met
+from auditor.fleet.observer_sets import ObserverGroup
 from auditor.values.addresses import (
     Prefix,
     PublicKey,
@@ -32,7 +36,9 @@ from auditor.values.addresses import (
     network,
     prefix_sort_key,
 )
-from auditor.values.models import Claim, Finding, InvalidRegistration, NodeId, Pick, Report, Snapshot
+from auditor.values.findings import Claim, Finding, Pick
+from auditor.values.models import InvalidRegistration, NodeId, Snapshot
+from auditor.values.report import Report
 from auditor.values.text import count, listed
 
 _MOST_PREFIXES = 12
@@ -44,28 +50,73 @@ _MOST_WIDER = 4
 Touches = Callable[[Finding], bool]
 
 
-def explain(snapshot: Snapshot, report: Report, target: str) -> Story:
-    """Build the story of `target`: an address, a node (`name` or `name@datacenter`) or a key.
+def explain(
+    snapshot: Snapshot, report: Report, target: str, *, everyone: bool = False, idents: Collection[str] = ()
+) -> Story:
+    """Build the story of `target`: an address, a node (`name` or `name@datacenter`), a key or a fingerprint.
 
-    A key may be cut short, to at least six characters that no other key starts with. Raises `UsageError` with
-    the nearest known names where the sweep saw nothing of that name.
+    A key may be cut short, to at least six characters that no other key starts with; a fingerprint to four.
+    `everyone`: names all observers, however many there are. `idents`: what the documents tell of, for names that are
+    near. Raises `UsageError` with the nearest known names where the sweep saw nothing of that name.
     """
-    return _StoryBuilder(snapshot, report).tell(target.strip())
+    (story,) = explain_each(snapshot, report, [target], everyone=everyone, idents=idents)
+    return story
+
+
+def explain_each(
+    snapshot: Snapshot,
+    report: Report,
+    targets: Iterable[str],
+    *,
+    everyone: bool = False,
+    idents: Collection[str] = (),
+) -> list[Story]:
+    """Build the story of each target, as `explain` does."""
+    builder = _StoryBuilder(snapshot, report, everyone=everyone, idents=idents)
+    return [builder.tell(target.strip()) for target in targets]
 
 
 class _StoryBuilder:
     """Snapshot and report, indexed for questions."""
 
-    def __init__(self, snapshot: Snapshot, report: Report) -> None:
+    def __init__(
+        self, snapshot: Snapshot, report: Report, *, everyone: bool, idents: Collection[str]
+    ) -> None:
+        self.everyone = everyone
+        self._idents = idents
         self.snapshot = latest_state(snapshot)
         self.report = report
         self.fleet = Fleet(self.snapshot)
 
     def tell(self, target: str) -> Story:
-        found = find_target(self.snapshot, self.report, self.fleet, target)
-        if isinstance(found, NodeId):
-            return self._node(found)
-        return self._address(found.prefix) if isinstance(found, Address) else self._key(found.public_key)
+        found = find_target(self.snapshot, self.report, self.fleet, target, idents=self._idents)
+        match found:
+            case Address(prefix):
+                return self._address(prefix)
+            case Key(key):
+                return self._key(key)
+            case Finding():
+                return self._finding(found)
+            case Region(region):
+                raise UsageError(f"explain: {region} is a region; `wgaudit affected {region}` tells of it")
+            case Topic(ident):
+                raise UsageError(f"explain: {ident} is told by the documents: `wgaudit explain {ident}`")
+            case _:
+                return self._node(found)
+
+    def _finding(self, finding: Finding) -> Story:
+        """The story of the finding's subject, led by the finding."""
+        if finding.address is not None:
+            story = self._address(finding.address)
+        elif finding.public_key is not None:
+            story = self._key(finding.public_key)
+        elif finding.nodes:
+            story = self._node(finding.nodes[0])
+        else:
+            raise UsageError(
+                f"explain: {finding.fingerprint} is about {finding.subject}, of which no node is known"
+            )
+        return replace(story, asked=finding)
 
     # -- the three kinds
 
@@ -166,6 +217,9 @@ class _StoryBuilder:
             "seen" if observations else "not seen",
             count(len(findings), "finding"),
         ]
+        losses = Reach(fleet).losses(node)
+        if losses:
+            states.append(f"as an observer it loses somebody at {count(len(losses), 'address', 'addresses')}")
         if node in self.report.in_flight:
             states.append("in flight: it had not held still when the sweep ended")
         notes = self._key_notes(keys)
@@ -185,6 +239,7 @@ class _StoryBuilder:
                 claims=tuple(claim for prefix in prefixes for claim in fleet.claims(prefix)),
                 routing=tuple(self._routing(prefix) for prefix in list(prefixes)[:_MOST_PREFIXES]),
                 notes=(*notes, *_beyond(prefixes)),
+                losses=losses,
             ),
             [node],
             findings,
@@ -199,15 +254,7 @@ class _StoryBuilder:
         observations = tuple(item for item in snapshot.observations if item.device.public_key == key)
         prefixes = dict.fromkeys(prefix for item in registrations for prefix in item.addresses)
         prefixes |= dict.fromkeys(prefix for item in observations for prefix in item.device.addresses)
-        for deviation in fleet.routes.deviations:
-            prefixes |= dict.fromkeys(
-                sorted(
-                    prefix
-                    for given in (deviation.extra, deviation.passing)
-                    for prefix, keys in given.items()
-                    if key in keys
-                )
-            )
+        prefixes |= dict.fromkeys(fleet.routes.prefixes_of(key))
         owners = list(
             dict.fromkeys([item.node for item in registrations] + [item.node for item in observations])
         )
@@ -247,25 +294,41 @@ class _StoryBuilder:
     ) -> Story:
         """The parts that all three kinds have."""
         named = {*nodes, *(claim.node for claim in story.claims if claim.node is not None)}
+        named |= {
+            node
+            for loss in story.losses
+            for node in (
+                *loss.group.loses,
+                *(other for each in loss.group.destinations for other in each.nodes),
+            )
+        }
         named |= {pick.node for routing in story.routing for pick in routing.picks if pick.node is not None}
+        named |= {met.node for routing in story.routing for met in routing.answers if met.node is not None}
         own = [
             gap for gap in self.report.gaps if gap.node and NodeId(gap.datacenter or "", gap.node) in named
         ]
         registry = [
-            gap for gap in self.report.gaps if gap.node is None and gap.reason is not GapReason.UNSETTLED
+            gap for gap in self.report.not_seen if gap.node is None and gap.reason is not GapReason.UNSETTLED
         ]
         others = sum(gap.scope is GapScope.NODE for gap in self.report.gaps if gap not in own)
-        notes = list(story.notes)
+        claimants = {*nodes, *(claim.node for claim in story.claims if claim.node is not None)}
+        notes = [
+            f"{self.report.name(node)} is out of production {self.report.drained[node].sentence}."
+            for node in sorted(claimants & self.report.drained.keys())
+        ]
+        notes += story.notes
         if others:
             notes.append(f"{count(others, 'other node')} could not be seen: the routes there are not known.")
         if registry:
             notes.append("The registry may not have been read whole: there may be claims that nobody saw.")
         steps: list[str] = []
+        contested: list[Prefix] = []
         agreed = {finding.address for finding in self.report.findings if finding.agreed is not None}
         for prefix in dict.fromkeys(claim.prefix for claim in story.claims):
             if prefix in self.fleet.contested and prefix in agreed:
                 steps.append(f"{format_prefix(prefix)} is meant to be shared, as [[shared]] says: leave it.")
             elif prefix in self.fleet.contested:
+                contested.append(prefix)
                 steps += _contest_steps(format_prefix(prefix), self.fleet.claims(prefix), self.report.name)
         steps += [
             f"Correct the registration at {item.where}: until then "
@@ -289,17 +352,19 @@ class _StoryBuilder:
             for gap in own
             if gap.scope is GapScope.NODE
         ]
-        if findings:
-            checks = dict.fromkeys(item.check for item in findings)
-            steps.append(f"Read in docs/findings.md: {', '.join(checks)}.")
-        else:
+        if story.losses and not contested:
+            lost = _names([format_prefix(loss.address) for loss in story.losses])
+            steps.append(f"As an observer it does not reach everybody: settle {lost}, then sweep again.")
+        elif not findings:
             steps += self._without_findings(story, {*nodes}, own_keys)
         return replace(
             story,
             notes=tuple(notes),
             findings=tuple(findings),
             gaps=(*registry, *own),
+            contested=tuple(contested),
             next_steps=tuple(steps),
+            everyone=self.everyone,
             regions={node: region for node in named if (region := self.fleet.region(node))},
             ambiguous_names=self.report.ambiguous_names,
         )
@@ -330,7 +395,7 @@ class _StoryBuilder:
     # -- routing
 
     def _routing(self, prefix: Prefix) -> Routing:
-        """Count the destinations of the prefix: from a finding's evidence, else from the route tables."""
+        """Count destinations of the prefix, and who answered there: by a finding's evidence, else by what was seen."""
         evidence = next(
             (
                 finding.evidence.routing
@@ -340,30 +405,28 @@ class _StoryBuilder:
             None,
         )
         picks = evidence or self.fleet.routes.picks(prefix)
+        answered = next(
+            (
+                finding
+                for finding in self.report.findings
+                if finding.evidence.answers and finding.address == prefix and finding.confirmed is not False
+            ),
+            None,
+        )
+        met = Met(self.fleet, prefix)
         return Routing(
             prefix,
-            tuple(self._with_names(prefix, pick) for pick in picks),
+            tuple(map(self._with_names, picks)),
             tuple(self._wider(prefix)),
+            answered.evidence.answers if answered is not None else met.reached,
+            answered.disagreement if answered is not None else met.disagreement,
         )
 
-    def _with_names(self, prefix: Prefix, pick: Pick) -> Pick:
-        """The pick with all its observers named, where they are few; in order of their names."""
-        pick = replace(pick, sample=tuple(sorted(pick.sample)))
-        if pick.observers > _MOST_NAMED or pick.observers <= len(pick.sample):
-            return pick
-        names = tuple(
-            item.node
-            for deviation in self.fleet.routes.deviations
-            if self._picked(deviation, prefix, pick.public_key)
-            for item in deviation.holders
-            if prefix not in item.device.addresses
-        )
-        # Observers that send it by a wider prefix are not found this way: then the sample stands.
-        return replace(pick, sample=tuple(sorted(names))) if len(names) == pick.observers else pick
-
-    def _picked(self, deviation: Deviation, prefix: Prefix, key: PublicKey | None) -> bool:
-        keys = self.fleet.routes.keys_in(deviation, prefix)
-        return key in keys if key is not None else not keys
+    def _with_names(self, pick: Pick) -> Pick:
+        """The pick with all its observers named, where they are few or everyone is asked for; in order."""
+        if pick.everyone is None or (pick.observers > _MOST_NAMED and not self.everyone):
+            return replace(pick, sample=tuple(sorted(pick.sample)))
+        return replace(pick, sample=pick.everyone())
 
     def _wider(self, prefix: Prefix) -> list[str]:
         """Prefixes of several addresses that hold this one too, in words."""
@@ -390,8 +453,8 @@ class _StoryBuilder:
         notes: list[str] = []
         routes, wanted = self.fleet.routes, dict.fromkeys(keys)
         # Of these keys alone: in a bad night a table lacks thousands, and thousands hold it.
-        idle = routes.observers_with(lambda deviation: deviation.idle_keys & wanted.keys())
-        absent = routes.observers_with(lambda deviation: deviation.absent_keys & wanted.keys())
+        idle = routes.observers_with(routes.deviations.idle_keys, wanted.keys())
+        absent = routes.observers_with(routes.deviations.absent_keys, wanted.keys())
         for key in wanted:
             if key in idle:
                 notes.append(
@@ -405,7 +468,8 @@ class _StoryBuilder:
         return notes
 
     def _observers(self, group: ObserverGroup, one: str = "shows", several: str = "show") -> str:
-        names = _names([self.report.name(item.node) for item in group])
+        observers = [self.report.name(item.node) for item in group]
+        names = listed(observers, most=len(observers), last=", ") if self.everyone else _names(observers)
         return f"{count(len(group), 'observer')} ({names}) {one if len(group) == 1 else several}"
 
     # -- findings and words

@@ -1,45 +1,57 @@
 """Deviations of route tables from the one that follows from the registry, by set difference.
 
 Every node of a healthy full mesh holds the same table text, so a table is compared once however many
-observers hold it, and single lines are looked at only where they differ from the expected ones.
+observers hold it, and single lines are looked at only where they differ from the expected ones: each such line
+once, however many tables show it.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, reduce
+from operator import and_
+from typing import NamedTuple
 
+from auditor.fleet.observer_sets import Observers
 from auditor.values.addresses import Prefix, PublicKey, is_default_route, is_host
-from auditor.values.models import Observation, RouteTable
+from auditor.values.route_table import RouteTable
 
 NO_PREFIX = "(none)"
 
 _NO_KEYS: frozenset[PublicKey] = frozenset()
 _ENDS_OF_HOSTS = ("/32", "/128")
+_ByPrefix = dict[Prefix, dict[PublicKey, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Deviation:
-    """Difference of one distinct table from the expected one, and the observers that hold it."""
+class Deviations:
+    """Differences of all tables from the expected one, line by line, each with the observers whose tables show it.
 
-    digest: str
-    holders: tuple[Observation, ...]
-    missing: Mapping[Prefix, frozenset[PublicKey]]
+    Observers are sets of `Observers`. Tables by the thousand differ in a few lines only, so these are gone through,
+    and not tables times lines.
+    """
+
+    missing: Mapping[Prefix, Mapping[PublicKey, int]]
     """Expected, not there: by prefix, the keys that should have it."""
-    extra: Mapping[Prefix, frozenset[PublicKey]]
+    extra: Mapping[Prefix, Mapping[PublicKey, int]]
     """There, not expected: by prefix, the keys that have it. Keys in flight are left out, and so are open ones
     where nobody else is expected to have the prefix."""
-    passing: Mapping[Prefix, frozenset[PublicKey]]
+    passing: Mapping[Prefix, Mapping[PublicKey, int]]
     """By prefix, the keys in flight, open keys, and of routes all keys, that have it: where traffic goes, but no
     deviation."""
-    absent_keys: frozenset[PublicKey]
+    absent_keys: Mapping[PublicKey, int]
     """Expected keys that have no line at all: no such peer on the device (and not the device itself)."""
-    idle_keys: frozenset[PublicKey]
+    idle_keys: Mapping[PublicKey, int]
     """Peers that show `(none)`."""
-    extra_keys: frozenset[PublicKey]
+    extra_keys: Mapping[PublicKey, int]
     """Keys with a line that was not expected, `(none)` included."""
+
+    @property
+    def prefixes(self) -> frozenset[Prefix]:
+        """Prefixes that some table holds otherwise than expected, or by a key that may have them."""
+        return frozenset(self.missing.keys() | self.extra.keys() | self.passing.keys())
 
 
 class Expected:
@@ -84,7 +96,12 @@ class Expected:
             by_key.setdefault(key, 0)
         self._without_lines = frozenset(key for key, number in by_key.items() if not number)
         self.is_route = lru_cache(maxsize=1024)(is_route)
-        self._compared: dict[str, Deviation] = {}
+        self.texts_compared = 0
+        """Texts that were compared line by line so far."""
+        self._bases: dict[bytes, tuple[frozenset[bytes], frozenset[bytes]]] = {}
+        """By text that tables are held as differences from: its lines that are not expected, and expected ones that it
+        has not."""
+        self._lines_read: dict[bytes, _Line] = {}
 
     @property
     def keys(self) -> int:
@@ -95,38 +112,102 @@ class Expected:
         """Tell whether the key is expected in every table."""
         return key in self._lines_of_key
 
-    def deviation(self, digest: str, table: RouteTable, holders: tuple[Observation, ...]) -> Deviation:
-        """Compare the table of this digest; return its deviation with its holders."""
-        known = self._compared.get(digest)
+    def compare(self, tables: Mapping[str, RouteTable], observers: Observers) -> Deviations:
+        """Compare the tables of all observers, by digest."""
+        surplus, lacking = self._differences(tables, observers)
+        missing: _ByPrefix = defaultdict(dict)
+        extra: _ByPrefix = defaultdict(dict)
+        passing: _ByPrefix = defaultdict(dict)
+        idle: dict[PublicKey, int] = {}
+        extra_keys: dict[PublicKey, int] = defaultdict(int)
+        passing_keys: dict[PublicKey, int] = defaultdict(int)
+        lacked: dict[PublicKey, list[int]] = defaultdict(list)
+        for line, members in lacking.items():
+            read = self._read(line)
+            missing[Prefix(read.prefix)][read.key] = members
+            lacked[read.key].append(members)
+        for line, members in surplus.items():
+            read = self._read(line)
+            if read.prefix != NO_PREFIX:
+                (passing if read.passes else extra)[Prefix(read.prefix)][read.key] = members
+                (passing_keys if read.passes else extra_keys)[read.key] |= members
+            elif not read.passes:
+                idle[read.key] = members
+                extra_keys[read.key] |= members
+        for key, members in passing_keys.items():
+            if key not in self._lines_of_key and key not in self._ignored:
+                extra_keys[key] |= members
+        absent: dict[PublicKey, int] = {}
+        for key in lacked.keys() | self._without_lines:
+            if len(lacked.get(key, ())) == self._lines_of_key[key]:
+                there = extra_keys.get(key, 0) | passing_keys.get(key, 0)
+                members = reduce(and_, lacked.get(key, ()), observers.everyone) & ~there
+                if members:
+                    absent[key] = members
+        return Deviations(dict(missing), dict(extra), dict(passing), absent, idle, dict(extra_keys))
+
+    def _differences(
+        self, tables: Mapping[str, RouteTable], observers: Observers
+    ) -> tuple[Mapping[bytes, int], Mapping[bytes, int]]:
+        """List lines that are not expected, and expected ones, with the observers whose tables have, or lack, them.
+
+        A base is compared once, however many tables are held as differences from it.
+        """
+        held: dict[bytes, list[int]] = defaultdict(list)
+        without: dict[bytes, list[int]] = defaultdict(list)
+        plus: dict[bytes, list[int]] = defaultdict(list)
+        for number, digest in enumerate(observers.tables):
+            table = tables[digest]
+            held[table.base].append(number)
+            for line in table.without:
+                without[line].append(number)
+            for line in table.plus:
+                plus[line].append(number)
+        surplus = {
+            line: observers.holders(numbers) for line, numbers in plus.items() if line not in self._lines
+        }
+        lacking = {
+            line: observers.holders(numbers) for line, numbers in without.items() if line in self._lines
+        }
+        for base, numbers in held.items():
+            members = observers.holders(numbers)
+            odd, absent = self._base(base)
+            _add(
+                surplus,
+                odd,
+                members,
+                {line: observers.holders(without[line]) for line in odd & without.keys()},
+            )
+            _add(
+                lacking,
+                absent,
+                members,
+                {line: observers.holders(plus[line]) for line in absent & plus.keys()},
+            )
+        return surplus, lacking
+
+    def _base(self, base: bytes) -> tuple[frozenset[bytes], frozenset[bytes]]:
+        """List a base's lines that are not expected, and expected ones that it has not."""
+        known = self._bases.get(base)
         if known is None:
-            known = self._compared[digest] = self._compare(digest, table)
-        return replace(known, holders=holders)
+            self.texts_compared += 1
+            lines = frozenset(base.splitlines())
+            odd = lines - self._lines
+            complete = len(lines) - len(odd) == len(self._lines)
+            known = self._bases[base] = odd, frozenset() if complete else frozenset(self._lines - lines)
+        return known
 
-    def _compare(self, digest: str, table: RouteTable) -> Deviation:
-        lines = set(table.lines())
-        surplus = lines - self._lines
-        lacking: Iterable[bytes] = ()
-        if len(lines) - len(surplus) != len(self._lines):
-            lacking = self._lines - lines
-        missing, missing_count, _ = _by_prefix(lacking)
-        passing_lines = {line for line in surplus if self._passes(line)}
-        passing, passing_count, _ = _by_prefix(passing_lines)
-        extra, extra_count, idle = _by_prefix(surplus - passing_lines)
-        extra_keys = idle | extra_count.keys()
-        extra_keys |= passing_count.keys() - self._lines_of_key.keys() - self._ignored
-        absent = frozenset(
-            key
-            for key in missing_count.keys() | self._without_lines
-            if missing_count[key] == self._lines_of_key[key]
-            and key not in extra_keys
-            and key not in passing_count
-        )
-        return Deviation(digest, (), missing, extra, passing, absent, idle, frozenset(extra_keys))
+    def _read(self, line: bytes) -> _Line:
+        """Take a line apart, once however many tables have it."""
+        read = self._lines_read.get(line)
+        if read is None:
+            key_text, _, prefix = line.decode().partition("\t")
+            key = PublicKey(key_text)
+            read = self._lines_read[line] = _Line(key, prefix, self._passes(key, prefix))
+        return read
 
-    def _passes(self, line: bytes) -> bool:
+    def _passes(self, key: PublicKey, prefix: str) -> bool:
         """Tell whether an unexpected line is allowed all the same."""
-        key_text, _, prefix = line.decode().partition("\t")
-        key = PublicKey(key_text)
         if not prefix.endswith(_ENDS_OF_HOSTS) and prefix != NO_PREFIX and self.is_route(Prefix(prefix)):
             return True
         # What an open key takes from another is that one's loss, whatever its registration may say.
@@ -135,19 +216,18 @@ class Expected:
         )
 
 
-def _by_prefix(
-    lines: Iterable[bytes],
-) -> tuple[dict[Prefix, frozenset[PublicKey]], Counter[PublicKey], frozenset[PublicKey]]:
-    """Index a table: keys by prefix, number of prefixes by key, and the keys that show `(none)`."""
-    by_prefix: dict[Prefix, set[PublicKey]] = defaultdict(set)
-    counts: Counter[PublicKey] = Counter()
-    idle: set[PublicKey] = set()
+class _Line(NamedTuple):
+    """Line of a table."""
+
+    key: PublicKey
+    prefix: str
+    passes: bool
+    """Allowed although it is not expected."""
+
+
+def _add(found: dict[bytes, int], lines: Iterable[bytes], members: int, but: Mapping[bytes, int]) -> None:
+    """Add the members to those of each line, but those who differ from the others in it."""
     for line in lines:
-        key_text, _, prefix_text = line.decode().partition("\t")
-        key = PublicKey(key_text)
-        if prefix_text == NO_PREFIX:
-            idle.add(key)
-        else:
-            by_prefix[Prefix(prefix_text)].add(key)
-            counts[key] += 1
-    return {prefix: frozenset(keys) for prefix, keys in by_prefix.items()}, counts, frozenset(idle)
+        of_line = members & ~but[line] if line in but else members
+        if of_line:
+            found[line] = found[line] | of_line if line in found else of_line

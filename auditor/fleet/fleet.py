@@ -6,15 +6,30 @@ with nodes plus lines of the *distinct* tables, and nothing in it loops over obs
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+from auditor.fleet.met_hosts import MetPlace, meetings, places_at_once
 from auditor.fleet.registered import Claims, RegionWitness, Registered
 from auditor.fleet.routes import Routes
 from auditor.values.addresses import Network, Prefix, PublicKey, covers, is_host, network, prefix_sort_key
-from auditor.values.models import AuditPolicy, Claim, NodeId, Observation, Registration, Snapshot, Witness
+from auditor.values.findings import Claim, Witness
+from auditor.values.models import (
+    AddressWrite,
+    AuditPolicy,
+    LostRegistration,
+    NodeId,
+    Observation,
+    Registration,
+    Snapshot,
+)
+from auditor.values.witness_answers import OWN_LOOPBACK, WitnessAnswer
+
+ANSWERED = "NATS"
+"""Source of a region that a node's own server named, when it was asked."""
 
 
 class WrongHost(NamedTuple):
@@ -57,7 +72,18 @@ class Fleet:
         self.device_holders: Mapping[PublicKey, list[NodeId]] = dict(holders)
         self.unsettled_before = snapshot.memory.unsettled
         """Nodes whose registrations did not hold still in the sweep before, as far as that is remembered."""
+        self._remembered_lost = snapshot.memory.lost
+        self.address_writes: Mapping[tuple[NodeId, Prefix], AddressWrite] = {
+            (item.node, item.prefix): item for item in snapshot.memory.writes
+        }
+        """Writes by which nodes got their addresses, where the journal knows them."""
         self._tables = snapshot.tables
+        self._meetings = snapshot.meetings
+        self.endpoints_asked: bool = snapshot.meetings is not None or any(
+            item.handshake_ages is not None for item in observations
+        )
+        """True: some observers told where they meet their peers, and when."""
+        self._answers = snapshot.answers
         self.registry_unread: bool = any(gap.hides_registrations for gap in snapshot.gaps)
         """True: registrations may be missing, so that an unlisted node may be registered all the same."""
         seen = {item.node for item in self.witnesses}
@@ -65,6 +91,24 @@ class Fleet:
             key: node
             for node, key in sorted(snapshot.memory.drifted.items(), reverse=True)
             if node in self.by_node and node not in seen
+        }
+
+    @cached_property
+    def lost(self) -> Mapping[PublicKey, LostRegistration]:
+        """Registrations that vanished from the registry, by keys that it does not have otherwise.
+
+        Not those that were freed on purpose, nor those that came or went while the sweep looked.
+        """
+        known = self.known_keys | self.unread_keys
+        listed = self.registered.unreadable_nodes | self.by_node.keys() | self.in_flight_nodes
+        listed |= {item.node for item in self.retired}
+        return {
+            item.registration.public_key: item
+            for item in self._remembered_lost
+            if item.registration.public_key is not None
+            and item.registration.public_key not in known
+            and item.registration.node not in listed
+            and item.released is not True
         }
 
     @property
@@ -157,6 +201,26 @@ class Fleet:
             return None
         return owners[0]
 
+    # -- where keys are met
+
+    @cached_property
+    def met_at_once(self) -> Mapping[PublicKey, tuple[MetPlace, ...]]:
+        """Places at which keys are met at once, of those keys that are met at two or more."""
+        met: dict[PublicKey, dict[str, set[NodeId]]] = defaultdict(lambda: defaultdict(set))
+        for item in itertools.chain(self._meetings or (), meetings(self.witnesses, self._outer_hosts)):
+            met[item.public_key][item.host].add(item.observer)
+        found = {}
+        for key, hosts in met.items():
+            owner = self.node_of_key(key)
+            region = self.region(owner) if owner is not None else ""
+            places = places_at_once(hosts, self._outer_hosts(key), region, self.region)
+            if places and key not in self.in_flight_keys:
+                found[key] = places
+        return found
+
+    def _outer_hosts(self, key: PublicKey) -> frozenset[str]:
+        return self.registered.outer_hosts.get(key, frozenset())
+
     # -- regions
 
     def region_witnesses(self, node: NodeId) -> tuple[RegionWitness, ...]:
@@ -165,7 +229,32 @@ class Fleet:
         observation = self.observed.get(node)
         if observation is not None and observation.region and node not in self._landed_elsewhere:
             words += _own_word(observation.region)
-        return words
+        return words + self._answered_regions.get(node, ())
+
+    @cached_property
+    def _answered_regions(self) -> Mapping[NodeId, tuple[RegionWitness, ...]]:
+        """Regions that the nodes' own servers name, each once."""
+        found: dict[NodeId, set[str]] = defaultdict(set)
+        for answer in self._answers:
+            node = answer.observer if answer.address == OWN_LOOPBACK else answer.node
+            if node is not None and answer.region:
+                found[node].add(answer.region)
+        return {
+            node: tuple(RegionWitness(ANSWERED, region) for region in sorted(regions))
+            for node, regions in found.items()
+        }
+
+    @cached_property
+    def answers_at(self) -> Mapping[Prefix, tuple[WitnessAnswer, ...]]:
+        """Answers of witnesses by the mesh address that was asked for; failed questions included."""
+        found: dict[Prefix, list[WitnessAnswer]] = defaultdict(list)
+        for answer in self._answers:
+            if answer.address != OWN_LOOPBACK:
+                found[answer.address].append(answer)
+        return {
+            address: tuple(sorted(answers, key=lambda item: (item.source, item.observer)))
+            for address, answers in found.items()
+        }
 
     def region(self, node: NodeId) -> str:
         """Return the node's region by its best witness; "" where none knows."""
@@ -211,10 +300,8 @@ class Fleet:
     @cached_property
     def known_prefixes(self) -> frozenset[Prefix]:
         """All prefixes that the registry, a device or a route table shows."""
-        known = {*self.registered_claims, *self.device_claims}
-        for deviation in self.routes.deviations:
-            known |= deviation.extra.keys() | deviation.passing.keys()
-        return frozenset(known)
+        routed = self.routes.deviations
+        return frozenset((*self.registered_claims, *self.device_claims, *routed.extra, *routed.passing))
 
     @cached_property
     def _wide_prefixes(self) -> tuple[tuple[Network, Prefix], ...]:

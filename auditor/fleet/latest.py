@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.registered import Registered
+from auditor.values.addresses import PublicKey
 from auditor.values.models import Looks, NodeId, Observation, SecondLook, Snapshot
 
 
@@ -41,7 +42,14 @@ def looks_of(snapshot: Snapshot, second: SecondLook) -> Mapping[NodeId, Looks]:
 
 
 def shows_the_same(before: Observation | None, now: Observation) -> bool:
-    """Tell whether a node shows what it showed before. Its peers' endpoints come and go, and decide nothing."""
-    return before is not None and replace(before, endpoints=None, digested=True) == replace(
-        now, endpoints=None, digested=True
-    )
+    """Tell whether a node shows what it showed before.
+
+    Its peers' endpoints and handshakes come and go, and decide nothing; nor does how much it sent to whom in vain.
+    """
+    return before is not None and _decisive(before) == _decisive(now)
+
+
+def _decisive(observation: Observation) -> tuple[Observation, Sequence[tuple[PublicKey, bool]]]:
+    in_vain = sorted((item.public_key, item.unanswered) for item in observation.one_way or ())
+    plain = replace(observation, endpoints=None, handshake_ages=None, digested=True, one_way=None)
+    return plain, in_vain

@@ -10,8 +10,10 @@ from typing import Generic, NamedTuple, TypeVar
 
 from auditor.fleet.address_plan import AddressPlan
 from auditor.fleet.deviations import Expected
+from auditor.fleet.met_hosts import registered_hosts
 from auditor.values.addresses import Prefix, PublicKey
-from auditor.values.models import Claim, InvalidRegistration, NodeId, Registration, Snapshot, Witness
+from auditor.values.findings import Claim, Witness
+from auditor.values.models import InvalidRegistration, NodeId, Registration, Snapshot
 from auditor.values.region_pattern import RegionPattern
 
 T = TypeVar("T")
@@ -92,6 +94,11 @@ class Registered:
         }
 
     @cached_property
+    def outer_hosts(self) -> Mapping[PublicKey, frozenset[str]]:
+        """Outer addresses that the registrations of each key name."""
+        return {key: registered_hosts(items) for key, items in self.by_key.items()}
+
+    @cached_property
     def keyless_prefixes(self) -> frozenset[Prefix]:
         """Prefixes of registrations whose key cannot be read: whose peer has them is not known."""
         return frozenset(
@@ -150,6 +157,11 @@ class Registered:
             for prefix in item.addresses:
                 claimants[prefix].append(item)
         return Claims(dict(claimants), registered_claim)
+
+    def region(self, node: NodeId) -> str:
+        """Return the node's region by the best of these sources; "" where none names one."""
+        words = self.region_words(node)
+        return words[0].region if words else ""
 
     def region_words(self, node: NodeId) -> tuple[RegionWitness, ...]:
         """List the node's region by registration, name and address plan, in this order."""

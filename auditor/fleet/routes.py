@@ -2,51 +2,49 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
-from itertools import chain, islice
-from operator import attrgetter
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from functools import cached_property, partial
+from itertools import chain
+from typing import NamedTuple
 
-from auditor.fleet.deviations import Deviation, Expected
+from auditor.fleet.deviations import Expected
+from auditor.fleet.observer_sets import SAMPLE, ObserverGroup, Observers
 from auditor.values.addresses import Network, Prefix, PublicKey, is_host, network, prefix_sort_key
-from auditor.values.models import NodeId, Observation, Pick, RouteTable
-
-SAMPLE = 3
-"""Number of observers in a sample."""
+from auditor.values.findings import Pick
+from auditor.values.models import NodeId, Observation
+from auditor.values.route_table import RouteTable
 
 _NO_KEYS: frozenset[PublicKey] = frozenset()
 
 
-class ObserverGroup:
-    """Observers whose route table shows a deviation, minus excluded nodes.
+class Sent(NamedTuple):
+    """Observers that send one prefix to the same keys, by the same prefix of their tables."""
 
-    They are counted and sampled group by group. A list of observers for each missing or surplus peer would
-    be observers × peers in a bad incident.
-    """
+    keys: frozenset[PublicKey]
+    """Where it goes; none: to nobody, or to the observers themselves."""
+    by: Prefix | None
+    """Prefix of their tables that decides: the same one, or the longest that covers it. None: none does."""
+    itself: bool
+    """True: each of them holds the prefix, or has it registered behind it, and delivers it itself."""
+    number: int
+    list_observers: Callable[[], Iterable[Observation]]
+    """Lists them, in no order. Called only where names are wanted: there may be as many as nodes."""
 
-    __slots__ = ("_groups", "_without")
+    @property
+    def nodes(self) -> tuple[NodeId, ...]:
+        """Observers by name."""
+        return tuple(sorted(item.node for item in self.list_observers()))
 
-    def __init__(
-        self, groups: Iterable[Sequence[Observation]], without: Collection[NodeId] = frozenset()
-    ) -> None:
-        """`groups`: disjoint, each sorted by node. `without`: nodes of theirs that are left out."""
-        self._groups = tuple(groups)
-        self._without = without
 
-    def __len__(self) -> int:
-        return sum(map(len, self._groups)) - len(self._without)
+class Held(NamedTuple):
+    """Observers in whose tables the same prefix decides about an address, with the same keys."""
 
-    def __iter__(self) -> Iterator[Observation]:
-        """Iterate over the observers in order of their nodes."""
-        everybody = sorted(chain.from_iterable(self._groups), key=attrgetter("node"))
-        return (item for item in everybody if item.node not in self._without)
-
-    def first(self, number: int = SAMPLE) -> tuple[NodeId, ...]:
-        """Return the first observers, without sorting them all."""
-        return tuple(sorted(node for group in self._groups for node in _first(group, self._without, number)))[
-            :number
-        ]
+    by: Prefix | None
+    """Longest prefix of their tables that covers the address; None: none does."""
+    keys: frozenset[PublicKey]
+    observers: int
+    """As a set of `Observers`."""
 
 
 class Routes:
@@ -61,7 +59,6 @@ class Routes:
         region_of: Callable[[NodeId], str],
         node_of: Callable[[PublicKey], NodeId | None],
     ) -> None:
-        self._region_of = region_of
         self._node_of = node_of
         self._is_route = expected.is_route
         self._expected = expected
@@ -70,66 +67,98 @@ class Routes:
         """Registered prefixes that are routes alone (see `AddressPlan.is_route`), with their keys."""
         self.expected_keys = expected.keys
         """Number of peers and devices that the registry expects in every table."""
-        self.observers = len(observers)
-        holders: dict[str, list[Observation]] = defaultdict(list)
-        for observation in observers:
-            holders[observation.table].append(observation)
-        self.deviations: tuple[Deviation, ...] = tuple(
-            expected.deviation(digest, tables[digest], tuple(holders[digest])) for digest in sorted(holders)
-        )
-        self._by_digest = {item.digest: item for item in self.deviations}
+        self.observers = Observers(observers, region_of)
+        self.deviations = expected.compare(tables, self.observers)
         self._picks: dict[Prefix, tuple[Pick, ...]] = {}
+        self._held: dict[Prefix, Mapping[frozenset[PublicKey], int]] = {}
 
-    def deviation(self, digest: str) -> Deviation | None:
-        """Return the deviation of the table of this digest; None if no observer holds it."""
-        return self._by_digest.get(digest)
-
-    def has_peer(self, deviation: Deviation, key: PublicKey) -> bool:
-        """Tell whether the key has a line in the table."""
-        if key in deviation.extra_keys:
+    def has_peer(self, observer: NodeId, key: PublicKey) -> bool:
+        """Tell whether the key has a line in the observer's table."""
+        itself = self.observers.named(observer)
+        if itself & self.deviations.extra_keys.get(key, 0):
             return True
-        return self._expected.lists(key) and key not in deviation.absent_keys
+        return self._expected.lists(key) and not itself & self.deviations.absent_keys.get(key, 0)
 
     # -- where one prefix goes
 
     @cached_property
-    def _touching(self) -> Mapping[Prefix, tuple[Deviation, ...]]:
-        touching: dict[Prefix, list[Deviation]] = defaultdict(list)
-        for deviation in self.deviations:
-            for prefix in deviation.missing.keys() | deviation.extra.keys() | deviation.passing.keys():
-                touching[prefix].append(deviation)
-        return {prefix: tuple(group) for prefix, group in touching.items()}
-
-    @cached_property
     def deviating_prefixes(self) -> tuple[Prefix, ...]:
         """List prefixes that at least one table holds otherwise than expected, in address order."""
-        found: set[Prefix] = set()
-        for deviation in self.deviations:
-            found |= deviation.missing.keys() | deviation.extra.keys()
+        found = self.deviations.missing.keys() | self.deviations.extra.keys()
         return tuple(sorted(found, key=prefix_sort_key))
 
-    def keys_in(self, deviation: Deviation, prefix: Prefix) -> frozenset[PublicKey]:
-        """List the keys that have exactly this prefix in the table, the device's own line included."""
-        keys = self.expected.get(prefix, _NO_KEYS)
-        if prefix in deviation.missing:
-            keys -= deviation.missing[prefix]
-        for beside in (deviation.extra, deviation.passing):
-            if prefix in beside:
-                keys |= beside[prefix]
-        return keys
+    def holding(self, prefix: Prefix) -> Mapping[frozenset[PublicKey], int]:
+        """Tell observers apart by the keys that have exactly this prefix in their tables, own lines included.
+
+        Only those whose tables do not have it as expected are listed.
+        """
+        known = self._held.get(prefix)
+        if known is None:
+            known = self._held[prefix] = self._told_apart(prefix)
+        return known
+
+    def _told_apart(self, prefix: Prefix) -> Mapping[frozenset[PublicKey], int]:
+        as_expected = self.expected.get(prefix, _NO_KEYS)
+        parts = {as_expected: self.observers.everyone}
+        for key, members in self.deviations.missing.get(prefix, {}).items():
+            parts = _split(parts, members, lambda keys, key=key: keys - {key})  # type: ignore[misc]
+        for lines in (self.deviations.extra, self.deviations.passing):
+            for key, members in lines.get(prefix, {}).items():
+                parts = _split(parts, members, lambda keys, key=key: keys | {key})  # type: ignore[misc]
+        parts.pop(as_expected, None)
+        return parts
+
+    def keys_at(self, observer: NodeId, prefix: Prefix) -> frozenset[PublicKey]:
+        """List the keys that have exactly this prefix in the observer's table, its own line included."""
+        if prefix in self._deviating:
+            itself = self.observers.named(observer)
+            for keys, held in self.holding(prefix).items():
+                if held & itself:
+                    return keys
+        return self.expected.get(prefix, _NO_KEYS)
+
+    @cached_property
+    def _deviating(self) -> frozenset[Prefix]:
+        return self.deviations.prefixes
+
+    def deviating_at(self, prefix: Prefix) -> int:
+        """Return the observers whose tables do not have the prefix as expected, as a set of `Observers`."""
+        found = 0
+        if prefix in self._deviating:
+            for held in self.holding(prefix).values():
+                found |= held
+        return found
+
+    def prefixes_at(self, observer: NodeId) -> Iterator[Prefix]:
+        """List the prefixes that the observer's table lacks, or has though they are not expected."""
+        itself = self.observers.named(observer)
+        for lines in (self.deviations.missing, self.deviations.extra):
+            for prefix, by_key in lines.items():
+                if any(members & itself for members in by_key.values()):
+                    yield prefix
 
     def keys_anywhere(self, prefix: Prefix) -> frozenset[PublicKey]:
         """List the keys with exactly this prefix in the registry or in some table; none in flight, and no routes."""
         keys = self.expected.get(prefix, _NO_KEYS)
-        for deviation in self._touching.get(prefix, ()):
-            keys |= deviation.extra.get(prefix, _NO_KEYS)
-        return keys
+        extra = self.deviations.extra.get(prefix)
+        return keys.union(extra) if extra else keys
 
     def keys_passing(self, prefix: Prefix) -> frozenset[PublicKey]:
-        """List the keys with exactly this prefix in some table, by right or in flight: see `Deviation.passing`."""
-        return _NO_KEYS.union(
-            *(item.passing.get(prefix, _NO_KEYS) for item in self._touching.get(prefix, ()))
-        )
+        """List the keys with exactly this prefix in some table, by right or in flight: see `Deviations.passing`."""
+        return frozenset(self.deviations.passing.get(prefix, ()))
+
+    def extra_prefixes(self, keys: Set[PublicKey]) -> Mapping[PublicKey, set[Prefix]]:
+        """List by key the prefixes that some observer routes to it beyond what is registered for it."""
+        found: dict[PublicKey, set[Prefix]] = defaultdict(set)
+        for prefix, holders in self.deviations.extra.items():
+            for key in holders.keys() & keys:
+                found[key].add(prefix)
+        return found
+
+    def prefixes_of(self, key: PublicKey) -> tuple[Prefix, ...]:
+        """List the prefixes that some observer routes to the key, registered ones left out; in order of their text."""
+        lines = (self.deviations.extra, self.deviations.passing)
+        return tuple(sorted({prefix for each in lines for prefix, keys in each.items() if key in keys}))
 
     def is_covered(self, prefix: Prefix) -> bool:
         """Tell whether a wider prefix, in the registry or in some table, holds this one. Routes alone don't count."""
@@ -155,125 +184,146 @@ class Routes:
         giving = tuple(parent for parent in parents if parent not in self._routes_alone)
         return self.picks(prefix) if giving == parents else self._count_picks(prefix, giving)
 
-    def longest_match(
-        self, deviation: Deviation, prefix: Prefix
-    ) -> tuple[Prefix, frozenset[PublicKey]] | None:
-        """Find the table's longest prefix that covers this one, itself included, with its keys; None: there is none."""
-        for candidate in (prefix, *self.covering(prefix)):
-            keys = self.keys_in(deviation, candidate)
-            if keys:
-                return candidate, keys
-        return None
+    def sent(self, prefix: Prefix) -> tuple[Sent, ...]:
+        """Group all observers by where they send the prefix: every observer is in one group.
+
+        Counts as `picks` does, and also those that deliver it themselves. Costs tables that deviate at the prefix;
+        names are listed only where they are asked for.
+        """
+        return self._sent(prefix, self.covering(prefix))
+
+    def _sent(self, prefix: Prefix, parents: tuple[Prefix, ...]) -> tuple[Sent, ...]:
+        """Group all observers as `sent` does, with these prefixes as the ones that cover it."""
+        apart = self._apart(prefix, parents)
+        groups: dict[tuple[Prefix | None, frozenset[PublicKey | None]], int] = defaultdict(int)
+        for held in self._matches(prefix, parents):
+            if others := held.observers & ~apart:
+                groups[held.by, _targets(held, prefix)] |= others
+        for item in self.observers.members(apart):
+            itself = self.observers.named(item.node)
+            groups[self._match(item, prefix, parents)] |= itself
+        found = [
+            Sent(
+                frozenset(key for key in keys if key is not None),
+                by,
+                not keys,
+                members.bit_count(),
+                partial(self.observers.members, members),
+            )
+            for (by, keys), members in groups.items()
+        ]
+        return tuple(
+            sorted(
+                found, key=lambda item: (item.itself, not item.keys, -item.number, min(item.keys, default=""))
+            )
+        )
+
+    def _observers_to(
+        self, prefix: Prefix, parents: tuple[Prefix, ...], key: PublicKey | None
+    ) -> tuple[NodeId, ...]:
+        """Name all observers that send the prefix to the key; None: to nobody."""
+        return tuple(
+            sorted(
+                item.node
+                for sent in self._sent(prefix, parents)
+                if not sent.itself and (key in sent.keys if key is not None else not sent.keys)
+                for item in sent.list_observers()
+            )
+        )
+
+    def sent_by(self, observer: Observation, prefix: Prefix) -> Sent:
+        """Tell where one observer sends the prefix."""
+        by, keys = self._match(observer, prefix, self.covering(prefix))
+        targets = frozenset(key for key in keys if key is not None)
+        return Sent(targets, by, not keys, 1, lambda: (observer,))
+
+    def longest_matches(self, prefix: Prefix) -> Iterator[Held]:
+        """Tell all observers apart by their table's longest prefix that covers this one, itself included."""
+        return self._matches(prefix, self.covering(prefix))
+
+    def _matches(self, prefix: Prefix, parents: Iterable[Prefix]) -> Iterator[Held]:
+        rest = self.observers.everyone
+        for candidate in (prefix, *parents):
+            expected = rest
+            for keys, held in self.holding(candidate).items() if candidate in self._deviating else ():
+                expected &= ~held
+                if keys and (those := rest & held):
+                    rest ^= those
+                    yield Held(candidate, keys, those)
+            keys = self.expected.get(candidate, _NO_KEYS)
+            if keys and expected:
+                rest ^= expected
+                yield Held(candidate, keys, expected)
+            if not rest:
+                return
+        yield Held(None, _NO_KEYS, rest)
 
     def _count_picks(self, prefix: Prefix, parents: tuple[Prefix, ...]) -> tuple[Pick, ...]:
-        tally: dict[PublicKey | None, _Tally] = defaultdict(_Tally)
-        apart = self._apart(prefix, parents)
-        special = {item.digest: item for wide in (prefix, *parents) for item in self._touching.get(wide, ())}
-        rest = Counter(self._all_regions)
-        rest.subtract(self._region_of(item.node) for item in apart.values() if item.table not in special)
-        for digest in sorted(special):
-            deviation = special[digest]
-            held = Counter(self._regions_held[digest])
-            rest.subtract(held)
-            held.subtract(self._region_of(node) for node, item in apart.items() if item.table == digest)
-            sample = _first(deviation.holders, apart)
-            for target in self._targets(deviation, prefix, parents):
-                tally[target].add(held, sample)
-        if rest.total():
-            sample = self._first_elsewhere(special, apart)
-            for target in self._targets(None, prefix, parents):
-                tally[target].add(rest, sample)
-        for item in apart.values():
-            for target in self._targets(special.get(item.table), prefix, parents, item):
-                tally[target].add({self._region_of(item.node): 1}, [item.node])
-        picks = [
-            Pick(
-                public_key=key,
-                node=self._node_of(key) if key is not None else None,
-                observers=counted.regions.total(),
-                regions={region: count for region, count in sorted(counted.regions.items()) if count},
-                sample=tuple(counted.sample[:SAMPLE]),
+        observers, apart = self.observers, self._apart(prefix, parents)
+        deviating = 0
+        for wide in (prefix, *parents):
+            deviating |= self.deviating_at(wide)
+        tally: dict[PublicKey | None, int] = defaultdict(int)
+        for held in self._matches(prefix, parents):
+            for target in _targets(held, prefix):
+                tally[target] |= held.observers & ~apart
+        alone: dict[PublicKey | None, int] = defaultdict(int)
+        for item in observers.members(apart):
+            for target in self._match(item, prefix, parents)[1]:
+                alone[target] |= observers.named(item.node)
+        picks = []
+        for key in tally.keys() | alone.keys():
+            others, few = tally.get(key, 0), alone.get(key, 0)
+            if not others | few:
+                continue
+            # Those who deviate come first.
+            sample = observers.sample(others & deviating)
+            if len(sample) < SAMPLE:
+                sample += observers.sample(others & ~deviating)
+            if len(sample) < SAMPLE:
+                sample += observers.first_by_name(few, SAMPLE)
+            picks.append(
+                Pick(
+                    public_key=key,
+                    node=self._node_of(key) if key is not None else None,
+                    observers=(others | few).bit_count(),
+                    regions=observers.regions(others | few),
+                    sample=tuple(sample[:SAMPLE]),
+                    everyone=partial(self._observers_to, prefix, parents, key),
+                )
             )
-            for key, counted in tally.items()
-            if counted.regions.total()
-        ]
         return tuple(
             sorted(picks, key=lambda pick: (pick.public_key is None, -pick.observers, pick.public_key or ""))
         )
 
-    def _targets(
-        self,
-        deviation: Deviation | None,
-        prefix: Prefix,
-        parents: Iterable[Prefix],
-        observer: Observation | None = None,
-    ) -> frozenset[PublicKey | None]:
-        """List the keys that a table (None: one as expected) sends the prefix to; none if to the observer itself."""
-        own = observer.device.public_key if observer is not None else None
-        if observer is not None and prefix in observer.device.addresses:
-            return frozenset()
+    def _match(
+        self, observer: Observation, prefix: Prefix, parents: Iterable[Prefix]
+    ) -> tuple[Prefix | None, frozenset[PublicKey | None]]:
+        """Find the prefix of an observer's table that decides, and the keys; none if it delivers the prefix itself."""
+        own = observer.device.public_key
+        if prefix in observer.device.addresses:
+            return prefix, frozenset()
         for candidate in (prefix, *parents):
-            expected = self.expected.get(candidate, _NO_KEYS)
             if own in self._registered_behind(candidate):
-                return frozenset()
-            keys = expected if deviation is None else self.keys_in(deviation, candidate)
+                return candidate, frozenset()
+            keys = self.keys_at(observer.node, candidate)
             if keys:
-                return frozenset(keys) if candidate == prefix else frozenset({min(keys)})
-        return frozenset({None})
+                return candidate, frozenset(keys) if candidate == prefix else frozenset({min(keys)})
+        return None, frozenset({None})
 
-    def _apart(self, prefix: Prefix, parents: Iterable[Prefix]) -> dict[NodeId, Observation]:
+    def _apart(self, prefix: Prefix, parents: Iterable[Prefix]) -> int:
         """List observers that may deliver the prefix themselves, by their own or their registered addresses."""
-        apart = list(self._at_address.get(prefix, ()))
+        apart = self.observers.at(prefix)
         for candidate in (prefix, *parents):
             for key in self._registered_behind(candidate):
-                apart += self._by_own_key.get(key, ())
-        return {item.node: item for item in sorted(apart, key=lambda item: item.node)}
+                apart |= self.observers.own(key)
+        return apart
 
     def _registered_behind(self, prefix: Prefix) -> frozenset[PublicKey]:
         """List the keys of nodes that a prefix of more than one address is registered behind."""
         if is_host(prefix):
             return _NO_KEYS
         return self.expected.get(prefix, _NO_KEYS) | self.registered_routes.get(prefix, _NO_KEYS)
-
-    def _first_elsewhere(self, not_in: Collection[str], left_out: Collection[NodeId]) -> list[NodeId]:
-        sample: list[NodeId] = []
-        for deviation in self.deviations:
-            if deviation.digest not in not_in:
-                sample += _first(deviation.holders, left_out)
-                if len(sample) >= SAMPLE:
-                    break
-        return sample
-
-    @cached_property
-    def _at_address(self) -> Mapping[Prefix, Sequence[Observation]]:
-        at_address: dict[Prefix, list[Observation]] = defaultdict(list)
-        for deviation in self.deviations:
-            for item in deviation.holders:
-                for address in item.device.addresses:
-                    at_address[address].append(item)
-        return dict(at_address)
-
-    @cached_property
-    def _by_own_key(self) -> Mapping[PublicKey, Sequence[Observation]]:
-        by_key: dict[PublicKey, list[Observation]] = defaultdict(list)
-        for deviation in self.deviations:
-            for item in deviation.holders:
-                by_key[item.device.public_key].append(item)
-        return dict(by_key)
-
-    @cached_property
-    def _regions_held(self) -> Mapping[str, Counter[str]]:
-        return {
-            deviation.digest: Counter(self._region_of(item.node) for item in deviation.holders)
-            for deviation in self.deviations
-        }
-
-    @cached_property
-    def _all_regions(self) -> Counter[str]:
-        total: Counter[str] = Counter()
-        for held in self._regions_held.values():
-            total.update(held)
-        return total
 
     @cached_property
     def expected_wide(self) -> tuple[tuple[Network, Prefix], ...]:
@@ -285,7 +335,7 @@ class Routes:
     def _wide(self) -> Mapping[tuple[int, int], Mapping[int, Prefix]]:
         """Index all prefixes of more than one address, expected or seen: by address bytes and length, by value."""
         found: dict[tuple[int, int], dict[int, Prefix]] = defaultdict(dict)
-        for prefix in self.expected.keys() | self._touching.keys() | self.registered_routes.keys():
+        for prefix in self.expected.keys() | self._deviating | self.registered_routes.keys():
             if not is_host(prefix):
                 size, value, length = prefix_sort_key(prefix)
                 found[size, length][int.from_bytes(value) >> (size * 8 - length)] = prefix
@@ -314,79 +364,100 @@ class Routes:
         )
 
     @cached_property
-    def taken(self) -> Mapping[tuple[Prefix, PublicKey], Mapping[Prefix, Sequence[Deviation]]]:
-        """List, by wide prefix and its key, registered prefixes of others that tables send there, with these tables.
+    def taken(self) -> Mapping[tuple[Prefix, PublicKey], Mapping[Prefix, int]]:
+        """List, by wide prefix and its key, registered prefixes of others that tables send there, with the observers.
 
         Of routes, and of prefixes that the registry does not give to the key. They take nothing where the longer
-        prefix is: this finds them only where that is missing.
+        prefix is: this finds them only where that is missing. Observers are sets of `Observers`.
         """
-        taken: dict[tuple[Prefix, PublicKey], dict[Prefix, list[Deviation]]] = defaultdict(
-            lambda: defaultdict(list)
-        )
-        for deviation in self.deviations:
-            if not any(map(self._is_route, deviation.passing)) and all(map(is_host, deviation.extra)):
-                continue
-            for prefix, keys in deviation.missing.items():
-                match = self.longest_match(deviation, prefix)
-                if match is None or match[0] == prefix or match[1] & keys:
+        taken: dict[tuple[Prefix, PublicKey], dict[Prefix, int]] = defaultdict(lambda: defaultdict(int))
+        routes = (item for prefix, item in self.deviations.passing.items() if self._is_route(prefix))
+        wide = (item for prefix, item in self.deviations.extra.items() if not is_host(prefix))
+        wide_at = 0
+        for by_key in chain(routes, wide):
+            for members in by_key.values():
+                wide_at |= members
+        if not wide_at:
+            return {}
+        for prefix, lacked in self.deviations.missing.items():
+            for held in self.longest_matches(prefix):
+                if held.by is None or held.by == prefix or not held.observers & wide_at:
                     continue
-                # Nobody is a peer of himself.
-                if all(item.device.public_key in keys for item in deviation.holders):
-                    continue
-                given = _NO_KEYS if self._is_route(match[0]) else self.expected.get(match[0], _NO_KEYS)
-                for key in match[1] - given:
-                    taken[match[0], key][prefix].append(deviation)
+                for keys, members in _by_lacked(lacked, held.observers & wide_at):
+                    # Nobody is a peer of himself.
+                    others = members & ~self._with_own_alone(keys)
+                    if not others or held.keys & keys:
+                        continue
+                    given = _NO_KEYS if self._is_route(held.by) else self.expected.get(held.by, _NO_KEYS)
+                    for key in held.keys - given:
+                        taken[held.by, key][prefix] |= others
         return {target: dict(prefixes) for target, prefixes in taken.items()}
 
-    @cached_property
-    def taking(self) -> Mapping[str, Sequence[tuple[Prefix, PublicKey]]]:
-        """List, by digest of a table, the wide prefixes of it that take something, with their keys: see `taken`."""
-        takers: dict[str, set[tuple[Prefix, PublicKey]]] = defaultdict(set)
-        for target, taken in self.taken.items():
-            for deviation in chain.from_iterable(taken.values()):
-                takers[deviation.digest].add(target)
-        return {digest: sorted(targets) for digest, targets in takers.items()}
+    def _with_own_alone(self, keys: Iterable[PublicKey]) -> int:
+        """List observers with these keys of their own whose tables nobody else holds."""
+        own = 0
+        for key in keys:
+            own |= self.observers.own(key)
+        found = 0
+        for item in self.observers.members(own):
+            holders = self.observers.holders([self.observers.number(item.table)])
+            if not holders & ~own:
+                found |= holders
+        return found
+
+    def taking(self, observer: NodeId) -> Sequence[tuple[Prefix, PublicKey]]:
+        """List the wide prefixes of an observer's table that take something, with their keys: see `taken`."""
+        itself = self.observers.named(observer)
+        return sorted(
+            target
+            for target, taken in self.taken.items()
+            if any(members & itself for members in taken.values())
+        )
 
     # -- whole peers
 
     def observers_with(
-        self, select: Callable[[Deviation], Iterable[PublicKey]]
+        self, members: Mapping[PublicKey, int], keys: Set[PublicKey]
     ) -> Mapping[PublicKey, ObserverGroup]:
-        """List, for each key that `select` names in a table, that table's holders; never a key's own device."""
-        found: dict[PublicKey, list[Deviation]] = defaultdict(list)
-        for deviation in self.deviations:
-            for key in select(deviation):
-                found[key].append(deviation)
+        """List the observers of each of these keys, in order of keys; never a key's own device."""
         return {
             key: observers
-            for key, deviations in sorted(found.items())
-            if (observers := self.holders(deviations, key))
+            for key in sorted(members.keys() & keys)
+            if (observers := self.group(members[key], but_of=key))
         }
 
-    def holders(self, deviations: Collection[Deviation], but_of: PublicKey) -> ObserverGroup:
-        """List the holders of one of these tables, without the devices that have this key themselves."""
-        own = self._by_own_key.get(but_of, ())
-        digests = {item.digest for item in deviations} if own else ()
-        return ObserverGroup(
-            (item.holders for item in deviations), {item.node for item in own if item.table in digests}
-        )
+    def group(self, members: int, but_of: PublicKey) -> ObserverGroup:
+        """List the members of a set of `Observers`, without the devices that have this key themselves."""
+        return ObserverGroup(self.observers, members & ~self.observers.own(but_of))
 
 
-class _Tally:
-    """Observers of one target, added up table by table."""
-
-    __slots__ = ("regions", "sample")
-
-    def __init__(self) -> None:
-        self.regions: Counter[str] = Counter()
-        self.sample: list[NodeId] = []
-
-    def add(self, regions: Mapping[str, int], sample: Iterable[NodeId]) -> None:
-        self.regions.update(regions)
-        self.sample += sample
+def _targets(held: Held, prefix: Prefix) -> frozenset[PublicKey | None]:
+    """List the keys that the prefix goes to; None: nobody. Of a wider prefix it goes to one of them."""
+    if not held.keys:
+        return frozenset({None})
+    return frozenset(held.keys) if held.by == prefix else frozenset({min(held.keys)})
 
 
-def _first(
-    holders: Iterable[Observation], left_out: Collection[NodeId], number: int = SAMPLE
-) -> list[NodeId]:
-    return [item.node for item in islice((item for item in holders if item.node not in left_out), number)]
+def _by_lacked(lacked: Mapping[PublicKey, int], among: int) -> Iterable[tuple[frozenset[PublicKey], int]]:
+    """Tell observers apart by the keys whose line they lack; those that lack none are left out."""
+    parts = {_NO_KEYS: among}
+    for key, members in lacked.items():
+        parts = _split(parts, members, lambda keys, key=key: keys | {key})  # type: ignore[misc]
+    parts.pop(_NO_KEYS, None)
+    return parts.items()
+
+
+def _split(
+    parts: Mapping[frozenset[PublicKey], int],
+    members: int,
+    changed: Callable[[frozenset[PublicKey]], frozenset[PublicKey]],
+) -> dict[frozenset[PublicKey], int]:
+    """Move the members from each part to the one of the changed keys."""
+    found: dict[frozenset[PublicKey], int] = {}
+    for keys, held in parts.items():
+        if moved := held & members:
+            to = changed(keys)
+            found[to] = found.get(to, 0) | moved
+        if rest := held ^ moved:
+            found[keys] = found.get(keys, 0) | rest
+    return found

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from auditor.fleet.deviations import Deviation
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix, PublicKey
-from auditor.values.models import Device, Finding, MovedRegistration, NodeId, Registration, Witness
+from auditor.values.findings import Finding, Witness
+from auditor.values.hidden_addresses import RouteKind
+from auditor.values.models import Device, MovedRegistration, NodeId, Registration
 
 
 class Shown(NamedTuple):
@@ -20,6 +21,10 @@ class Shown(NamedTuple):
     """Keys that its table gives the finding's prefixes to, each in turn."""
     peers: frozenset[PublicKey]
     """Of the finding's keys, those that are on its device."""
+    shadows: tuple[tuple[RouteKind, str], ...] = ()
+    """Kind and device of its routes that hide the finding's prefix."""
+    in_vain: frozenset[PublicKey] = frozenset()
+    """Of the finding's keys, those that it sends to in vain."""
 
 
 def asked_first(finding: Finding) -> frozenset[NodeId]:
@@ -36,24 +41,30 @@ def showing(fleet: Fleet, finding: Finding) -> frozenset[NodeId]:
     evidence = finding.evidence
     if evidence.routing or evidence.observers > len(evidence.sample):
         prefixes, keys = _places(fleet, finding)
-        for deviation in fleet.routes.deviations:
-            if _deviates(deviation, prefixes, keys):
-                nodes.update(item.node for item in deviation.holders)
+        routes, shown = fleet.routes, 0
+        for prefix in prefixes:
+            shown |= routes.deviating_at(prefix)
+        for key in keys:
+            shown |= routes.deviations.absent_keys.get(key, 0) | routes.deviations.extra_keys.get(key, 0)
+        nodes.update(item.node for item in routes.observers.members(shown))
     return frozenset(nodes)
 
 
 def shown_by(fleet: Fleet, finding: Finding, node: NodeId) -> Shown | None:
     """Return the node's part in the finding; None if it did not answer itself."""
     observation = fleet.observed.get(node)
-    deviation = None if observation is None else fleet.routes.deviation(observation.table)
-    if observation is None or deviation is None:
+    if observation is None or not fleet.routes.observers.named(node):
         return None
     prefixes, keys = _places(fleet, finding)
     return Shown(
         observation.device,
         observation.region,
-        tuple(fleet.routes.keys_in(deviation, prefix) for prefix in prefixes),
-        frozenset(key for key in keys if fleet.routes.has_peer(deviation, key)),
+        tuple(fleet.routes.keys_at(node, prefix) for prefix in prefixes),
+        frozenset(key for key in keys if fleet.routes.has_peer(node, key)),
+        tuple(
+            (item.kind, item.device) for item in observation.shadows or () if item.prefix == finding.address
+        ),
+        frozenset(item.public_key for item in observation.one_way or () if item.unanswered) & keys,
     )
 
 
@@ -85,11 +96,3 @@ def _places(fleet: Fleet, finding: Finding) -> tuple[tuple[Prefix, ...], frozens
         return (), frozenset({finding.public_key})
     keys = (fleet.by_node[node].public_key for node in finding.nodes if node in fleet.by_node)
     return (), frozenset(key for key in keys if key is not None)
-
-
-def _deviates(deviation: Deviation, prefixes: Iterable[Prefix], keys: frozenset[PublicKey]) -> bool:
-    return any(
-        prefix in lines
-        for prefix in prefixes
-        for lines in (deviation.missing, deviation.extra, deviation.passing)
-    ) or any(not keys.isdisjoint(group) for group in (deviation.absent_keys, deviation.extra_keys))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 from auditor.errors import ProbeError
-from auditor.gather.stop import Stop
-from auditor.nodes.interface import TableStore
+from auditor.nodes.stop import Stop
+from auditor.nodes.table_store import TableStore
+from auditor.values.meetings import PeersMet
 from auditor.values.models import Gap, NodeId, Observation, Registration
 
 
@@ -39,6 +40,41 @@ class Collector(Protocol):
 
         Raises nothing for a fault of a node or a network.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Word of a followed node: a new state or gap, or a beat, which says that its last state holds."""
+
+    node: NodeId
+    seen: Seen | None
+    """None: a beat."""
+    followed: bool = True
+    """False: it is only looked at once a round, for it cannot be followed."""
+
+
+class Follower(Protocol):
+    """Keeps looking at many nodes, from here or from elsewhere, until its stream is closed."""
+
+    def assign(self, assignment: Assignment) -> None:
+        """Set the nodes to follow, at any time: new ones are connected, those that left are let go, and those whose
+        key or way changed are connected anew."""
+        ...
+
+    def follow(self, tables: TableStore) -> AsyncGenerator[Heard, None]:
+        """Yield what nodes say, as it comes, in any order between nodes. `tables` holds an observation's table before
+        the observation is yielded. A node that cannot be reached, or is not heard of for three beats, is a gap, told
+        once and again when its reason changes; it is tried again with growing, jittered pauses.
+        """
+        ...
+
+    def look_again(self) -> None:
+        """Begin a round: look at once at each node that cannot be followed."""
+        ...
+
+    async def meet(self, observers: Collection[NodeId]) -> tuple[PeersMet, ...]:
+        """Ask followed nodes where they meet their peers; those that do not answer are left out. Raises nothing."""
         ...
 
 

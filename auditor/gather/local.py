@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from auditor.errors import GapReason, ProbeError
 from auditor.gather.collector import Assignment, Collector, Seen, gap_of
 from auditor.gather.pace import Pace, Turn
-from auditor.gather.stop import Stop
-from auditor.nodes.interface import NodeSource, TableStore, unforeseen
+from auditor.nodes.interface import NodeSource, unforeseen
+from auditor.nodes.stop import Stop
+from auditor.nodes.table_store import TableStore
 from auditor.values.models import NodeId, Observation, Registration
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ NO_ANSWER = TRANSIENT | {
     GapReason.PROBE_NOT_BEGUN,
     GapReason.COMMAND_TIMEOUT,
     GapReason.THROTTLED,
+    GapReason.SILENT,
     GapReason.INTERNAL,
 }
 """Failures without an answer of the node: they say nothing of how many answers a second can be had."""
@@ -126,7 +128,7 @@ class Fanout:
         """Ask all nodes. May be cancelled: then results so far stand, and nothing keeps running."""
         # In an order that has nothing to do with names: what stands together in the registry often stands in
         # one rack, or behind one bastion, which would be asked for all of its nodes at the same time.
-        tasks = (_Task(item, _spread(item.node)) for item in registrations)
+        tasks = (_Task(item, spread(item.node)) for item in registrations)
         self._new = deque(sorted(tasks, key=lambda task: (task.spread, task.registration.node)))
         self._left = len(self._new)
         async with asyncio.TaskGroup() as group:
@@ -220,6 +222,7 @@ def _timed_out(task: _Task) -> bool:
     return task.before is not None and task.before.reason in _TIMEOUTS
 
 
-def _spread(node: NodeId) -> bytes:
+def spread(node: NodeId) -> bytes:
+    """Make eight bytes of a node's own: its place in an order that has nothing to do with names."""
     # The same on each run and in each process, which Python's own hash is not.
     return hashlib.blake2b("\0".join(node).encode("utf-8", "surrogatepass"), digest_size=8).digest()

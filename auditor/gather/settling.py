@@ -11,9 +11,9 @@ from auditor.fleet.latest import shows_the_same
 from auditor.fleet.showing import asked_first, moved_in, showing, shown_by
 from auditor.gather.collector import Seen, node_of
 from auditor.judge import find
+from auditor.values.findings import Finding
 from auditor.values.models import (
     AuditPolicy,
-    Finding,
     Gap,
     Looks,
     MovedRegistration,
@@ -21,10 +21,10 @@ from auditor.values.models import (
     Observation,
     Registration,
     RegistryReading,
-    RouteTable,
     SecondLook,
     Snapshot,
 )
+from auditor.values.route_table import RouteTable
 
 ROUNDS = 3
 """Looks after the first one, at most."""
@@ -135,7 +135,9 @@ class Settling:
     ) -> frozenset[NodeId]:
         old, new = ({item.node: item for item in reading} for reading in (before, after))
         nodes = {
-            node for node in old.keys() | new.keys() if _content(old.get(node)) != _content(new.get(node))
+            node
+            for node in old.keys() | new.keys()
+            if moving_values(old.get(node)) != moving_values(new.get(node))
         }
         for node in sorted(nodes):
             forms = self._forms.setdefault(node, [])
@@ -143,7 +145,7 @@ class Settling:
                 if form is None:
                     continue
                 self._moved.append(MovedRegistration(form, self.rounds))
-                if not forms or _content(forms[-1]) != _content(form):
+                if not forms or moving_values(forms[-1]) != moving_values(form):
                     forms.append(form)
         return frozenset(nodes)
 
@@ -157,7 +159,7 @@ class Settling:
         """
         if self.rounds == ROUNDS:
             return None
-        fleet, findings = self._judged(tables)
+        fleet, findings = self.judged(tables)
         asked = {*self._moving, *self._not_asked()}
         for mark, finding in findings.items():
             group = showing(fleet, finding) if mark in self._restless else asked_first(finding)
@@ -182,7 +184,7 @@ class Settling:
         looks = self._looks.get(node, Looks())
         return looks.last > max(looks.first, moved) and (self._since[mark] == 0 or looks.last > looks.changed)
 
-    def _judged(self, tables: Tables) -> tuple[Fleet, Mapping[str, Finding]]:
+    def judged(self, tables: Tables) -> tuple[Fleet, Mapping[str, Finding]]:
         """Judge the latest state as if every moving registration had come to rest where it is now."""
         if self._state is None:
             snapshot = replace(self._frozen(tables), in_flight=(), observations=tuple(self._latest.values()))
@@ -254,7 +256,7 @@ class Settling:
         )
 
 
-def _content(item: Registration | None) -> object:
+def moving_values(item: Registration | None) -> object:
     """Select the values of a registration that must not change during a look: key, addresses, region, host."""
     if item is None:
         return None

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from auditor.errors import GapReason, ProbeError
 from auditor.gather.collector import Assignment, Collector, Seen, gap_of, node_of
 from auditor.gather.progress_events import SweepObserver, Unwatched
+from auditor.gather.questioning import Questioning
 from auditor.gather.settling import Settling
-from auditor.gather.stop import Stop
-from auditor.nodes.interface import TableStore
+from auditor.nodes.stop import Stop
+from auditor.nodes.table_store import TableStore
 from auditor.registry.interface import Registry
 from auditor.values.models import (
     AuditPolicy,
@@ -24,6 +25,7 @@ from auditor.values.models import (
     RegistryReading,
     Snapshot,
 )
+from auditor.values.witness_answers import WitnessAnswer
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +47,12 @@ async def sweep(
     options: SweepOptions,
     observer: SweepObserver | None = None,
     interrupt: asyncio.Event | None = None,
+    questioning: Questioning | None = None,
 ) -> Snapshot:
     """Look at the whole fleet once. Failures are gaps in the snapshot; it does not raise for I/O.
 
-    Setting `interrupt` ends it early, with what was seen so far.
+    Setting `interrupt` ends it early, with what was seen so far. questioning: of active witnesses, after all looks;
+    None: nobody is asked.
     """
     watcher: SweepObserver = observer or Unwatched()
     started_at = _now()
@@ -87,7 +91,15 @@ async def sweep(
                 )
                 if not again:
                     break
-        return settling.snapshot(tables.tables, _now(), stop.reason)
+        # What ends the asking early hides no node and no registration: the sweep itself was whole.
+        cut_short = stop.reason
+        answers: tuple[WitnessAnswer, ...] = ()
+        if questioning is not None and not stop.is_set():
+            watcher.phase("asking who answers")
+            fleet, findings = settling.judged(tables.tables)
+            questions = questioning.plan(fleet, findings.values(), started_at.isoformat())
+            answers = await questioning.ask(fleet, questions, stop)
+        return replace(settling.snapshot(tables.tables, _now(), cut_short), answers=answers)
     finally:
         stop.close()
 

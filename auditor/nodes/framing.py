@@ -31,6 +31,7 @@ class Framing:
 
     def __init__(self, version: str, script: str) -> None:
         self.script = script
+        self._version = version
         self._begin = f"\n{version} begin\n".encode()
         self._end = f"{version} end\n".encode()
 
@@ -59,9 +60,116 @@ class Framing:
             raise unreadable("the answer is cut short or something follows it", last_line(body))
         return body[:-end]
 
+    def stream(self, words: Iterable[str], limit: int) -> Stream:
+        """Build the parser of what goes on: answers, and these words between them. `limit`: bytes of an answer."""
+        return Stream(self._version, self.script, words, limit)
+
+    def word(self, word: str) -> bytes:
+        """Write a word as the script prints it between two answers."""
+        return f"{self._version} {word}\n".encode()
+
     def wrap(self, body: bytes) -> bytes:
         """Frame an answer as the script prints it."""
         return self._begin + body + self._end
+
+
+class Stream:
+    """Parser of what a script says that goes on speaking: whole answers, and single words between them.
+
+    However the bytes are cut into pieces, they give the same. What it holds is bounded by `limit` bytes an answer.
+    """
+
+    def __init__(self, version: str, script: str, words: Iterable[str], limit: int) -> None:
+        self._script = script
+        self._begin, self._end = f"{version} begin".encode(), f"{version} end".encode()
+        self._words = {f"{version} {word}".encode(): word for word in words}
+        self._limit = limit
+        self._line = bytearray()
+        """Beginning of a line whose end has not come."""
+        self._body: bytearray | None = None
+        """Answer that has begun."""
+        self._noise: bytearray | None = bytearray()
+        """What was printed before the first answer; None: that has begun."""
+        self._blank = False
+        self._over = False
+
+    @property
+    def begun(self) -> bool:
+        """Tell whether the script began to speak."""
+        return self._noise is None
+
+    @property
+    def said(self) -> bytes:
+        """Beginning of what is at hand and has come to no end, for details."""
+        return bytes((self._noise or b"") + (self._body or b"") + self._line)[: 4 * MAX_DETAIL]
+
+    def feed(self, data: bytes) -> list[bytes | str | ProbeError]:
+        """Take in more bytes. Returns the answers that are whole now, without their frames, and words, in order.
+
+        What can be neither is an error (unreadable-output, output-too-large), the last one of all.
+        """
+        found: list[bytes | str | ProbeError] = []
+        if self._over:
+            return found
+        *lines, rest = data.split(b"\n")
+        try:
+            for line in lines:
+                whole = bytes(self._line + line) if self._line else line
+                self._line.clear()
+                self._check(len(whole) + 1, whole)
+                said = self._taken(whole)
+                if said is not None:
+                    found.append(said)
+            self._line += rest
+            self._check(len(self._line), self._line)
+        except ProbeError as error:
+            self._over = True
+            self._line.clear()
+            found.append(error)
+        return found
+
+    def _check(self, size: int, line: bytes | bytearray) -> None:
+        """Refuse a line that makes it too much, whole or not."""
+        if self._body is not None:
+            if len(self._body) + size > self._limit:
+                raise ProbeError(GapReason.OUTPUT_TOO_LARGE, f"an answer of more than {self._limit} bytes")
+        elif self._noise is not None:
+            if len(self._noise) + size > MAX_NOISE:
+                raise unreadable(
+                    f"no answer of {self._script}", first_line(bytes(self._noise + line[:MAX_NOISE]))
+                )
+        elif size > _LONGEST_WORD:
+            raise self._foreign(line)
+
+    def _taken(self, line: bytes) -> bytes | str | None:
+        if self._body is not None:
+            if line != self._end:
+                self._body += line + b"\n"
+                return None
+            body, self._body = bytes(self._body), None
+            return body
+        if line == self._begin:
+            self._noise, self._body, self._blank = None, bytearray(), False
+        elif self._noise is not None:
+            self._noise += line + b"\n"
+        elif line in self._words:
+            self._blank = False
+            return self._words[line]
+        elif line or self._blank:
+            raise self._foreign(line)
+        else:
+            self._blank = True
+        return None
+
+    def _foreign(self, line: bytes | bytearray) -> ProbeError:
+        return unreadable(
+            f"something else than {self._script} prints there",
+            bytes(line[:_LONGEST_WORD]).decode("utf-8", "replace"),
+        )
+
+
+_LONGEST_WORD = 1000
+"""Bytes of a line between two answers: the longest word is far shorter."""
 
 
 def _begin_of(framed: bytes, begin: bytes) -> int:

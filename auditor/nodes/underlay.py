@@ -21,6 +21,7 @@ from auditor.values.models import Registration
 KNOWN_NAMES = ("node", "ssh_host", "endpoint_host", "region", "address", "datacenter")
 """Names that a `[ssh] host` template may hold, beside any other field of the registration."""
 
+_HOST_KEY = "ssh.host"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
@@ -41,12 +42,17 @@ class Target:
 
 def check_host_template(template: str) -> None:
     """Check `[ssh] host` when the configuration is read. Raises `ConfigError` listing the names that it may hold."""
-    _template_names(template)
+    check_template(template, _HOST_KEY)
+
+
+def check_template(template: str, key: str) -> None:
+    """Check a template over the registration, which stands at this key. Raises `ConfigError` as above."""
+    _template_names(template, key)
 
 
 def uses_mesh_address(template: str) -> bool:
     """Tell whether the operator asked for mesh addresses to be connected to."""
-    return "address" in _template_names(template)
+    return "address" in _template_names(template, _HOST_KEY)
 
 
 def target_for(registration: Registration, settings: SshSettings, mesh_addresses: Collection[str]) -> Target:
@@ -55,7 +61,7 @@ def target_for(registration: Registration, settings: SshSettings, mesh_addresses
     `mesh_addresses` are those of the whole registry, as text without a length (`10.0.0.1`, `fdaa::1`);
     the registration's own count always. Raises `ProbeError`: no-host, mesh-host, resolve (not a host name).
     """
-    text = _filled(settings.host, registration) if settings.host else _default(registration)
+    text = filled(settings.host, registration, "[ssh] host") if settings.host else _default(registration)
     host, port = _split(text)
     _check_host(host)
     if not uses_mesh_address(settings.host):
@@ -92,18 +98,18 @@ def check_not_mesh(host: str, registration: Registration, mesh_addresses: Collec
         )
 
 
-def _template_names(template: str) -> list[str]:
+def _template_names(template: str, key: str) -> list[str]:
     try:
         parts = list(Formatter().parse(template))
     except ValueError as error:
-        raise ConfigError(f"ssh.host: {error}; {_hint()}") from None
+        raise ConfigError(f"{key}: {error}; {_hint()}") from None
     names = []
     for _, name, specification, conversion in parts:
         if name is None:
             continue
         # Plain names alone: "{node.__class__}" or "{node[0]}" would reach into the program.
         if _NAME.fullmatch(name) is None or specification or conversion:
-            raise ConfigError(f"ssh.host: {{{name}}} is not a plain name in braces; {_hint()}")
+            raise ConfigError(f"{key}: {{{name}}} is not a plain name in braces; {_hint()}")
         names.append(name)
     return names
 
@@ -112,7 +118,11 @@ def _hint() -> str:
     return f"known names: {', '.join(KNOWN_NAMES)}, and any other field of the registration"
 
 
-def _filled(template: str, registration: Registration) -> str:
+def filled(template: str, registration: Registration, place: str) -> str:
+    """Fill in a template that was checked. Raises `ProbeError` (no-host) where the registration lacks a value.
+
+    place: the template's place in the configuration, for the message.
+    """
     text = ""
     for literal, name, _, _ in Formatter().parse(template):
         text += literal
@@ -120,7 +130,7 @@ def _filled(template: str, registration: Registration) -> str:
             value = _value(name, registration)
             if not value:
                 raise ProbeError(
-                    GapReason.NO_HOST, f"[ssh] host needs {{{name}}}, and the registration has no {name}"
+                    GapReason.NO_HOST, f"{place} needs {{{name}}}, and the registration has no {name}"
                 )
             text += value
     return text

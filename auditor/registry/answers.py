@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from base64 import b64decode
 from binascii import a2b_base64
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -10,12 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic_core import from_json
 
-from auditor.errors import GapReason, RegistryError
+from auditor.errors import GapReason, InvalidValue, RegistryError
 from auditor.registry.records import CatalogNode, KvItem
+from auditor.values.json_bounds import check_count
 from auditor.values.text import for_detail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 EXCERPT = 120
 """Characters of an error's body that a gap shows."""
@@ -32,7 +35,15 @@ _CACHES = {
 """Header values by which caches mark an answer from their memory. Consul's own agent can be one, too."""
 _GO_DIRECT = "set consul.url to the agent itself, past whatever answers or rewrites in between"
 _LONGEST_VALUE = 60
+_ASTRAY = {
+    GapReason.CONSUL_HTTP,
+    GapReason.CONSUL_NO_INDEX,
+    GapReason.PREFIX_NOT_FOUND,
+    GapReason.CONSUL_FORBIDDEN,
+}
+"""End of a message where the server is not Consul's API."""
 
+T = TypeVar("T")
 Row = TypeVar("Row", str, dict[str, object])
 
 
@@ -50,7 +61,7 @@ def objection(
     `asked` is the URL without its parameters, `headers` are looked up case-insensitively by the caller's
     mapping. `indexed`: the endpoint is one that reads Consul's state, and so gives its index and leader.
     """
-    missing = status == 404 and indexed and "/v1/kv/" in asked and _index(headers) is not None
+    missing = status == 404 and indexed and "/v1/kv/" in asked and index_of(headers) is not None
     if (status == 200 or missing) and (old := _why_old(headers)):
         return RegistryError(GapReason.CONSUL_STALE, f"{asked}: {old}")
     if missing:
@@ -67,7 +78,7 @@ def objection(
     if headers.get("X-Consul-KnownLeader", "").lower() == "false":
         detail = f"{asked}: answered without a known leader"
         return RegistryError(GapReason.CONSUL_NO_LEADER, detail, passing=True)
-    if _index(headers) is None:
+    if index_of(headers) is None:
         return RegistryError(
             GapReason.CONSUL_NO_INDEX,
             f"{asked}: no usable X-Consul-Index header; is that Consul, and no cache or proxy before it?",
@@ -140,7 +151,8 @@ def retry_after(value: str) -> float | None:
     return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
-def _index(headers: Mapping[str, str]) -> int | None:
+def index_of(headers: Mapping[str, str]) -> int | None:
+    """Read Consul's index of an answer; None where there is none that can be read."""
     text = headers.get("X-Consul-Index", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
 
@@ -204,6 +216,52 @@ def quick_kv_items(body: bytes, prefix: str) -> Iterator[KvItem] | None:
     except (ValueError, TypeError, KeyError):
         return None
     return _drained(rows)
+
+
+def kv_rows(body: bytes, prefix: str, asked: str) -> Iterable[KvItem]:
+    """Read the rows of a KV read from the raw answer.
+
+    Raises `RegistryError` for any odd row, and what `decoded` makes one of for what is no such list at all.
+    """
+    found = quick_kv_items(body, prefix)
+    if found is not None:
+        return found
+    answer = json.loads(body)
+    if not isinstance(answer, list):
+        raise TypeError  # `kv_items` takes None for an empty list, which Consul never answers here
+    for row in answer:
+        if isinstance(row, dict) and row.get("Value") is not None:
+            row["Value"] = b64decode(row["Value"])
+    return kv_items(answer, prefix, asked)
+
+
+def decoded(read: Callable[[], T], asked: str, hint: str = "") -> T:
+    """Call what decodes an answer. Raises `RegistryError` where it is not the JSON that it should be."""
+    try:
+        return read()
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        # What decoding raises for a body that is not what the endpoint promises.
+        detail = f"{asked}: the answer is not the JSON that it should be ({type(error).__name__})"
+        detail = "; ".join(filter(None, (detail, hint)))
+        raise RegistryError(GapReason.CONSUL_UNREADABLE, detail) from None
+
+
+def checked(body: bytes, asked: str) -> bytes:
+    """Return a body that holds no more values than is read. Raises `RegistryError`."""
+    try:
+        check_count(body)
+    except InvalidValue as error:
+        raise RegistryError(GapReason.CONSUL_UNREADABLE, f"{asked}: {error}") from None
+    return body
+
+
+def with_hint(error: RegistryError, hint: str) -> RegistryError:
+    """Add the hint at a better URL, where the server may not be Consul's API."""
+    if not hint or error.reason not in _ASTRAY:
+        return error
+    return RegistryError(
+        error.reason, f"{error.detail}; {hint}", passing=error.passing, retry_after=error.retry_after
+    )
 
 
 def transaction_refusals(body: bytes) -> tuple[str, ...] | None:

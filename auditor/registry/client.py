@@ -13,15 +13,9 @@ A read that fails for a reason that passes is tried again, within `consul.timeou
 
 from __future__ import annotations
 
-import errno
-import http.client
-import re
-import socket
-import ssl
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
 
 import consul.base
 import consul.std
@@ -35,16 +29,15 @@ from tenacity import (
     wait_random,
 )
 
-from auditor.errors import ConfigError, GapReason, InvalidValue, RegistryError
-from auditor.registry.answers import filtered, kv_items, objection, quick_kv_items
+from auditor.errors import GapReason, RegistryError
+from auditor.registry import agent
+from auditor.registry.agent import AgentAddress, agent_address, too_large, url_hint, without
+from auditor.registry.answers import checked, decoded, filtered, index_of, kv_rows, objection, with_hint
 from auditor.registry.transport import Line, bounded
-from auditor.settings.consul import UNIX
-from auditor.values.certificates import why_untrusted
-from auditor.values.json_bounds import check_count
-from auditor.values.text import for_detail
+from auditor.registry.unanswered import unanswered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import requests
     from pydantic import SecretStr
@@ -54,22 +47,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_ANSWER = 256 * 1024 * 1024
-"""Bytes of one answer: some 500,000 registrations. More is a gap."""
-_MAX_ERROR_BODY = 64 * 1024  # a refused transaction names each of its 64 operations
 _CHUNK = 256 * 1024
 _FIRST_SHARE = 0.5
 """Share of the timeout in which an answer must begin; else the read is tried once more in what is left."""
 _GROWING = wait_exponential(multiplier=0.1, max=2.0) + wait_random(max=0.1)
-_ASTRAY = {
-    GapReason.CONSUL_HTTP,
-    GapReason.CONSUL_NO_INDEX,
-    GapReason.PREFIX_NOT_FOUND,
-    GapReason.CONSUL_FORBIDDEN,
-}
-"""End of a message where the server is not Consul's API."""
-_PASSING_ERRNOS = {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE}
-_LONGEST_SOCKET_PATH = 107
 
 
 def connect(
@@ -79,14 +60,7 @@ def connect(
 
     once: each read is tried once only, for callers that try again by themselves.
     """
-    return Client(Http(settings, _address(settings), token, once=once), datacenter)
-
-
-def check_settings(settings: ConsulSettings, token: SecretStr | None) -> None:
-    """Check URL, token and TLS files; asks nothing. Raises `ConfigError`, never with the token in it."""
-    _address(settings)
-    _check_token(token)
-    _check_tls(settings)
+    return Client(Http(settings, agent_address(settings), token, once=once), datacenter)
 
 
 class Client(consul.base.Consul):  # type: ignore[misc]  # the library has no types
@@ -110,14 +84,11 @@ class Client(consul.base.Consul):  # type: ignore[misc]  # the library has no ty
     def kv_items(self, key: str, *, recurse: bool = True) -> Iterable[KvItem]:
         """Read all keys that begin with `key`, or that one alone. Raises `RegistryError`.
 
-        Asks as the library's `kv.get(key, recurse=True)` does. Its decoder is asked only where ours, which
-        takes less CPU, finds anything odd.
+        Asks as the library's `kv.get(key, recurse=True)` does; its decoder takes more CPU and memory than ours.
         """
-        library_reader = consul.base.CB.json(decode="Value", map=lambda found: found or None)
 
         def items(response: Response) -> Iterable[KvItem]:
-            found = quick_kv_items(response.content, key)
-            return kv_items(library_reader(response), key, self.asked) if found is None else found
+            return kv_rows(response.content, key, self.asked)
 
         params = [("recurse", "1" if recurse else ""), ("dc", self.dc), (self.consistency, "1")]
         return self.http.get(items, f"/v1/kv/{key}", [pair for pair in params if pair[1]])
@@ -146,7 +117,7 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
     """Client of bounded calls, set up by the configuration alone; keeps the answers' headers."""
 
     def __init__(
-        self, settings: ConsulSettings, address: _Address, token: SecretStr | None, *, once: bool
+        self, settings: ConsulSettings, address: AgentAddress, token: SecretStr | None, *, once: bool
     ) -> None:
         cert = (str(settings.cert_file), str(settings.key_file)) if settings.cert_file else None
         verify = str(settings.ca_file) if settings.ca_file else True
@@ -154,6 +125,8 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
         self.base_uri = address.base  # host and port alone could not say a path
         self.asked = address.shown
         self.filtered = False
+        self.index = 0
+        """Consul's index of the last answer that was read, also of one that says that there is no such key."""
         self.token_sent = token is not None
         self._address = address
         self._server_name = settings.tls_server_name
@@ -177,13 +150,7 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
         """Make one read; the library's endpoints call this too. Raises `RegistryError`."""
         answer = self._read(path, params, headers)
         self.filtered = filtered(answer.headers)
-        try:
-            return callback(answer)
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            # What the library's decoding raises for a body that is not what the endpoint promises.
-            detail = f"{self.asked}: the answer is not the JSON that it should be ({type(error).__name__})"
-            detail = "; ".join(filter(None, (detail, self._hint)))
-            raise RegistryError(GapReason.CONSUL_UNREADABLE, detail) from None
+        return decoded(lambda: callback(answer), self.asked, self._hint)
 
     def put(
         self,
@@ -216,6 +183,7 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
         def once() -> Response:
             whole = max(0.0, deadline - time.monotonic())
             answer = self._asked("GET", path, params, headers, first=first, whole=whole)
+            self.index = index_of(answer.headers) or 0
             problem = objection(
                 self.asked,
                 answer.code,
@@ -242,9 +210,7 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
             # Consul's own answer is worth more than the last try's timeout.
             words = [one for one in said if one.reason is not GapReason.CONSUL_TIMEOUT]
             final = words[-1] if words else error
-            detail = final.detail
-            if self._hint and final.reason in _ASTRAY:
-                detail = f"{detail}; {self._hint}"
+            detail = with_hint(final, self._hint).detail
             if final.retry_after is not None:
                 detail = f"{detail}; it asks to be left alone for {final.retry_after:g} s"
             if len(said) > 1:
@@ -295,7 +261,7 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
             line.cut()
             self._line = self._new_line()
             if isinstance(error, OSError | urllib3.exceptions.HTTPError):  # requests' errors are OSErrors
-                raise _unanswered(asked, error, self.timeout) from None
+                raise unanswered(asked, error, self.timeout, urllib3.exceptions.ProtocolError) from None
             raise
 
     def _body(self, response: requests.Response, asked: str, deadline: float) -> bytes:
@@ -305,52 +271,15 @@ class Http(consul.std.HTTPClient):  # type: ignore[misc]  # the library has no t
         # read1 returns what has come: a server that drips can then not hold us beyond the deadline.
         while chunk := response.raw.read1(_CHUNK, decode_content=True):
             body += chunk
-            if refused and len(body) >= _MAX_ERROR_BODY:
+            if refused and len(body) >= agent.MAX_REFUSAL:
                 break
-            if len(body) > MAX_ANSWER:
-                detail = f"{asked}: an answer larger than {MAX_ANSWER} bytes; is consul.prefix too short?"
-                raise RegistryError(GapReason.CONSUL_UNREADABLE, detail)
+            if len(body) > agent.MAX_ANSWER:
+                raise too_large(asked)
             if time.monotonic() > deadline:
                 raise TimeoutError
         if refused:
             return without(self._token, body.decode(errors="replace")).encode()
-        try:
-            check_count(body)
-        except InvalidValue as error:
-            raise RegistryError(GapReason.CONSUL_UNREADABLE, f"{asked}: {error}") from None
-        return bytes(body)
-
-
-def without(token: SecretStr | None, text: str) -> str:
-    """Take the token out of a text: an answer may echo its request."""
-    return text.replace(token.get_secret_value(), "[token]") if token is not None else text
-
-
-def _unanswered(asked: str, error: BaseException, timeout: float) -> RegistryError:
-    """Say why no whole answer came. Never in the library's own text, which may quote a header."""
-    causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLError):
-            return RegistryError(GapReason.CONSUL_TLS, f"{asked}: {_tls_reason(cause)}")
-    # Not urllib3's own TimeoutError: a refused connection is one of these too. What it wraps tells.
-    if any(isinstance(cause, TimeoutError) for cause in causes):
-        detail = f"{asked}: no whole answer within {timeout:g} s; is it reachable? else raise consul.timeout"
-        return RegistryError(GapReason.CONSUL_TIMEOUT, detail, passing=True)
-    said, passing = type(error).__name__, False
-    for cause in causes:
-        if isinstance(cause, socket.gaierror):
-            said, passing = "the host's name does not resolve", cause.errno == socket.EAI_AGAIN
-        elif isinstance(cause, OSError) and cause.strerror:
-            said, passing = cause.strerror, cause.errno in _PASSING_ERRNOS
-        elif isinstance(
-            cause, http.client.HTTPException | ConnectionError | urllib3.exceptions.ProtocolError
-        ):
-            said = "the connection ended before the answer did"
-            # Not a line that is no HTTP: there the next answer is none either.
-            passing = passing or isinstance(cause, ConnectionError | http.client.IncompleteRead)
-    return RegistryError(
-        GapReason.CONSUL_UNREACHABLE, f"{asked}: {said}; is Consul running there?", passing=passing
-    )
+        return checked(bytes(body), asked)
 
 
 def _pause(state: RetryCallState) -> float:
@@ -358,109 +287,3 @@ def _pause(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
     asked = error.retry_after if isinstance(error, RegistryError) else None
     return max(_GROWING(state), asked or 0.0)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and all that it wraps: requests and urllib3 keep the first cause in different places."""
-    waiting, seen = [error], set()
-    while waiting:
-        one = waiting.pop(0)
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        inner = (*one.args, getattr(one, "reason", None), one.__cause__, one.__context__)
-        waiting += [cause for cause in inner if isinstance(cause, BaseException)]
-
-
-def _tls_reason(error: ssl.SSLError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {why_untrusted(error)}; check consul.ca_file and consul.url"
-    reason = error.reason or "TLS failed"
-    if "WRONG_VERSION_NUMBER" in reason:
-        return "no TLS there; is consul.url to begin with http://?"
-    if "CERTIFICATE" in reason and "ALERT" in reason:
-        return f"it refused our client certificate ({reason}); check consul.cert_file and consul.key_file"
-    return f"TLS: {reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Address:
-    """Address of Consul's HTTP API."""
-
-    base: str
-    """URL that the paths of the API are put behind."""
-    shown: str
-    """URL for messages."""
-    socket_path: str = ""
-    """A Unix socket to connect to; empty: host and port of the base."""
-
-
-def _address(settings: ConsulSettings) -> _Address:
-    if settings.layout != "catalog" and settings.prefix.startswith("/"):
-        raise ConfigError("consul.prefix: a key does not begin with /; leave it out")
-    url = settings.url
-    if url.startswith(UNIX):
-        path = url.removeprefix(UNIX)
-        if not path.startswith("/") or not path.isprintable() or len(path.encode()) > _LONGEST_SOCKET_PATH:
-            raise ConfigError(
-                "consul.url: not a usable socket; write it as unix:///PATH, of at most "
-                f"{_LONGEST_SOCKET_PATH} bytes"
-            )
-        return _Address("http://localhost", f"{url}:", path)
-    try:
-        parts = urlsplit(url)
-        usable = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if (
-        not usable
-        or parts.query
-        or parts.fragment
-        or "@" in parts.netloc
-        or not url.isprintable()
-        or " " in url
-    ):
-        raise ConfigError("consul.url: not a usable URL; write it as http://HOST:PORT or https://HOST:PORT")
-    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-    return _Address(base, base)
-
-
-def url_hint(url: str) -> str:
-    """Suggest a URL in place of one that names a page of Consul, or a part of its API; "" for any other."""
-    found = re.fullmatch(r"(https?://[^/]+(?:/[^/]+)*?)/+(ui|v1)(/.*)?", url)
-    if found is None:
-        return ""
-    return f"consul.url goes on with /{found[2]}, which does not belong there: write {for_detail(found[1])}"
-
-
-def _check_token(token: SecretStr | None) -> None:
-    text = token.get_secret_value() if token is not None else "none"
-    if not text or not text.isascii() or not text.isprintable() or text != text.strip():
-        raise ConfigError(
-            "the Consul token is empty or has characters that no HTTP header can carry (a line end, a blank "
-            "around it); check consul.token, consul.token_file or CONSUL_HTTP_TOKEN"
-        )
-
-
-def _check_tls(settings: ConsulSettings) -> None:
-    """Read the TLS files once, so that a wrong path is a clear line now and no gap later. Raises `ConfigError`."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    place = "consul.ca_file"
-    try:
-        if settings.ca_file is not None:
-            context.load_verify_locations(str(settings.ca_file))
-        place = "consul.cert_file, consul.key_file"
-        if settings.cert_file is not None and settings.key_file is not None:
-            context.load_cert_chain(settings.cert_file, settings.key_file, password=_no_password)
-    except ssl.SSLError as error:
-        raise ConfigError(f"{place}: not usable PEM files, or they do not fit: {error.reason}") from None
-    except OSError as error:
-        raise ConfigError(f"{place}: cannot read: {error.strerror}") from None
-
-
-def _no_password() -> str:
-    # Without this, OpenSSL would ask the terminal, and a cron job would hang.
-    raise ConfigError(
-        "consul.key_file: is encrypted; give a key without a passphrase, readable by wgaudit alone"
-    )

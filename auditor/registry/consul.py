@@ -9,19 +9,20 @@ import time
 from typing import TYPE_CHECKING
 
 from auditor.errors import GapReason, RegistryError
-from auditor.registry.answers import NO_TOKEN, catalog_nodes, excerpt, rows
-from auditor.registry.client import Client, check_settings, connect, without
-from auditor.registry.prefix_hints import Samples, candidates, missing_prefix_hint, parent
-from auditor.registry.records import read_catalog, read_kv, reading_rules
-from auditor.registry.spellings import MAX_TEXT
+from auditor.registry.agent import check_settings, without
+from auditor.registry.answers import catalog_nodes, excerpt, rows
+from auditor.registry.client import Client, connect
+from auditor.registry.datacenter_read import DatacenterRead, consul_gap, joined, prefix_hint
+from auditor.registry.datacenters import datacenter_gone, datacenter_names, wanted_datacenters
+from auditor.registry.records import reading_rules
 from auditor.values.models import Gap, OtherKeys, RegistryReading
-from auditor.values.text import for_detail, listed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from pydantic import SecretStr
 
+    from auditor.registry.client import Response
     from auditor.settings.consul import ConsulSettings
 
 log = logging.getLogger(__name__)
@@ -98,37 +99,18 @@ class ConsulRegistry:
         settings = self._settings
         if not settings.every_datacenter:
             return settings.named_datacenters or ("",)
-        known = await asyncio.to_thread(self._known_datacenters)
-        # One that is named is asked for although Consul does not list it: its absence must not go unseen.
-        names = tuple(name for name in dict.fromkeys((*known, *settings.named_datacenters)))
-        if not (wanted := tuple(name for name in names if name not in settings.left_out)):
-            detail = f"Consul knows {listed(names)}, and consul.datacenters leaves all of them out"
-            raise RegistryError(GapReason.REGISTRY_EMPTY, detail)
-        return wanted
+        return wanted_datacenters(settings, await asyncio.to_thread(self._known_datacenters))
 
     def _gone(self, datacenters: Sequence[str]) -> tuple[Gap, ...]:
         """List the expected datacenters that Consul lists no more, where every one is read."""
         if not self._settings.every_datacenter:
             return ()
         gone = sorted(self.expected - set(datacenters) - self._settings.left_out - {""})
-        return tuple(
-            Gap(
-                "consul",
-                GapReason.DATACENTER_GONE,
-                f"{for_detail(name)} was read by an earlier sweep, and Consul lists it no more; if it was taken down "
-                f'for good, add "!{for_detail(name)}" to consul.datacenters',
-                datacenter=name,
-            )
-            for name in gone
-        )
+        return tuple(map(datacenter_gone, gone))
 
     def _known_datacenters(self) -> Sequence[str]:
         with self._client() as client:
-            names = rows(client.catalog.datacenters(), str, client.asked)
-            if not names or not all(0 < len(name) <= MAX_TEXT and name.isprintable() for name in names):
-                detail = f"{client.asked}: no datacenter, or one whose name is none"
-                raise RegistryError(GapReason.CONSUL_UNREADABLE, detail)
-        return tuple(dict.fromkeys(names))
+            return datacenter_names(client.catalog.datacenters(), client.asked)
 
     def _leader(self) -> str:
         with self._client() as client:
@@ -148,52 +130,34 @@ class ConsulRegistry:
 
     def _read(self, datacenter: str) -> RegistryReading:
         """Read one datacenter, in a thread of its own. Raises `RegistryError`."""
-        settings = self._settings
         started = time.monotonic()
-        samples = Samples(settings)
+        read = DatacenterRead(self._settings, self._rules, self._token, datacenter)
         with self._client(datacenter) as client:
-            if settings.layout == "catalog":
-                nodes = catalog_nodes(client.catalog.nodes()[1], client.asked)
-                reading = read_catalog(datacenter, nodes, settings.fields, self._rules)
-                nothing = f"none of {len(nodes)} nodes has the meta keys of a mesh node; check consul.fields"
-            else:
-                try:
-                    items = samples.of(client.kv_items(settings.prefix))
-                except RegistryError as error:
-                    if error.reason is not GapReason.PREFIX_NOT_FOUND:
-                        raise
-                    left = settings.timeout - (time.monotonic() - started)
-                    hint = self._hint(datacenter, left)
-                    raise RegistryError(error.reason, _joined(error.detail, hint)) from None
-                reading = read_kv(
-                    settings.layout, datacenter, settings.prefix, items, settings.fields, self._rules
-                )
-                nothing = "the prefix is there, but no registration under it"
-        gaps = []
-        token_sent = "" if self._token is not None else NO_TOKEN
-        if client.http.filtered:
-            detail = f"{client.asked}: Consul left out what the token may not read; use one that may read all"
-            left_out = RegistryError(GapReason.CONSUL_FILTERED, _joined(detail, token_sent))
-            gaps.append(self._gap(left_out, datacenter))
-        hint = "" if reading.registrations else samples.hint()
-        if not reading.registrations and (hint or not reading.invalid):
-            detail = _joined(f"{client.asked}: {nothing}", hint, token_sent)
-            gaps.append(self._gap(RegistryError(GapReason.REGISTRY_EMPTY, detail), datacenter))
-        return RegistryReading(reading.registrations, reading.invalid, tuple(gaps), reading.others)
 
-    def _hint(self, datacenter: str, seconds: float) -> str:
+            def reading(response: Response) -> RegistryReading:
+                return read.reading(response.content, client.asked, filtered=client.http.filtered)
+
+            try:
+                return client.http.get(reading, read.path, read.params)
+            except RegistryError as error:
+                if error.reason is not GapReason.PREFIX_NOT_FOUND:
+                    raise
+                hint = self._hint(datacenter, started + self._settings.timeout)
+                raise RegistryError(error.reason, joined(error.detail, hint)) from None
+
+    def _hint(self, datacenter: str, until: float) -> str:
         """Suggest an existing prefix in place of the missing one, as far as it can be read in this time."""
-        prefix, until = self._settings.prefix, time.monotonic() + seconds
+        hint = prefix_hint(self._settings.prefix)
         try:
-            beside = self._level(parent(prefix), datacenter, until)
-            folders = () if parent(prefix) else candidates(prefix, beside)
-            within = [self._level(folder, datacenter, until) for folder in folders]
+            folder = next(hint)
+            while True:
+                folder = hint.send(self._level(folder, datacenter, until))
+        except StopIteration as suggested:
+            return str(suggested.value)
         except RegistryError as error:
             # The gap stands without it; it would only have been a help.
             log.info("no hint on consul.prefix: %s", without(self._token, error.detail))
             return ""
-        elsewhere = [key for keys in within for key in keys if key.endswith(f"/{prefix}")]
-        return missing_prefix_hint(prefix, beside, elsewhere)
 
     def _level(self, folder: str, datacenter: str, until: float) -> Sequence[str]:
         """List keys and folders directly in a folder. Raises `RegistryError`."""
@@ -213,9 +177,4 @@ class ConsulRegistry:
         return connect(self._settings, self._token, datacenter)
 
     def _gap(self, error: RegistryError, datacenter: str) -> Gap:
-        detail = without(self._token, error.detail)
-        return Gap("consul", error.reason, detail, datacenter=datacenter or None)
-
-
-def _joined(*parts: str) -> str:
-    return "; ".join(filter(None, parts))
+        return consul_gap(error, self._token, datacenter)

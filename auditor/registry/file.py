@@ -48,7 +48,8 @@ class FileRegistry:
         self._settings = settings
         self._rules = reading_rules(settings, device)
         named = settings.datacenters
-        self._datacenter = named[0] if len(named) == 1 and named[0] != "*" else ""
+        self.datacenter = named[0] if len(named) == 1 and named[0] != "*" else ""
+        """That of its nodes; "" where none or several are configured."""
 
     def expecting(self, datacenters: Collection[str]) -> FileRegistry:  # noqa: ARG002  (the protocol's)
         """Expect datacenters; see `interface.Registry`. A file knows of one datacenter, and expects no other."""
@@ -59,7 +60,7 @@ class FileRegistry:
         try:
             return await asyncio.to_thread(self._read)
         except RegistryError as error:
-            gap = Gap("file", error.reason, error.detail, datacenter=self._datacenter or None)
+            gap = Gap("file", error.reason, error.detail, datacenter=self.datacenter or None)
             return RegistryReading(gaps=(gap,))
 
     def _read(self) -> RegistryReading:
@@ -69,13 +70,11 @@ class FileRegistry:
             raise RegistryError(
                 GapReason.REGISTRY_EMPTY, f"{self._path}: an empty list; export the prefix again"
             )
-        items, odd = _items(entries, settings.prefix, self._datacenter)
+        items, odd = export_items(entries, settings.prefix, self.datacenter)
         if not items and not odd:
             detail = f"{self._path}: none of its {len(entries)} keys begins with {settings.prefix}"
             raise RegistryError(GapReason.PREFIX_NOT_FOUND, f"{detail}; check consul.prefix")
-        reading = read_kv(
-            self._layout, self._datacenter, settings.prefix, items, settings.fields, self._rules
-        )
+        reading = read_kv(self._layout, self.datacenter, settings.prefix, items, settings.fields, self._rules)
         if not reading.registrations and not reading.invalid and not odd:
             detail = f"{self._path}: no registration under {settings.prefix}; {reading.others.sentence}"
             raise RegistryError(GapReason.REGISTRY_EMPTY, detail)
@@ -83,9 +82,14 @@ class FileRegistry:
         if without_key:
             entries_words = count(without_key, "entry", "entries")
             detail = f"{self._path}: {entries_words} without a key, or with a value that is no text"
-            gap = Gap("file", GapReason.REGISTRY_UNREADABLE, detail, datacenter=self._datacenter or None)
+            gap = Gap("file", GapReason.REGISTRY_UNREADABLE, detail, datacenter=self.datacenter or None)
             gaps = (gap,)
         return RegistryReading(reading.registrations, (*reading.invalid, *odd), gaps, reading.others)
+
+
+def file_items(path: Path) -> list[KvItem]:
+    """Read every key of an export with its value, whatever the prefix. Raises `RegistryError`."""
+    return export_items(_export(path).entries, "", "")[0]
 
 
 def export_text(records: Mapping[str, bytes]) -> str:
@@ -97,7 +101,7 @@ def export_text(records: Mapping[str, bytes]) -> str:
     return json.dumps(entries, indent="\t", ensure_ascii=False) + "\n"
 
 
-class _Entry(NamedTuple):
+class ExportEntry(NamedTuple):
     """One entry of an export: a key and its value in base64."""
 
     key: str
@@ -108,50 +112,59 @@ class _Entry(NamedTuple):
     modify_index: int | None
 
 
-class _Export(NamedTuple):
+class Export(NamedTuple):
     """Entries of a file, and the number of items that are none."""
 
-    entries: list[_Entry]
+    entries: list[ExportEntry]
     odd: int
 
 
-def _export(path: Path) -> _Export:
+def _export(path: Path) -> Export:
     """Read the entries of a `consul kv export` in any of its forms. Raises `RegistryError` where it is none."""
-    text = _text(path)
+    return read_export(_raw(path), str(path))
+
+
+def read_export(raw: bytes, name: str) -> Export:
+    """Read the entries of an export's bytes. name: of its place, for a message. Raises `RegistryError`."""
+    text = _text(raw, name)
     try:
         check_count(text.encode(errors="replace"))
     except InvalidValue as error:
-        raise _no_export(path, str(error)) from None
-    rows = _rows(text, path)
+        raise _no_export(name, str(error)) from None
+    rows = _rows(text, name)
     entries = [entry for row in rows if (entry := _entry(row)) is not None]
     odd = len(rows) - len(entries)
     if odd and not entries:
-        raise _no_export(path, _what_else(rows))
-    return _Export(entries, odd)
+        raise _no_export(name, _what_else(rows))
+    return Export(entries, odd)
 
 
-def _no_export(path: Path, what: str) -> RegistryError:
-    detail = f"{path}: {what}; write it with `consul kv export PREFIX`"
+def _no_export(name: str, what: str) -> RegistryError:
+    detail = f"{name}: {what}; write it with `consul kv export PREFIX`"
     return RegistryError(GapReason.REGISTRY_UNREADABLE, detail)
 
 
-def _text(path: Path) -> str:
+def _raw(path: Path) -> bytes:
     try:
         raw = read_bounded(path, MAX_FILE)
     except OSError as error:
         raise RegistryError(GapReason.REGISTRY_UNREADABLE, f"{path}: cannot read: {error.strerror}") from None
+    return raw
+
+
+def _text(raw: bytes, name: str) -> str:
     if len(raw) > MAX_FILE:
-        raise RegistryError(GapReason.REGISTRY_UNREADABLE, f"{path}: larger than {MAX_FILE} bytes")
+        raise RegistryError(GapReason.REGISTRY_UNREADABLE, f"{name}: larger than {MAX_FILE} bytes")
     if raw.startswith(b"\x1f\x8b"):
-        raise _no_export(path, "gzip data, as `consul snapshot save` writes it, no export")
+        raise _no_export(name, "gzip data, as `consul snapshot save` writes it, no export")
     try:
         # A Windows shell redirects into UTF-16, and puts a byte order mark before UTF-8.
         return raw.decode(json.detect_encoding(raw))  # with a mark or without, in UTF-8, UTF-16 or UTF-32
     except UnicodeDecodeError:
-        raise _no_export(path, "not text in UTF-8, so not JSON") from None
+        raise _no_export(name, "not text in UTF-8, so not JSON") from None
 
 
-def _rows(text: str, path: Path) -> list[object]:
+def _rows(text: str, name: str) -> list[object]:
     """Read the entries of one list, of several, or one after the other as `jq '.[]'` prints them."""
     rows: list[object] = []
     place = _BLANKS.match(text).end()  # type: ignore[union-attr]  # it matches the empty text too
@@ -165,14 +178,14 @@ def _rows(text: str, path: Path) -> list[object]:
             what = "`consul kv get -recurse` prints that, not JSON" if _LISTING.match(text) else "not JSON"
             if text[error.pos :].strip() == "":
                 what = "cut off, so not JSON"
-            raise _no_export(path, what) from None
-        raise _no_export(path, f"not JSON from character {error.pos} on: cut off, or edited") from None
+            raise _no_export(name, what) from None
+        raise _no_export(name, f"not JSON from character {error.pos} on: cut off, or edited") from None
     except InvalidValue as error:
-        raise _no_export(path, f"not JSON that can be read: {error}") from None
+        raise _no_export(name, f"not JSON that can be read: {error}") from None
     except (ValueError, RecursionError):
-        raise _no_export(path, "not JSON that can be read: nested too deep") from None
+        raise _no_export(name, "not JSON that can be read: nested too deep") from None
     if not text.strip():
-        raise _no_export(path, "empty, not JSON")
+        raise _no_export(name, "empty, not JSON")
     return rows
 
 
@@ -181,7 +194,7 @@ _BLANKS = re.compile(r"[\s,]*")
 _LISTING = re.compile(r"\s*[^\s{}\[\]\":]+:")
 
 
-def _entry(row: object) -> _Entry | None:
+def _entry(row: object) -> ExportEntry | None:
     """Read an entry with its parts named as by the command, or as by the HTTP API."""
     if not isinstance(row, dict):
         return None
@@ -191,7 +204,9 @@ def _entry(row: object) -> _Entry | None:
         return None
     indexes = (named.get(name) for name in ("create_index", "modify_index"))
     created, modified = (index if isinstance(index, int) else None for index in indexes)
-    return _Entry(key, value or "", _flags(named.get("flags")), bool(named.get("session")), created, modified)
+    return ExportEntry(
+        key, value or "", _flags(named.get("flags")), bool(named.get("session")), created, modified
+    )
 
 
 def _flags(value: object) -> int:
@@ -229,8 +244,8 @@ def _what_else(rows: Sequence[object]) -> str:
     )
 
 
-def _items(
-    entries: Iterable[_Entry], prefix: str, datacenter: str
+def export_items(
+    entries: Iterable[ExportEntry], prefix: str, datacenter: str
 ) -> tuple[list[KvItem], list[InvalidRegistration]]:
     """Read the keys under the prefix, and those whose entry is malformed: a file may be edited by hand."""
     items: dict[str, KvItem] = {}

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -169,10 +169,15 @@ def read_kv(
     items: Iterable[KvItem],
     fields: ConsulFields,
     rules: ReadingRules = NO_RULES,
+    earlier: EarlierRecords | None = None,
 ) -> RegistryReading:
-    """Read all keys under `prefix`; each must begin with it. The reading has no gaps."""
-    reader = _JsonKeys if layout == "kv-json" else _FieldKeys
-    return reader(datacenter, prefix, fields, rules).read(items)
+    """Read all keys under `prefix`; each must begin with it. The reading has no gaps.
+
+    earlier: of earlier readings by the same rules; records that are as they were are taken from it.
+    """
+    if layout == "kv-fields":
+        return _FieldKeys(datacenter, prefix, fields, rules).read(items)
+    return _JsonKeys(datacenter, prefix, fields, rules, earlier).read(items)
 
 
 def read_catalog(
@@ -343,8 +348,39 @@ def _held(item: KvItem) -> OtherKind | None:
     return OtherKind.SESSION if item.session else None
 
 
+class EarlierRecords:
+    """Records of the reading before, for a follower that reads all again because one has changed."""
+
+    def __init__(self) -> None:
+        self._before: dict[KvItem, ReadRecord] = {}
+        self._now: dict[KvItem, ReadRecord] = {}
+
+    def begin(self) -> None:
+        """Begin a new reading: what the last one did not show is forgotten."""
+        self._before, self._now = self._now, {}
+
+    def record(self, item: KvItem, read: Callable[[], ReadRecord]) -> ReadRecord:
+        """Return the record of a key that is as it was, indexes and all; else read it."""
+        found = self._before.get(item)
+        self._now[item] = found = read() if found is None else found
+        return found
+
+
 class _JsonKeys(_Keys):
     """Keys with one JSON record a node, or one for each device of a node."""
+
+    def __init__(
+        self,
+        datacenter: str,
+        prefix: str,
+        fields: ConsulFields,
+        rules: ReadingRules,
+        earlier: EarlierRecords | None,
+    ) -> None:
+        super().__init__(datacenter, prefix, fields, rules)
+        self._earlier = earlier
+        if earlier is not None:
+            earlier.begin()
 
     def records(self, items: Iterable[KvItem]) -> Iterable[ReadRecord]:
         deeper: list[tuple[str, KvItem]] = []
@@ -364,7 +400,10 @@ class _JsonKeys(_Keys):
         yield from self._devices(deeper, nodes)
 
     def _record(self, name: str, item: KvItem) -> ReadRecord:
-        return _json_record(NodeId(self.datacenter, name), item, self.names, self.rules)
+        node = NodeId(self.datacenter, name)
+        if self._earlier is None or item.key != self.prefix + name:
+            return _json_record(node, item, self.names, self.rules)
+        return self._earlier.record(item, lambda: _json_record(node, item, self.names, self.rules))
 
     def _devices(self, items: Sequence[tuple[str, KvItem]], nodes: Collection[str]) -> Iterable[ReadRecord]:
         """Select records at `<node>/<device>`: the one of the audited device is the node's.

@@ -7,9 +7,10 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, NoReturn
 
 from auditor.errors import GapReason, RegistryError, StoreConflict, StoreError
+from auditor.registry.agent import check_settings, without
 from auditor.registry.answers import NO_TOKEN, excerpt, transaction_refusals
-from auditor.registry.client import check_settings, connect, without
-from auditor.registry.interface import Create, Operation, Remove, Replace, Stored
+from auditor.registry.client import connect
+from auditor.registry.interface import Create, Glance, Operation, Overwrite, Remove, Replace, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,17 +37,45 @@ class ConsulStore:
 
     def read(self, key: str) -> Stored | None:
         """Read one key by a `consistent` read; None: Consul says that it does not exist. Raises `StoreError`."""
+        return self.glance(key).stored
+
+    def glance(self, key: str) -> Glance:
+        """Read one key as `read` does, with the index of the answer: see `interface.IndexedStore`."""
         with self._client() as client:
             try:
                 items = list(client.kv_items(key, recurse=False))
             except RegistryError as error:
                 if error.reason is GapReason.PREFIX_NOT_FOUND:
-                    return None
+                    return Glance(None, client.http.index)
                 self._fail(error)
             # A path that something on the way rewrote (`a/../b`) would bring another key's value.
             if len(items) != 1 or items[0].key != key:
                 raise StoreError(f"{client.asked}: the answer is not this one key")
-            return _stored(items[0], client)
+            return Glance(_stored(items[0], client), client.http.index)
+
+    def beginning(self, start: str) -> tuple[Stored, ...]:
+        """Read the few keys that begin with this text: see `interface.IndexedStore`. Raises `StoreError`."""
+        with self._client() as client:
+            try:
+                return tuple(_stored(item, client) for item in client.kv_items(start))
+            except RegistryError as error:
+                if error.reason is GapReason.PREFIX_NOT_FOUND:
+                    return ()
+                self._fail(error)
+
+    def newest(self, prefix: str) -> int:
+        """Read the index of the newest write below a prefix: see `interface.IndexedStore`. Raises `StoreError`.
+
+        Without its last slash, all keys below it are one answer: the folder's name.
+        """
+        with self._client() as client:
+            try:
+                client.kv.get(prefix.removesuffix("/"), keys=True, separator="/")
+            except RegistryError as error:
+                if error.reason is GapReason.PREFIX_NOT_FOUND:
+                    return 0
+                self._fail(error)
+            return client.http.index
 
     def list(self, prefix: str) -> tuple[Stored, ...]:
         """List all keys under a prefix that ends with `/`, in key order. Raises `StoreError`.
@@ -109,6 +138,8 @@ def _verbs(operation: Operation) -> Sequence[dict[str, object]]:
     if isinstance(operation, Create):
         # An index of 0 is Consul's word for "must not exist".
         return [{"Verb": "cas", "Key": operation.key, "Value": _text(operation.value), "Index": 0}]
+    if isinstance(operation, Overwrite):
+        return [{"Verb": "set", "Key": operation.key, "Value": _text(operation.value)}]
     index = operation.modify_index
     if index <= 0:
         raise ValueError(f"{operation.key}: no index of a stored key: {index}")

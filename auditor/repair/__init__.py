@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
     from pathlib import Path
+    from typing import Any
 
+    from auditor.admission.checked_records import CheckedRecords
     from auditor.repair.claims.allocator import Allocation, Release
     from auditor.settings.file import Config
 
@@ -40,3 +43,35 @@ def release(node: str, *, config: Config | Path | str | None = None) -> Release:
     from auditor.service import provisioning
 
     return provisioning.release(node, config)
+
+
+def check(
+    record: Mapping[str, Any] | str | bytes,
+    node: str = "",
+    *,
+    config: Config | Path | str | None = None,
+    datacenter: str = "",
+    replay: Path | str | None = None,
+    live: bool = False,
+    claims: bool = True,
+    allow: Collection[str] = (),
+) -> CheckedRecords:
+    """Say whether a registration may be written: `.admitted`, and why not in `.lines`. Writes nothing.
+
+    `record`: the record of `node`, as JSON or as what JSON is made of; without `node`, what `consul kv export` writes.
+    `replay`: a recorded sweep; `live`: the watch that runs here is asked; both say what is live. `claims`: False leaves
+    the address claims out. `allow`: idents of objections that are warnings here. What could not be read is no yes:
+    `.verdict` is `unknown` then. Raises `auditor.errors.WgauditError` where it cannot be judged at all.
+    """
+    from auditor.service import provisioning
+
+    return provisioning.check(
+        record,
+        config,
+        node=node,
+        datacenter=datacenter,
+        replay=replay,
+        live=live,
+        claims=claims,
+        allow=allow,
+    )

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from auditor.values.addresses import Prefix, PublicKey
+from auditor.values.drains import DrainPolicy
+from auditor.values.findings import Severity
 from auditor.values.models import NodeId
 
 
@@ -77,6 +80,8 @@ class Move:
     """Observers that the plan saw routing the old address to this node: they show what the move changes."""
     host: str = ""
     """Host that SSH reaches it at, by its registration; "" where there is none in it."""
+    chosen: bool = False
+    """Whether a person chose the new address (`--to`)."""
 
     @property
     def ident(self) -> str:
@@ -104,6 +109,17 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Routed:
+    """Observers that send a contested address to one key, as the sweep saw it."""
+
+    public_key: PublicKey | None
+    """None: they send it to nobody."""
+    node: NodeId | None
+    """Node that is registered with the key; None where none is."""
+    observers: int
+
+
+@dataclass(frozen=True, slots=True)
 class Contested:
     """One contested address, with what becomes of each claimant."""
 
@@ -112,6 +128,83 @@ class Contested:
     keeper: Keeper
     moves: tuple[Move, ...]
     left_out: tuple[LeftOut, ...] = ()
+    routed: tuple[Routed, ...] = ()
+    """Where observers send it now, most observers first. Empty where the plan's file is of an older version."""
+
+    @property
+    def observers(self) -> int:
+        """Number of observers whose route for the address is known."""
+        return sum(routed.observers for routed in self.routed)
+
+    @property
+    def reaching_keeper(self) -> int:
+        """Number of observers that send it to the keeper now."""
+        key = self.keeper.public_key
+        return sum(routed.observers for routed in self.routed if key is not None and routed.public_key == key)
+
+    @property
+    def changing(self) -> int:
+        """Number of observers that send it to another server than now once all is done.
+
+        Those are the ones that send it to a node that moves and, if somebody keeps it, those that send it to nobody.
+        """
+        moving = {move.public_key for move in self.moves}
+        return sum(
+            routed.observers
+            for routed in self.routed
+            if (self.keeper.node is not None if routed.public_key is None else routed.public_key in moving)
+        )
+
+    @property
+    def poorly_reached(self) -> bool:
+        """Tell whether nobody reaches the keeper now, or fewer observers than reach another one."""
+        reach = self.reaching_keeper
+        if self.keeper.node is None or not self.observers:
+            return False
+        return not reach or any(item.observers > reach for item in self.routed if item.public_key is not None)
+
+    @property
+    def better_reached(self) -> Routed | None:
+        """The mover that most observers reach, where the keeper is poorly reached and it could keep the address."""
+        if not self.poorly_reached or self.keeper.rule is Rule.CHOSEN:
+            return None
+        able = {move.node for move in self.moves if move.kind is Kind.RENUMBER}
+        others = (item for item in self.routed if item.node in able and item.observers > self.reaching_keeper)
+        return max(others, key=lambda item: item.observers, default=None)
+
+
+class Because(StrEnum):
+    """Reason why a finding stands after the plan was carried out."""
+
+    LEFT_OUT = "left-out"
+    """The plan does not move all who claim the address."""
+    NOT_ASKED = "not-asked"
+    """The plan was asked for another address (`--address`)."""
+    KEEPER_HOLDS = "keeper-holds-it"
+    """The pool's first address stays with its keeper, which is a finding for as long as anybody holds it."""
+    NO_MOVE = "no-move"
+    """It is not a matter of moves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """Finding that stands after the plan was carried out, and why."""
+
+    check: str
+    """Ident of its check."""
+    severity: Severity
+    subject: str
+    fingerprint: str
+    because: Because
+    followers: int = 0
+    """Findings that follow from it, and stand with it."""
+
+
+class CarriedService(NamedTuple):
+    """Service of Consul's catalog on a node."""
+
+    name: str
+    instances: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +224,14 @@ class RepairPlan:
     """Keepers and movers with their registered keys."""
     claims_prefix: str = "wireguard/claims/"
     """Prefix of the store's keys for the claims to new addresses."""
+    remaining: tuple[Remaining, ...] = ()
+    """Findings that stand when all is done, in the order of the report."""
+    unseen: tuple[NodeId, ...] = ()
+    """Registered nodes that the sweep did not see: what is on them is not known before and after."""
+    drain: DrainPolicy | None = None
+    """How each node is taken out of production before it is moved, and put back; None: it is not."""
+    carried: Mapping[NodeId, tuple[CarriedService, ...]] = field(default_factory=dict)
+    """Services of movers by Consul's catalog, most instances first; a node of which that is not known is left out."""
 
     @property
     def moves(self) -> tuple[Move, ...]:
@@ -142,6 +243,8 @@ class RepairPlan:
     def ident(self) -> str:
         """Ten hex digits over all that the plan would change, and where."""
         lines = [f"{self.device} {self.claims_prefix}"]
+        if self.drain is not None:
+            lines.append(f"{self.drain.means} {self.drain.drain!r} {self.drain.undrain!r}")
         for contested in self.contested:
             keeper = contested.keeper
             lines.append(
@@ -162,6 +265,8 @@ def _words(node: NodeId | None) -> str:
 class Step(StrEnum):
     """One step of a move, in the order in which they are made. The way back is the other way round."""
 
+    DRAIN = "drain"
+    """The node is out of production, where the plan says how."""
     RESERVE = "reserve"
     """The new address is claimed in Consul for the node: nobody else gets it."""
     ADD = "add"
@@ -176,10 +281,16 @@ class Step(StrEnum):
     """The device no longer holds the old address."""
     VERIFY = "verify"
     """The node and a sample of observers were looked at afterwards."""
+    UNDRAIN = "undrain"
+    """The node is back in production, if its move took it out."""
 
 
-def steps_of(move: Move) -> tuple[Step, ...]:
-    """The steps of a move, in order. A restored device changes nothing in the registry."""
+def steps_of(move: Move, drain: DrainPolicy | None) -> tuple[Step, ...]:
+    """The steps of a move, in order. A restored device changes nothing in the registry.
+
+    drain: the plan's; every drain has its undrain.
+    """
+    left_out = set[Step]() if drain is not None else {Step.DRAIN, Step.UNDRAIN}
     if move.kind is Kind.RESTORE:
-        return (Step.ADD, Step.PEERS, Step.PERSIST, Step.REMOVE, Step.VERIFY)
-    return tuple(Step)
+        left_out |= {Step.RESERVE, Step.REGISTER}
+    return tuple(step for step in Step if step not in left_out)

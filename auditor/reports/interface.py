@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from auditor.values.models import Report
+from auditor.reports.selection import EVERYTHING, Selection
+from auditor.values.guide import INSTALLED, Guide
+from auditor.values.report import Report
 
-NEW_RECORDING = "sweep.json.gz"
-"""Name of a recording in a command that is proposed."""
 _NARROWEST, _WIDEST = 40, 160
 
 
@@ -23,29 +23,25 @@ class Layout:
     """Terminal columns."""
     colour: bool = False
     """False: plain text without one escape sequence."""
+    few_colours: bool = False
+    """True: the terminal has 16 colours of its own choice, and not 256."""
     ascii_only: bool = False
     """For streams whose encoding is not a Unicode one: every other character is shown as `\\uNNNN`."""
     limit: int = 50
     """Findings that are written out; the others are counted."""
-    recording: str | None = None
-    """The file that holds what this sweep saw (`--record`, `--replay`), so that it can be shown again."""
-    config: str | None = None
-    """The configuration file as the caller named it; None: it is found without being named."""
+    links: bool = False
+    """True: the terminal shows hyperlinks (OSC 8). Only with colour."""
+    full: bool = False
+    """True: every observer of a finding is named, in forms for programs."""
+    guide: Guide = INSTALLED
+    """Way of the reader to run wgaudit and to read its documentation: every proposed command is made by it."""
+    selection: Selection = EVERYTHING
+    """Part of the report that a page shows. The verdict and the counts beside it stay those of the whole."""
 
     @property
     def columns(self) -> int:
         """Columns that are used: lines longer than 160 are hard to follow, fewer than 40 hold no name."""
         return max(_NARROWEST, min(self.width, _WIDEST))
-
-    def command(self, *options: str) -> tuple[str, ...]:
-        """Return the command, word by word, that shows this sweep with other options.
-
-        A sweep that was not recorded has to be done again.
-        """
-        if self.recording is not None:
-            return ("wgaudit", "sweep", "--replay", self.recording, *options)
-        config = ("--config", self.config) if self.config is not None else ()
-        return ("wgaudit", "sweep", *config, "--record", NEW_RECORDING, *options)
 
 
 class Format(Protocol):

@@ -6,37 +6,49 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections import Counter
-from collections.abc import Mapping
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import Field
 
 from auditor.reports.interface import Layout
-from auditor.reports.outline import Command, Outline, outline
-from auditor.values.models import Claim, Coverage, Evidence, Finding, Gap, Guess, NodeId, Pick, Report
+from auditor.reports.json.documents import Part, Timestamp
+from auditor.reports.json.evidence_v1 import (
+    EvidenceV1,
+    FactV1,
+    evidence_part,
+    name_part,
+    optional_part,
+    region_counts,
+)
+from auditor.reports.outline import NextStep, Outline, outline
+from auditor.values.findings import Finding, Guess
+from auditor.values.guide import INSTALLED, PROGRAM, Guide
+from auditor.values.models import Gap
+from auditor.values.report import Coverage, Report
 from auditor.values.schema import schema_document
-from auditor.values.text import for_json, timestamp
+from auditor.values.text import for_json
 
 SCHEMA: Literal["wgaudit.report/1"] = "wgaudit.report/1"
-UNKNOWN_REGION = "unknown"
-_DOCS = "docs/findings.md"
 _LAYOUT = Layout()
+_NO_ASCII = re.compile(r"[^\n -~]")
 
 
-Timestamp = Annotated[
-    AwareDatetime,
-    PlainSerializer(timestamp, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "format": "date-time", "pattern": r"Z$"}, mode="serialization"),
-]
+class RegionCoverageV1(Part):
+    """Nodes of one region, and the sources of that: one source alone can mismatch nothing."""
+
+    region: str | None = Field(description="null: nodes of which no source names a region")
+    nodes: int = Field(ge=1)
+    checked: int = Field(ge=0, description="of these, the ones whose region two or more sources name")
+    sources: dict[str, int] = Field(
+        description="nodes by source: registration, name, address plan, node itself, NATS; more may be added"
+    )
+    alone: dict[str, int] = Field(description="nodes that have one source alone, by that source")
 
 
-class _ReportPart(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class CoverageV1(_ReportPart):
+class CoverageV1(Part):
     """How much of the fleet was seen."""
 
     registered: int = Field(ge=0, description="nodes that the registry lists, those in flight left out")
@@ -49,12 +61,13 @@ class CoverageV1(_ReportPart):
     unreadable: int = Field(
         ge=0, description="of the registered ones, those whose registration cannot be read"
     )
+    regions: list[RegionCoverageV1] = Field(description="readable registrations by region")
 
 
-class GapV1(_ReportPart):
+class GapV1(Part):
     """What could not be seen, and why."""
 
-    source: str = Field(description="consul, file, ssh or sweep; more may be added")
+    source: str = Field(description="consul, file, ssh, witness or sweep; more may be added")
     scope: str = Field(description="what it hides: registry, node, witness or sweep; more may be added")
     node: str | None = Field(description="null where the gap is not about one node")
     datacenter: str | None = Field(description="null where none is known")
@@ -62,47 +75,7 @@ class GapV1(_ReportPart):
     detail: str = Field(description="one line for a person")
 
 
-class ClaimV1(_ReportPart):
-    """ "This key says that it holds this address", with where it says so."""
-
-    witness: str = Field(description="registered, device or routed; more may be added")
-    address: str = Field(description="canonical prefix, such as 10.0.0.1/32")
-    public_key: str | None = Field(description="null: a registration whose key cannot be read")
-    node: str | None = Field(description="null: a key that no registration knows")
-    datacenter: str | None
-    where: str = Field(description="the KV key, catalog entry or device that says so")
-    create_index: int | None = Field(description="Consul's index of the first write; null where unknown")
-    modify_index: int | None = Field(description="Consul's index of the last write; null where unknown")
-
-
-class PickV1(_ReportPart):
-    """Observers that route the address to one key."""
-
-    public_key: str | None = Field(description="null: to nobody")
-    node: str | None = Field(description="null: nobody, or a key that no node is known to have")
-    observers: int = Field(ge=0)
-    regions: dict[str, int] = Field(description="observers by their own region; `unknown` where not known")
-    sample: list[str] = Field(description="some of the observers, by name")
-
-
-class FactV1(_ReportPart):
-    """A labelled value."""
-
-    label: str
-    value: str
-
-
-class EvidenceV1(_ReportPart):
-    """What a finding rests on."""
-
-    claims: list[ClaimV1]
-    routing: list[PickV1]
-    observers: int = Field(ge=0, description="how many observers show it; 0 where it is not about observers")
-    sample: list[str] = Field(description="some of those observers, by name")
-    facts: list[FactV1]
-
-
-class GuessV1(_ReportPart):
+class GuessV1(Part):
     """A cause that nobody saw."""
 
     cause: str = Field(description="kebab-case name, such as parallel-writers; more may be added")
@@ -113,7 +86,14 @@ class GuessV1(_ReportPart):
     facts: list[FactV1] = Field(description="what it rests on")
 
 
-class FindingV1(_ReportPart):
+class NextStepV1(Part):
+    """A command that leads on."""
+
+    purpose: str
+    command: list[str] = Field(description="word by word, unquoted, with the files that it needs")
+
+
+class FindingV1(Part):
     """Something that a check says is wrong."""
 
     check: str = Field(description="kebab-case ident, such as duplicate-address; more may be added")
@@ -143,9 +123,12 @@ class FindingV1(_ReportPart):
     next: list[str] | None = Field(
         description="command that tells more, word by word and unquoted; null: none"
     )
+    next_steps: list[NextStepV1] = Field(
+        description="what to run next, as the reader runs it; the story first"
+    )
 
 
-class GapGroupV1(_ReportPart):
+class GapGroupV1(Part):
     """Gaps of one source and reason."""
 
     source: str
@@ -156,7 +139,7 @@ class GapGroupV1(_ReportPart):
     details: int = Field(ge=1, description="how many different details they have")
 
 
-class GroupsV1(_ReportPart):
+class GroupsV1(Part):
     """The report as the table groups it; findings by their fingerprints."""
 
     contested: list[str] = Field(description="contested addresses that follow from nothing else")
@@ -168,13 +151,30 @@ class GroupsV1(_ReportPart):
     registry: str = Field(
         description="whole, suspect (our view of it may be filtered) or incomplete; more may be added"
     )
-    gaps: list[GapGroupV1] = Field(description="the registry's first, then the nodes', the largest first")
+    gaps: list[GapGroupV1] = Field(
+        description="the registry's first, then the nodes', then the witnesses'; each the largest first"
+    )
 
 
-class ReportV1(_ReportPart):
+class DrainedV1(Part):
+    """A node that is out of production, by the state's memory."""
+
+    node: str
+    since: Timestamp
+    by: str = Field(description="login name of who ran the command")
+    how: str = Field(description="command, consul-maintenance or nomad-eligibility; more may be added")
+    reason: str | None = Field(description="reason that a person gave; null: none")
+    plan: str | None = Field(description="ident of the plan that it was drained for; null: by hand")
+
+
+class ReportV1(Part):
     """One sweep's report. Fields are added, never renamed or removed; readers must ignore unknown ones."""
 
     schema_: Literal["wgaudit.report/1"] = Field(alias="schema")
+    mesh: str | None = Field(description="name of the mesh (alerts.mesh); null: it has none")
+    version: str | None = Field(
+        description="version of wgaudit that made the report; null where nobody said it"
+    )
     verdict: Literal["clean", "findings", "inconclusive"]
     started_at: Timestamp
     finished_at: Timestamp
@@ -182,6 +182,9 @@ class ReportV1(_ReportPart):
     coverage: CoverageV1
     gaps: list[GapV1]
     in_flight: list[str] = Field(description="nodes that had not held still when the sweep ended")
+    drained: list[DrainedV1] = Field(
+        default=[], description="nodes that are out of production; left out where none is known to be"
+    )
     other_keys: dict[str, int] = Field(
         description="keys under the prefix that are no registrations, by kind, such as lock; more may be added"
     )
@@ -189,31 +192,58 @@ class ReportV1(_ReportPart):
     groups: GroupsV1
 
 
-def render(report: Report, _layout: Layout = _LAYOUT, /) -> str:
+def render(report: Report, layout: Layout = _LAYOUT, /) -> str:
     """Render the report as one JSON document and a newline, in ASCII whatever the names are made of."""
-    document = convert(report).model_dump(mode="json", by_alias=True)
-    return json.dumps(document, ensure_ascii=True, indent=2) + "\n"
+    # What is not set is there in a full report alone: thousands of names a finding.
+    document = convert(report, layout.guide, full=layout.full)
+    text = document.model_dump_json(by_alias=True, exclude_unset=True, indent=2)
+    return _NO_ASCII.sub(_escaped, text) + "\n"
 
 
-def convert(report: Report) -> ReportV1:
-    """Convert a report to its published form."""
-    grouped = outline(report)
-    commands = {item.finding.fingerprint: item.next_command for item in grouped.leading}
+def _escaped(character: re.Match[str]) -> str:
+    return json.dumps(character[0])[1:-1]
+
+
+def convert(report: Report, guide: Guide = INSTALLED, *, full: bool = False) -> ReportV1:
+    """Convert a report to its published form.
+
+    guide: makes the commands that it leads to. full: names all observers of each finding.
+    """
+    grouped = outline(report, guide)
+    steps = {item.finding.fingerprint: item.next_steps for item in grouped.leading}
     return ReportV1(
         schema=SCHEMA,
+        mesh=optional_part(report.mesh or None),
+        version=optional_part(report.version or None),
         verdict=report.verdict.value,
         started_at=report.started_at,
         finished_at=report.finished_at,
-        cut_short=_optional(report.cut_short),
+        cut_short=optional_part(report.cut_short),
         coverage=_coverage(report.coverage),
-        gaps=[_gap(gap) for gap in report.gaps],
-        in_flight=[_name(report, node) for node in dict.fromkeys(report.in_flight)],
+        gaps=[gap_part(gap) for gap in report.gaps],
+        in_flight=[name_part(report, node) for node in dict.fromkeys(report.in_flight)],
+        **({"drained": _drained(report)} if report.drained else {}),
         other_keys={kind.value: number for kind, number in report.others.counts.items()},
         findings=[
-            _finding(report, finding, commands.get(finding.fingerprint)) for finding in report.findings
+            _finding(report, finding, steps.get(finding.fingerprint, ()), guide, full=full)
+            for finding in report.findings
         ],
         groups=_groups(grouped),
     )
+
+
+def _drained(report: Report) -> list[DrainedV1]:
+    return [
+        DrainedV1(
+            node=name_part(report, node),
+            since=item.since,
+            by=for_json(item.by),
+            how=item.how,
+            reason=optional_part(item.reason or None),
+            plan=optional_part(item.plan or None),
+        )
+        for node, item in report.drained.items()
+    ]
 
 
 def _groups(grouped: Outline) -> GroupsV1:
@@ -231,10 +261,10 @@ def _groups(grouped: Outline) -> GroupsV1:
                 scope=group.scope.value,
                 reason=group.reason.value,
                 count=len(group.gaps),
-                regions=_regions(group.regions),
+                regions=region_counts(group.regions),
                 details=len(group.details),
             )
-            for group in grouped.gaps
+            for group in (*grouped.gaps, *grouped.unheard)
         ],
     )
 
@@ -247,6 +277,16 @@ def _coverage(coverage: Coverage) -> CoverageV1:
         distinct_tables=coverage.distinct_tables,
         undigested=coverage.undigested,
         unreadable=coverage.unreadable,
+        regions=[
+            RegionCoverageV1(
+                region=for_json(item.region) or None,
+                nodes=item.nodes,
+                checked=item.checked,
+                sources=dict(item.sources),
+                alone=dict(item.alone),
+            )
+            for item in coverage.regions
+        ],
     )
 
 
@@ -256,36 +296,44 @@ def _share(coverage: Coverage) -> float:
     return min(rounded, 0.999) if coverage.observed < coverage.registered else rounded
 
 
-def _gap(gap: Gap) -> GapV1:
+def gap_part(gap: Gap) -> GapV1:
+    """Convert a gap."""
     return GapV1(
         source=gap.source,
         scope=gap.scope.value,
-        node=_optional(gap.node),
-        datacenter=_optional(gap.datacenter or None),
+        node=optional_part(gap.node),
+        datacenter=optional_part(gap.datacenter or None),
         reason=gap.reason.value,
         detail=for_json(gap.detail),
     )
 
 
-def _finding(report: Report, finding: Finding, command: Command | None) -> FindingV1:
+def _finding(
+    report: Report, finding: Finding, steps: Sequence[NextStep], guide: Guide, *, full: bool
+) -> FindingV1:
     return FindingV1(
         check=finding.check,
         severity=finding.severity.value,
         fingerprint=finding.fingerprint,
         subject=for_json(finding.subject),
         address=finding.address,
-        nodes=[_name(report, node) for node in finding.nodes],
+        nodes=[name_part(report, node) for node in finding.nodes],
         regions=[for_json(region) for region in finding.regions],
         summary=for_json(finding.summary),
         guess=_guess(finding.guess),
-        probable_cause=_optional(finding.probable_cause),
+        probable_cause=optional_part(finding.probable_cause),
         confirmed=finding.confirmed,
         caused_by=finding.caused_by,
-        agreed=_optional(finding.agreed),
-        silenced=_optional(finding.silenced),
-        evidence=_evidence(report, finding.evidence),
-        docs=f"{_DOCS}#{finding.check}",
-        next=[for_json(word) for word in command] if command is not None else None,
+        agreed=optional_part(finding.agreed),
+        silenced=optional_part(finding.silenced),
+        evidence=evidence_part(report, finding, full=full),
+        docs=for_json(guide.documentation(finding.check)),
+        # Without files and wrapper, as it always was.
+        next=[*PROGRAM, "explain", for_json(finding.subject)] if steps else None,
+        next_steps=[
+            NextStepV1(purpose=step.purpose, command=[for_json(word) for word in step.command])
+            for step in steps
+        ],
     )
 
 
@@ -298,54 +346,6 @@ def _guess(guess: Guess | None) -> GuessV1 | None:
         sentence=for_json(guess.sentence),
         facts=[FactV1(label=for_json(label), value=for_json(value)) for label, value in guess.facts],
     )
-
-
-def _evidence(report: Report, evidence: Evidence) -> EvidenceV1:
-    return EvidenceV1(
-        claims=[_claim(report, claim) for claim in evidence.claims],
-        routing=[_pick(report, pick) for pick in evidence.routing],
-        observers=evidence.observers,
-        sample=[_name(report, node) for node in evidence.sample],
-        facts=[FactV1(label=for_json(label), value=for_json(value)) for label, value in evidence.facts],
-    )
-
-
-def _claim(report: Report, claim: Claim) -> ClaimV1:
-    return ClaimV1(
-        witness=claim.witness.value,
-        address=claim.prefix,
-        public_key=claim.public_key,
-        node=_name(report, claim.node) if claim.node is not None else None,
-        datacenter=_optional(claim.node.datacenter or None) if claim.node is not None else None,
-        where=for_json(claim.where),
-        create_index=claim.create_index,
-        modify_index=claim.modify_index,
-    )
-
-
-def _pick(report: Report, pick: Pick) -> PickV1:
-    return PickV1(
-        public_key=pick.public_key,
-        node=_name(report, pick.node) if pick.node is not None else None,
-        observers=pick.observers,
-        regions=_regions(pick.regions),
-        sample=[_name(report, node) for node in pick.sample],
-    )
-
-
-def _regions(regions: Mapping[str, int]) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for region, count in regions.items():
-        counts[for_json(region) or UNKNOWN_REGION] += count
-    return dict(sorted(counts.items()))
-
-
-def _name(report: Report, node: NodeId) -> str:
-    return for_json(report.name(node))
-
-
-def _optional(text: str | None) -> str | None:
-    return None if text is None else for_json(text)
 
 
 def schema_text() -> str:

@@ -12,26 +12,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from auditor.checks.idents import Ident
+from auditor.checks.registration_vanished import LOST_RECORD
 from auditor.errors import GapReason, GapScope
 from auditor.values.addresses import PublicKey
-from auditor.values.models import (
-    Claim,
-    Coverage,
-    Finding,
-    Gap,
-    NodeId,
-    Report,
-    Severity,
-    Witness,
-)
+from auditor.values.answer_words import Asked, asked
+from auditor.values.drains import Drained
+from auditor.values.findings import Claim, Finding, Severity, Witness
+from auditor.values.guide import FINDINGS, INSTALLED, Command, Guide
+from auditor.values.models import Gap, NodeId
+from auditor.values.report import Coverage, Report
 
 CONTESTED = Ident.DUPLICATE_ADDRESS
 """Ident of the check whose findings come first, whatever else is as severe."""
 NO_REGION = ""
 """Stands for "no region is known" among counts by region."""
-
-Command = tuple[str, ...]
-"""A proposed command, word by word, unquoted."""
 
 
 class RegistryView(StrEnum):
@@ -71,10 +65,12 @@ class OutlinedFinding:
     """Claims by node and key; routed ones only where no other witness claims anything, for `routing` counts them."""
     observers: int
     """Observers that `finding.evidence.routing` sums up."""
+    answers: tuple[Asked, ...]
+    """Who answered at its address, by the kind of server; empty where nobody was asked."""
     following: tuple[FollowingFindings, ...]
     """All that follows from it, over any number of steps, by check."""
-    next_command: Command | None
-    """Tells more about it; None where no command does."""
+    next_steps: tuple[NextStep, ...] = ()
+    """Commands that tell more about it, the first one its story; none where none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +159,16 @@ class Outline:
     gone: tuple[Finding, ...]
     """Findings that were gone on a second look."""
     gaps: tuple[GapGroup, ...]
-    """The registry's first, then the nodes'; of each the largest first."""
+    """The registry's first, then the nodes'; of each the largest first. Without those of witnesses."""
+    unheard: tuple[GapGroup, ...]
+    """Gaps of witnesses, the largest first, such as questions without an answer: they hide no node."""
     registry: RegistryView
     unseen: tuple[NodeId, ...]
-    """The nodes that gaps name, each once."""
+    """The nodes that gaps name, those of witnesses left out, each once."""
     in_flight: tuple[NodeId, ...]
     """Registered, changed or removed during the sweep; each once."""
+    drained: tuple[tuple[NodeId, Drained], ...]
+    """Nodes that are out of production, by name."""
     coverage: Coverage
     next_steps: tuple[NextStep, ...]
 
@@ -190,8 +190,8 @@ class Outline:
         return Excerpt(contested, rest, _by_check(hidden), several)
 
 
-def outline(report: Report) -> Outline:
-    """Group a report."""
+def outline(report: Report, guide: Guide = INSTALLED) -> Outline:
+    """Group a report. guide: makes the commands that it leads to."""
     standing = {finding.fingerprint: finding for finding in report.standing}
     followers: dict[str, list[Finding]] = defaultdict(list)
     leading: list[Finding] = []
@@ -201,7 +201,7 @@ def outline(report: Report) -> Outline:
             leading.append(finding)
         else:
             followers[cause].append(finding)
-    outlined = [_outlined(finding, followers.get(finding.fingerprint, ())) for finding in leading]
+    outlined = [_outlined(finding, followers.get(finding.fingerprint, ()), guide) for finding in leading]
     rest = [item for item in outlined if item.finding.check != CONTESTED]
     counts = Counter(finding.severity for finding in leading)
     agreed = tuple(
@@ -216,19 +216,26 @@ def outline(report: Report) -> Outline:
         agreed=agreed,
         agreed_sharing=_agreed_sharing(agreed),
         gone=tuple(finding for finding in report.findings if finding.confirmed is False),
-        gaps=gap_groups(report.gaps, lambda node: report.node_regions.get(node, NO_REGION)),
+        gaps=gap_groups(report.not_seen, lambda node: report.node_regions.get(node, NO_REGION)),
+        unheard=gap_groups(report.not_heard, lambda node: report.node_regions.get(node, NO_REGION)),
         registry=registry_view(report.gaps),
-        unseen=tuple(dict.fromkeys(node for gap in report.gaps if (node := gap_node(gap)) is not None)),
+        unseen=tuple(dict.fromkeys(node for gap in report.not_seen if (node := gap_node(gap)) is not None)),
         in_flight=tuple(dict.fromkeys(report.in_flight)),
+        drained=tuple(report.drained.items()),
         coverage=report.coverage,
-        next_steps=_NEXT_STEPS if leading else (),
+        next_steps=_next_steps(guide) if leading else (),
     )
 
 
-_NEXT_STEPS = (
-    NextStep("What each finding means and what to do", document="docs/findings.md"),
-    NextStep("The whole story of one address, node or key", ("wgaudit", "explain", "TARGET")),
-)
+def _next_steps(guide: Guide) -> tuple[NextStep, ...]:
+    return (
+        NextStep("What each finding means and what to do", document=guide.docs_url or FINDINGS),
+        NextStep("The whole story of one address, node or key", guide.command("explain", target="TARGET")),
+        NextStep(
+            "Who is affected by one address, node, region or check",
+            guide.command("affected", target="TARGET"),
+        ),
+    )
 
 
 def _first_cause(finding: Finding, standing: Mapping[str, Finding]) -> str | None:
@@ -243,7 +250,7 @@ def _first_cause(finding: Finding, standing: Mapping[str, Finding]) -> str | Non
     return current.fingerprint if current is not finding else None
 
 
-def _outlined(finding: Finding, followers: Sequence[Finding]) -> OutlinedFinding:
+def _outlined(finding: Finding, followers: Sequence[Finding], guide: Guide) -> OutlinedFinding:
     by_check: dict[str, list[Finding]] = defaultdict(list)
     for follower in followers:
         by_check[follower.check].append(follower)
@@ -251,8 +258,40 @@ def _outlined(finding: Finding, followers: Sequence[Finding]) -> OutlinedFinding
         finding,
         claimants(finding.evidence.claims),
         sum(pick.observers for pick in finding.evidence.routing),
+        asked(finding.evidence.answers),
         tuple(FollowingFindings(check, tuple(group)) for check, group in by_check.items()),
-        ("wgaudit", "explain", finding.subject) if finding.check == CONTESTED else None,
+        _leads_to(finding, guide),
+    )
+
+
+def _leads_to(finding: Finding, guide: Guide) -> tuple[NextStep, ...]:
+    if finding.check == Ident.REGISTRATION_VANISHED:
+        return _puts_back(finding, guide)
+    if finding.check != CONTESTED:
+        return ()
+    subject = finding.subject
+    return (
+        NextStep("Its whole story", guide.command("explain", target=subject)),
+        NextStep(
+            "Every observer: whom it reaches and whom it loses", guide.command("affected", target=subject)
+        ),
+        NextStep("Who keeps it, who moves, and how", guide.command("plan", "--address", subject)),
+    )
+
+
+def _puts_back(finding: Finding, guide: Guide) -> tuple[NextStep, ...]:
+    """Return the commands that write the lost record again, and nothing where the key is there."""
+    facts = dict(finding.evidence.facts)
+    if LOST_RECORD not in facts:
+        return ()
+    datacenter = (f"-datacenter={facts['datacenter']}",) if "datacenter" in facts else ()
+    put = ("consul", "kv", "put", *datacenter, "-cas", "-modify-index=0", facts["where"], facts[LOST_RECORD])
+    return (
+        NextStep(
+            "Put its registration back, unless somebody has its address by now",
+            guide.command("restore", target=finding.subject),
+        ),
+        NextStep("The same by hand, without a look at who has its address", put),
     )
 
 
@@ -355,7 +394,11 @@ def gap_groups(gaps: Iterable[Gap], region_of: Callable[[NodeId], str]) -> tuple
 
 def registry_gaps(gaps: Iterable[Gap]) -> list[Gap]:
     """Return the gaps that leave registrations unseen, as against those of single nodes."""
-    return [gap for gap in gaps if gap.node is None and gap.reason is not GapReason.CUT_SHORT]
+    return [
+        gap
+        for gap in gaps
+        if gap.node is None and gap.reason is not GapReason.CUT_SHORT and not gap.of_witness
+    ]
 
 
 def registry_view(gaps: Iterable[Gap]) -> RegistryView:

@@ -18,9 +18,12 @@ from alerts.notifiers.pagerduty import PagerDuty
 from alerts.notifiers.slack import Slack
 from alerts.notifiers.trust import TlsFiles
 from alerts.notifiers.webhook import Webhook
+from alerts.sender import Sender
+from auditor.checks.idents import Ident
 from auditor.errors import ConfigError, DeliveryError, UsageError
 from auditor.service.alert_checks import unknown_check
 from auditor.service.parts import ENVIRONMENT
+from auditor.service.version import VERSION
 from auditor.settings.alerts import (
     AlertmanagerSettings,
     AnyNotifier,
@@ -30,22 +33,44 @@ from auditor.settings.alerts import (
     WebhookSettings,
 )
 from auditor.settings.consul import ConsulSettings
-from auditor.settings.file import Config
-from auditor.values.models import Severity
+from auditor.settings.file import Config, found_by_everybody
+from auditor.values.findings import Severity
+from auditor.values.guide import PROGRAM, Guide
 from auditor.values.text import for_log
 
 
-def build_notifiers(config: Config) -> tuple[Notifier, ...]:
-    """Build the notifiers that the settings name. Raises `ConfigError`, never with a secret."""
+def build_sender(config: Config, config_file: Path | None) -> Sender:
+    """Build what every message says of its sender.
+
+    config_file: the file that `config` was read from; commands name it where not every call on this machine finds it.
+    """
+    program, named = config.alerts.command, None
+    # A program of one's own knows its configuration.
+    if program == PROGRAM and config_file is not None and not found_by_everybody(config_file):
+        named = str(config_file.absolute())
+    guide = Guide(program, named, docs_url=config.alerts.docs_url)
+    # A record that is no JSON under one key is not remembered as it can be written again.
+    restorable = {Ident.REGISTRATION_VANISHED} if config.consul.layout == "kv-json" else set()
+    return Sender(guide, VERSION, frozenset({Ident.DUPLICATE_ADDRESS}), frozenset(restorable))
+
+
+def build_notifiers(config: Config, config_file: Path | None = None) -> tuple[Notifier, ...]:
+    """Build the notifiers that the settings name. Raises `ConfigError`, never with a secret.
+
+    config_file: see `build_sender`.
+    """
+    sender = build_sender(config, config_file)
     for settings in config.notifiers:
         if unknown := unknown_check(settings.checks):
             raise ConfigError(f"notifiers.{settings.name}.checks: {unknown}")
-    return tuple(_notifier(settings, config.alerts.docs_url) for settings in config.notifiers)
+    return tuple(_notifier(settings, sender) for settings in config.notifiers)
 
 
-def choose_notifiers(config: Config, name: str | None) -> tuple[Notifier, ...]:
+def choose_notifiers(
+    config: Config, name: str | None, config_file: Path | None = None
+) -> tuple[Notifier, ...]:
     """Build all notifiers, or the one of that name. Raises `UsageError` where there is none, and `ConfigError`."""
-    notifiers = build_notifiers(config)
+    notifiers = build_notifiers(config, config_file)
     if not notifiers:
         raise UsageError(
             "alerts: no [[notifiers]] in the configuration; docs/alerts.md has an example of each type"
@@ -57,7 +82,7 @@ def choose_notifiers(config: Config, name: str | None) -> tuple[Notifier, ...]:
     return chosen
 
 
-def _notifier(settings: AnyNotifier, docs_url: str) -> Notifier:
+def _notifier(settings: AnyNotifier, sender: Sender) -> Notifier:
     options = _options(settings)
     if isinstance(settings, PagerDutySettings):
         key = settings.resolved_key(ENVIRONMENT)
@@ -66,20 +91,20 @@ def _notifier(settings: AnyNotifier, docs_url: str) -> Notifier:
             routing_key=key,
             timeout=settings.timeout,
             api=settings.api,
-            docs_url=docs_url,
+            sender=sender,
             options=options,
         )
     url = settings.resolved_url(ENVIRONMENT)
     name, timeout, most = settings.name, settings.timeout, settings.max_per_message
     if isinstance(settings, SlackSettings):
         return Slack(
-            name=name, url=url, timeout=timeout, max_per_message=most, docs_url=docs_url, options=options
+            name=name, url=url, timeout=timeout, max_per_message=most, sender=sender, options=options
         )
     if isinstance(settings, AlertmanagerSettings):
         return Alertmanager(
-            name=name, url=url, timeout=timeout, max_per_message=most, docs_url=docs_url, options=options
+            name=name, url=url, timeout=timeout, max_per_message=most, sender=sender, options=options
         )
-    return _webhook(settings, url, options, docs_url)
+    return _webhook(settings, url, options, sender)
 
 
 def _options(settings: AnyNotifier) -> CallOptions:
@@ -93,7 +118,7 @@ def _options(settings: AnyNotifier) -> CallOptions:
     )
 
 
-def _webhook(settings: WebhookSettings, url: SecretStr, options: CallOptions, docs_url: str) -> Webhook:
+def _webhook(settings: WebhookSettings, url: SecretStr, options: CallOptions, sender: Sender) -> Webhook:
     limits = SHIPPED.get(settings.template or "")
     most = settings.max_per_message
     webhook = Webhook(
@@ -103,7 +128,7 @@ def _webhook(settings: WebhookSettings, url: SecretStr, options: CallOptions, do
         timeout=settings.timeout,
         max_per_message=min(most, limits.per_message) if limits else most,
         pause=limits.pause if limits else 0.0,
-        docs_url=docs_url,
+        sender=sender,
         options=options,
         template=_template(settings),
     )

@@ -6,35 +6,44 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from alerts.delivery.deliver import deliver
-from alerts.models import AlertIdent, AlertPlan, Receipt
+from alerts.models import Receipt
 from alerts.notifiers.heartbeat import HeartbeatKind
-from alerts.plan import OF_ITSELF, plan
 from auditor.errors import StateError
+from auditor.reports.audit_health import AuditHealth
 from auditor.service.alert_parts import build_alert_policy, build_heartbeat, build_notifiers
+from auditor.service.alert_planning import Planned, keep_round, planned, prune
 from auditor.service.alert_state import AlertState, opened_state
+from auditor.service.health_from_state import health_in
 from auditor.service.observer import ServiceObserver
 from auditor.service.remembered import Remembered, remembered_in
 from auditor.settings.file import Config
-from auditor.state import history
-from auditor.state.database import exclusive_in_loop, transaction
-from auditor.values.models import Finding, Report
+from auditor.state.database import exclusive_in_loop
+from auditor.values.models import Snapshot
+from auditor.values.report import Report
 
 
 class AlertSession:
     """Session of alerts of one configuration, round after round, inside a running event loop."""
 
     def __init__(
-        self, config: Config, observer: ServiceObserver, *, budget: float, lock_wait: float = 0.0
+        self,
+        config: Config,
+        observer: ServiceObserver,
+        *,
+        budget: float,
+        lock_wait: float = 0.0,
+        config_file: Path | None = None,
     ) -> None:
         """Build the notifiers. Raises `ConfigError` before anything is looked at.
 
         budget: seconds for all deliveries of a round. lock_wait: seconds to wait for the state's lock.
+        config_file: the file that `config` was read from, for the commands in messages.
         """
         self.config = config
-        self.notifiers = build_notifiers(config)
+        self.notifiers = build_notifiers(config, config_file)
         self.policy = build_alert_policy(config)
         self.budget = budget
         self._observer = observer
@@ -48,10 +57,9 @@ class AlertSession:
         """Begin a round: one look with its alerts. Raises `StateBusy` where another one is under way.
 
         The state's lock is held from before the look until all is delivered and pruned, so that no two looks are
-        compared with one memory, and a later look is also remembered later. Between two rounds it is
-        free. A state that cannot be used is a complaint, and the round goes on without it: the report is worth
-        more than the memory. The heartbeat is called at the start, and at the end with success where the round
-        alerted all that it had to, else with failure.
+        compared with one memory, and a later look is also remembered later. A state that cannot be used is a complaint,
+        and the round goes on without it: the report is worth more than the memory. The heartbeat is called at the
+        start, and at the end with success where the round alerted all that it had to, else with failure.
         """
         stack = AsyncExitStack()
         current = await self._open(stack)
@@ -104,73 +112,62 @@ class AlertRound:
         """state: None where it cannot be used; then nothing is planned or delivered."""
         self.handed_over = True
         """False: something that should have reached people did not, or could not be remembered."""
+        self.notified: tuple[str, ...] = ()
+        """Names of the notifiers that took something of this round or of earlier ones."""
         self._session = session
         self._state = state
-        self._plan: tuple[int, AlertPlan] | None = None
+        self._plan: Planned | None = None
 
     def remembered(self) -> Remembered:
         """Read the memory of earlier rounds for this one's look; empty where the state cannot be used."""
         if self._state is None:
-            return Remembered()
+            return Remembered(readable=False)
         try:
             return remembered_in(self._state)
         except StateError:
-            return Remembered()  # `plan` reads the same state, and complains
+            return Remembered(readable=False)  # `plan` reads the same state, and complains
 
     def plan(self, report: Report) -> Report:
         """Plan the notifications of a report, and return it with its silenced findings marked."""
         if self._state is None:
             return report
-        notifications = self._state.notifications
         try:
-            log = notifications.log()
-            silences = {silence.ident: silence for silence in notifications.silences()}
+            self._plan = planned(report, self._state, self._session.policy)
         except StateError as error:
             self._unusable(error)
             return report
-        made = plan(report, log, silences.values(), _now(), self._session.policy)
-        self._plan = log.sweep, made
-        marks = {
-            mark: f"{ident} until {silences[ident].ends_at:%Y-%m-%d %H:%M} UTC: {silences[ident].comment}"
-            for mark, ident in made.silenced.items()
-        }
-        findings = tuple(
-            replace(item, silenced=marks.get(item.caused_by or item.fingerprint)) for item in report.findings
-        )
-        return replace(report, findings=findings)
+        return self._plan.report
 
-    async def deliver(self, report: Report, interrupt: asyncio.Event | None = None) -> None:
+    def health(self) -> AuditHealth:
+        """Read the health of the audit, after the delivery. A state that cannot be read is part of it."""
+        if self._state is None:
+            return AuditHealth(state_readable=False, handed_over=self.handed_over)
+        try:
+            return replace(health_in(self._state), handed_over=self.handed_over)
+        except StateError as error:
+            self._unusable(error)
+            return AuditHealth(state_readable=False, handed_over=self.handed_over)
+
+    async def deliver(
+        self, report: Report, interrupt: asyncio.Event | None = None, snapshot: Snapshot | None = None
+    ) -> None:
         """Store plan and report in one transaction; then send, with the outbox of earlier rounds; then prune.
 
-        interrupt: once set, sending ends; the rest goes with the next round.
+        interrupt: once set, sending ends; the rest goes with the next round. snapshot: what the report was made of, for
+        the journal of registrations.
         """
         if self._state is None or self._plan is None:
             return
         try:
-            self._remember(report, *self._plan, self._state)
+            keep_round(replace(self._plan, report=report), snapshot, self._state)
             receipts = await self._send(self._state, interrupt or asyncio.Event())
             if receipts is None:
                 self.fail("interrupted; what is left goes with the next sweep")
                 return
             self._check(receipts, self._state)
-            before = _now() - timedelta(days=self._session.config.state.keep_days)
-            with transaction(self._state.connection):
-                history.prune(self._state.connection, before)
-                self._state.notifications.prune(before)
+            prune(self._state, self._session.config.state.keep_days)
         except StateError as error:
             self._unusable(error)
-
-    def _remember(self, report: Report, sweep: int, made: AlertPlan, state: AlertState) -> None:
-        # Before anything is sent: every notification that arrives is remembered, whatever happens then.
-        with transaction(state.connection):
-            history.record(
-                state.connection,
-                report,
-                standing=frozenset(made.standing),
-                resolved=frozenset(made.resolved),
-                beside=_beside(made),
-            )
-            state.notifications.keep(made, sweep, _now())
 
     async def _send(self, state: AlertState, interrupt: asyncio.Event) -> Sequence[Receipt] | None:
         """Deliver until done; None where the interrupt came first."""
@@ -187,6 +184,7 @@ class AlertRound:
             await asyncio.gather(sending, interrupted, return_exceptions=True)
 
     def _check(self, receipts: Sequence[Receipt], state: AlertState) -> None:
+        self.notified = tuple(sorted({receipt.notifier for receipt in receipts if receipt.accepted}))
         for receipt in receipts:
             if not receipt.accepted:
                 self.fail(f"{receipt.notifier}: not handed over: {receipt.detail}")
@@ -202,22 +200,3 @@ class AlertRound:
         """Complain about alerts that could not be delivered."""
         self.handed_over = False
         self._session.complain(f"alerts: {line}")
-
-
-def _beside(made: AlertPlan) -> tuple[Finding, ...]:
-    """List the incidents that are no findings of the report, in the form that the history keeps."""
-    incidents = [item.incident for mark, item in made.standing.items() if mark in OF_ITSELF]
-    return tuple(
-        Finding(
-            AlertIdent(incident.check),
-            incident.severity,
-            incident.subject,
-            incident.summary,
-            identity=OF_ITSELF[incident.fingerprint],
-        )
-        for incident in incidents
-    )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from alerts.memory import notification_log
 from alerts.memory.notification_log import NotificationLog
 from auditor.state import history
-from auditor.state.database import Connection, open_existing_state, open_state
+from auditor.state.database import Connection, connected_to_look, open_existing_state, open_state
+from auditor.values.guide import INSTALLED, Guide
 
 MIGRATIONS = {history.PART: history.MIGRATIONS, notification_log.PART: notification_log.MIGRATIONS}
 
@@ -40,6 +41,13 @@ def existing_state(path: Path) -> Iterator[AlertState | None]:
         yield AlertState(connection, NotificationLog(connection))
 
 
-def no_state(path: Path) -> str:
+@contextmanager
+def state_to_look_at(path: Path) -> Iterator[AlertState]:
+    """Open a state that this process holds open elsewhere, to read it in another thread. Raises `StateError`."""
+    with closing(connected_to_look(path)) as connection:
+        yield AlertState(connection, NotificationLog(connection))
+
+
+def no_state(path: Path, guide: Guide = INSTALLED) -> str:
     """Say that there is no state yet, and which command creates it."""
-    return f"there is no state database {path} yet: `wgaudit sweep --alert` makes it"
+    return f"there is no state database {path} yet: {guide.mention('sweep', '--alert')} makes it"

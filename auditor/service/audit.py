@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.gather.local import LocalCollector
+from auditor.gather.questioning import Questioning
 from auditor.gather.sweep import SweepOptions, sweep
 from auditor.judge import judge
+from auditor.service.lost_nodes import look_at_lost
+from auditor.service.lost_registrations import lost_registrations
 from auditor.service.observer import ServiceObserver
 from auditor.service.open_files import room_for
-from auditor.service.parts import build_nodes, build_registry
+from auditor.service.parts import build_node_access, build_nodes, build_registry, build_witnesses
+from auditor.service.version import VERSION
 from auditor.settings.file import Config
+from auditor.state.known_names import keep_names
 from auditor.state.recording import record, replay
-from auditor.values.models import Report, Snapshot
+from auditor.values.models import AddressWrite, Snapshot
+from auditor.values.report import Report
 
 if TYPE_CHECKING:
     from auditor.service.remembered import Remembered
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +43,21 @@ class Audit:
 class Auditor:
     """Audits the fleet of one configuration, as often as it is asked to."""
 
-    def __init__(self, config: Config, *, endpoints: bool = False) -> None:
+    def __init__(self, config: Config, *, endpoints: bool = False, transfer: bool = False) -> None:
         """Build registry and node source. Raises `ConfigError` before anything is looked at.
 
-        endpoints: also ask for peers' endpoints.
+        endpoints: also ask for peers' endpoints. transfer: also compare what goes to peers with what comes back,
+        whatever `mesh.transfer` says.
         """
         self._config = config
         self._policy = config.policy()
         self._concurrency = config.ssh.concurrency
         self._registry = build_registry(config)
-        self._nodes = build_nodes(config, endpoints=endpoints)
+        access = build_node_access(config, endpoints=endpoints)
+        self._nodes = build_nodes(
+            config, endpoints=endpoints, transfer=transfer or config.mesh.transfer, access=access
+        )
+        self._witnesses = build_witnesses(config, access)
 
     async def look(
         self,
@@ -59,13 +74,27 @@ class Auditor:
         """
         room = partial(room_for, complain=observer.complain)
         collector = LocalCollector(self._nodes, self._concurrency, room)
+        from auditor.service.address_writes import address_writes  # it brings the state's libraries along
+
         if before is None:
-            from auditor.service.remembered import remembered  # it brings the state's libraries along
+            from auditor.service.remembered import remembered
 
             before = await asyncio.to_thread(remembered, self._config.state.path, observer.complain)
         registry = self._registry.expecting(before.datacenters)
-        snapshot = await sweep(registry, collector, self._policy, options, observer, interrupt)
-        return replace(snapshot, memory=before.memory)
+        questioning = (
+            Questioning(self._witnesses, self._config.witnesses, before.memory.met)
+            if self._witnesses is not None
+            else None
+        )
+        snapshot = await sweep(registry, collector, self._policy, options, observer, interrupt, questioning)
+        lost = await asyncio.to_thread(lost_registrations, self._config, snapshot, before, observer.complain)
+        lost = await look_at_lost(lost, snapshot, collector, interrupt)
+        writes: tuple[AddressWrite, ...] = ()
+        if before.readable:  # else it was said already
+            writes = await asyncio.to_thread(
+                address_writes, self._config.state.path, snapshot.registrations, observer.complain
+            )
+        return replace(snapshot, memory=replace(before.memory, lost=lost, writes=writes))
 
 
 def sweep_options(
@@ -89,9 +118,21 @@ async def judged(snapshot: Snapshot, *, recording: Path | None = None) -> Audit:
     """
     if recording is not None:
         await asyncio.to_thread(record, snapshot, recording)
-    return Audit(snapshot, await asyncio.to_thread(judge, snapshot))
+        await asyncio.to_thread(_keep_names, snapshot)
+    report = await asyncio.to_thread(judge, snapshot)
+    return Audit(snapshot, replace(report, version=VERSION))
 
 
 async def audit_recording(path: Path) -> Audit:
     """Judge a recorded snapshot by the policy that it brings along. Raises `SnapshotError`."""
-    return await judged(await asyncio.to_thread(replay, path))
+    snapshot = await asyncio.to_thread(replay, path)
+    await asyncio.to_thread(_keep_names, snapshot)
+    return await judged(snapshot)
+
+
+def _keep_names(snapshot: Snapshot) -> None:
+    try:
+        keep_names(snapshot)
+    except OSError as error:
+        # A service without a home has no cache, and nobody types there.
+        log.info("the shell will not complete the names of this recording: %s", error)

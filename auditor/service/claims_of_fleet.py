@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,6 +11,9 @@ from auditor.errors import InvalidValue, RegistryError, WgauditError
 from auditor.registry.interface import KeyStore
 from auditor.repair.claims.adopted import adopted_key
 from auditor.repair.claims.claim import claimed_prefix, read_claim
+from auditor.repair.claims.key_claim import is_key_claim
+from auditor.repair.claims.unclaimed import check_mark_key
+from auditor.repair.moves import CarriedService, RepairPlan
 from auditor.service.parts import build_store, consul_token
 from auditor.settings.file import Config
 from auditor.values.address_claims import AddressClaim, ClaimState
@@ -46,6 +49,44 @@ async def add_claims(snapshot: Snapshot, config: Config) -> tuple[Snapshot, tupl
     return snapshot, tuple(notes)
 
 
+MOST_NAME = 128
+"""Characters of a service's name."""
+MOST_READ = 200
+"""Movers whose services are read, by one question each."""
+MOST_SERVICES = 50
+"""Services of one node that a plan names."""
+
+
+async def with_services(plan: RepairPlan, config: Config) -> RepairPlan:
+    """Add what each mover carries by Consul's catalog; a note where that could not be read, and nothing is raised."""
+    nodes = list(dict.fromkeys(move.node for move in plan.moves))
+    if config.consul.file is not None or not nodes:
+        return plan
+    notes: list[str] = []
+    if len(nodes) > MOST_READ:
+        notes.append(f"What nodes carry was read of the first {MOST_READ:,} of {len(nodes):,} that move.")
+    try:
+        found = await asyncio.to_thread(_read_services, config, nodes[:MOST_READ])
+    except RegistryError as error:
+        return replace(plan, notes=(*plan.notes, f"Reading what the movers carry failed: {error}"))
+    carried = {
+        node: tuple(
+            CarriedService(name[:MOST_NAME], instances)
+            for name, instances in sorted(services.items(), key=lambda item: (-item[1], item[0]))[
+                :MOST_SERVICES
+            ]
+        )
+        for node, services in found.items()
+    }
+    return replace(plan, notes=(*plan.notes, *notes), carried=carried)
+
+
+def _read_services(config: Config, nodes: Sequence[NodeId]) -> Mapping[NodeId, Mapping[str, int]]:
+    from auditor.registry.workloads import read_services
+
+    return read_services(config.consul, consul_token(config), nodes)
+
+
 def _read_all_workloads(config: Config, datacenters: Iterable[str]) -> frozenset[NodeId]:
     from auditor.registry.workloads import read_workloads  # it brings Consul's library along
 
@@ -69,7 +110,7 @@ def _read_all_claims(
 
 def _read_claims(store: KeyStore, prefix: str, notes: list[str]) -> Iterator[AddressClaim]:
     for stored in store.list(prefix):
-        if stored.key == adopted_key(prefix):
+        if stored.key in (adopted_key(prefix), check_mark_key(prefix)) or is_key_claim(prefix, stored.key):
             continue
         try:
             yield read_claim(prefix, stored.key, stored.value)

@@ -11,8 +11,12 @@ FILES_A_NODE = 2
 """Its connection, and the agent's while it logs in."""
 SPARE = 96
 """For what opens files beside: the registry, lookups of names, the report, the state."""
+LOOKS_BESIDE = 200
+"""Logins and looks that a watch has under way beside the sessions that it holds."""
 MOST = 4096
 """Nodes under way that any fleet may want: thousands of dead ones are waited for at the same time."""
+UNLIMITED = 1_048_576
+"""Files that stand for no limit at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +57,73 @@ def room_for(nodes: int, complain: Callable[[str], None]) -> int:
 
     complain: receives one line where even the hard limit is too low: what that means, and what to raise.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    made = planned_limit(nodes, _in_use(), soft, hard)
-    if soft not in (resource.RLIM_INFINITY, made.soft):
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (made.soft, hard))
-        except (OSError, ValueError):
-            # Some systems allow less than their hard limit says.
-            made = planned_limit(nodes, _in_use(), soft, soft)
+    made = _raised(lambda soft, hard: planned_limit(nodes, _in_use(), soft, hard))
     if made.short:
         complain(f"{limit_words(made)}; {remedy(made)}")
     return made.room
 
 
+def room_to_follow(nodes: int, held: int, complain: Callable[[str], None]) -> int:
+    """Raise this process's soft limit as far as sessions of so many nodes need; return how many there may be.
+
+    held: sessions that are open already. complain: receives one line where even the hard limit is too low.
+    """
+    made = _raised(lambda soft, hard: planned_sessions(nodes, _in_use() - held, soft, hard))
+    if made.short:
+        complain(
+            f"the limit on open files is {made.soft:,}: {made.room:,} nodes are followed, and the other "
+            f"{made.wanted - made.room:,} are looked at each round; {remedy(made)}"
+        )
+    return made.room
+
+
+def _raised(planned: Callable[[int, int], FileLimit]) -> FileLimit:
+    """Raise this process's soft limit as planned from the soft and the hard one; return the plan that holds then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    made = planned(soft, hard)
+    if soft not in (resource.RLIM_INFINITY, made.soft):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (made.soft, hard))
+        except (OSError, ValueError):
+            # Some systems allow less than their hard limit says.
+            made = planned(soft, soft)
+    return made
+
+
+def planned_sessions(nodes: int, in_use: int, soft: int, hard: int) -> FileLimit:
+    """Plan room for an open session of each node, and for looks beside them.
+
+    in_use: files that are open for something else. soft, hard: the limits now.
+    """
+    beside = in_use + SPARE + LOOKS_BESIDE * FILES_A_NODE
+    needed = nodes + beside
+    highest = needed if hard == resource.RLIM_INFINITY else hard
+    now = needed if soft == resource.RLIM_INFINITY else soft
+    reached = max(now, min(needed, highest))
+    return FileLimit(max(0, min(nodes, reached - beside)), nodes, reached, needed)
+
+
 def limit_now(nodes: int) -> FileLimit:
     """Plan what `room_for` would do now, without doing it."""
     return planned_limit(nodes, _in_use(), *resource.getrlimit(resource.RLIMIT_NOFILE))
+
+
+def most() -> int:
+    """Return the hard limit: the most files that this process may have open."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return UNLIMITED if hard == resource.RLIM_INFINITY else hard
+
+
+def raise_to_most() -> int:
+    """Raise the soft limit to the hard one, for who keeps a connection to each node; return the limit then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most()
+    if soft not in (resource.RLIM_INFINITY, wanted):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError):
+            return soft  # some systems allow less than their hard limit says
+    return wanted
 
 
 def limit_words(made: FileLimit) -> str:

@@ -14,23 +14,34 @@ from alerts.models import Incident, Log, Notification, NotifyReason, Receipt, St
 from alerts.notifiers.heartbeat import HeartbeatKind
 from alerts.notifiers.interface import Notifier
 from alerts.plan import plan
-from auditor.errors import DeliveryError, UsageError
-from auditor.service.alert_parts import build_alert_policy, build_heartbeat, build_notifiers, choose_notifiers
-from auditor.service.alert_state import existing_state, opened_state
+from auditor.errors import DeliveryError, StateBusy, UsageError
+from auditor.service.alert_parts import (
+    build_alert_policy,
+    build_heartbeat,
+    build_notifiers,
+    build_sender,
+    choose_notifiers,
+)
+from auditor.service.alert_state import AlertState, existing_state, opened_state
 from auditor.service.audit import audit_recording
 from auditor.settings.file import Config
 from auditor.state.database import exclusive_in_loop
-from auditor.values.models import Severity, fingerprint
+from auditor.values.findings import Severity, fingerprint
 
 
-async def send_tests(config: Config, name: str | None) -> AsyncIterator[tuple[Status, Receipt]]:
+async def send_tests(
+    config: Config, name: str | None, config_file: Path | None = None
+) -> AsyncIterator[tuple[Status, Receipt]]:
     """Send a marked test and its resolve through each notifier; yield each receipt as it comes.
 
-    name: one notifier; None: all. Raises `UsageError` and `ConfigError`.
+    config_file: the file that `config` was read from. name: one notifier; None: all. Raises `UsageError` and
+    `ConfigError`.
     """
-    for notifier in choose_notifiers(config, name):
+    for notifier in choose_notifiers(config, name, config_file):
         for status in (Status.FIRING, Status.RESOLVED):
-            notice = Notification(notifier.name, NotifyReason.TEST, status, _test_incident(), _now())
+            notice = Notification(
+                notifier.name, NotifyReason.TEST, status, _test_incident(config.alerts.mesh), _now()
+            )
             try:
                 answer = await notifier.send(notifier.payload([notice]))
             except DeliveryError as error:
@@ -53,9 +64,9 @@ async def try_heartbeat(config: Config, note: str) -> Receipt | None:
     return Receipt("heartbeat", complaint is None, complaint or "taken", 1)
 
 
-def _test_incident() -> Incident:
+def _test_incident(mesh: str) -> Incident:
     return Incident(
-        fingerprint=fingerprint("test", "wgaudit alerts test"),
+        fingerprint=fingerprint("test", "wgaudit alerts test", mesh),
         check="test",
         severity=Severity.INFO,
         subject="192.0.2.1",
@@ -66,6 +77,7 @@ def _test_incident() -> Incident:
         regions=("fra", "sin"),
         routing=(("example-sin-1", 2, (("sin", 2),)), ("example-fra-1", 1, (("fra", 1),))),
         since=_now(),
+        mesh=mesh,
     )
 
 
@@ -80,12 +92,15 @@ class MessagePreview:
     """Reason of each notification in it; none where there is nothing to send."""
 
 
-async def preview_messages(config: Config, recording: Path, name: str | None) -> tuple[MessagePreview, ...]:
+async def preview_messages(
+    config: Config, recording: Path, name: str | None, config_file: Path | None = None
+) -> tuple[MessagePreview, ...]:
     """Make the messages of a recording as if nothing had been sent before. Sends nothing.
 
-    name: one notifier; None: all. Raises `UsageError`, `ConfigError` and `SnapshotError`.
+    config_file: the file that `config` was read from. name: one notifier; None: all. Raises `UsageError`,
+    `ConfigError` and `SnapshotError`.
     """
-    notifiers = choose_notifiers(config, name)
+    notifiers = choose_notifiers(config, name, config_file)
     report = (await audit_recording(recording)).report
     # Nothing is remembered here, so blindness shows at once.
     policy = replace(build_alert_policy(config), blind_after=1)
@@ -97,8 +112,9 @@ def _messages(notifier: Notifier, notifications: Sequence[Notification]) -> Iter
     mine = [item for item in notifications if item.notifier == notifier.name]
     if not mine:
         yield MessagePreview(notifier.name, b"", ())
-    for start in range(0, len(mine), notifier.max_per_message):
-        batch = mine[start : start + notifier.max_per_message]
+    most = max(len(mine), 1) if notifier.sums_up else notifier.max_per_message
+    for start in range(0, len(mine), most):
+        batch = mine[start : start + most]
         reasons = tuple(item.reason.value for item in batch)
         yield MessagePreview(notifier.name, notifier.payload(batch), reasons)
 
@@ -122,32 +138,57 @@ def read_outbox(config: Config) -> Outbox | None:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """Dead letters that were sent again."""
+    """Dead letters that were sent again, or went back to the outbox of a watch."""
 
     stale: tuple[int, ...]
     """Numbers of dead letters that were not sent: the incident is over, or something newer was sent."""
     receipts: tuple[Receipt, ...]
+    to_watch: int = 0
+    """Number of those that a watch, which holds the lock, sends with its next round."""
 
 
 async def retry_letters(
-    config: Config, idents: Collection[int], *, budget: float, lock_wait: float
+    config: Config,
+    idents: Collection[int],
+    *,
+    budget: float,
+    lock_wait: float,
+    config_file: Path | None = None,
 ) -> Retried:
     """Send dead letters again, all or those of the given numbers. Where there is no state, there are none.
 
-    budget, lock_wait: seconds. Raises `ConfigError`, `UsageError` for a number that is none, `StateBusy` and
-    `StateError`.
+    Beside a watch they are put back into its outbox, and it sends them.
+
+    config_file: the file that `config` was read from. budget, lock_wait: seconds. Raises `ConfigError`, `UsageError`
+    for a number that is none, `StateBusy` and `StateError`.
     """
-    notifiers = build_notifiers(config)
+    notifiers = build_notifiers(config, config_file)
     if read_outbox(config) is None:  # no lock is made beside a state that is not there
         if idents:
-            raise UsageError(f"{min(idents)} is no dead letter; `wgaudit alerts list` shows them")
+            raise _no_letter(min(idents), config, config_file)
         return Retried((), ())
-    async with exclusive_in_loop(config.state.path, lock_wait):
-        with opened_state(config.state.path) as state:
-            before = {letter.id for letter in state.notifications.dead_letters()}
-            chosen = {row.id for row in state.notifications.retry(idents or None, _now())}
-            receipts = await deliver(state.notifications, notifiers, budget=budget)
-    return Retried(tuple(sorted((set(idents) or before) - chosen)), receipts)
+    try:
+        async with exclusive_in_loop(config.state.path, lock_wait):
+            with opened_state(config.state.path) as state:
+                _, stale = _back_to_outbox(state, idents, config, config_file)
+                return Retried(stale, await deliver(state.notifications, notifiers, budget=budget))
+    except StateBusy as busy:
+        if not busy.by_watch:
+            raise
+    with opened_state(config.state.path) as state:
+        chosen, stale = _back_to_outbox(state, idents, config, config_file)
+        return Retried(stale, (), to_watch=chosen)
+
+
+def _back_to_outbox(
+    state: AlertState, idents: Collection[int], config: Config, config_file: Path | None
+) -> tuple[int, tuple[int, ...]]:
+    """Put dead letters back; return how many, and the numbers of those that are stale. Raises `UsageError`."""
+    before = {letter.id for letter in state.notifications.dead_letters()}
+    if unknown := sorted(set(idents) - before):
+        raise _no_letter(unknown[0], config, config_file)
+    chosen = {row.id for row in state.notifications.retry(idents or None, _now())}
+    return len(chosen), tuple(sorted((set(idents) or before) - chosen))
 
 
 def forget_notifier(config: Config, name: str) -> int:
@@ -158,3 +199,8 @@ def forget_notifier(config: Config, name: str) -> int:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _no_letter(number: int, config: Config, config_file: Path | None) -> UsageError:
+    guide = build_sender(config, config_file).guide
+    return UsageError(f"{number} is no dead letter; {guide.mention('alerts list')} shows them")

@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from auditor.nodes.interface import NodeSource
-from auditor.registry.interface import Registry
+from auditor.gather.collector import Follower
+from auditor.nodes.interface import FollowedNodes
+from auditor.registry.interface import FollowedRegistry, Registry
+from auditor.service.open_files import room_to_follow
 from auditor.settings.file import Config
 from auditor.settings.ssh import SshSettings
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from auditor.nodes.ssh import SshAccess
     from auditor.registry.consul import ConsulRegistry
     from auditor.registry.store import ConsulStore
+    from auditor.witnesses.interface import Witnesses
 
 ENVIRONMENT: Mapping[str, str] = os.environ
 
@@ -42,6 +46,19 @@ def build_registry(config: Config) -> Registry:
     return build_consul(config)
 
 
+def build_follower(config: Config) -> FollowedRegistry:
+    """Build the registry that tells of changes: Consul, or a file. Raises `ConfigError`."""
+    if config.consul.file is not None:
+        from auditor.registry.file import FileRegistry
+        from auditor.registry.follow.file_follower import FileFollower
+
+        path = config.consul.file
+        return FileFollower(path, FileRegistry(path, config.consul, config.mesh.device))
+    from auditor.registry.follow.consul_follower import ConsulFollower
+
+    return ConsulFollower(config.consul, consul_token(config), config.mesh.device)
+
+
 def build_consul(config: Config) -> ConsulRegistry:
     """Build the registry on Consul, which can also be asked for its leader. Raises `ConfigError`."""
     from auditor.registry.consul import ConsulRegistry
@@ -56,15 +73,50 @@ def build_store(config: Config, datacenter: str) -> ConsulStore:
     return ConsulStore(config.consul, consul_token(config), datacenter)
 
 
-def build_nodes(config: Config, *, endpoints: bool = False) -> NodeSource:
+def build_nodes(
+    config: Config,
+    *,
+    endpoints: bool = False,
+    handshakes: bool = True,
+    transfer: bool = False,
+    access: SshAccess | None = None,
+) -> FollowedNodes:
     """Build the source of observations. Raises `ConfigError`.
 
-    endpoints: also ask for peers' endpoints, whatever `ssh.endpoints` says.
+    endpoints: also ask for peers' endpoints, whatever `ssh.endpoints` says. handshakes: with endpoints, ask how long
+    ago the handshakes were. transfer: compare what goes to peers with what comes back. access: shared with others, and
+    made for these endpoints; None: its own.
     """
     from auditor.nodes.ssh import SshNodes
 
-    ssh = config.ssh.model_copy(update={"endpoints": True}) if endpoints else config.ssh
-    return SshNodes(build_access(ssh), config.mesh.device, config.regions.command, probe_places(config))
+    return SshNodes(
+        access or build_node_access(config, endpoints=endpoints),
+        config.mesh.device,
+        config.regions.command,
+        probe_places(config),
+        handshakes=handshakes,
+        transfer=transfer,
+    )
+
+
+def build_node_access(config: Config, *, endpoints: bool = False) -> SshAccess:
+    """Build the access to nodes for looks at them, with or without peers' endpoints. Raises `ConfigError`."""
+    return build_access(config.ssh.model_copy(update={"endpoints": True}) if endpoints else config.ssh)
+
+
+def build_node_follower(config: Config, complain: Callable[[str], None]) -> Follower:
+    """Build what follows the nodes, for a watch. Raises `ConfigError`.
+
+    complain: receives one line where this machine has not room for a session of each node.
+    """
+    from auditor.gather.following import LocalFollower
+
+    return LocalFollower(
+        build_nodes(config, handshakes=False),
+        config.watch.follow_interval,
+        config.ssh.concurrency,
+        room=partial(room_to_follow, complain=complain),
+    )
 
 
 def probe_places(config: Config) -> ProbePlaces:
@@ -79,3 +131,15 @@ def build_access(ssh: SshSettings) -> SshAccess:
     from auditor.nodes.ssh import SshAccess
 
     return SshAccess(ssh)
+
+
+def build_witnesses(config: Config, access: SshAccess | None = None) -> Witnesses | None:
+    """Build what asks at mesh addresses; None where no `[[witnesses]]` is configured. Raises `ConfigError`.
+
+    access: that of the nodes, so that what is known of them counts here too; None: its own.
+    """
+    if not config.witnesses:
+        return None
+    from auditor.witnesses.ssh_witnesses import SshWitnesses
+
+    return SshWitnesses(access or build_access(config.ssh), config.witnesses, config.regions.pools)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from alerts.memory.notices import Row
+from alerts.models import Status
 from auditor.errors import UsageError
+from auditor.reports.selection import EVERYTHING, Selection
 from auditor.service.alert_state import existing_state
 from auditor.settings.file import Config
 from auditor.state import history
-from auditor.state.history import PastFinding, PastSweep
+from auditor.values.models import NodeId
+from auditor.values.past_sweeps import PastFinding, PastNotice, PastSweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,10 @@ class Past:
 
     sweeps: tuple[PastSweep, ...]
     findings: tuple[PastFinding, ...]
+    nodes: frozenset[NodeId] = frozenset()
+    """Nodes that a finding names; only where a selection was asked for."""
+    regions: frozenset[str] = frozenset()
+    """Regions that a finding names; only where a selection was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +33,35 @@ class FindingLife:
     """Finding over time, and each notification of it, oldest first."""
 
     finding: PastFinding
-    notifications: tuple[Row, ...]
+    notifications: tuple[PastNotice, ...]
 
 
-def read_past(config: Config, limit: int, *, leading_only: bool) -> Past | None:
-    """Read at most so many sweeps, newest first, and findings; None where there is no state.
+def read_past(
+    config: Config, limit: int, *, leading_only: bool, selection: Selection = EVERYTHING
+) -> Past | None:
+    """Read at most so many sweeps, newest first, and findings that are selected; None where there is no state.
 
-    leading_only: without findings that follow from another. Raises `StateError`.
+    leading_only: without findings that follow from another, unless their check is selected. Raises `StateError`.
     """
     with existing_state(config.state.path) as state:
         if state is None:
             return None
-        return Past(
-            history.sweeps(state.connection, limit),
-            history.findings(state.connection, limit, leading_only=leading_only),
-        )
+        sweeps = history.sweeps(state.connection, limit)
+        leading_only = leading_only and not selection.checks
+        if not selection:
+            return Past(sweeps, history.findings(state.connection, limit, leading_only=leading_only))
+        every = history.findings(state.connection, history.ALL, leading_only=leading_only)
+    return Past(
+        sweeps,
+        tuple(itertools.islice(filter(selection.takes_past, every), limit)),
+        frozenset(_named(name) for finding in every for name in finding.nodes),
+        frozenset(region for finding in every for region in finding.regions),
+    )
+
+
+def _named(name: str) -> NodeId:
+    plain, _, datacenter = name.partition("@")
+    return NodeId(datacenter, plain)
 
 
 def read_life(config: Config, fingerprint: str) -> FindingLife:
@@ -50,4 +72,23 @@ def read_life(config: Config, fingerprint: str) -> FindingLife:
             raise UsageError(
                 f"history: no finding has the fingerprint {fingerprint[:40]}; `wgaudit history` lists them"
             )
-        return FindingLife(finding, tuple(state.notifications.life(finding.fingerprint)))
+        return FindingLife(finding, tuple(map(past_notice, state.notifications.life(finding.fingerprint))))
+
+
+def past_notice(row: Row) -> PastNotice:
+    """Make the value that reports show of a stored notification."""
+    incident = row.notification.incident
+    return PastNotice(
+        notifier=row.notification.notifier,
+        fingerprint=incident.fingerprint,
+        check=incident.check,
+        severity=incident.severity,
+        subject=incident.subject,
+        reason=row.notification.reason.value,
+        firing=row.notification.status is Status.FIRING,
+        state=row.state.value,
+        planned_at=row.created_at,
+        at=row.at,
+        attempts=row.attempts,
+        answer=row.detail,
+    )

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
+from alerts.incidents import groups, incident
+from alerts.models import Silence, Standing
+from alerts.silences import active, muting
 from auditor.checks.idents import Ident
 from auditor.errors import StateError
 from auditor.service.alert_state import AlertState, existing_state
 from auditor.state import history
+from auditor.state.drained_nodes import read_drained
+from auditor.state.known_registrations import RememberedRegistrations
 from auditor.values.addresses import PublicKey
-from auditor.values.models import Memory
+from auditor.values.models import Memory, NodeId
+from auditor.values.report import Report
 
+LATEST_CHANGES = 500
+"""Number of changes of registrations that are looked through for writes that an earlier watch was told of."""
+_BY_ANSWERS = frozenset({Ident.ANSWERED_BY_OTHER, Ident.REGION_MISMATCH})
+"""Checks whose findings may rest on answers of witnesses."""
 MOST_GHOSTS = 10_000
-"""Number of standing findings that are read for keys that were alerted."""
+"""Number of standing findings that are read for what was alerted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +35,64 @@ class Remembered:
     memory: Memory = field(default_factory=Memory)
     datacenters: frozenset[str] = frozenset()
     """Those that were read whole."""
+    silences: tuple[Silence, ...] = ()
+    """Every silence, those that are over included."""
+    registered: RememberedRegistrations = field(default_factory=lambda: RememberedRegistrations({}))
+    """What the registry said when it was last read."""
+    readable: bool = True
+    """False: the state could not be read, which was said."""
 
 
 def remembered_in(state: AlertState) -> Remembered:
     """Read the memory from an opened state. Raises `StateError`."""
     standing = history.findings(state.connection, MOST_GHOSTS, standing_only=True)
     ghosts = frozenset(PublicKey(item.subject) for item in standing if item.check == Ident.UNREGISTERED_PEER)
+    several = frozenset(PublicKey(item.subject) for item in standing if item.check == Ident.SEVERAL_ENDPOINTS)
     return Remembered(
-        replace(state.notifications.memory(), ghosts=ghosts),
+        replace(
+            state.notifications.memory(),
+            ghosts=ghosts,
+            several=several,
+            met={
+                mark: _observers(item)
+                for mark, item in state.notifications.log().standing.items()
+                if item.incident.check in _BY_ANSWERS
+            },
+            writes=history.latest_writes(state.connection, LATEST_CHANGES),
+            drained=read_drained(state.connection),
+        ),
         frozenset(state.notifications.log().datacenters),
+        tuple(state.notifications.silences()),
+        history.remembered_registrations(state.connection),
     )
+
+
+def _observers(standing: Standing) -> frozenset[NodeId]:
+    """Name the nodes that showed an incident, without those that it is about."""
+    names = set(standing.incident.nodes)
+    return frozenset(node for node in standing.nodes if not names & {node.name, str(node)})
+
+
+def with_silences(report: Report, silences: Iterable[Silence], now: datetime) -> Report:
+    """Mark the findings whose alerts a silence mutes now, as an alerted sweep does."""
+    holding = [silence for silence in silences if active(silence, now)]
+    if not holding:
+        return report
+    incidents = (incident(report, group) for group in groups(report))
+    muted = {found.fingerprint: silence for found in incidents if (silence := muting(found, holding, now))}
+    return marked(report, muted)
+
+
+def marked(report: Report, muted: Mapping[str, Silence]) -> Report:
+    """Say of each finding, and of those that follow from it, which silence mutes it. muted: by fingerprint."""
+    marks = {
+        mark: f"{silence.ident} until {silence.ends_at:%Y-%m-%d %H:%M} UTC: {silence.comment}"
+        for mark, silence in muted.items()
+    }
+    findings = tuple(
+        replace(item, silenced=marks.get(item.caused_by or item.fingerprint)) for item in report.findings
+    )
+    return replace(report, findings=findings)
 
 
 def remembered(path: Path, complain: Callable[[str], None]) -> Remembered:
@@ -48,4 +107,4 @@ def remembered(path: Path, complain: Callable[[str], None]) -> Remembered:
         complain(
             f"{error}; judged without what earlier sweeps saw; a datacenter that has left Consul's list is not missed"
         )
-        return Remembered()
+        return Remembered(readable=False)

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Literal
 
-from alerts.models import Silence
-from alerts.silences import active
+from alerts.models import Log, Silence
+from alerts.silences import active, matches
 from auditor.errors import UsageError
-from auditor.service.alert_state import existing_state, opened_state
+from auditor.service.alert_state import AlertState, existing_state, opened_state
 from auditor.settings.file import Config
-from auditor.values.addresses import Prefix
+from auditor.state import history
+from auditor.state.database import transaction
+from auditor.state.operations import begin_operation
+from auditor.values.addresses import Prefix, covers, format_prefix, network
+from auditor.values.guide import INSTALLED, Guide
+from auditor.values.models import Registration
+from auditor.values.past_sweeps import OperationKind, PastOperation
+from auditor.values.region_pattern import RegionPattern
+
+
+@dataclass(frozen=True, slots=True)
+class AddedSilence:
+    """Silence that was stored, and what it does now."""
+
+    silence: Silence
+    muted: int
+    """Standing incidents that it matches."""
+    standing: int
+    doubts: tuple[str, ...]
+    """Names in it that nobody seems to have, one clause each."""
 
 
 def add_silence(
@@ -26,8 +46,8 @@ def add_silence(
     addresses: Iterable[Prefix] = (),
     nodes: Iterable[str] = (),
     regions: Iterable[str] = (),
-) -> Silence:
-    """Store a silence, and return it; create the state where there is none.
+) -> AddedSilence:
+    """Store a silence, and return it with what it does; create the state where there is none.
 
     All kinds of matchers that are given must match, and of each kind any. Raises `StateError`.
     """
@@ -44,10 +64,49 @@ def add_silence(
     )
     with opened_state(config.state.path) as state:
         state.notifications.add_silence(silence)
-    return silence
+        now = datetime.now(UTC)
+        added = PastOperation(OperationKind.SILENCE_ADDED, now, created_by, silence.ident, ended_at=ends_at)
+        _note(state, added)
+        log = state.notifications.log()
+        known = history.known_registrations(state.connection)
+        registered = [item.registration for item in known if item.gone is None]
+    standing = [item.incident for item in log.standing.values()]
+    muted = sum(matches(silence, incident) for incident in standing)
+    return AddedSilence(silence, muted, len(standing), tuple(_doubts(config, silence, log, registered)))
 
 
-OVER = "over"
+def _doubts(config: Config, silence: Silence, log: Log, registered: Sequence[Registration]) -> Iterator[str]:
+    """Say which of the silence's names nobody has, as far as the memory of alerted sweeps knows.
+
+    registered: registrations as the last alerted sweep read them; empty where none were taken down.
+    """
+    incidents = [item.incident for item in log.standing.values()]
+    seen = {*log.nodes, *log.unseen, *(item.node for item in registered)}
+    names = {name for node in seen for name in (node.name, str(node))}
+    names |= {name for incident in incidents for name in incident.nodes}
+    if names:
+        yield from (
+            f"no node that earlier sweeps saw is called {node}" for node in sorted(silence.nodes - names)
+        )
+    regions = {*config.regions.pools, *(region for incident in incidents for region in incident.regions)}
+    of_record = {item.region for item in registered if item.region is not None}
+    if seen and (config.regions.name_pattern or of_record):
+        pattern = RegionPattern(config.regions.name_pattern) if config.regions.name_pattern else None
+        named = {pattern.region(node.name) for node in seen} if pattern else set[str | None]()
+        yield from (
+            f"no node that earlier sweeps saw is registered in region {region}, or has a name of it"
+            for region in sorted(silence.regions - regions - of_record - named)
+        )
+    claimed = {prefix for item in registered for prefix in item.addresses}
+    claimed |= {Prefix(incident.address) for incident in incidents if incident.address}
+    for address in map(Prefix, sorted(silence.addresses)):
+        if not any(covers(network(pool), network(address)) for pool in config.mesh.pools):
+            yield f"{format_prefix(address)} is in none of mesh.pools"
+        elif registered and address not in claimed:
+            yield f"no registration that the last alerted sweep read has {format_prefix(address)}, and no incident"
+
+
+OVER: Literal["over"] = "over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +114,7 @@ class ListedSilence:
     """Silence with its present state."""
 
     silence: Silence
-    state: str
-    """`active`, `to come` or `over`."""
+    state: Literal["active", "to come", "over"]
 
 
 def list_silences(config: Config, now: datetime) -> tuple[ListedSilence, ...] | None:
@@ -73,9 +131,21 @@ def list_silences(config: Config, now: datetime) -> tuple[ListedSilence, ...] | 
     )
 
 
-def expire_silence(config: Config, ident: str, now: datetime) -> None:
-    """End a silence now. Raises `UsageError` where there is none of its ident, and `StateError`."""
+def expire_silence(config: Config, ident: str, now: datetime, by: str, guide: Guide = INSTALLED) -> None:
+    """End a silence now. Raises `UsageError` where there is none of its ident, and `StateError`.
+
+    by: login name of who asked for it.
+    """
     with existing_state(config.state.path) as state:
-        if state is None:
-            raise UsageError(f"there is no silence {ident}; `wgaudit silence list` shows them")
+        silences = state.notifications.silences() if state is not None else ()
+        before = {silence.ident: silence.ends_at for silence in silences}
+        if state is None or ident not in before:
+            raise UsageError(f"there is no silence {ident}; {guide.mention('silence list')} shows them")
         state.notifications.expire_silence(ident, now)
+        if before[ident] > now:
+            _note(state, PastOperation(OperationKind.SILENCE_EXPIRED, now, by, ident))
+
+
+def _note(state: AlertState, operation: PastOperation) -> None:
+    with transaction(state.connection):
+        begin_operation(state.connection, operation)

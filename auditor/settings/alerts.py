@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import base64
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, PlainValidator, SecretStr, Strict, StrictBool, StrictInt, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    SecretStr,
+    Strict,
+    StrictBool,
+    StrictInt,
+    field_validator,
+)
 
 from auditor.errors import ConfigError
 from auditor.settings.base import Contradiction, Seconds, Settings, UserPath, one_of
 from auditor.settings.secret import given, places, resolved_secret, web_address
-from auditor.values.models import Severity
+from auditor.values.findings import Severity
+from auditor.values.guide import PROGRAM
+from auditor.values.names import MESH_NAME
+from auditor.values.text import harmless
 
 
 def _accepted_answer(value: object) -> int | str:
@@ -22,7 +35,7 @@ def _accepted_answer(value: object) -> int | str:
     raise ValueError("must be a status (100 to 599) or a part of a body in quotes")
 
 
-AcceptedAnswer = Annotated[int | str, PlainValidator(_accepted_answer)]
+AcceptedAnswer = Annotated[int | str, PlainValidator(_accepted_answer, json_schema_input_type=int | str)]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
 ValueName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 _OWN_HEADERS = frozenset({"content-length", "content-type", "host", "transfer-encoding", "connection"})
@@ -32,12 +45,15 @@ class NotifierSettings(Settings):
     """Keys of every `[[notifiers]]` entry."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$")
+    """A name of your choice; what was sent is remembered by it."""
     min_severity: Severity = Severity.WARNING
+    """Incidents below it are not sent here."""
     checks: tuple[str, ...] = ()
     """Idents of checks. Empty: all of them."""
     regions: tuple[str, ...] = ()
     """Empty: all of them."""
     send_resolved: StrictBool = True
+    """Whether to send when an incident is resolved."""
     timeout: Seconds = 10.0
     """Seconds for one call, whole."""
     accept: tuple[AcceptedAnswer, ...] = ()
@@ -53,9 +69,13 @@ class SecretUrl(NotifierSettings):
     """A notifier whose URL is a secret: given as it is, in a file, or in an environment variable."""
 
     url: SecretStr | None = None
+    """The URL, a secret; one of url, url_file and url_env is given."""
     url_file: UserPath | None = None
+    """File that holds the URL and nothing else."""
     url_env: str | None = None
+    """Environment variable that holds the URL."""
     max_per_message: StrictInt = Field(default=20, ge=1, le=500)
+    """Incidents in one call."""
 
     @classmethod
     def contradictions(cls, table: Mapping[str, object]) -> Iterator[Contradiction]:
@@ -71,12 +91,17 @@ class AuthorizedCalls(SecretUrl):
     """A notifier whose calls may carry headers and show a client certificate."""
 
     bearer_token_file: UserPath | None = None
+    """File with the token of `Authorization: Bearer`, read anew for each call."""
     headers: dict[HeaderName, SecretStr] = Field(default_factory=dict)
+    """Further headers of each call; their values are secrets."""
     header_files: dict[HeaderName, UserPath] = Field(default_factory=dict)
     """Files that hold the values of further headers; each is read anew for each call."""
     ca_file: UserPath | None = None
+    """PEM file of the CA that signed the server's certificate."""
     cert_file: UserPath | None = None
+    """PEM file of the client certificate; together with key_file."""
     key_file: UserPath | None = None
+    """PEM file of the client certificate's key."""
 
     @classmethod
     def contradictions(cls, table: Mapping[str, object]) -> Iterator[Contradiction]:
@@ -113,6 +138,7 @@ class SlackSettings(SecretUrl):
 
     type: Literal["slack"]
     max_per_message: StrictInt = Field(default=10, ge=1, le=40)
+    """Incidents that one message tells in full; where there are more, it names and counts the others."""
 
 
 class AlertmanagerSettings(AuthorizedCalls):
@@ -120,6 +146,7 @@ class AlertmanagerSettings(AuthorizedCalls):
 
     type: Literal["alertmanager"]
     max_per_message: StrictInt = Field(default=100, ge=1, le=500)
+    """Alerts in one call."""
 
 
 class WebhookSettings(AuthorizedCalls):
@@ -127,8 +154,11 @@ class WebhookSettings(AuthorizedCalls):
 
     type: Literal["webhook"]
     secret: SecretStr | None = None
+    """Secret that signs each call; not set: calls are not signed."""
     secret_file: UserPath | None = None
+    """File that holds the signing secret."""
     secret_env: str | None = None
+    """Environment variable that holds the signing secret."""
     template: str | None = Field(default=None, min_length=1)
     """The name of a template that wgaudit brings along, or the path of one's own."""
     template_values: dict[ValueName, SecretStr] = Field(default_factory=dict)
@@ -161,8 +191,11 @@ class PagerDutySettings(NotifierSettings):
 
     type: Literal["pagerduty"]
     routing_key: SecretStr | None = None
+    """Integration key of an Events API v2 integration, a secret; here, in a file or in the environment."""
     routing_key_file: UserPath | None = None
+    """File that holds the key and nothing else."""
     routing_key_env: str | None = None
+    """Environment variable that holds the key."""
     api: str = Field(default="https://events.pagerduty.com", pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$")
     """Base URL of the Events API, with a path where a gateway has one. The EU service region has https://events.eu.pagerduty.com."""
 
@@ -184,8 +217,34 @@ AnyNotifier = Annotated[
 ]
 
 
+def _command_words(value: object) -> object:
+    """The words of a command, from a list or from a text that a shell would split. Raises `ValueError`."""
+    if isinstance(value, str):
+        try:
+            value = shlex.split(value)
+        except ValueError as error:
+            raise ValueError(f"cannot be split into words: {error}") from None
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(word, str) and word and harmless(word) for word in value
+    ):
+        raise ValueError("must be a command in quotes, or a list of its words")
+    return tuple(value)
+
+
+CommandWords = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_command_words, json_schema_input_type=str | list[str]),
+    Field(min_length=1, max_length=50),
+]
+
+
 class AlertSettings(Settings):
-    """Settings of all alerts: links to the documentation, blindness, heartbeat."""
+    """Settings of all alerts: how their readers go on, the mesh's name, blindness, heartbeat."""
+
+    command: CommandWords = PROGRAM
+    """The words that run wgaudit where the reader is: each proposed command begins so."""
+    mesh: str = Field(default="", pattern=MESH_NAME)
+    """Name of this mesh. It stands in every report and alert, and if it is set it is part of every fingerprint."""
 
     docs_url: str = Field(default="", pattern=r"^(https?://[^\s#]+)?$")
     """Where docs/findings.md can be read by a browser; pages and alerts then link to the finding's section."""
@@ -196,8 +255,11 @@ class AlertSettings(Settings):
     heartbeat_url: SecretStr | None = None
     """Called at each sweep's start (`/start`), success and failure (`/fail`), as healthchecks.io wants it."""
     heartbeat_url_file: UserPath | None = None
+    """File that holds the URL and nothing else."""
     heartbeat_url_env: str | None = None
+    """Environment variable that holds the URL."""
     heartbeat_method: Literal["POST", "GET"] = "POST"
+    """How it is called."""
     heartbeat_start: StrictBool = True
     """Whether `/start` is called too."""
     heartbeat_fail: StrictBool = True

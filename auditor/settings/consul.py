@@ -26,28 +26,42 @@ class ConsulFields(Settings):
     """Dotted path of each value inside a KV record, a KV key's last part, or a catalog node's meta key."""
 
     public_key: str = "public_key"
+    """Of the WireGuard public key."""
     address: str = "ip"
+    """Of the mesh address; several in a list, or with commas."""
     region: str = "region"
+    """Of the region."""
     endpoint: str = "endpoint"
+    """Of the outer `host:port` of the device."""
     ssh_host: str = "ssh_host"
+    """Of the host, or `host:port`, to reach by SSH."""
     state: str = "state"
+    """Of the node's state; see `retired`."""
 
 
 class ConsulSettings(Settings):
     """Source and layout of registrations."""
 
     url: str = "http://127.0.0.1:8500"
+    """The Consul agent: http://, https:// or unix:///PATH."""
     layout: Literal["kv-json", "kv-fields", "catalog"] = "kv-json"
     """One JSON value a node; one key a field (`<prefix><node>/<field>`); or the catalog's node meta."""
     prefix: str = "wireguard/nodes/"
+    """Where the registrations are in KV; ends with a slash."""
     datacenters: tuple[str, ...] = ()
     """Empty: the agent's own. `["*"]`: every one that Consul knows; `["*", "!lab"]`: but for lab."""
     token: SecretStr | None = None
+    """ACL token; token_file is better. Else $CONSUL_HTTP_TOKEN_FILE, $CONSUL_HTTP_TOKEN."""
     token_file: UserPath | None = None
+    """File that holds the ACL token and nothing else."""
     timeout: Seconds = 10.0
+    """Seconds for one read, all tries together."""
     ca_file: UserPath | None = None
+    """PEM file of the CA that signed the agent's certificate."""
     cert_file: UserPath | None = None
+    """PEM file of the client certificate; together with key_file."""
     key_file: UserPath | None = None
+    """PEM file of the client certificate's key."""
     tls_server_name: str = ""
     """The name that the server's certificate must carry, and that is asked for; empty: the host in `url`."""
     file: UserPath | None = None
@@ -57,6 +71,7 @@ class ConsulSettings(Settings):
     retired: tuple[str, ...] = ()
     """Values of the field `state` that mean: not in the mesh any more."""
     fields: ConsulFields = ConsulFields()
+    """Where each value stands in a registration."""
 
     @field_validator("url")
     @classmethod

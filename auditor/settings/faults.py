@@ -35,6 +35,7 @@ _FORMS = {
     "api": "must be an http or https URL without user, query and #",
     "device": "must be a device's name: 1 to 15 letters, digits and any of _ = + . -",
     "docs_url": "must be an http or https URL without a #",
+    "mesh": "must begin with a letter or digit, and have at most 63 letters, digits and any of _ . -",
     "name": "must begin with a letter or digit, and have at most 63 letters, digits and any of _ . -",
     "workload_field": "must be the name of a value: a letter or _, then letters, digits, _ and -, 64 at most",
 }
@@ -63,7 +64,7 @@ def faults_of(error: ValidationError, root: type[BaseModel], file: str, text: st
     placed = [_place(item["loc"], root) for item in found]
     lines = key_lines(text, [place.path for place in placed]) if text else {}
     faults = [
-        ConfigFault(file, _dotted(place.path), _reason(item, place, root), lines.get(place.path))
+        ConfigFault(file, dotted(place.path), _reason(item, place, root), lines.get(place.path))
         for item, place in zip(found, placed, strict=True)
     ]
     return tuple(sorted(dict.fromkeys(faults), key=lambda fault: fault.line or 0))
@@ -125,7 +126,7 @@ def _kind(table: type[BaseModel]) -> str | None:
     return get_args(field.annotation)[0] if field is not None else None
 
 
-def _dotted(path: Path) -> str:
+def dotted(path: Path) -> str:
     """The path as TOML writes it, entries counted from one, as people do."""
     text = ""
     for part in path:
@@ -148,7 +149,7 @@ def _reason(error: ErrorDetails, place: _KeyPath, root: type[BaseModel]) -> str:
             return f"its type must be one of {kinds}"
         case "missing":
             return "is missing"
-        case "tuple_type" if last in ("notifiers", "shared"):
+        case "tuple_type" if last in ("notifiers", "shared", "roaming", "witnesses"):
             return f"must be a list: write [[{last}]] above each entry"
         case "tuple_type":
             return "must be a list in [ ]"

@@ -16,15 +16,26 @@ from auditor.settings.alerts import AlertSettings, AnyNotifier
 from auditor.settings.base import Contradiction, Settings
 from auditor.settings.consul import ConsulSettings
 from auditor.settings.faults import faults_of, known_keys, syntax_fault
-from auditor.settings.mesh import CoverageSettings, MeshSettings, RegionSettings, SharedSettings
+from auditor.settings.mesh import (
+    CoverageSettings,
+    MeshSettings,
+    RegionSettings,
+    RoamingSettings,
+    SharedSettings,
+)
+from auditor.settings.nomad import NomadSettings
 from auditor.settings.repair import RepairSettings
 from auditor.settings.ssh import SshSettings
 from auditor.settings.state import StateSettings
 from auditor.settings.sweep import SweepSettings
+from auditor.settings.watch import WatchSettings
+from auditor.settings.witnesses import WitnessSettings
 from auditor.values.models import AuditPolicy
 
 APP = "wgaudit"
 FILE_NAME = "wgaudit.toml"
+SCHEMA_FILE = "wgaudit.schema.json"
+"""Name of the schema beside a configuration, which its first line gives to editors."""
 CONFIG_VARIABLE = "WGAUDIT_CONFIG"
 
 
@@ -40,20 +51,18 @@ class Config(Settings):
     state: StateSettings = Field(default_factory=StateSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     repair: RepairSettings = Field(default_factory=RepairSettings)
+    nomad: NomadSettings = Field(default_factory=NomadSettings)
+    watch: WatchSettings = Field(default_factory=WatchSettings)
     notifiers: tuple[AnyNotifier, ...] = ()
     shared: tuple[SharedSettings, ...] = ()
+    roaming: tuple[RoamingSettings, ...] = ()
+    witnesses: tuple[WitnessSettings, ...] = ()
 
     @classmethod
     def contradictions(cls, table: Mapping[str, object]) -> Iterator[Contradiction]:
-        """Two notifiers of one name: what was sent is remembered under it."""
-        entries = table.get("notifiers")
-        seen: set[str] = set()
-        for number, entry in enumerate(entries if isinstance(entries, list | tuple) else ()):
-            name = entry.get("name") if isinstance(entry, Mapping) else getattr(entry, "name", None)
-            if isinstance(name, str) and name in seen:
-                yield Contradiction(("notifiers", number, "name"), "an earlier notifier has this name")
-            elif isinstance(name, str):
-                seen.add(name)
+        """Two notifiers of one name: what was sent is remembered under it. Two witnesses of one type."""
+        yield from _twice(table, "notifiers", "name", "an earlier notifier has this name")
+        yield from _twice(table, "witnesses", "type", "an earlier witness has this type")
 
     def policy(self) -> AuditPolicy:
         """Convert to the policy used by the judge, which snapshots record."""
@@ -65,7 +74,21 @@ class Config(Settings):
             region_pools=dict(self.regions.pools),
             minimum_coverage=self.coverage.minimum,
             shared=tuple(item.policy() for item in self.shared),
+            roaming=tuple(item.policy() for item in self.roaming),
+            mesh=self.alerts.mesh,
         )
+
+
+def _twice(table: Mapping[str, object], list_key: str, key: str, reason: str) -> Iterator[Contradiction]:
+    """Find entries of a list of tables that repeat a value which tells its entries apart."""
+    entries = table.get(list_key)
+    seen: set[str] = set()
+    for number, entry in enumerate(entries if isinstance(entries, list | tuple) else ()):
+        value = entry.get(key) if isinstance(entry, Mapping) else getattr(entry, key, None)
+        if isinstance(value, str) and value in seen:
+            yield Contradiction((list_key, number, key), reason)
+        elif isinstance(value, str):
+            seen.add(value)
 
 
 def find_config(explicit: Path | None, environment: Mapping[str, str], folder: Path) -> Path | None:
@@ -88,16 +111,22 @@ def find_config(explicit: Path | None, environment: Mapping[str, str], folder: P
     candidates = (
         folder / FILE_NAME,
         platformdirs.user_config_path(APP) / FILE_NAME,
-        *(
-            Path(base) / APP / FILE_NAME
-            for base in platformdirs.site_config_dir("", multipath=True).split(os.pathsep)
-        ),
-        Path("/etc") / APP / FILE_NAME,
+        *_system_files(),
     )
     found = next((path for path in candidates if _is_file(path)), None)
     if found == candidates[0]:
         _refuse_others_hand(found, f"--config ./{FILE_NAME} reads it all the same")
     return found
+
+
+def _system_files() -> tuple[Path, ...]:
+    folders = platformdirs.site_config_dir("", multipath=True).split(os.pathsep)
+    return (*(Path(base) / APP / FILE_NAME for base in folders), Path("/etc") / APP / FILE_NAME)
+
+
+def found_by_everybody(path: Path) -> bool:
+    """Tell whether the file lies where each user's calls find it without its being named: in a folder of the system."""
+    return path in _system_files()
 
 
 def read_found(
@@ -142,16 +171,20 @@ def _is_file(path: Path) -> bool:
 
 def load_config(path: Path) -> Config:
     """Read one configuration file. Raises `ConfigError` with all faults: file, line, key, what to do."""
+    return parse_toml(config_text(path), str(path))
+
+
+def config_text(path: Path) -> str:
+    """Read the text of a configuration file. Raises `ConfigError`."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot read: {error.strerror}") from None
     try:
-        text = data.decode()
+        return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError((ConfigFault(str(path), "", "not valid TOML: not UTF-8 text", line),)) from None
-    return parse_toml(text, str(path))
 
 
 def parse_toml(text: str, origin: str) -> Config:

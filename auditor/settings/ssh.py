@@ -27,12 +27,17 @@ class SshSettings(Settings):
     """Template over the registration (`{node}`, `{ssh_host}`, `{region}` …). Empty: ssh_host, else the
     endpoint's host."""
     user: str = "root"
+    """Login on the nodes. Not set: what config_file says, else root."""
     port: StrictInt = Field(default=22, ge=1, le=65_535)
+    """Port of sshd. Not set: what config_file says, else 22."""
     identity_files: tuple[UserPath, ...] = ()
     """Empty: the agent's keys and ssh's default identities. A `-cert.pub` beside one is used with it."""
     agent: StrictBool = True
+    """Whether to use the SSH agent."""
     known_hosts: UserPath = Field(default=Path("~/.ssh/known_hosts"), validate_default=True)
+    """Host keys and host CAs that are trusted; a host that is not in it is a gap."""
     config_file: UserPath | None = Field(default=Path("~/.ssh/config"), validate_default=True)
+    """OpenSSH client configuration to follow."""
     proxy_jump: str = ""
     """`[user@]host[:port]`, comma-separated, as ssh's ProxyJump. Empty: what config_file says."""
     concurrency: StrictInt = Field(default=100, ge=1, le=10_000)
@@ -42,8 +47,11 @@ class SshSettings(Settings):
     per_jump: StrictInt = Field(default=64, ge=1, le=10_000)
     """Nodes asked at one time through one jump host, over its one connection."""
     connect_timeout: Seconds = 10.0
+    """Seconds until a connection stands and the login is done."""
     command_timeout: Seconds = 20.0
+    """Seconds for what runs on a node."""
     sudo: StrictBool = False
+    """Whether wg is run by `sudo -n`."""
     wg_command: tuple[Word, ...] = Field(default=("wg",), min_length=1, max_length=32)
     """Words that run `wg` on a node; all but the last also stand before `ip`: a namespace, a container."""
     probe: Literal["inline", "installed"] = "inline"

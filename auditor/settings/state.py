@@ -18,5 +18,6 @@ class StateSettings(Settings):
     """Path of the state database, and how long it keeps history."""
 
     path: UserPath = Field(default_factory=_default_state_path)
+    """The state database; on a disk of this machine."""
     keep_days: StrictInt = Field(default=90, ge=1, le=3650)
     """Days that sweeps and resolved findings are kept in the history."""

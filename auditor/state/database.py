@@ -9,8 +9,11 @@ import os
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -78,10 +81,100 @@ def open_existing_state(path: Path, migrations: Migrations) -> sqlite3.Connectio
         raise _state_error(path, error) from None
 
 
-def _opened_to_read(path: Path, migrations: Migrations) -> sqlite3.Connection:
+def connected_to_look(path: Path) -> Connection:
+    """Connect to a database that this process holds opened and checked, to read it in another thread.
+
+    Raises `StateError`.
+    """
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
+        connection.row_factory = sqlite3.Row
+    except sqlite3.Error as error:
+        raise _state_error(path, error) from None
+    return connection
+
+
+def state_in_memory(migrations: Migrations) -> Connection:
+    """Make an empty state that no disk holds, and that ends with its connection."""
+    connection = sqlite3.connect(":memory:")
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys = ON")
+    _migrate(connection, Path("memory"), migrations)
+    return connection
+
+
+def copied_to_memory(connection: Connection) -> Connection:
+    """Copy a state into memory, without what a transaction under way has written. Raises `StateError`."""
+    copy = sqlite3.connect(":memory:")
+    copy.row_factory = sqlite3.Row
+    try:
+        with reported(connection):
+            connection.rollback()
+            connection.backup(copy)
+    except BaseException:
+        copy.close()
+        raise
+    return copy
+
+
+def written_back(copy: Connection, connection: Connection) -> None:
+    """Write a state in memory over an opened database, whole or not at all. Raises `StateError`."""
+    with reported(connection):
+        copy.backup(connection)
+
+
+@dataclass(frozen=True, slots=True)
+class StateCondition:
+    """Condition of a state database, as far as a look tells that changes nothing."""
+
+    writable: bool
+    outdated: tuple[str, ...]
+    """Parts that an older version wrote; the next one that writes brings them up to date."""
+
+
+def inspect_state(path: Path, migrations: Migrations) -> StateCondition | None:
+    """Look at the database without migrating it: whole, ours, and to be written; None where there is none.
+
+    Raises `StateError` as `open_state` does, also where another process holds it for longer than a few seconds.
+    """
+    try:
+        if not path.exists():
+            return None
+        _close_to_others(path)
+        writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?{_how(path, writable=writable)}", uri=True, timeout=5.0
+        )
+    except (OSError, sqlite3.Error) as error:
+        raise _state_error(path, error) from None
+    with contextlib.closing(connection):
+        try:
+            _check(connection, path, migrations)
+            found = _versions(connection) if _tables(connection) else {}
+            if writable:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise _state_error(path, error) from None
+    outdated = (part for part, scripts in migrations.items() if found.get(part, 0) < len(scripts))
+    return StateCondition(writable, tuple(outdated))
+
+
+def _how(path: Path, *, writable: bool) -> str:
+    """Return the mode in which SQLite opens an existing database."""
+    if writable:
+        return "mode=rw"
     log = path.with_name(f"{path.name}-wal")
     # SQLite makes a file beside a database with a log, which cannot be made here. Without a log nothing is missed.
-    how = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+    return "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+
+
+def _tables(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is not None
+
+
+def _opened_to_read(path: Path, migrations: Migrations) -> sqlite3.Connection:
+    how = _how(path, writable=False)
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=10.0)
     try:
         _check(connection, path, migrations)
@@ -187,11 +280,21 @@ def _state_error(path: Path, error: OSError | sqlite3.Error) -> StateError:
     )
 
 
+class LockHolder(StrEnum):
+    """Kind of a holder of the state's lock."""
+
+    COMMAND = "command"
+    """It ends soon: a sweep with alerts, for one."""
+    WATCH = "watch"
+    """It holds the lock for as long as it runs: nobody waits for it."""
+
+
 @contextlib.contextmanager
-def exclusive(path: Path, wait: float) -> Iterator[None]:
+def exclusive(path: Path, wait: float, kind: LockHolder = LockHolder.COMMAND) -> Iterator[None]:
     """Hold the lock beside the database, which ends with the process whatever becomes of it.
 
-    Raises `StateBusy` after `wait` seconds, saying who holds it, and `StateError` if it cannot be made.
+    Raises `StateBusy` after `wait` seconds, saying who holds it, or at once where a watch holds it; `StateError` if it
+    cannot be made. kind: what others are told of this holder.
     """
     lock, holder = path.with_name(f"{path.name}.lock"), path.with_name(f"{path.name}.holder")
     try:
@@ -199,17 +302,21 @@ def exclusive(path: Path, wait: float) -> Iterator[None]:
         for file in (lock, holder):
             refuse_others_hand(file)
             close_to_others(file)
-        held = FileLock(lock, timeout=wait, mode=0o600)
-        held.acquire()
+        held = FileLock(lock, mode=0o600)
+        try:
+            held.acquire(timeout=0)
+        except Timeout:
+            if wait <= 0 or _kind_of(holder) is LockHolder.WATCH:
+                raise
+            held.acquire(timeout=wait)
         give_like(lock, lock.parent)
     except Timeout:
-        raise StateBusy(
-            f"{path}: another wgaudit is at work here{_held_by(holder)}; --lock-wait SECONDS waits for it"
-        ) from None
+        raise _busy(path, holder) from None
     except OSError as error:
         raise _state_error(path, error) from None
     try:
         who = {
+            "kind": kind.value,
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "since": datetime.now(UTC).isoformat("T", "seconds"),
@@ -225,7 +332,9 @@ def exclusive(path: Path, wait: float) -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def exclusive_in_loop(path: Path, wait: float) -> AsyncIterator[None]:
+async def exclusive_in_loop(
+    path: Path, wait: float, kind: LockHolder = LockHolder.COMMAND
+) -> AsyncIterator[None]:
     """Hold the lock as `exclusive` does, while the event loop goes on. Raises `StateBusy` and `StateError`.
 
     wait: seconds.
@@ -236,9 +345,9 @@ async def exclusive_in_loop(path: Path, wait: float) -> AsyncIterator[None]:
         while True:
             left = deadline - loop.time()
             try:
-                stack.enter_context(exclusive(path, 0))
-            except StateBusy:
-                if left <= 0:
+                stack.enter_context(exclusive(path, 0, kind))
+            except StateBusy as busy:
+                if left <= 0 or busy.by_watch:
                     raise
                 await asyncio.sleep(min(LOCK_PAUSE, left))
             else:
@@ -246,10 +355,50 @@ async def exclusive_in_loop(path: Path, wait: float) -> AsyncIterator[None]:
         yield
 
 
+def _busy(path: Path, holder: Path) -> StateBusy:
+    if _kind_of(holder) is LockHolder.WATCH:
+        return StateBusy(
+            f"{path}: a watch is at work here{_held_by(holder)}, and tells of what it finds by itself; a sweep without "
+            "--alert runs beside it; for anything else, stop the watch first",
+            by_watch=True,
+        )
+    return StateBusy(
+        f"{path}: another wgaudit is at work here{_held_by(holder)}; --lock-wait SECONDS waits for it"
+    )
+
+
 def _held_by(holder: Path) -> str:
     try:
-        with holder.open("rb") as stream:
-            who = json.loads(stream.read(4096))
+        who = _note(holder)
         return f" (process {int(who['pid'])} on {str(who['host'])[:64]}, since {str(who['since'])[:32]})"
     except (OSError, ValueError, KeyError, TypeError):
         return ""  # the courtesy note is not there; the lock itself is what counts
+
+
+def _kind_of(holder: Path) -> LockHolder:
+    """Read what kind of holder the note names: a note of a watch that died is not the holder's."""
+    try:
+        who = _note(holder)
+        if who["kind"] == LockHolder.WATCH and (
+            who["host"] != socket.gethostname() or _lives(int(who["pid"]))
+        ):
+            return LockHolder.WATCH
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        pass  # as above; and the note of an older version names no kind
+    return LockHolder.COMMAND
+
+
+def _note(holder: Path) -> dict[str, Any]:
+    with holder.open("rb") as stream:
+        note: dict[str, Any] = json.loads(stream.read(4096))
+    return note
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # another user's
+    return True

@@ -1,4 +1,4 @@
-"""Writer of a file, whole or not at all, readable by its owner only."""
+"""Writer of a file, whole or not at all, readable by its owner only unless it is meant for others."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from auditor.disk.ownership import others_hand, shared_folder
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path` with mode 0600, by a rename. Raises `OSError`.
+def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write `data` to `path` with this mode, by a rename. Raises `OSError`.
 
     A path that is no plain file (a pipe, /dev/stdout) cannot be replaced, so it is written straight through; it is
     refused where others may have put it there.
@@ -31,6 +31,8 @@ def write_whole(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
+            if mode != 0o600:
+                os.fchmod(stream.fileno(), mode)
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

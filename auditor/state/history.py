@@ -6,16 +6,50 @@ import json
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from auditor.errors import StateError, UsageError
+from auditor.state import drained_nodes
 from auditor.state.database import reported
-from auditor.values.models import Finding, Report, Severity, Verdict
+from auditor.state.finding_changes import (
+    changes_by_sweep,
+    changes_of_shown,
+    forget_changes,
+    keep_changes,
+    read_changes,
+)
+from auditor.state.known_registrations import (
+    RememberedRegistrations,
+    read_address_writes,
+    read_journal_begin,
+    read_known_registrations,
+    read_latest_writes,
+    read_registration_changes,
+    read_remembered_registrations,
+)
+from auditor.state.operations import forget_operations, read_operations
+from auditor.state.registration_journal import MIGRATION, forget_registrations, keep_registrations
+from auditor.state.round_spans import SpanSizes, read_span_sizes
+from auditor.state.sweep_contents import forget_unused_contents, keep_content, read_content
+from auditor.values.addresses import Prefix
+from auditor.values.findings import Finding, Severity
+from auditor.values.models import AddressWrite, NodeId, Snapshot
+from auditor.values.past_sweeps import (
+    PastChange,
+    PastFinding,
+    PastOperation,
+    PastSweep,
+    SweepContent,
+    content_of,
+)
+from auditor.values.registration_changes import KnownRegistration, RegistrationChange
+from auditor.values.report import Report, Verdict
 from auditor.values.text import for_json, stored_time
 
+ALL = -1
+"""Limit that is none, as SQLite has it."""
 PART = "history"
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -63,48 +97,50 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE history_sweeps_numbered RENAME TO history_sweeps;
     CREATE INDEX history_sweeps_by_time ON history_sweeps (finished_at);
     """,
+    # What each sweep saw: sweeps that saw the same share one content. And what became of findings, and was done.
+    """
+    CREATE TABLE history_contents (
+        digest TEXT PRIMARY KEY,
+        body BLOB NOT NULL
+    ) STRICT;
+    ALTER TABLE history_sweeps ADD COLUMN content TEXT;
+    ALTER TABLE history_findings ADD COLUMN address TEXT NOT NULL DEFAULT '';
+    ALTER TABLE history_findings ADD COLUMN regions TEXT NOT NULL DEFAULT '[]';
+    CREATE TABLE history_changes (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at TEXT NOT NULL,
+        sweep INTEGER,
+        fingerprint TEXT NOT NULL,
+        change TEXT NOT NULL,
+        severity TEXT NOT NULL,
+        nodes TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX history_changes_by_finding ON history_changes (fingerprint, id);
+    CREATE INDEX history_changes_by_time ON history_changes (at);
+    INSERT INTO history_changes
+        SELECT NULL, first_seen, NULL, fingerprint, 'first-seen', severity, nodes FROM history_findings;
+    INSERT INTO history_changes
+        SELECT NULL, resolved_at, NULL, fingerprint, 'resolved', severity, nodes FROM history_findings
+        WHERE resolved_at IS NOT NULL;
+    CREATE TABLE history_operations (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL,
+        at TEXT NOT NULL,
+        made_by TEXT NOT NULL,
+        reference TEXT NOT NULL,
+        path TEXT NOT NULL,
+        addresses TEXT NOT NULL,
+        nodes TEXT NOT NULL,
+        ended_at TEXT,
+        outcome TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX history_operations_by_time ON history_operations (at);
+    """,
+    # Registrations, and what became of each: Consul's KV has no history of its own.
+    MIGRATION,
+    # Nodes that were taken out of production and not put back.
+    drained_nodes.MIGRATION,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PastSweep:
-    """Past sweep with its outcome. Times are in UTC."""
-
-    number: int
-    """Its identity in the history: greater than that of every sweep recorded before it."""
-    started_at: datetime
-    finished_at: datetime
-    verdict: Verdict
-    registered: int
-    observed: int
-    gaps: int
-    findings: Mapping[Severity, int] = field(default_factory=dict)
-    """Number of findings that counted, by severity; a severity without any is left out."""
-    cut_short: str | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Duration of the sweep in seconds."""
-        return (self.finished_at - self.started_at).total_seconds()
-
-
-@dataclass(frozen=True, slots=True)
-class PastFinding:
-    """Finding over time. Times are in UTC, and those of the sweeps that saw it."""
-
-    fingerprint: str
-    check: str
-    severity: Severity
-    subject: str
-    summary: str
-    nodes: tuple[str, ...]
-    first_seen: datetime
-    """Time of the first sight, even if it was resolved in between."""
-    last_seen: datetime
-    resolved_at: datetime | None = None
-    """None: it stands, or a gap hides whether it does."""
-    caused_by: str | None = None
-    """Fingerprint of the finding that it follows from."""
 
 
 def record(
@@ -114,20 +150,23 @@ def record(
     standing: Collection[str],
     resolved: Collection[str],
     beside: Sequence[Finding] = (),
+    snapshot: Snapshot | None = None,
 ) -> None:
     """Record one sweep, in the transaction that the caller has begun. Raises `StateError`.
 
     `standing` are the fingerprints of all incidents that stand after it, those that a gap hides included;
     `resolved` those that ended with it. A finding that follows from another ends when it is not there
     and its cause does not stand any more. `beside` stand without being findings of the report: blindness.
+    `snapshot` is what the report was made of: its registrations are compared with those of the sweep before.
     """
     finished = stored_time(report.finished_at)
     counted = {finding.fingerprint: finding for finding in report.standing}
     severities = Counter(finding.severity for finding in counted.values())
     counted |= {finding.fingerprint: finding for finding in beside}
     with reported(connection):
-        connection.execute(
-            "INSERT INTO history_sweeps VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
+        digest = keep_content(connection, content_of(report))
+        number = connection.execute(
+            "INSERT INTO history_sweeps VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 stored_time(report.started_at),
                 finished,
@@ -137,60 +176,174 @@ def record(
                 json.dumps({item.value: severities[item] for item in Severity if severities[item]}),
                 len(report.gaps),
                 None if report.cut_short is None else for_json(report.cut_short),
+                digest,
             ),
-        )
+        ).lastrowid
+        assert number is not None  # noqa: S101  (an INSERT always has one)
+        if snapshot is not None:
+            keep_registrations(connection, snapshot, report, number)
+        over = _over(connection, counted, standing, resolved)
+        shown = {mark: (item.severity, _names(report, item)) for mark, item in counted.items()}
+        keep_changes(connection, changes_by_sweep(connection, report.finished_at, number, shown, over))
+        _keep_findings(connection, report, counted.values())
         connection.executemany(
-            """
-            INSERT INTO history_findings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)
-            ON CONFLICT (fingerprint) DO UPDATE SET
-                severity = excluded.severity, subject = excluded.subject, summary = excluded.summary,
-                nodes = excluded.nodes, caused_by = excluded.caused_by, last_seen = excluded.last_seen,
-                resolved_at = NULL
-            """,
-            [_row(report, finding, finished) for finding in counted.values()],
+            "UPDATE history_findings SET resolved_at = ? WHERE fingerprint = ?",
+            [(finished, mark) for mark in over],
         )
-        open_findings = connection.execute(
-            "SELECT fingerprint, caused_by FROM history_findings WHERE resolved_at IS NULL"
-        ).fetchall()
-        over = [
-            (finished, mark)
-            for mark, cause in open_findings
-            if mark not in counted
-            and (
-                mark in resolved
-                or (
-                    cause is not None
-                    and mark not in standing
-                    and cause not in standing
-                    and cause not in counted
-                )
-            )
-        ]
-        connection.executemany("UPDATE history_findings SET resolved_at = ? WHERE fingerprint = ?", over)
+
+
+def record_news(connection: sqlite3.Connection, report: Report, news: Collection[str]) -> None:
+    """Record what is told between two rounds, in the transaction that the caller has begun. Raises `StateError`.
+
+    `news`: fingerprints of the incidents; the findings that follow from them are recorded too. They are found, or have
+    changed, from now on; whether they are over is for a round to say.
+    """
+    counted = {
+        finding.fingerprint: finding
+        for finding in report.standing
+        if finding.fingerprint in news or finding.caused_by in news
+    }
+    shown = {mark: (item.severity, _names(report, item)) for mark, item in counted.items()}
+    with reported(connection):
+        keep_changes(connection, tuple(changes_of_shown(connection, report.finished_at, None, shown)))
+        _keep_findings(connection, report, counted.values())
+
+
+def _keep_findings(connection: sqlite3.Connection, report: Report, findings: Iterable[Finding]) -> None:
+    connection.executemany(
+        """
+        INSERT INTO history_findings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?)
+        ON CONFLICT (fingerprint) DO UPDATE SET
+            severity = excluded.severity, subject = excluded.subject, summary = excluded.summary,
+            nodes = excluded.nodes, caused_by = excluded.caused_by, last_seen = excluded.last_seen,
+            resolved_at = NULL, address = excluded.address, regions = excluded.regions
+        """,
+        [_row(report, finding, stored_time(report.finished_at)) for finding in findings],
+    )
+
+
+def _over(
+    connection: sqlite3.Connection,
+    counted: Collection[str],
+    standing: Collection[str],
+    resolved: Collection[str],
+) -> frozenset[str]:
+    """Select the open findings that ended: by themselves, or with what they followed from."""
+    rows = connection.execute(
+        "SELECT fingerprint, caused_by FROM history_findings WHERE resolved_at IS NULL"
+    ).fetchall()
+    return frozenset(
+        mark
+        for mark, cause in rows
+        if mark not in counted
+        and (
+            mark in resolved
+            or (cause is not None and mark not in standing and cause not in standing and cause not in counted)
+        )
+    )
 
 
 def sweeps(connection: sqlite3.Connection, limit: int) -> tuple[PastSweep, ...]:
-    """Read the last sweeps, newest first; at most `limit`. Raises `StateError`."""
+    """Read the last sweeps, newest first; at most `limit`, -1 for all. Raises `StateError`."""
     with _reading(connection):
         rows = connection.execute("SELECT * FROM history_sweeps ORDER BY number DESC LIMIT ?", (limit,))
         return tuple(map(_sweep, rows))
 
 
+def sweep(connection: sqlite3.Connection, number: int) -> PastSweep | None:
+    """Read one sweep by its number; None where there is none. Raises `StateError`."""
+    with _reading(connection):
+        row = connection.execute("SELECT * FROM history_sweeps WHERE number = ?", (number,)).fetchone()
+        return None if row is None else _sweep(row)
+
+
+def content(connection: sqlite3.Connection, number: int) -> SweepContent | None:
+    """Read what a sweep saw; None where it was recorded before that was kept. Raises `StateError`."""
+    with _reading(connection):
+        return read_content(connection, number)
+
+
+def changes(connection: sqlite3.Connection) -> tuple[PastChange, ...]:
+    """Read every change of a finding, in the order in which they were recorded. Raises `StateError`."""
+    with _reading(connection):
+        return read_changes(connection)
+
+
+def operations(connection: sqlite3.Connection) -> tuple[PastOperation, ...]:
+    """Read every operation, in the order in which they began. Raises `StateError`."""
+    with _reading(connection):
+        return read_operations(connection)
+
+
+def registration_changes(connection: sqlite3.Connection) -> Iterator[RegistrationChange]:
+    """Read every change of a registration, oldest first, one at a time. Raises `StateError`."""
+    with _reading(connection):
+        yield from read_registration_changes(connection)
+
+
+def known_registrations(connection: sqlite3.Connection) -> Iterator[KnownRegistration]:
+    """Read the newest form of each registration, lost ones included, one at a time. Raises `StateError`."""
+    with _reading(connection):
+        yield from read_known_registrations(connection)
+
+
+def remembered_registrations(connection: sqlite3.Connection) -> RememberedRegistrations:
+    """Read what the registry said when it was last read, for the next look. Raises `StateError`."""
+    with _reading(connection):
+        return read_remembered_registrations(connection)
+
+
+def address_writes(
+    connection: sqlite3.Connection, wanted: Mapping[NodeId, Collection[Prefix]]
+) -> tuple[AddressWrite, ...]:
+    """Read by which write each of these nodes got each of these addresses, where it is known. Raises `StateError`."""
+    with _reading(connection):
+        return tuple(read_address_writes(connection, wanted))
+
+
+def latest_writes(connection: sqlite3.Connection, most: int) -> tuple[AddressWrite, ...]:
+    """Read the latest writes that are known to the moment, at most so many changes back. Raises `StateError`."""
+    with _reading(connection):
+        return tuple(read_latest_writes(connection, most))
+
+
+def journal_begin(connection: sqlite3.Connection) -> datetime | None:
+    """Read when registrations were first taken down; None: not yet. Raises `StateError`."""
+    with _reading(connection):
+        return read_journal_begin(connection)
+
+
+def span_sizes(connection: sqlite3.Connection, since: datetime, step: timedelta) -> Mapping[int, SpanSizes]:
+    """Read what sweeps since then came to, by the number of their span, from 0 on. Raises `StateError`."""
+    with _reading(connection):
+        return read_span_sizes(connection, since, step)
+
+
+def last_clean(connection: sqlite3.Connection) -> datetime | None:
+    """Read the end of the last clean sweep; None where none is remembered. Raises `StateError`."""
+    with _reading(connection):
+        row = connection.execute(
+            "SELECT finished_at FROM history_sweeps WHERE verdict = ? ORDER BY number DESC LIMIT 1",
+            (Verdict.CLEAN.value,),
+        ).fetchone()
+        return None if row is None else datetime.fromisoformat(row["finished_at"])
+
+
 def findings(
     connection: sqlite3.Connection, limit: int, *, standing_only: bool = False, leading_only: bool = False
 ) -> tuple[PastFinding, ...]:
-    """Read findings, those that stand first, then the last seen first; at most `limit`. Raises `StateError`.
+    """Read findings, those that stand first, then the last seen, then the worst; at most `limit`, or `ALL`.
 
-    `leading_only` leaves out those that follow from another.
+    `leading_only` leaves out those that follow from another. Raises `StateError`.
     """
     with _reading(connection):
         rows = connection.execute(
             """
             SELECT * FROM history_findings
             WHERE (resolved_at IS NULL OR NOT ?) AND (caused_by IS NULL OR NOT ?)
-            ORDER BY resolved_at IS NOT NULL, last_seen DESC, fingerprint LIMIT ?
+            ORDER BY resolved_at IS NOT NULL, last_seen DESC, instr(?, severity), fingerprint LIMIT ?
             """,
-            (standing_only, leading_only, limit),
+            (standing_only, leading_only, " ".join(Severity), limit),
         )
         return tuple(map(_finding, rows))
 
@@ -216,13 +369,17 @@ def finding(connection: sqlite3.Connection, fingerprint_prefix: str) -> PastFind
 
 
 def prune(connection: sqlite3.Connection, before: datetime) -> None:
-    """Forget sweeps and resolved findings older than that; never one that stands. Leave the commit to the caller.
+    """Forget sweeps, resolved findings, operations and changes of registrations older than that; never what stands.
 
-    Raises `StateError`.
+    The commit is left to the caller. Raises `StateError`.
     """
     with reported(connection):
         connection.execute("DELETE FROM history_sweeps WHERE finished_at < ?", (stored_time(before),))
         connection.execute("DELETE FROM history_findings WHERE resolved_at < ?", (stored_time(before),))
+        forget_unused_contents(connection)
+        forget_changes(connection, before)
+        forget_operations(connection, before)
+        forget_registrations(connection, before)
 
 
 @contextmanager
@@ -242,11 +399,17 @@ def _row(report: Report, finding: Finding, finished: str) -> tuple[str | None, .
         finding.severity.value,
         for_json(finding.subject),
         for_json(finding.summary),
-        json.dumps(sorted(report.name(node) for node in finding.nodes)),
+        json.dumps(_names(report, finding)),
         finding.caused_by,
         finished,
         finished,
+        finding.address or "",
+        json.dumps(sorted(finding.regions)),
     )
+
+
+def _names(report: Report, finding: Finding) -> tuple[str, ...]:
+    return tuple(sorted(report.name(node) for node in finding.nodes))
 
 
 def _sweep(row: sqlite3.Row) -> PastSweep:
@@ -276,4 +439,6 @@ def _finding(row: sqlite3.Row) -> PastFinding:
         last_seen=datetime.fromisoformat(row["last_seen"]),
         resolved_at=None if resolved is None else datetime.fromisoformat(resolved),
         caused_by=row["caused_by"],
+        address=row["address"],
+        regions=tuple(json.loads(row["regions"])),
     )

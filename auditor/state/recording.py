@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -36,13 +37,19 @@ from auditor.disk.bounded import read_bounded
 from auditor.errors import GapReason, InvalidValue, SnapshotError
 from auditor.state.files import write_whole
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import PublicKey, parse_prefix, parse_public_key
+from auditor.values.addresses import Prefix, PublicKey, parse_prefix, parse_public_key
+from auditor.values.drains import Drained
+from auditor.values.hidden_addresses import RouteKind
 from auditor.values.json_bounds import check_density, check_json, count_values
 from auditor.values.models import (
+    AddressWrite,
     AuditPolicy,
     Gap,
     InvalidRegistration,
     Looks,
+    LostNodeLook,
+    LostRegistration,
+    Meeting,
     Memory,
     MovedRegistration,
     NodeId,
@@ -50,12 +57,14 @@ from auditor.values.models import (
     OtherKeys,
     OtherKind,
     Registration,
-    RouteTable,
     SecondLook,
     Snapshot,
 )
+from auditor.values.names import MESH_NAME
 from auditor.values.region_pattern import RegionPattern
+from auditor.values.route_table import Bases, RouteTable
 from auditor.values.text import for_detail, without_login
+from auditor.values.witness_answers import AnswerSource, WitnessAnswer
 
 SCHEMA = "wgaudit.snapshot/1"
 MAX_BYTES = 1024**3
@@ -64,6 +73,10 @@ PLAIN_BYTES = 64 * 1024**2
 """Unpacked size that any file may have."""
 MOST_PACKED = 250
 """Times that a larger one may be packed: a small archive must not fill the memory."""
+WHOLE_TABLES = 32
+"""Up to so many route tables are written whole, as every version reads them; of more, the differences."""
+MOST_LINES = 2**28
+"""Lines of all route tables together, if each were written whole."""
 
 
 def _in_order(value: object) -> object:
@@ -83,6 +96,10 @@ def _region_pattern(pattern: str | None) -> str | None:
     if pattern:
         RegionPattern(pattern)  # its InvalidValue is a ValueError, which names the place
     return pattern
+
+
+def _outer_address(text: str) -> str:
+    return str(ip_address(text))  # its ValueError names the place
 
 
 def _in_years(moment: datetime) -> datetime:
@@ -116,6 +133,14 @@ def _memory_parts(value: object) -> object:
         "drifted": drifted,
         "unsettled": sorted(value.unsettled),
         "ghosts": sorted(value.ghosts),
+        "several": sorted(value.several),
+        "met": [{"fingerprint": mark, "nodes": sorted(nodes)} for mark, nodes in sorted(value.met.items())],
+        "lost": list(value.lost),
+        "writes": list(value.writes),
+        "drained": [
+            {"name": node.name, "datacenter": node.datacenter, **asdict(drained)}
+            for node, drained in sorted(value.drained.items())
+        ],
     }
     return {name: part for name, part in parts.items() if part} or None
 
@@ -171,6 +196,21 @@ class _InvalidForm(_OfNodeForm):
     """Not in recordings made before registrations were read field by field."""
 
 
+class _ShadowForm(_RecordedForm):
+    prefix: PrefixText
+    kind: RouteKind
+    device: str
+    hidden: Number
+    sample: Rows[PrefixText]
+
+
+class _TransferForm(_RecordedForm):
+    public_key: KeyText
+    sent: Number
+    received: Number
+    seconds: Number
+
+
 class _ObservationForm(_OfNodeForm):
     device: str = Field(validation_alias=AliasChoices(AliasPath("device", "name"), "device"))
     public_key: KeyText = Field(
@@ -186,11 +226,18 @@ class _ObservationForm(_OfNodeForm):
     region: str | None = None
     host_key: str | None = None
     endpoints: dict[KeyText, str] | None = None
+    handshake_ages: dict[KeyText, Number] | None = None
+    """Not in recordings made before they were asked for."""
     digested: bool = True
+    shadows: Rows[_ShadowForm] | None = None
+    """Not in recordings of nodes that did not tell; so with the next one."""
+    one_way: Rows[_TransferForm] | None = None
+    routes_unread: str = ""
+    transfers_unread: str = ""
 
 
 class _GapForm(_RecordedForm):
-    source: Literal["consul", "file", "ssh", "sweep"]
+    source: Literal["consul", "file", "ssh", "witness", "sweep"]
     reason: GapReason
     detail: MaskedText
     node: str | None = None
@@ -206,6 +253,19 @@ class _SharedForm(_RecordedForm):
     until: Time
 
 
+class _RoamingForm(_RecordedForm):
+    nodes: Annotated[Rows[str], BeforeValidator(_in_order)]
+    hosts: Rows[PrefixText]
+    reason: str
+    until: Time
+
+
+class _MeetingForm(_RecordedForm):
+    public_key: KeyText
+    host: Annotated[str, AfterValidator(_outer_address)]
+    observer: _NodeForm
+
+
 class _PolicyForm(_RecordedForm):
     device: str
     pools: Rows[PrefixText]
@@ -215,6 +275,10 @@ class _PolicyForm(_RecordedForm):
     minimum_coverage: Share
     shared: Rows[_SharedForm] = []
     """Not in recordings made before there were agreements."""
+    roaming: Rows[_RoamingForm] = []
+    """Not in recordings where nobody is agreed to roam."""
+    mesh: Annotated[str, Field(pattern=MESH_NAME)] = ""
+    """Not in recordings of meshes without a name."""
 
 
 class _LooksForm(_NodeForm):
@@ -262,10 +326,67 @@ class _DriftedForm(_NodeForm):
     public_key: KeyText
 
 
+class _LostLookForm(_RecordedForm):
+    public_key: KeyText | None
+    addresses: Rows[PrefixText]
+    why_not: str
+
+
+class _LostForm(_RecordedForm):
+    registration: _RegistrationForm
+    last_read: Time
+    record: str = ""
+    released: bool | None = None
+    look: _LostLookForm | None = None
+    """Not in recordings made before lost nodes were asked, nor where one was not."""
+
+
+class _AddressWriteForm(_RecordedForm):
+    node: _NodeForm
+    prefix: PrefixText
+    at: Time
+    to_the_moment: bool
+    index: Number | None
+
+
+class _DrainedForm(_NodeForm):
+    since: Time
+    by: str
+    how: str
+    reason: str = ""
+    plan: str = ""
+
+
+class _MetForm(_RecordedForm):
+    fingerprint: str
+    nodes: Rows[_NodeForm]
+
+
 class _MemoryForm(_RecordedForm):
     drifted: Rows[_DriftedForm] = []
     unsettled: Rows[_NodeForm] = []
     ghosts: Rows[KeyText] = []
+    several: Rows[KeyText] = []
+    met: Rows[_MetForm] = []
+    """Not in recordings made before there were witnesses; so where no such finding stands."""
+    lost: Rows[_LostForm] = []
+    """Not in recordings made before registrations were taken down; so where none is lost."""
+    writes: Rows[_AddressWriteForm] = []
+    """Not in recordings where no address is contested that a watch saw written."""
+    drained: Rows[_DrainedForm] = []
+    """Not in recordings where no node was drained."""
+
+
+class _AnswerForm(_RecordedForm):
+    observer: _NodeForm
+    address: PrefixText
+    source: AnswerSource
+    seconds: Annotated[float, Field(ge=0, lt=1e6, allow_inf_nan=False)]
+    said: str = ""
+    node: _NodeForm | None = None
+    region: str | None = None
+    reason: GapReason | None = None
+    detail: MaskedText = ""
 
 
 class _SeenForm(_RecordedForm):
@@ -290,11 +411,23 @@ class _SeenForm(_RecordedForm):
     """Keys under the prefix that are no registrations, by kind. Not in recordings made before they were counted."""
     memory: Annotated[_MemoryForm | None, BeforeValidator(_memory_parts)] = None
     """Not in recordings of sweeps that nothing was handed in to."""
+    answers: Rows[_AnswerForm] = []
+    """Not in recordings of sweeps that asked no witness."""
+    meetings: Rows[_MeetingForm] | None = None
+    """Not in recordings of sweeps, nor where a watch had asked nobody yet."""
+
+
+class _DifferenceForm(_RecordedForm):
+    base: str
+    without: str
+    plus: str
 
 
 class _Document(_SeenForm):
     schema_: Literal["wgaudit.snapshot/1"] = Field(alias="schema")
     tables: dict[str, str]
+    differences: dict[str, _DifferenceForm] = {}
+    """Tables that are written as their difference from one of `tables`. Not in recordings of few distinct tables."""
 
 
 _TABLE = re.compile(rb"(?:[A-Za-z0-9+/]{43}=\t(?:[0-9a-f.:/]{1,50}|\(none\))\n)*+")
@@ -367,20 +500,61 @@ def to_json(snapshot: Snapshot) -> str:
 def _json_parts(snapshot: Snapshot) -> Iterator[str]:
     """Yield the text in parts, each with one table at most."""
     seen = _SeenForm.model_validate(snapshot).model_dump(mode="json", by_alias=True)
-    _drop(seen, address_claims=None, workloads=None, others={}, memory=None)
+    _drop(seen, address_claims=None, workloads=None, others={}, memory=None, answers=[], meetings=None)
+    _drop(seen["policy"], mesh="", roaming=[])
+    lost = []
+    if (memory := seen.get("memory")) is not None:
+        lost = [item["registration"] for item in memory["lost"]]
+        for item in memory["lost"]:
+            _drop(item, look=None)
+        _drop(memory, lost=[], writes=[], drained=[], met=[], several=[])
     moved = []
+    observations = seen["observations"]
     if (second := seen["second_look"]) is not None:
+        observations = [*observations, *second["observations"]]
         moved = [item["registration"] for item in second["moved"]]
         _drop(second, rounds=1, time_up=False, looks=[], moved=[])
-    for item in (*seen["registrations"], *seen["in_flight"], *moved):
+    for item in (*seen["registrations"], *seen["in_flight"], *moved, *lost):
         _drop(item, state=None, retired=False, all_addresses_read=True)
+    for item in (*seen["observations"], *(second["observations"] if second is not None else ())):
+        _drop(item, handshake_ages=None)
     for item in seen["invalid"]:
         _drop(item, faults=[])
+    for item in observations:
+        _drop(item, shadows=None, one_way=None, routes_unread="", transfers_unread="")
     yield json.dumps({"schema": SCHEMA, **seen}, indent=1).removesuffix("\n}") + ',\n "tables": {'
-    for number, digest in enumerate(sorted(snapshot.tables)):
-        text = snapshot.tables[digest].text.decode("ascii")
+    whole, differences = _shared_tables(snapshot.tables)
+    for number, digest in enumerate(sorted(whole)):
+        text = whole[digest].decode("ascii")
         yield f"{',' if number else ''}\n  {json.dumps(digest)}: {json.dumps(text)}"
-    yield "\n }\n}\n"
+    yield "\n }"
+    for number, (digest, form) in enumerate(sorted(differences.items())):
+        begin = "," if number else ',\n "differences": {'
+        yield f"{begin}\n  {json.dumps(digest)}: {json.dumps(form.model_dump())}"
+    yield "\n }\n}\n" if differences else "\n}\n"
+
+
+def _shared_tables(
+    tables: Mapping[str, RouteTable],
+) -> tuple[Mapping[str, bytes], Mapping[str, _DifferenceForm]]:
+    """Divide tables into those that are written whole, bases included, and the others' differences."""
+    if len(tables) <= WHOLE_TABLES:
+        return {digest: table.text for digest, table in tables.items()}, {}
+    digests: dict[bytes, str] = {}
+    whole: dict[str, bytes] = {}
+    differences: dict[str, _DifferenceForm] = {}
+    for digest, table in tables.items():
+        if table.base not in digests:
+            digests[table.base] = RouteTable(table.base).digest
+            whole[digests[table.base]] = table.base
+        if digest not in whole:
+            without, plus = (
+                "".join(f"{line.decode('ascii')}\n" for line in lines)
+                for lines in (table.without, table.plus)
+            )
+            differences[digest] = _DifferenceForm(base=digests[table.base], without=without, plus=plus)
+    # A base that a later table names may be one of those before.
+    return whole, {digest: form for digest, form in differences.items() if digest not in whole}
 
 
 def _drop(part: dict[str, object], **unsaid: object) -> None:
@@ -414,11 +588,7 @@ def from_json(text: bytes, origin: str, packed: int | None = None) -> Snapshot:
 def _snapshot(document: _Document) -> Snapshot:
     if document.finished_at < document.started_at:
         raise InvalidValue("it ended before it began")
-    tables = {digest: RouteTable(text.encode("ascii", "replace")) for digest, text in document.tables.items()}
-    for digest, table in tables.items():
-        if table.digest != digest:
-            raise InvalidValue(f"table {digest[:12]}… does not have the digest that it is stored under")
-    _check_tables(tables.values())
+    tables = _tables(document)
     second, claims, workloads = document.second_look, document.address_claims, document.workloads
     for item in (*document.observations, *(second.observations if second else ())):
         if item.table not in tables:
@@ -441,19 +611,71 @@ def _snapshot(document: _Document) -> Snapshot:
         workloads=None if workloads is None else frozenset(map(_node, workloads)),
         others=OtherKeys(document.others or {}),
         memory=_memory(document.memory),
+        meetings=None
+        if document.meetings is None
+        else tuple(
+            Meeting(PublicKey(item.public_key), item.host, _node(item.observer)) for item in document.meetings
+        ),
+        answers=tuple(map(_answer, document.answers)),
     )
 
 
-def _check_tables(tables: Iterable[RouteTable]) -> None:
+def _tables(document: _Document) -> dict[str, RouteTable]:
+    """Read the tables, each checked. Raises `InvalidValue`."""
+    whole = {digest: RouteTable(text.encode("ascii", "replace")) for digest, text in document.tables.items()}
+    for digest, table in whole.items():
+        if table.digest != digest:
+            raise InvalidValue(f"table {digest[:12]}… does not have the digest that it is stored under")
+    _check_lines(table.base for table in whole.values())
+    if not document.differences:
+        bases = Bases()
+        return {digest: bases.held(table) for digest, table in whole.items()}
+    return whole | _differences(document.differences, whole)
+
+
+def _differences(
+    forms: Mapping[str, _DifferenceForm], whole: Mapping[str, RouteTable]
+) -> dict[str, RouteTable]:
+    """Read tables that are written as differences. Raises `InvalidValue`."""
+    known: dict[str, frozenset[bytes]] = {}
+    spelled: dict[bytes, bytes] = {}
+    found: dict[str, RouteTable] = {}
+    texts: set[bytes] = set()
+    left = MOST_LINES
+    for digest, form in forms.items():
+        if digest in whole or form.base not in whole:
+            raise InvalidValue(
+                f"the difference {digest[:12]}… is of a table that is not in the file, or is whole too"
+            )
+        if form.base not in known:
+            known[form.base] = frozenset(whole[form.base].lines())
+        left -= len(known[form.base])
+        if left < 0:
+            raise InvalidValue(f"the route tables have more than {MOST_LINES:,} lines")
+        without, plus = (text.encode("ascii", "replace") for text in (form.without, form.plus))
+        texts |= {without, plus}
+        lines = [
+            tuple(spelled.setdefault(line, line) for line in text.splitlines()) for text in (without, plus)
+        ]
+        if any(list(part) != sorted(set(part)) for part in lines):
+            raise InvalidValue("a route table's difference is not sorted, or has a line twice")
+        if not known[form.base].issuperset(lines[0]) or not known[form.base].isdisjoint(lines[1]):
+            raise InvalidValue("a route table's difference does not fit the table that it is of")
+        found[digest] = RouteTable(whole[form.base].base, *lines)
+    _check_lines(texts)
+    return found
+
+
+def _check_lines(texts: Iterable[bytes]) -> None:
     """Check that each line is one that a node's answer could have. Raises `InvalidValue`."""
     prefixes: set[bytes] = set()
-    for table in tables:
-        if not _TABLE.fullmatch(table.text):
+    for text in texts:
+        if not _TABLE.fullmatch(text):
             raise InvalidValue("a route table has a line that no node sends")
-        prefixes.update(_PREFIX.findall(table.text))
+        prefixes.update(_PREFIX.findall(text))
     for prefix in prefixes - {b"(none)"}:
-        text = prefix.decode("ascii")
-        if parse_prefix(text) != text:
+        spelling = prefix.decode("ascii")
+        if parse_prefix(spelling) != spelling:
             raise InvalidValue("a route table has a prefix that is not written canonically")
 
 
@@ -473,6 +695,20 @@ def _node(form: _NodeForm | _OfNodeForm) -> NodeId:
     return NodeId(form.datacenter, form.name)
 
 
+def _answer(form: _AnswerForm) -> WitnessAnswer:
+    return WitnessAnswer(
+        _node(form.observer),
+        Prefix(form.address),
+        form.source,
+        form.seconds,
+        form.said,
+        None if form.node is None else _node(form.node),
+        form.region,
+        form.reason,
+        form.detail,
+    )
+
+
 def _memory(form: _MemoryForm | None) -> Memory:
     if form is None:
         return Memory()
@@ -480,7 +716,34 @@ def _memory(form: _MemoryForm | None) -> Memory:
         drifted={_node(item): PublicKey(item.public_key) for item in form.drifted},
         unsettled=frozenset(map(_node, form.unsettled)),
         ghosts=frozenset(map(PublicKey, form.ghosts)),
+        several=frozenset(map(PublicKey, form.several)),
+        met={item.fingerprint: frozenset(map(_node, item.nodes)) for item in form.met},
+        lost=tuple(
+            LostRegistration(
+                _registration(item.registration),
+                item.last_read,
+                item.record,
+                item.released,
+                _lost_look(item.look),
+            )
+            for item in form.lost
+        ),
+        writes=tuple(
+            AddressWrite(_node(item.node), Prefix(item.prefix), item.at, item.to_the_moment, item.index)
+            for item in form.writes
+        ),
+        drained={
+            _node(item): Drained(item.since, item.by, item.how, item.reason, item.plan)
+            for item in form.drained
+        },
     )
+
+
+def _lost_look(form: _LostLookForm | None) -> LostNodeLook | None:
+    if form is None:
+        return None
+    key = None if form.public_key is None else PublicKey(form.public_key)
+    return LostNodeLook(key, tuple(map(Prefix, form.addresses)), form.why_not)
 
 
 def _with_node(form: _OfNodeForm) -> dict[str, object]:

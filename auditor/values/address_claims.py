@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from auditor.values.addresses import Prefix, PublicKey
+from auditor.values.drains import DrainPolicy
 
 
 class ClaimState(StrEnum):
@@ -55,3 +56,5 @@ class RepairPolicy:
     """Name of the registration's value that says that a node carries workload; empty: not used."""
     workload_service: str = ""
     """Consul service whose nodes carry workload; empty: not used."""
+    drain: DrainPolicy | None = None
+    """How a node is taken out of production before it is moved; None: it is not."""

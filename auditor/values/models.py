@@ -6,7 +6,6 @@ that came from Consul or from a node is kept as it came, bounded in size, and es
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,42 +15,12 @@ from typing import Literal, NamedTuple
 from auditor.errors import GapReason, GapScope
 from auditor.values.address_claims import AddressClaim
 from auditor.values.addresses import Prefix, PublicKey
-
-
-class Severity(StrEnum):
-    """Severity of a finding: PagerDuty's own four, worst first."""
-
-    CRITICAL = "critical"
-    ERROR = "error"
-    WARNING = "warning"
-    INFO = "info"
-
-    @property
-    def rank(self) -> int:
-        """0 for the worst."""
-        return list(Severity).index(self)
-
-    def at_least(self, other: Severity) -> bool:
-        """Tell whether this is as bad as `other`, or worse."""
-        return self.rank <= other.rank
-
-
-class Verdict(StrEnum):
-    """Verdict of a sweep. Not seeing is not clean."""
-
-    CLEAN = "clean"
-    FINDINGS = "findings"
-    INCONCLUSIVE = "inconclusive"
-
-
-class NodeId(NamedTuple):
-    """Node's name with its datacenter, within which alone it is unique; "" where none is known."""
-
-    datacenter: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.name}@{self.datacenter}" if self.datacenter else self.name
+from auditor.values.drains import Drained
+from auditor.values.hidden_addresses import ShadowingRoute
+from auditor.values.node_ids import NodeId as NodeId  # apart, for values that this file imports itself
+from auditor.values.peer_transfers import PeerTransfer
+from auditor.values.route_table import RouteTable
+from auditor.values.witness_answers import WitnessAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +125,7 @@ class OtherKeys:
 class Gap:
     """Part of the fleet that could not be seen, and the reason."""
 
-    source: Literal["consul", "file", "ssh", "sweep"]
+    source: Literal["consul", "file", "ssh", "witness", "sweep"]
     reason: GapReason
     detail: str
     """One line for people: the attempt, its place and its outcome. Never a secret."""
@@ -175,11 +144,17 @@ class Gap:
         """Tell whether registrations may be missing because of it: a datacenter, a list or a file not read whole."""
         return self.scope is GapScope.REGISTRY and self.node is None
 
+    @property
+    def of_witness(self) -> bool:
+        """Tell whether it is a question of a witness without an answer: it hides nothing of registry and nodes."""
+        return self.scope is GapScope.WITNESS
+
 
 _SCOPES = {
     "consul": GapScope.REGISTRY,
     "file": GapScope.REGISTRY,
     "ssh": GapScope.NODE,
+    "witness": GapScope.WITNESS,
     "sweep": GapScope.SWEEP,
 }
 
@@ -208,26 +183,6 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
-class RouteTable:
-    """Allowed-ips of a node as a value: the canonical text that all healthy nodes of a mesh share.
-
-    One `key⇥prefix` (or `key⇥(none)`) a line, the device's own addresses included under its own key,
-    sorted bytewise, no duplicates, each line ended by a newline.
-    """
-
-    text: bytes
-
-    @property
-    def digest(self) -> str:
-        """Hash (sha256, hex) of the text, which a node sends in place of it."""
-        return hashlib.sha256(self.text).hexdigest()
-
-    def lines(self) -> list[bytes]:
-        """Lines without their newlines."""
-        return self.text.splitlines()
-
-
-@dataclass(frozen=True, slots=True)
 class Observation:
     """Live state of one node at one time. The node is the one that was *asked for*."""
 
@@ -241,8 +196,20 @@ class Observation:
     """`SHA256:…` of the SSH host key that the server proved to hold. Tells a clone from a wrong host."""
     endpoints: Mapping[PublicKey, str] | None = None
     """Endpoint of each peer, only where it was asked for and known."""
+    handshake_ages: Mapping[PublicKey, int] | None = None
+    """Seconds since the last handshake with each of these peers that had one, by the node's own clock. None: it was not
+    asked for, or not told."""
     digested: bool = True
     """True: the node sent a digest first. False: it could not, and its table came at full cost."""
+    shadows: tuple[ShadowingRoute, ...] | None = None
+    """Routes of it that hide mesh addresses. None: it did not tell, as an older installed probe does not."""
+    routes_unread: str = ""
+    """Why it could not read its routes; "" where it could, or was not asked to."""
+    transfers_unread: str = ""
+    """Why it could not compare the traffic with its peers; "" where it could, or was not asked to."""
+    one_way: tuple[PeerTransfer, ...] | None = None
+    """Peers that it sends to in vain, and other peers whose handshakes come too often. None: it was not asked, or
+    it has not looked for long enough, or its installed probe is older."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +225,29 @@ class SharedAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class Roaming:
+    """Nodes that are met at several outer hosts at once, as the operators agreed."""
+
+    nodes: frozenset[str]
+    """Names of the nodes."""
+    hosts: tuple[Prefix, ...]
+    """Outer addresses at which they may be met beside the registered ones. Empty: at any."""
+    reason: str
+    until: datetime
+    """From then on it is a finding again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """Meeting of one key at one outer host, by an observer with a session that was alive."""
+
+    public_key: PublicKey
+    host: str
+    """Outer address, without a port, a zone or brackets."""
+    observer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
 class AuditPolicy:
     """Part of the configuration that decides verdicts; recorded, so that a replay decides alike."""
 
@@ -268,6 +258,9 @@ class AuditPolicy:
     region_pools: Mapping[str, Prefix] = field(default_factory=dict)
     minimum_coverage: float = 1.0
     shared: tuple[SharedAddress, ...] = ()
+    roaming: tuple[Roaming, ...] = ()
+    mesh: str = ""
+    """Name of the mesh; "" where it has none. Part of every fingerprint if it is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +303,48 @@ class SecondLook:
 
 
 @dataclass(frozen=True, slots=True)
+class LostNodeLook:
+    """Look at a node whose registration is lost, at the host that it was last registered with."""
+
+    public_key: PublicKey | None = None
+    """Key of the device that answered; None: none did."""
+    addresses: tuple[Prefix, ...] = ()
+    """Addresses of that device."""
+    why_not: str = ""
+    """Why none answered, in one line that begins with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostRegistration:
+    """Registration that an earlier sweep read, of a node that the registry does not list now."""
+
+    registration: Registration
+    last_read: datetime
+    """Time at which it was still there: the last sweep that read it began then."""
+    record: str = ""
+    """Text that, written at `registration.where`, registers the node as before, without fields that are not read.
+    "": its registry is not one key with JSON a node."""
+    released: bool | None = None
+    """True: `wgaudit release` freed an address of it, on purpose. None: that could not be read."""
+    look: LostNodeLook | None = None
+    """None: the node was not asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressWrite:
+    """Write by which a node got an address in the registry, as the journal knows it."""
+
+    node: NodeId
+    prefix: Prefix
+    at: datetime
+    """Time of the write, or a time at which it was done already."""
+    to_the_moment: bool
+    """True: a watch was told of it when it was written. False: it was written at `at` or at any time before."""
+    index: int | None = None
+    """Consul's index of the write; None: it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """Memory of earlier alerted sweeps, as far as it helps to judge this one. Empty where there is no state."""
 
@@ -319,6 +354,16 @@ class Memory:
     """Nodes whose registrations had not held still when the last sweep ended."""
     ghosts: frozenset[PublicKey] = frozenset()
     """Keys of standing findings of unregistered peers that were alerted."""
+    lost: tuple[LostRegistration, ...] = ()
+    """Of nodes that this sweep's registry does not list, in datacenters that were read whole."""
+    writes: tuple[AddressWrite, ...] = ()
+    """Writes by which nodes got addresses that several are registered with."""
+    several: frozenset[PublicKey] = frozenset()
+    """Keys of standing findings that a key is met at several outer hosts, which were alerted."""
+    met: Mapping[str, frozenset[NodeId]] = field(default_factory=dict)
+    """By fingerprint: standing incidents that may rest on answers of witnesses, with the nodes that showed them."""
+    drained: Mapping[NodeId, Drained] = field(default_factory=dict)
+    """Nodes that were taken out of production and not put back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,263 +394,8 @@ class Snapshot:
     """Keys under the prefix that are no registrations."""
     memory: Memory = Memory()
     """Memory of earlier sweeps."""
-
-
-class Witness(StrEnum):
-    """Source of a claim."""
-
-    REGISTERED = "registered"
-    DEVICE = "device"
-    ROUTED = "routed"
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Claim of a key to an address, with its source."""
-
-    witness: Witness
-    prefix: Prefix
-    public_key: PublicKey | None
-    """None: a registration whose key cannot be read."""
-    node: NodeId | None
-    """None: a key that no registration knows."""
-    where: str
-    create_index: int | None = None
-    modify_index: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Pick:
-    """Observers that route one address to one key (or, `public_key` None, to nobody)."""
-
-    public_key: PublicKey | None
-    node: NodeId | None
-    """Node that is registered under the key, else the one whose device holds it, else None."""
-    observers: int
-    regions: Mapping[str, int]
-    """Observers by their own region; "" where a region is not known. Sums to `observers`."""
-    sample: tuple[NodeId, ...] = ()
-    """Sample of the observers, by name; never more than a handful."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Evidence of a finding, in a form that people and programs can check."""
-
-    claims: tuple[Claim, ...] = ()
-    routing: tuple[Pick, ...] = ()
-    observers: int = 0
-    """Number of observers that show it, for findings about observers' tables."""
-    sample: tuple[NodeId, ...] = ()
-    """Sample of those observers, by name."""
-    facts: tuple[tuple[str, str], ...] = ()
-    """Labelled values, such as ("name says", "fra")."""
-
-
-class CheckIdent(StrEnum):
-    """Base of the enums that spell idents of checks. It has no members: the checks give it theirs.
-
-    So everything can take an ident for a type, and a plain text is none.
-    """
-
-
-Identity = tuple[str, ...]
-"""Identity of a finding: texts that distinguish it from others of its check, the same in every sweep."""
-
-
-def fingerprint(check: str, identity: str) -> str:
-    """Make the identity of a finding across sweeps: 20 hex digits of sha256 over the check's ident and the subject."""
-    return hashlib.sha256(f"{check}\0{identity}".encode("utf-8", "surrogatepass")).hexdigest()[:20]
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """Reference to a finding by its check and identity, whether or not there is one."""
-
-    check: CheckIdent
-    identity: Identity
-
-    @property
-    def fingerprint(self) -> str:
-        """Fingerprint of that finding."""
-        return fingerprint(self.check, " ".join(self.identity))
-
-
-class GuessedCause(StrEnum):
-    """Cause that may have brought a finding about."""
-
-    ALLOCATOR_FALLBACK = "allocator-fallback"
-    """The allocator could not read the registry and handed out a pool's first address."""
-    PARALLEL_WRITERS = "parallel-writers"
-    """Two writers chose an address before either had written it."""
-    CLONED_IMAGE = "cloned-image"
-    """A disk image was copied with the key on it."""
-    REGISTERED_TWICE = "registered-twice"
-    """One server is registered under several names."""
-    COPIED_REGISTRATION = "copied-registration"
-    """A registration was copied from another node's."""
-
-
-class Sureness(StrEnum):
-    """Sureness of a guess."""
-
-    PROBABLE = "probable"
-    """Guess whose other known explanations are excluded by the evidence."""
-    POSSIBLE = "possible"
-
-    @property
-    def adverb(self) -> str:
-        """Word that begins a sentence of a guess."""
-        return {"probable": "Probably", "possible": "Possibly"}[self.value]
-
-
-@dataclass(frozen=True, slots=True)
-class Guess:
-    """Guess at a cause that was not seen, and its sureness."""
-
-    cause: GuessedCause
-    sureness: Sureness
-    explanation: str
-    """Guessed cause, as a clause that follows the adverb: `the allocator fell back`."""
-    facts: tuple[tuple[str, str], ...] = ()
-    """Evidence of the guess, as labelled values."""
-
-    @property
-    def sentence(self) -> str:
-        """Guess in words, marked as one."""
-        return f"{self.sureness.adverb} {self.explanation}."
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Finding of a check."""
-
-    check: CheckIdent
-    severity: Severity
-    subject: str
-    """Subject as people write it: an address, a node, a key. Made from `address` and `party`."""
-    statement: str
-    """One or two sentences of facts, without the guess."""
-    routing_statement: str = ""
-    """Sentence for `evidence.routing`; forms that draw the routing leave it out."""
-    identity: Identity = ()
-    """Values that identify it across sweeps; empty where `subject` does."""
-    address: Prefix | None = None
-    """Address that it is about; None where it is about a node or a key as a whole."""
-    public_key: PublicKey | None = None
-    """Key that it is about, where the subject is that key."""
-    party: str = ""
-    """Name of the node, key or place that it is about, beside an address (its holder) or in place of one."""
-    guess: Guess | None = None
-    """Guess at its cause."""
-    nodes: tuple[NodeId, ...] = ()
-    regions: tuple[str, ...] = ()
-    evidence: Evidence = Evidence()
-    follows_from: tuple[Reference, ...] = ()
-    """Findings that would be its cause, likeliest first, if they turn out to be there too."""
-    reached_elsewhere: bool = False
-    """True: a look at one of its nodes led to another machine, so its nodes must be asked again, though unseen."""
-    from_absence: bool = False
-    """True: it rests on absence from the registry, which proves nothing where that was not read."""
-    hidden_at: tuple[NodeId, ...] = ()
-    """Unseen nodes whose devices may explain it: it proves nothing while they are not seen."""
-    confirmed: bool | None = None
-    """True: shown again on a second look. False: looked at again, and gone. None: not looked at twice."""
-    caused_by: str | None = None
-    """Fingerprint of the finding that this one follows from."""
-    agreed: str | None = None
-    """Reason and end of the agreement on it (`[[shared]]`): then it does not count. None: it does."""
-    silenced: str | None = None
-    """Silence that mutes its alerts. The finding counts all the same."""
-
-    @property
-    def reference(self) -> Reference:
-        """Reference by which other findings name this one as their cause."""
-        return Reference(self.check, self.identity or (self.subject,))
-
-    @property
-    def fingerprint(self) -> str:
-        """Identity across sweeps, of check and subject, never a time or an observer."""
-        return self.reference.fingerprint
-
-    @property
-    def facts(self) -> str:
-        """Evidence in words, routing included."""
-        return f"{self.statement} {self.routing_statement}" if self.routing_statement else self.statement
-
-    @property
-    def summary(self) -> str:
-        """Facts, then the guess, if there is one."""
-        return f"{self.facts} {self.guess.sentence}" if self.guess is not None else self.facts
-
-    @property
-    def probable_cause(self) -> GuessedCause | None:
-        """Name of the guessed cause."""
-        return self.guess.cause if self.guess is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """Coverage of the fleet by a sweep."""
-
-    registered: int
-    """Nodes that the registry lists."""
-    observed: int
-    """Of these, the ones whose own device answered."""
-    distinct_tables: int = 0
-    undigested: int = 0
-    """Nodes that sent their table at full cost because they could not digest it."""
-    unreadable: int = 0
-    """Of the registered, those that could not be asked because nothing in their registration leads to them."""
-
-    @property
-    def share(self) -> float:
-        """Share of nodes seen, 0 to 1; 0 where nothing is registered: an empty registry is not a covered one."""
-        return self.observed / self.registered if self.registered else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Report of a sweep, for every format alike."""
-
-    verdict: Verdict
-    started_at: datetime
-    finished_at: datetime
-    coverage: Coverage
-    findings: tuple[Finding, ...]
-    """Worst first, in a fixed order. Those that were gone on a second look are in it, `confirmed` False."""
-    gaps: tuple[Gap, ...]
-    in_flight: tuple[NodeId, ...] = ()
-    """Nodes that had not held still when the sweep ended: their registrations, or what shows a finding of theirs."""
-    cut_short: str | None = None
-    node_regions: Mapping[NodeId, str] = field(default_factory=dict)
-    """Regions of the nodes that findings and gaps name, for display."""
-    node_keys: Mapping[NodeId, PublicKey] = field(default_factory=dict)
-    """Registered keys of the nodes that findings name, for display."""
-    ambiguous_names: frozenset[str] = frozenset()
-    """Names that are registered in more than one datacenter."""
-    registered: frozenset[NodeId] = frozenset()
-    """Every node that the registry lists, readable or not, in flight or not."""
-    retired: frozenset[NodeId] = frozenset()
-    """Nodes that the registry lists as no longer in the mesh; none of them is in `registered`."""
-    observed: frozenset[NodeId] = frozenset()
-    """Nodes whose own device answered."""
-    seen_enough: bool = True
-    """True: the sweep saw enough to be clean: the registry whole, enough of its nodes, nothing withheld."""
-    others: OtherKeys = OtherKeys()
-    """Keys under the registry's prefix that are no registrations."""
-    covered: bool = True
-    """True: enough nodes were seen, however much of the registry was read."""
-    withheld: frozenset[str] = frozenset()
-    """Fingerprints of findings that are withheld, because unseen nodes or registrations may explain them."""
-    drifted: Mapping[NodeId, PublicKey] = field(default_factory=dict)
-    """Live keys of devices that differ from the registered ones, as seen now."""
-
-    def name(self, node: NodeId) -> str:
-        """Name the node; with its datacenter only where the name alone is ambiguous."""
-        return str(node) if node.name in self.ambiguous_names else node.name
-
-    @property
-    def standing(self) -> tuple[Finding, ...]:
-        """Findings that count: not those that were gone when looked at again, nor those agreed on."""
-        return tuple(item for item in self.findings if item.confirmed is not False and item.agreed is None)
+    meetings: tuple[Meeting, ...] | None = None
+    """Meetings of keys that a watch met at several outer hosts, at each anew after it had met them at all of these.
+    None: it has asked nobody yet; or this is a sweep, whose observations have it."""
+    answers: tuple[WitnessAnswer, ...] = ()
+    """Answers of active witnesses, failed questions included. Empty: nobody was asked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -20,7 +21,11 @@ class OpenSchema(GenerateJsonSchema):
 
 
 def schema_document(
-    model: type[BaseModel], title: str, *, generator: type[GenerateJsonSchema] = OpenSchema
+    model: type[BaseModel],
+    title: str,
+    *,
+    generator: type[GenerateJsonSchema] = OpenSchema,
+    mode: Literal["serialization", "validation"] = "serialization",
 ) -> str:
     """Write the JSON Schema of a document.
 
@@ -28,10 +33,11 @@ def schema_document(
         model: The document's type.
         title: Name and version of the document, such as `wgaudit.report/1`.
         generator: `GenerateJsonSchema` for a document of which we read no field that we do not know.
+        mode: `serialization` for what we write, `validation` for what we read.
 
     Returns:
         The schema as JSON text that ends with a newline.
     """
-    schema = model.model_json_schema(by_alias=True, mode="serialization", schema_generator=generator)
+    schema = model.model_json_schema(by_alias=True, mode=mode, schema_generator=generator)
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}
     return json.dumps(document, indent=2) + "\n"

@@ -23,6 +23,8 @@ LONGEST_TEXT = 600
 """Characters of a summary or a detail on a terminal."""
 LONGEST_FILE_NAME = 200
 """Bytes of a file name made of foreign text. File systems take 255, and a suffix must fit too."""
+LONGEST_CELL = 32_767
+"""Characters of a cell of CSV: spreadsheets hold no more, and spread the rest over other cells."""
 
 _WHOLE_KEY = re.compile(r"[A-Za-z0-9+/]{43}=")
 _CUT_KEY = re.compile(r"[A-Za-z0-9+/]{12,42}$")
@@ -59,8 +61,14 @@ _ALIKE = frozenset(
     | {"GLAGOLITIC", "FULLWIDTH", "MATHEMATICAL", "ROMAN", "SMALL", "SQUARED", "CIRCLED", "PARENTHESIZED"}
 )
 """Scripts, and forms of the Latin one, with letters that pass for those of another."""
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _SLACK = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "'"}
 # The last would end the code span that a name stands in.
+_MARKDOWN_WORD = re.compile(
+    r"(?!\(?www\.)[(\"']?[^\W_]+(?:[.,/%'\u2026\u2013-]+[^\W_]+)*[.,;:%)\"'\u2026]*|-", re.IGNORECASE
+)
+"""A word without meaning in Markdown: no scheme, `www.`, `@`, `#` or underscore, and no colon but at its end."""
+_LIST_MARK = re.compile(r"(\d+[.)]+|-)$")
 
 
 # -- secrets
@@ -135,12 +143,49 @@ def for_json(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def for_csv(text: str) -> str:
+    r"""Make foreign text fit for a cell of CSV that people open in a spreadsheet: never a formula, always one line.
+
+    What a spreadsheet would compute, it shows as text: an apostrophe stands before a leading `=`, `+`, `-` or `@`, of a
+    public key too. Control characters show as `\x1b` …. At most `LONGEST_CELL` characters, cut with an ellipsis.
+    """
+    shown = for_log(text, most=LONGEST_CELL - 1)
+    return f"'{shown}" if shown.lstrip(" '").startswith(_FORMULA) else shown
+
+
 def for_slack(text: str, *, most: int) -> str:
     """Escape foreign text for Slack's mrkdwn, at most `most` characters long once `&`, `<` and `>` are escaped.
 
     A backtick becomes an apostrophe: the text may stand in a code span.
     """
     return _cut([_SLACK.get(piece, piece) for piece in _visible_pieces(text[: most + 1])], most, "…")
+
+
+def for_markdown(text: str, *, most: int = LONGEST_TEXT, ascii_only: bool = False) -> str:
+    """Write a text with foreign parts as prose of Markdown, on one line.
+
+    A word of more than letters, digits and the marks of a sentence stands in a code span, where it is no link, mention,
+    emphasis, table cell or HTML.
+    """
+    shown = _cut(_visible_pieces(text[: most + 1], ascii_only=ascii_only), most, "..." if ascii_only else "…")
+    words = shown.split(" ")
+    return " ".join(
+        word
+        if _MARKDOWN_WORD.fullmatch(word) and not (number == 0 and _LIST_MARK.match(word))
+        else _code_span(word)
+        for number, word in enumerate(words)
+        if word
+    )
+
+
+def for_markdown_code(text: str, *, most: int = LONGEST_TEXT, ascii_only: bool = False) -> str:
+    """Write foreign text as a code span of Markdown; what would end it, or a table's cell, is an escape."""
+    shown = _cut(_visible_pieces(text[: most + 1], ascii_only=ascii_only), most, "..." if ascii_only else "…")
+    return _code_span(shown)
+
+
+def _code_span(shown: str) -> str:
+    return f"`{shown.replace('`', _escape('`')).replace('|', _escape('|'))}`" if shown else ""
 
 
 def for_shell(text: str) -> str:
@@ -186,24 +231,27 @@ def _visible_pieces(text: str, *, ascii_only: bool = False) -> list[str]:
     """List each character, or the escape that shows it."""
     if _is_plain(text):
         return list(text)
-    strangers = _strangers(text)
     first, end = len(text) - len(text.lstrip(" ")), len(text.rstrip(" "))
     pieces: list[str] = []
     marks = 0
     for index, character in enumerate(text):
         category = unicodedata.category(character)
         marks = marks + 1 if category[0] == "M" else 0
-        if (
+        unseen = (
             (character == " " and not first <= index < end)
             or (category in _UNSEEN and character != " ")
             or (ascii_only and not character.isascii())
             or marks > (_MOST_MARKS if index else 0)
             or _IGNORABLE.match(character)
-            or index in strangers
-        ):
-            pieces.append(_escape(character))
-        else:
-            pieces.append(character)
+        )
+        pieces.append(_escape(character) if unseen else character)
+    # An escape has Latin letters, which make a stranger of what stands beside it: so it is looked for among the pieces.
+    strangers = _strangers("".join(pieces))
+    place = 0
+    for index, piece in enumerate(pieces):
+        if place in strangers:
+            pieces[index] = _escape(piece)
+        place += len(piece)
     return pieces
 
 
@@ -281,22 +329,26 @@ def listed(items: Iterable[str], *, most: int = 5, total: int = 0, last: str = "
     return f"{', '.join(shown[:-1])}{last}{shown[-1]}" if len(shown) > 1 else "".join(shown)
 
 
-def listed_within(items: Sequence[str], characters: int) -> str:
-    """List as many items as fit into so many characters, and count the rest; where none fits, count them all."""
-    if len(whole := ", ".join(items)) <= characters:
+def listed_within(items: Sequence[str], characters: int, *, total: int = 0) -> str:
+    """List as many items as fit into so many characters, and count the rest; where none fits, count them all.
+
+    `total`: how many there are, if `items` are only the first of them.
+    """
+    total = max(total, len(items))
+    if total == len(items) and len(whole := ", ".join(items)) <= characters:
         return whole
     names: list[str] = []
     size = 0
     for position, item in enumerate(items):
-        rest = len(f" and {len(items) - position - 1:,} more")
+        rest = len(f" and {total - position - 1:,} more")
         separator = 2 if names else 0
         if size + separator + len(item) + rest > characters:
             break
         names.append(item)
         size += separator + len(item)
     if not names:
-        return f"{len(items):,}, too many to name here"
-    return listed(names, most=len(names), total=len(items), last=", ")
+        return f"{total:,}, too many to name here"
+    return listed(names, most=len(names), total=total, last=", ")
 
 
 def timestamp(at: datetime, precision: Literal["seconds", "milliseconds"] = "milliseconds") -> str:
@@ -312,6 +364,12 @@ def stored_time(at: datetime) -> str:
 def minute(at: datetime) -> str:
     """Write a time for people: `2026-03-01 02:59 UTC`."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def tenth(at: datetime) -> str:
+    """Write a time for people to a tenth of a second: `2026-03-01 02:59:07.2 UTC`."""
+    at = at.astimezone(UTC)
+    return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 100_000} UTC"
 
 
 def duration(seconds: float, *, whole: bool = False) -> str:

@@ -15,7 +15,8 @@ from alerts.models import AlertPlan, Incident, Notification, NotifyReason, Stand
 from auditor.errors import DeliveryError
 from auditor.state import history
 from auditor.state.database import open_state
-from auditor.values.models import NodeId, Severity, fingerprint
+from auditor.values.findings import Severity, fingerprint
+from auditor.values.models import NodeId
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MIGRATIONS = {history.PART: history.MIGRATIONS, store.PART: store.MIGRATIONS}
@@ -179,6 +180,7 @@ class ScriptedNotifier:
     name: str = "oncall"
     script: Sequence[Answer] = (accept,)
     max_per_message: int = 1
+    sums_up: bool = False
     pause: float = 0.0
     calls: list[list[Told]] = field(default_factory=list)
     """Every message that came in, whatever became of it."""

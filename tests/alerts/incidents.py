@@ -28,22 +28,19 @@ from alerts.plan import plan
 from auditor.checks.idents import Ident
 from auditor.errors import GapReason, InvalidValue
 from auditor.values.addresses import Prefix, parse_prefix
-from auditor.values.models import (
+from auditor.values.findings import (
     Claim,
-    Coverage,
     Evidence,
     Finding,
-    Gap,
     Guess,
     GuessedCause,
-    NodeId,
     Pick,
-    Report,
     Severity,
     Sureness,
-    Verdict,
     Witness,
 )
+from auditor.values.models import Gap, NodeId
+from auditor.values.report import Coverage, Report, Verdict
 from tests.fleets import key_of
 
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
@@ -123,7 +120,7 @@ PAIR = finding("10.0.0.9", "ab")
 
 def gap(
     reason: GapReason = GapReason.CONSUL_TIMEOUT,
-    source: Literal["consul", "file", "ssh", "sweep"] = "consul",
+    source: Literal["consul", "file", "ssh", "witness", "sweep"] = "consul",
     datacenter: str | None = None,
 ) -> Gap:
     """Something of the registry, or of the sweep, that could not be seen."""

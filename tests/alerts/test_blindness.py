@@ -8,11 +8,14 @@ from datetime import timedelta
 import pytest
 
 from alerts.models import BLIND_CHECK, Policy, Route, Status
-from alerts.plan import BLIND
+from alerts.plan import blindness
+from alerts.sender import PLAIN_SENDER
 from alerts.sight import SHRINK_MEMORY
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.values.models import NodeId, Report, Severity
+from auditor.values.findings import Severity
+from auditor.values.models import NodeId
+from auditor.values.report import Report
 from tests.alerts.incidents import HOUR, MINUTE, PAGED, PAIR, Watch, gap, nodes, report, silence
 from tests.fleets import healthy
 
@@ -96,7 +99,7 @@ def test_blindness_says_what_could_not_be_seen() -> None:
     )
     (told,) = Watch(replace(TWO, blind_after=1)).sweep(report(unseen="abcde")).notifications
     assert "c (connect-refused) and 2 more." in told.incident.summary
-    assert told.incident.explain == "wgaudit sweep"
+    assert PLAIN_SENDER.leads(told.incident).explain == "wgaudit sweep"
 
 
 def test_another_reason_for_blindness_is_not_told_anew() -> None:
@@ -104,7 +107,7 @@ def test_another_reason_for_blindness_is_not_told_anew() -> None:
     watch = Watch(replace(TWO, blind_after=1))
     watch.sweep(UNREAD)
     assert watch.reasons(report(unseen="ab")) == []
-    assert "8 of 10" in watch.log.standing[BLIND].incident.summary
+    assert "8 of 10" in watch.log.standing[blindness()].incident.summary
 
 
 def test_blindness_can_be_silenced_by_its_name() -> None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from alerts.models import NotifyReason, Policy, Route
-from alerts.plan import BLIND
-from auditor.values.models import Severity
+from alerts.plan import blindness
+from auditor.values.findings import Severity
 from tests.alerts.incidents import HOUR, MINUTE, NOW, ONE_ROUTE, OVER, PAGED, PAIR, Watch, finding, report
 
 BACK = "duplicate-address flapping"
@@ -160,4 +160,4 @@ def test_blindness_that_comes_and_goes_is_one_incident() -> None:
         item for _ in range(6) for seen in (report(unread=("dc2",)), report()) for item in watch.reasons(seen)
     ]
     assert told == ["audit-blind first-notification", "audit-blind resolved", "audit-blind flapping"]
-    assert BLIND in watch.log.standing
+    assert blindness() in watch.log.standing

@@ -9,10 +9,11 @@ from itertools import permutations
 import pytest
 
 from alerts.models import BLIND_CHECK, Log, NotifyReason, Policy, Route, Status
-from alerts.plan import plan
+from alerts.plan import blindness, plan
+from alerts.sender import PLAIN_SENDER
 from auditor.judge import judge
 from auditor.values.addresses import Prefix
-from auditor.values.models import Severity
+from auditor.values.findings import Severity
 from tests.alerts.incidents import (
     HOUR,
     MINUTE,
@@ -132,7 +133,7 @@ def test_silences_and_the_next_command_go_by_the_address_that_a_finding_has(
 ) -> None:
     """Not by what its subject looks like: a node may be called like an address."""
     (told,) = incidents(report(replace(finding(subject, "a"), address=address)))
-    assert (told.address, told.explain) == (address or "", command)
+    assert (told.address, PLAIN_SENDER.leads(told).explain) == (address or "", command)
 
 
 def test_order_of_findings_silences_and_routes_does_not_matter() -> None:
@@ -351,3 +352,26 @@ def test_a_silenced_incident_that_was_never_paged_ends_in_silence() -> None:
     """Nobody heard of it."""
     watch, mute = Watch(), silence(checks=("duplicate-address",))
     assert [watch.reasons(seen, [mute]) for seen in (report(PAIR), report())] == [[], []]
+
+
+def test_a_mesh_that_is_given_a_name_later_ends_its_incidents_once_and_tells_them_anew() -> None:
+    """Each under its own fingerprint: what a vendor holds open under the old one is closed."""
+    found = finding("10.0.0.9", "ab")
+    watch = Watch(Policy((Route("slack"),)))
+    watch.sweep(report(found))
+    named = replace(report(replace(found, mesh="prod-eu")), mesh="prod-eu")
+    told = watch.sweep(named).notifications
+
+    assert [(item.reason, item.incident.fingerprint, item.incident.mesh) for item in told] == [
+        (NotifyReason.FIRST_NOTIFICATION, replace(found, mesh="prod-eu").fingerprint, "prod-eu"),
+        (NotifyReason.RESOLVED, found.fingerprint, ""),
+    ]
+    assert watch.sweep(named).notifications == ()
+
+
+def test_blindness_of_two_meshes_is_two_incidents() -> None:
+    watch = Watch(Policy((Route("slack"),), blind_after=1))
+    blind = replace(report(unseen="abcdefgh"), mesh="prod-eu")
+    (told,) = watch.sweep(blind).notifications
+    assert (told.incident.fingerprint, told.incident.mesh) == (blindness("prod-eu"), "prod-eu")
+    assert blindness("prod-eu") != blindness()

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from alerts.models import NotifyReason
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.values.models import Gap, Report
+from auditor.values.models import Gap
+from auditor.values.report import Report
 from tests.alerts.incidents import Watch
 from tests.fleets import Mesh, contested, healthy
 

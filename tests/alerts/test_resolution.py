@@ -10,7 +10,9 @@ from alerts.models import Log, NotifyReason
 from alerts.plan import plan
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.values.models import Finding, Gap, Memory, Report, Severity
+from auditor.values.findings import Finding, Severity
+from auditor.values.models import Gap, Memory
+from auditor.values.report import Report
 from tests.alerts.incidents import (
     FLEET,
     MINUTE,

@@ -25,7 +25,9 @@ from alerts.models import Notification, NotifyReason, Policy, Route, Status
 from alerts.plan import plan
 from auditor.errors import DeliveryError
 from auditor.state import history
-from auditor.values.models import Coverage, Finding, NodeId, Report, Severity, Verdict
+from auditor.values.findings import Finding, Severity
+from auditor.values.models import NodeId
+from auditor.values.report import Coverage, Report, Verdict
 from tests.alerts.fakes import NOON, Answer, Clock, Killed, ScriptedNotifier, Told, opened
 
 ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")

@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 
 from alerts.models import BLIND_CHECK, UNSEEN_CHECK, Policy, Route
-from alerts.plan import UNSEEN
+from alerts.plan import unseen_nodes
+from alerts.sender import PLAIN_SENDER
 from auditor.errors import GapReason
-from auditor.values.models import Gap, NodeId, Report, Severity
+from auditor.values.findings import Severity
+from auditor.values.models import Gap, NodeId
+from auditor.values.report import Report
 from tests.alerts.incidents import HOUR, MINUTE, Watch, report, silence
 
 FORTY = [NodeId("dc1", f"n{number:02}") for number in range(40)]
@@ -32,8 +35,8 @@ def test_one_dead_server_of_forty_is_a_warning_of_its_own() -> None:
     """After as many sweeps as blindness takes, once, and over when it answers."""
     watch = watching()
     assert [watch.reasons(forty(7)) for _ in range(4)] == [[], [TOLD], [], []]
-    found = watch.log.standing[UNSEEN].incident
-    assert (found.severity, found.nodes, found.explain) == (
+    found = watch.log.standing[unseen_nodes()].incident
+    assert (found.severity, found.nodes, PLAIN_SENDER.leads(found).explain) == (
         Severity.WARNING,
         ("n07",),
         "wgaudit doctor --node n07",
@@ -102,7 +105,7 @@ def test_an_unseen_node_goes_on_being_one_while_the_audit_is_blind() -> None:
     assert watch.reasons(forty(*range(20))) == [f"{BLIND_CHECK} first-notification"]
     unread = replace(forty(), registered=frozenset(), observed=frozenset(), covered=False, seen_enough=False)
     assert watch.reasons(unread) == []
-    assert UNSEEN in watch.log.standing
+    assert unseen_nodes() in watch.log.standing
 
 
 def test_a_share_that_the_configuration_takes_for_enough_is_no_incident() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from auditor.judge import judge
-from auditor.values.models import Finding, Severity
+from auditor.values.findings import Finding, Severity
 from tests.fleets import Mesh, healthy, of, roots, trio
 
 IDENT = "address-drift"

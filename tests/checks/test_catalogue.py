@@ -8,7 +8,7 @@ from auditor.checks.catalogue import BY_IDENT, CHECKS
 from auditor.fleet.fleet import Fleet
 from auditor.judge import judge
 from auditor.values.addresses import Prefix
-from auditor.values.models import Severity
+from auditor.values.findings import Severity
 from tests.fleets import Mesh, contested, healthy, prefixes
 
 CONTRACT = {
@@ -16,6 +16,7 @@ CONTRACT = {
     "duplicate-public-key": "critical",
     "wrong-host": "critical",
     "split-routing": "critical",
+    "answered-by-other": "critical",
     "displaced-allowed-ips": "error",
     "overlapping-allowed-ips": "error",
     "device-down": "error",
@@ -23,8 +24,12 @@ CONTRACT = {
     "key-drift": "error",
     "region-mismatch": "error",
     "retired-but-live": "error",
+    "registration-vanished": "error",
     "self-routed-address": "error",
+    "shadowed-addresses": "error",
+    "one-way-peer": "error",
     "missing-peer": "warning",
+    "several-endpoints": "warning",
     "unregistered-peer": "warning",
     "unregistered-allowed-ips": "warning",
     "fallback-address": "warning",

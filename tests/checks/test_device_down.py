@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from auditor.judge import judge
-from auditor.values.models import Finding, Severity
+from auditor.values.findings import Finding, Severity
 from tests.fleets import Mesh, healthy, of, trio
 
 IDENT = "device-down"

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from auditor.judge import judge
-from auditor.values.models import Finding, Severity, Sureness, Witness
+from auditor.values.addresses import Prefix
+from auditor.values.findings import Finding, Severity, Sureness, Witness
+from auditor.values.models import AddressWrite, Memory
 from tests.fleets import Mesh, contested, healthy, key_of, names, of
 
 IDENT = "duplicate-address"
@@ -211,3 +219,149 @@ def test_the_fingerprint_stays_when_claimants_and_observers_change() -> None:
     """One contested address is one incident across sweeps."""
     more = contested().node("twin-ams", "10.0.0.9").picks("watch-a", "twin-ams").not_seen("watch-b")
     assert one(contested()).fingerprint == one(more).fingerprint
+
+
+# -- writes that the journal knows to the moment
+
+WRITTEN = datetime(2026, 3, 1, 2, 59, 7, 240_000, tzinfo=UTC)
+
+
+def written(mesh: Mesh, *times: float, known: bool = True) -> Mesh:
+    """The nodes got 10.0.0.5 so many seconds after `WRITTEN`, in the order of their names; the last one for sure."""
+    last = len(times) - 1
+    mesh.memory = Memory(
+        writes=tuple(
+            AddressWrite(
+                mesh.find(name),
+                Prefix("10.0.0.5/32"),
+                WRITTEN + timedelta(seconds=seconds),
+                to_the_moment=known or number == last,
+                index=100 + number if known else None,
+            )
+            for number, (name, seconds) in enumerate(zip("xyz", times, strict=False))
+        )
+    )
+    return mesh
+
+
+def pair(first: int = 100, second: int = 104) -> Mesh:
+    return Mesh().node("x", "10.0.0.5", index=first).node("y", "10.0.0.5", index=second)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "second_index", "cause"),
+    [
+        (0.3, 104, "parallel-writers"),
+        (0.3, 90_000, "parallel-writers"),
+        (5.0, 90_000, "parallel-writers"),
+        (5.1, 90_000, None),
+        (14.9, 104, "parallel-writers"),
+        (15.0, 104, None),
+        (20.0, 104, None),
+    ],
+)
+def test_the_time_between_two_writes_tells_parallel_writers_where_it_is_known(
+    seconds: float, second_index: int, cause: str | None
+) -> None:
+    """0.3 s apart they are, however busy the cluster; 20 s apart they are not, however quiet. Between: the indexes."""
+    assert one(written(pair(100, second_index), 0.0, seconds)).probable_cause == cause
+
+
+def test_summary_guess_and_evidence_say_which_writes_and_when() -> None:
+    finding = one(written(pair(), 0.0, 0.3))
+    assert "Written to the registry: x 2026-03-01 02:59:07.2 UTC, y 0.3 s later." in finding.summary
+    assert finding.guess is not None
+    assert finding.guess.sentence == "Possibly written by parallel writers: y only 0.3 s after x."
+    assert finding.guess.facts == (("seconds apart", "0.3"),)
+    assert [(item.node.name, item.index) for item in finding.evidence.writes] == [("x", 100), ("y", 101)]
+
+
+def test_writes_far_apart_are_told_although_they_point_nowhere() -> None:
+    finding = one(written(pair(), 0.0, 20.0))
+    assert finding.guess is None
+    assert "y 20.0 s later" in finding.summary
+
+
+def test_who_held_it_long_before_is_no_parallel_writer() -> None:
+    """Of the first it is only known that it was there; that is enough."""
+    finding = one(written(pair(), 0.0, 60.0, known=False))
+    assert (
+        finding.guess,
+        "Written to the registry: x before, y 2026-03-01 03:00:07.2 UTC." in finding.summary,
+    ) == (
+        None,
+        True,
+    )
+
+
+def test_who_may_have_held_it_for_a_moment_only_may_be_one() -> None:
+    """A sweep saw it there just before; when it was written is not known, so the indexes speak."""
+    guess = one(written(pair(), 0.0, 3.0, known=False)).guess
+    assert guess is not None
+    assert "CreateIndex of the registrations only 4 apart" in guess.sentence
+
+
+def test_of_three_the_two_that_wrote_at_once_are_named() -> None:
+    mesh = pair().node("z", "10.0.0.5", index=108)
+    guess = one(written(mesh, 0.0, 60.0, 60.4)).guess
+    assert guess is not None
+    assert guess.sentence == "Possibly written by parallel writers: z only 0.4 s after y."
+
+
+def test_the_fallback_is_probable_where_three_times_lie_far_apart_whatever_their_indexes() -> None:
+    mesh = Mesh()
+    for number, name in enumerate("xyz"):
+        mesh.node(name, "10.0.0.1", index=10 + number)
+    mesh.memory = Memory(
+        writes=tuple(
+            AddressWrite(mesh.find(name), Prefix("10.0.0.1/32"), WRITTEN + timedelta(minutes=number), True)
+            for number, name in enumerate("xyz")
+        )
+    )
+    guess = one(mesh).guess
+    assert guess is not None
+    assert (guess.cause, guess.sureness) == ("allocator-fallback", Sureness.PROBABLE)
+
+
+def test_a_registration_that_got_the_address_by_a_later_write_was_not_created_with_it() -> None:
+    """Registered side by side, and one of them was given the other's address much later: CreateIndex says nothing."""
+    mesh = pair()
+    for number in range(40):
+        mesh.node(f"other-{number}", f"10.0.1.{number + 1}", index=200 + number)
+    moved = mesh.find("y")
+    mesh.registrations[moved] = replace(mesh.registrations[moved], modify_index=5000)
+    at = WRITTEN + timedelta(seconds=11)
+    mesh.memory = Memory(
+        writes=(
+            AddressWrite(mesh.find("x"), Prefix("10.0.0.5/32"), WRITTEN, to_the_moment=False),
+            AddressWrite(moved, Prefix("10.0.0.5/32"), at, to_the_moment=True, index=5000),
+        )
+    )
+    assert one(mesh).probable_cause is None
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 60), st.booleans()), min_size=2, max_size=3),
+    st.integers(1, 2000),
+)
+def test_what_is_known_of_writes_never_contradicts_the_guess(
+    times: list[tuple[float, bool]], apart: int
+) -> None:
+    """Whatever is known: two within 5 s are parallel writers; where each pair is 15 s apart for sure, none are."""
+    mesh = Mesh()
+    writes = []
+    for number, (seconds, known) in enumerate(times):
+        mesh.node("xyz"[number], "10.0.0.5", index=100 + apart * number)
+        at = WRITTEN + timedelta(seconds=seconds)
+        writes.append(AddressWrite(mesh.find("xyz"[number]), Prefix("10.0.0.5/32"), at, known))
+    mesh.memory = Memory(writes=tuple(writes))
+    cause = one(mesh).probable_cause
+    moments = sorted(item.at for item in writes if item.to_the_moment)
+    if any((later - earlier).total_seconds() <= 5 for earlier, later in pairwise(moments)):
+        assert cause == "parallel-writers"
+    in_order = sorted(writes, key=lambda item: item.at)
+    if all(
+        later.to_the_moment and (later.at - earlier.at).total_seconds() >= 15
+        for earlier, later in pairwise(in_order)
+    ):
+        assert cause is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from auditor.judge import judge
-from auditor.values.models import Finding, GuessedCause, Severity, Sureness
+from auditor.values.findings import Finding, GuessedCause, Severity, Sureness
 from tests.fleets import Mesh, key_of, names, of, roots, trio
 
 IDENT = "duplicate-public-key"

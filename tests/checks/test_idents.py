@@ -20,7 +20,7 @@ from auditor.fleet.fleet import Fleet
 from auditor.judge import find
 from auditor.state.recording import replay
 from auditor.values.addresses import parse_prefix, parse_public_key
-from auditor.values.models import Finding, Reference, Severity
+from auditor.values.findings import Finding, Reference, Severity
 from tests.fleets import contested, healthy
 
 ROOT = Path(__file__).parents[2]
@@ -107,13 +107,17 @@ def test_a_cause_is_identified_as_its_own_check_identifies_its_findings(found: t
             named[cause.check].add(tuple(map(kind, cause.identity)))
     assert set(named) == {
         Ident.ADDRESS_DRIFT,
+        Ident.ANSWERED_BY_OTHER,
+        Ident.DEVICE_DOWN,
         Ident.DISPLACED_ALLOWED_IPS,
         Ident.DUPLICATE_ADDRESS,
         Ident.DUPLICATE_PUBLIC_KEY,
         Ident.KEY_DRIFT,
         Ident.OVERLAPPING_ALLOWED_IPS,
+        Ident.REGISTRATION_VANISHED,
         Ident.RETIRED_BUT_LIVE,
         Ident.SPLIT_ROUTING,
+        Ident.UNREGISTERED_PEER,
         Ident.WRONG_HOST,
     }
     assert {check: shapes - made[check] for check, shapes in named.items() if shapes - made[check]} == {}

@@ -7,7 +7,8 @@ from dataclasses import replace
 from auditor.judge import judge
 from auditor.reports.interface import Layout
 from auditor.reports.terminal.table import render
-from auditor.values.models import Severity, Verdict
+from auditor.values.findings import Severity
+from auditor.values.report import Verdict
 from tests.fleets import of, trio
 
 IDENT = "invalid-registration"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from auditor.judge import judge
-from auditor.values.models import Severity
+from auditor.values.findings import Severity
 from tests.fleets import idents, key_of, names, of, roots, trio
 
 IDENT = "key-drift"

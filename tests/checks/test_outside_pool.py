@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from auditor.judge import judge
-from auditor.values.models import Finding, Severity
+from auditor.values.findings import Finding, Severity
 from tests.fleets import Mesh, of, prefixes, roots
 
 IDENT = "outside-pool"

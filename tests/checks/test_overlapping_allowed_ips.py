@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from auditor.judge import judge
 from auditor.values.addresses import Prefix
-from auditor.values.models import Finding, Severity
+from auditor.values.findings import Finding, Severity
 from tests.fleets import Mesh, healthy, key_of, of, prefixes, roots, trio
 
 IDENT = "overlapping-allowed-ips"

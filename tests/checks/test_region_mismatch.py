@@ -6,7 +6,7 @@ import pytest
 
 from auditor.judge import judge
 from auditor.values.addresses import Prefix
-from auditor.values.models import Finding, Severity
+from auditor.values.findings import Finding, Severity
 from tests.fleets import Mesh, contested, names, of, roots, trio
 
 IDENT = "region-mismatch"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from auditor.judge import judge
-from auditor.values.models import Finding, Severity, Verdict
+from auditor.values.findings import Finding, Severity
+from auditor.values.report import Verdict
 from tests.fleets import Mesh, of, roots, trio
 
 IDENT = "retired-but-live"

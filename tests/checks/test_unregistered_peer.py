@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.values.models import Finding, Severity
+from auditor.values.findings import Finding, Severity
 from tests.fleets import Mesh, healthy, key_of, names, of, trio
 
 IDENT = "unregistered-peer"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.values.models import Severity
+from auditor.values.findings import Severity
 from tests.fleets import names, of, roots, trio
 
 IDENT = "wrong-host"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import sqlite3
 import tempfile
-import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -16,11 +14,12 @@ from subprocess import CompletedProcess
 from typing import Any
 
 from auditor.demo.demo_fleet import REGISTRY_PREFIX, build_fleet
-from auditor.demo.servers import ServedFleet, serve
+from auditor.demo.servers import ServedFleet
 from auditor.registry.file import export_text
-from auditor.values.models import fingerprint
+from auditor.values.findings import fingerprint
 from tests.cli.command import wgaudit
 from tests.fleets import key_of
+from tests.serving import served_by_thread
 
 WITNESSES = build_fleet(2, incident=False)
 """They answer, and know each other only. Everybody else's SSH port refuses at once."""
@@ -54,32 +53,11 @@ def mark(address: str) -> str:
 @contextmanager
 def answering() -> Iterator[ServedFleet]:
     """The two nodes, served by a thread of this process while it is entered."""
-    with tempfile.TemporaryDirectory(prefix="wgaudit-witnesses-") as folder:
-        loop = asyncio.new_event_loop()
-        ready: list[ServedFleet] = []
-        started, stop = threading.Event(), asyncio.Event()
-
-        async def served() -> None:
-            async with serve(WITNESSES, Path(folder), sessions=8) as fleet:
-                ready.append(fleet)
-                started.set()
-                await stop.wait()
-
-        def run() -> None:
-            try:
-                loop.run_until_complete(served())
-            finally:
-                started.set()
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        try:
-            started.wait()
-            yield ready[0]
-        finally:
-            loop.call_soon_threadsafe(stop.set)
-            thread.join()
-            loop.close()
+    with (
+        tempfile.TemporaryDirectory(prefix="wgaudit-witnesses-") as folder,
+        served_by_thread(WITNESSES, Path(folder), sessions=8) as fleet,
+    ):
+        yield fleet
 
 
 @dataclass
@@ -91,6 +69,7 @@ class Fleet:
     notifiers: Sequence[Mapping[str, Any]] = ()
     alerts: Mapping[str, Any] = field(default_factory=dict)
     shared: Sequence[Mapping[str, Any]] = ()
+    watch: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     """Of each run, beside what every one has."""
 
@@ -132,6 +111,7 @@ class Fleet:
             _table("[sweep]", {"confirm_after": 0.0}),
             _table("[state]", {"path": str(self.database)}),
             _table("[alerts]", self.alerts),
+            *([_table("[watch]", self.watch)] if self.watch else []),
             *(_table("[[notifiers]]", notifier) for notifier in self.notifiers),
             *(_table("[[shared]]", item) for item in self.shared),
         ]

@@ -66,12 +66,12 @@ def configured(make_fleet: Make, inventory: str, oncall: str, chat: str, heartbe
 def everything(fleet: Fleet) -> dict[str, bytes]:
     """All that can be seen from outside after two sweeps, by where; and the database's files, byte by byte."""
     commands = {
-        "sweep": ["sweep", "--alert", "--alert-timeout", "2"],
-        "json": ["sweep", "--alert", "--alert-timeout", "2", "--format", "json"],
+        "sweep": ["sweep", "--alert", "--alert-timeout", "1"],
+        "json": ["sweep", "--alert", "--alert-timeout", "1", "--format", "json"],
         "preview": ["alerts", "preview", "--replay", str(INCIDENT)],
         "test": ["alerts", "test"],
         "list": ["alerts", "list"],
-        "retry": ["alerts", "retry", "--alert-timeout", "2"],
+        "retry": ["alerts", "retry", "--alert-timeout", "1"],
         "history": ["history"],
         "life": ["history", "show", mark(PAIR)],
     }

@@ -251,7 +251,9 @@ def test_a_dead_letter_whose_incident_is_over_is_not_told_late(refused: Fleet, r
 def test_a_number_that_is_no_dead_letter_is_refused(refused: Fleet) -> None:
     done = refused.run("alerts", "retry", "4711")
     assert done.returncode == 2
-    assert "4711 is no dead letter; `wgaudit alerts list` shows them" in one_line(done.stderr)
+    said = one_line(done.stderr)
+    assert "4711 is no dead letter; `wgaudit alerts list --config " in said
+    assert said.endswith("wgaudit.toml` shows them")
 
 
 def test_a_retry_waits_for_the_sweep_that_is_at_work(refused: Fleet, receiver: Receiver) -> None:

@@ -244,11 +244,23 @@ def test_the_documents_shell_script_adds_the_address_or_ends(
 
 def test_the_documents_python_allocates(home: Path, guarded: ConsulServer) -> None:
     wgaudit("adopt", folder=home)
-    (code,) = blocks("python")
+    (code,) = blocks("python", "From Python")
     code = code.replace("/etc/wgaudit/wgaudit.toml", str(home / "wgaudit.toml"))
     names: dict[str, object] = {"node": "edge-1", "public_key": KEY, "region": "sin"}
     exec(code, names)  # noqa: S102  (our own document)
     assert names["address"] == asked(home).stdout.strip()
+
+
+def test_the_documents_python_asks_before_it_writes(home: Path, guarded: ConsulServer) -> None:
+    guarded.put(PREFIX + "old", record("old", "10.16.0.5"))
+    (code,) = blocks("python", "Check before the write")
+    code = code.replace("/etc/wgaudit/wgaudit.toml", str(home / "wgaudit.toml"))
+    names: dict[str, object] = {"node": "edge-1", "key": KEY, "region": "sin"}
+    exec(code, names | {"address": "10.16.0.9"})  # noqa: S102  (our own document)
+    with pytest.raises(
+        SystemExit, match=r"edge-1  no: address-registered: 10\.16\.0\.5 is registered for old"
+    ):
+        exec(code, names | {"address": "10.16.0.5"})  # noqa: S102
 
 
 @pytest.mark.parametrize("address", ["10.16.0.9", "fd00:10::9"])

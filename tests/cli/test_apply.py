@@ -15,16 +15,25 @@ from pathlib import Path
 
 import pytest
 
+from auditor.cli.apply_screen import Screen, Work
+from auditor.cli.apply_wait import WaitLine, WaitLines
 from auditor.cli.main import main
 from auditor.repair.apply.journal import Journal
-from auditor.repair.apply.stages import Event
-from auditor.repair.moves import RepairPlan, Step
+from auditor.repair.apply.observers import PeerLook
+from auditor.repair.apply.outcome import BOOT_FILES, BY_HAND, UNSEEN, table
+from auditor.repair.apply.stages import BY_US, OUT, Event
+from auditor.repair.apply.steps import ApplyOptions
+from auditor.repair.apply.waiting import PeerWait
+from auditor.repair.moves import Keeper, RepairPlan, Rule, Step
 from auditor.repair.plan_file import write_plan
 from auditor.values.addresses import Prefix
+from auditor.values.models import NodeId
 from tests.cases import CASES
 from tests.cli.command import WGAUDIT, clean_environment, one_line
+from tests.cli.test_progress import screen_of
 from tests.parts.consul import ConsulServer
-from tests.repair.fleet import KEEPER, MOVER, NEW, NODES, OLD, OTHER_NEW, SECOND, Bench, record
+from tests.repair.apply.test_outcome import MOVE
+from tests.repair.fleet import DRAIN, KEEPER, MOVER, NEW, NODES, OLD, OTHER_NEW, SECOND, Bench, record
 
 pytestmark = pytest.mark.xdist_group("consul")
 NOBODY = "127.0.0.1:1"  # refuses at once
@@ -278,10 +287,17 @@ def test_a_consul_that_does_not_answer_stops_it_before_anything(desk: Desk) -> N
     assert run.stderr.endswith("nothing was changed\n")
 
 
-def test_at_a_terminal_each_move_is_asked_for(desk: Desk) -> None:
+def questions(run: subprocess.CompletedProcess[str]) -> list[str]:
+    return re.findall(r"^.*\? \[y/N/a/q/\?\] ", run.stdout, flags=re.MULTILINE)
+
+
+def test_at_a_terminal_each_move_is_asked_for_by_a_line_that_names_node_and_addresses(desk: Desk) -> None:
     run = desk.asked("n\nq\n")
     assert run.returncode == 1
-    assert run.stdout.count("Make this move?") == 2
+    assert questions(run) == [
+        "Move edge-sin-1 from 10.0.0.1 to 10.9.0.7? [y/N/a/q/?] ",
+        "Move edge-nrt-1 from 10.0.0.1 to 10.9.0.8? [y/N/a/q/?] ",
+    ]
     assert "1 of 2: renumber edge-sin-1" in run.stdout
     assert run.stderr.startswith("wgaudit: stopped as asked\n")
     left_out = desk.asked("n\nn\n")
@@ -289,11 +305,117 @@ def test_at_a_terminal_each_move_is_asked_for(desk: Desk) -> None:
     assert left_out.stderr.startswith("wgaudit: 2 of 2 moves were left out\n")
 
 
-def test_the_end_of_the_input_at_the_question_stops_it_with_the_same_words(desk: Desk) -> None:
+def test_a_question_fits_the_terminal_whatever_a_node_is_called(desk: Desk) -> None:
+    long = desk.bench.move(NodeId("", "edge-" + "x" * 90))
+    screen = Screen(desk.bench.plan(long), ApplyOptions())
+    for work in Work:
+        question = screen.question(long, work)
+        assert len(question) <= 80
+        assert "10.9.0.7" in question
+        assert "edge-xx" in question
+
+
+def test_a_question_mark_explains_the_move_and_asks_again(desk: Desk) -> None:
+    run = desk.asked("?\nq\n")
+    assert len(questions(run)) == 2
+    text = re.sub(r"\s+", " ", run.stdout)
+    assert "1 reserve 10.9.0.7 is claimed in Consul for edge-sin-1" in text
+    assert "6 remove wg0 no longer holds 10.0.0.1" in text
+    assert "a: yes, and yes to all the rest" in text
+    assert max(map(len, run.stdout.splitlines())) <= 80
+
+
+def test_a_word_that_is_no_answer_is_asked_again(desk: Desk) -> None:
+    run = desk.asked("yep\xff\nq\n")
+    assert len(questions(run)) == 2
+    assert run.stderr.startswith("wgaudit: stopped as asked\n")
+
+
+def test_all_is_asked_once_for_all_the_rest(desk: Desk) -> None:
+    """The first is taken back, then the second one without a question."""
+    with Journal(desk.journal, desk.plan.ident) as journal:
+        for move in desk.plan.moves:
+            desk.bench.ledger(desk.plan).reserve(move)
+            journal.write(move.ident, Step.RESERVE, Event.BEGIN)
+    run = desk.asked("a\n", "--rollback", "--all")
+    assert run.returncode == 0, run.stderr
+    assert questions(run) == ["Take edge-nrt-1 back from 10.9.0.8 to 10.0.0.1? [y/N/a/q/?] "]
+    assert run.stdout.count("not begun; it is as the plan found it") == 2
+
+
+def test_the_end_of_the_input_at_the_question_is_told_in_one_line_and_changes_nothing(desk: Desk) -> None:
     run = desk.asked("\x04")
     assert run.returncode == 1
-    assert "nothing was changed" in run.stderr
-    assert "Traceback" not in run.stderr
+    assert run.stderr.splitlines()[0] == (
+        "wgaudit: the input ended at the question for edge-sin-1; answer at a terminal, "
+        "or give --yes to make every move without asking"
+    )
+    assert run.stderr.endswith("nothing was changed\n")
+
+
+def test_what_was_not_verified_stands_in_the_last_line_and_the_exit_code(desk: Desk) -> None:
+    with Journal(desk.journal, desk.plan.ident) as journal:
+        for move, facts in zip(
+            desk.plan.moves,
+            ({BOOT_FILES: table({}), UNSEEN: table({"db-fra-1": "auth"})}, {BOOT_FILES: table({"/a": ""})}),
+            strict=True,
+        ):
+            for step in Step:
+                journal.write(move.ident, step, Event.BEGIN)
+                journal.write(move.ident, step, Event.DONE, facts if step is Step.VERIFY else {})
+    run = desk.asked("n\n", "--resume")
+    assert run.returncode == 3
+    assert questions(run) == ["Look again at edge-sin-1, moved to 10.9.0.7? [y/N/a/q/?] "]
+    again, last = run.stderr.splitlines()
+    assert again == f"wgaudit: look again, once that is mended: wgaudit apply {desk.file} --resume"
+    assert last == (
+        "wgaudit: all 2 moves are done, but not verified: edge-sin-1: no boot file found, a restart may bring "
+        "10.0.0.1 back; observers not seen: db-fra-1 (auth); exit code 3"
+    )
+    assert "verified" not in run.stdout
+
+
+def test_what_the_way_back_left_in_files_stands_in_the_last_line_too(desk: Desk) -> None:
+    facts = {BY_HAND: table({"/etc/netplan/50.yaml line 7": "an alias"})}
+    with Journal(desk.journal, desk.plan.ident) as journal:
+        move = desk.plan.moves[0].ident
+        journal.write(move, Step.PERSIST, Event.BEGIN)
+        journal.write(move, Step.PERSIST, Event.UNDOING)
+        journal.write(move, Step.PERSIST, Event.UNDONE, facts)
+    run = desk.apply("--yes", "--rollback")
+    assert run.returncode == 3
+    assert run.stderr == (
+        "wgaudit: taken back, but not verified: edge-sin-1: not given back, do it by hand: "
+        "/etc/netplan/50.yaml line 7 (an alias); exit code 3\n"
+    )
+
+
+def waiting(waited: float) -> PeerWait:
+    return PeerWait(MOVE, Keeper(KEEPER, None, Rule.OLDEST, ""), PeerLook(3, 1, 1, ("a", "b")), waited, 120)
+
+
+def test_a_wait_is_redrawn_on_one_line_of_a_terminal_and_gone_at_the_end() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
+    line = WaitLine(stream, colour=False, width=60)
+
+    def shown() -> list[str]:
+        return screen_of(stream.buffer.getvalue().decode(), 60)  # type: ignore[attr-defined]
+
+    for seconds in (0.0, 2.0, 4.0):
+        line.show(waiting(seconds))
+        assert len(shown()) == 1
+    assert shown()[0].startswith("1 of 3 route 10.0.0.9, ")
+    assert shown()[0].endswith("· 4 s of 120 s")
+    line.close()
+    assert shown() == []
+
+
+def test_a_wait_is_a_line_every_ten_seconds_in_a_log() -> None:
+    lines: list[str] = []
+    log = WaitLines(lines.append)
+    for seconds in range(0, 25, 2):
+        log.show(waiting(seconds))
+    assert [line.rpartition(" · ")[2] for line in lines] == ["0 s of 120 s", "10 s of 120 s", "20 s of 120 s"]
 
 
 def test_names_that_would_move_the_cursor_are_shown_and_not_obeyed(desk: Desk) -> None:
@@ -303,3 +425,52 @@ def test_names_that_would_move_the_cursor_are_shown_and_not_obeyed(desk: Desk) -
     run = desk.apply("--dry-run")
     assert "\x1b" not in run.stdout + run.stderr
     assert NEW.removesuffix("/32") in run.stdout
+
+
+# -- out of production
+
+DRAINED = 'drain = ["drain", "{node}"]\nundrain = ["undrain", "{node}"]'
+
+
+@pytest.fixture
+def draining(desk: Desk) -> Desk:
+    """A plan that takes its movers out of production, and the configuration that it was made with."""
+    desk.plan = desk.bench.plan(*desk.plan.moves, drain=DRAIN)
+    write_plan(desk.plan, desk.file)
+    desk.configure(desk.bench.server.url, DRAINED)
+    return desk
+
+
+def test_a_dry_run_shows_both_commands_of_each_move(draining: Desk) -> None:
+    run = draining.apply("--dry-run")
+    assert run.returncode == 0, run.stderr
+    assert "first `drain edge-sin-1`, here; once it was verified `undrain edge-sin-1`" in folded(run.stdout)
+    assert "steps drain, reserve, add, register, peers, persist, remove, verify, undrain" in folded(
+        run.stdout
+    )
+
+
+def test_a_plan_runs_no_command_but_the_configuration_s(draining: Desk) -> None:
+    """A plan is only a file."""
+    draining.configure(draining.bench.server.url)
+    assert (
+        "made with repair.drain = drain '{node}', and back undrain '{node}', and this configuration has nothing"
+        in (refused(draining.apply("--yes")))
+    )
+
+
+def test_a_node_that_could_not_be_put_back_is_told_with_the_command_that_does(draining: Desk) -> None:
+    (move, _) = draining.plan.moves
+    with Journal(draining.journal, draining.plan.ident) as journal:
+        for step in Step:
+            journal.write(move.ident, step, Event.BEGIN, {OUT: BY_US} if step is Step.DRAIN else {})
+            if step is not Step.UNDRAIN:
+                journal.write(move.ident, step, Event.DONE)
+    run = draining.apply("--resume", "--yes")
+    assert run.returncode == 1
+    assert "edge-sin-1: done; it holds 10.9.0.7; IT IS STILL OUT OF PRODUCTION\n" in run.stderr
+    assert "edge-sin-1 IS STILL OUT OF PRODUCTION; put it back: wgaudit undrain edge-sin-1\n" in run.stderr
+
+
+def folded(text: str) -> str:
+    return " ".join(text.split())

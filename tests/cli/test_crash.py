@@ -24,7 +24,7 @@ from tests.doubles.pagerduty import PagerDutyDouble
 from tests.doubles.receiver import Receiver
 from tests.doubles.server import Call, Reply
 
-KILLS = 60
+KILLS = 40
 """Of each chain; runs that ended by themselves do not count."""
 SEEDS = (1, 2)
 """One chain each, at the same time, in folders of their own."""
@@ -94,6 +94,8 @@ class Chain:
     kills: int = 0
     whole: int = 0
     """Runs that had fewer effects, and ended by themselves."""
+    least_over: int = 6
+    """Incidents that must have come to their end."""
     mid_delivery: int = 0
     """Kills of runs that had told somebody something."""
 
@@ -199,7 +201,7 @@ class Chain:
                 assert statuses[1::2] == ["resolved"] * len(statuses[1::2])
                 assert len(statuses) <= 2
             over = [heard for heard in double.heard.values() if heard[-1][0] == "resolved"]
-            assert len(over) > 5  # else this proved little
+            assert len(over) >= self.least_over  # else this proved little
 
 
 def _holders(state: Mapping[str, str], address: str) -> tuple[str, ...]:
@@ -229,11 +231,11 @@ def chain(seed: int, folder: Path, served: ServedFleet) -> Chain:
 def test_killed_at_any_moment_it_loses_nothing_and_says_nothing_wrong(
     tmp_path: Path, served: ServedFleet
 ) -> None:
-    """At least 120 kills, spread over the whole of a run's life; what is killed is a process."""
+    """At least 80 kills, spread over the whole of a run's life; what is killed is a process."""
     with ThreadPoolExecutor(len(SEEDS)) as pool:
         chains = list(pool.map(lambda seed: chain(seed, tmp_path / str(seed), served), SEEDS))
     kills = sum(made.kills for made in chains)
     mid_delivery = sum(made.mid_delivery for made in chains)
-    assert kills >= 120
+    assert kills >= 80
     # Where moments are chosen so that nobody is ever killed while he tells something, this proves nothing.
-    assert mid_delivery >= 10
+    assert mid_delivery >= 7

@@ -12,10 +12,15 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import jsonschema
 import pytest
 
-from auditor.cli.advice import ADVICE, advice
 from auditor.errors import GapReason
+from auditor.reports.json.doctor_v1 import DoctorV1
+from auditor.service.advice import ADVICE, advice
+from auditor.service.alert_state import opened_state
+from auditor.state.database import exclusive
+from tests.alerts.fakes import NOON, firing, incident, keep
 from tests.cli.command import wgaudit
 from tests.doubles.server import Double, Reply
 from tests.parts.consul import ConsulServer, make_tls
@@ -32,6 +37,7 @@ class Told:
         assert "Traceback" not in done.stderr, done.stderr
         self.code = done.returncode
         self.text = done.stdout
+        self.words = " ".join(done.stdout.split())
         self.parts: dict[str, str] = {}
         self.lines: dict[str, dict[str, str]] = {}
         for line in done.stdout.splitlines():
@@ -41,6 +47,9 @@ class Told:
                 self.lines[part] = {}
             elif match := re.fullmatch(r"      (tried|got|do) +(.*)", line):
                 self.lines[part][match[1]] = match[2]
+            elif match := re.fullmatch(r" {13}(\S.*)", line):
+                last = next(reversed(self.lines[part]))
+                self.lines[part][last] += f" {match[1]}"
 
     def marked(self, mark: str) -> list[str]:
         """The parts with this mark, in their order."""
@@ -59,19 +68,114 @@ def doctor(folder: Path, consul: Mapping[str, object], *options: str, more: str 
     return Told(wgaudit("doctor", "--config", config, *options, folder=folder))
 
 
-def test_the_heartbeat_is_called_where_one_is_set(tmp_path: Path) -> None:
-    """A wrong URL is found before the night when it would have been needed."""
+def test_the_heartbeat_is_reached_and_never_called(tmp_path: Path) -> None:
+    """A call would tell whoever waits for it that a sweep did its work."""
     with Double() as service, socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        heartbeat = f"[alerts]\nheartbeat_url = '{service.url}/uuid'\n"
-        told = doctor(tmp_path, {"url": url}, more=heartbeat)
+        silent = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        told = doctor(tmp_path, {"url": silent}, more=f"[alerts]\nheartbeat_url = '{service.url}/uuid'\n")
         assert told.parts["heartbeat"] == "ok"
-        service.fault = Reply(404, b"no such check")
-        told = doctor(tmp_path, {"url": url}, more=heartbeat)
-        assert told.parts["heartbeat"] == "FAIL"
-        assert "404 Not Found" in told.lines["heartbeat"]["got"]
-        assert [call.path for call in service.calls] == ["/uuid", "/uuid"]
+        assert "it was not called" in told.lines["heartbeat"]["tried"]
+        assert "a call of the heartbeat (`wgaudit alerts test --config " in told.words
+        assert service.calls == []
+        told = doctor(tmp_path, {"url": silent}, more=f"[alerts]\nheartbeat_url = '{silent}/s3cr3t-uuid'\n")
+    assert told.parts["heartbeat"] == "FAIL"
+    assert "refuses connections" in told.lines["heartbeat"]["got"]
+    assert "s3cr3t" not in told.text
+
+
+def test_notifiers_are_tried_without_a_message(tmp_path: Path) -> None:
+    """Settings, secret and the way there; an Alertmanager says whether it is ready."""
+    (tmp_path / "token").write_text("t0ken")
+    with Double() as service:
+        service.fault = Reply(200, b"OK")
+        told = doctor(
+            tmp_path,
+            {"url": "http://127.0.0.1:1"},
+            more=f"[[notifiers]]\nname = 'am'\ntype = 'alertmanager'\nurl = '{service.url}/am/api/v2/alerts'\n"
+            "bearer_token_file = 'token'\n"
+            f"[[notifiers]]\nname = 'chat'\ntype = 'slack'\nurl = '{service.url}/T0/s3cr3t'\n"
+            "[[notifiers]]\nname = 'team'\ntype = 'slack'\nurl_env = 'NOT_THERE'\n"
+            "[[notifiers]]\nname = 'gone'\ntype = 'webhook'\nurl = 'http://127.0.0.1:1/s3cr3t'\n",
+        )
+        calls = [(call.method, call.path, call.headers.get("authorization")) for call in service.calls]
+    assert calls == [("GET", "/am/-/ready", "Bearer t0ken")]
+    assert told.parts["notifier am"] == told.parts["notifier chat"] == "ok"
+    assert "/-/ready says 200 OK" in told.lines["notifier am"]["got"]
+    assert "nothing was sent" in told.lines["notifier chat"]["tried"]
+    assert "notifiers.team.url_env" in told.lines["notifier team"]["got"]
+    assert told.lines["notifier gone"]["got"] == "127.0.0.1:1 refuses connections"
+    assert "whether a page arrives (`wgaudit alerts test --config " in told.words
+    assert "s3cr3t" not in told.text
+
+
+def test_an_alertmanager_that_is_not_ready_fails_and_one_without_the_page_does_not(tmp_path: Path) -> None:
+    more = "[[notifiers]]\nname = 'am'\ntype = 'alertmanager'\nurl = '{}'\n"
+    with Double() as service:
+        service.fault = Reply(503, b"starting")
+        told = doctor(tmp_path, {"url": "http://127.0.0.1:1"}, more=more.format(service.url))
+        assert told.parts["notifier am"] == "FAIL"
+        service.fault = Reply(404, b"")
+        told = doctor(tmp_path, {"url": "http://127.0.0.1:1"}, more=more.format(service.url))
+        assert told.parts["notifier am"] == "ok"
+
+
+def test_the_state_and_its_outbox_are_looked_at_and_left_as_they_are(tmp_path: Path) -> None:
+    """What waits is normal; what was refused for good is a warning."""
+    path = tmp_path / "state" / "wgaudit.db"
+    told = doctor(tmp_path, {"url": "http://127.0.0.1:1"})
+    assert told.lines["state"]["got"].startswith("not there yet; it can be made")
+    assert not path.parent.exists()
+    with opened_state(path) as state:
+        keep(state.connection, firing(), standing=[incident()])
+    told = doctor(tmp_path, {"url": "http://127.0.0.1:1"})
+    assert "schema up to date, can be written, the lock is free" in told.lines["state"]["got"]
+    assert (told.parts["outbox"], told.lines["outbox"]["got"]) == ("ok", "1 waiting, 0 dead letters")
+    with exclusive(path, 0):
+        told = doctor(tmp_path, {"url": "http://127.0.0.1:1"})
+    assert told.parts["state"] == "warn"
+    assert "another wgaudit is at work here" in told.lines["state"]["got"]
+    with opened_state(path) as state:
+        state.notifications.refused(state.notifications.outbox(), "no such channel", NOON)
+    told = doctor(tmp_path, {"url": "http://127.0.0.1:1"})
+    assert (told.parts["outbox"], told.lines["outbox"]["got"]) == ("warn", "0 waiting, 1 dead letter")
+    assert "wgaudit alerts retry" in told.lines["outbox"]["do"]
+    path.write_bytes(b"no database at all, and longer than that a header is: " * 40)
+    told = doctor(tmp_path, {"url": "http://127.0.0.1:1"})
+    assert (told.parts["state"], told.parts["outbox"]) == ("FAIL", "-")
+
+
+def test_the_same_as_json_is_one_document_of_its_schema(tmp_path: Path) -> None:
+    told = doctor(tmp_path, {"url": "http://127.0.0.1:1"}, "--format", "json")
+    document = json.loads(told.text)
+    jsonschema.validate(document, json.loads(DoctorV1.schema_text()))
+    outcomes = {item["part"]: (item["outcome"], item["reason"]) for item in document["trials"]}
+    assert outcomes["Consul and its leader"] == ("fails", "consul-unreachable")
+    assert outcomes["nodes by SSH"] == ("untried", None)
+    assert (document["works"], told.code) == (False, 1)
+
+
+def test_regions_that_one_source_names_are_a_warning(consul: ConsulServer, tmp_path: Path) -> None:
+    """Nothing could mismatch there, and no report would ever say so by a finding."""
+    record = {**RECORD, "region": "fra"}
+    value = base64.b64encode(json.dumps(record).encode()).decode()
+    (tmp_path / "export.json").write_text(json.dumps([{"key": f"{PREFIX}edge-fra-1", "value": value}]))
+    told = doctor(tmp_path, {"file": str(tmp_path / "export.json")}, "--nodes", "0")
+    assert told.parts["regions"] == "warn"
+    assert "one witness (registration), not checked, for 1 of 1 node" in told.lines["regions"]["got"]
+    more = "[regions]\nname_pattern = '^edge-(?P<region>[a-z]+)-'\n"
+    told = doctor(tmp_path, {"file": str(tmp_path / "export.json")}, "--nodes", "0", more=more)
+    assert told.parts["regions"] == "ok"
+
+
+def test_works_is_said_of_what_was_tried_alone(tmp_path: Path) -> None:
+    """The nodes that were not asked are counted, with how to ask them."""
+    record = {**RECORD, "region": "fra"}
+    value = base64.b64encode(json.dumps(record).encode()).decode()
+    (tmp_path / "export.json").write_text(json.dumps([{"key": f"{PREFIX}edge-fra-1", "value": value}]))
+    told = doctor(tmp_path, {"file": str(tmp_path / "export.json")}, "--nodes", "0")
+    assert told.code == 0
+    assert "All 4 that were tried work, 1 with a warning. Not tried: 1 of 1 node (--nodes all)" in told.words
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +194,7 @@ def test_a_consul_that_is_not_there_is_one_failure_and_the_rest_is_not_tried(tmp
     assert told.code == 1
     assert told.marked("FAIL") == ["Consul and its leader"]
     assert told.marked("-") == [
-        "the prefix can be listed", "registrations", "one node by SSH", "wg show wg0",
+        "the prefix can be listed", "registrations", "nodes by SSH", "wg show wg0",
     ]  # fmt: skip
     assert told.text.count("consul-unreachable") == 1
     assert "1 of 7 parts does not work: Consul and its leader\n4 could not be tried" in told.text
@@ -114,7 +218,7 @@ def test_a_consul_that_does_not_answer_is_waited_for_once(tmp_path: Path) -> Non
         asked = list(script.asked)
     assert told.marked("FAIL") == ["Consul and its leader"]
     assert told.lines["Consul and its leader"]["got"].startswith("consul-timeout: ")
-    assert asked == ["/v1/status/leader"]
+    assert set(asked) == {"/v1/status/leader"}  # a read may be tried twice within its time
 
 
 def test_https_to_a_plain_port_is_told_to_be_http(consul: ConsulServer, tmp_path: Path) -> None:
@@ -145,7 +249,7 @@ def test_one_unknown_datacenter_beside_a_known_one_is_its_own_failure(
 ) -> None:
     """What could be read is told, and that it is not all."""
     told = doctor(tmp_path, {"url": consul.url, "datacenters": ["dc1", "nowhere"]})
-    assert told.marked("FAIL") == ["registry is whole", "one node by SSH"]
+    assert told.marked("FAIL") == ["registry is whole", "nodes by SSH"]
     assert told.lines["registry is whole"]["tried"] == "datacenter nowhere"
     assert told.parts["registrations"] == "-"
     assert "1 of 1 registrations can be read, and there may be more" in told.lines["registrations"]["got"]
@@ -201,6 +305,16 @@ def test_a_registration_that_cannot_be_read_fails_although_the_others_can(tmp_pa
     assert told.lines["registrations"]["got"] == f"1 of 2 registrations can be read; {PREFIX}b: empty value"
 
 
+def test_a_registration_with_one_odd_field_is_counted_once(tmp_path: Path) -> None:
+    """It is among the invalid and among the readable."""
+    odd = json.dumps({**RECORD, "region": "a\nb"}).encode()
+    (tmp_path / "export.json").write_text(
+        json.dumps([{"key": f"{PREFIX}a", "value": base64.b64encode(odd).decode()}])
+    )
+    told = doctor(tmp_path, {"file": str(tmp_path / "export.json")})
+    assert told.lines["registrations"]["got"].startswith("0 of 1 registrations can be read; ")
+
+
 def test_every_failure_comes_with_something_to_do(tmp_path: Path) -> None:
     """An empty registry too."""
     (tmp_path / "export.json").write_text("[]")
@@ -219,11 +333,11 @@ def test_a_token_that_others_may_read_is_a_warning_and_no_failure(consul: Consul
         token.write_text("1234\n")
         token.chmod(0o644)
         told = doctor(folder, {"url": consul.url, "token_file": str(token)})
-        assert told.marked("warn") == ["secrets"]
+        assert told.marked("warn") == ["secrets", "regions"]
         assert "everybody here may read it (mode 0644)" in told.lines["secrets"]["got"]
         assert "secrets" not in told.text.splitlines()[-2]
         token.chmod(0o600)
-        assert doctor(folder, {"url": consul.url, "token_file": str(token)}).marked("warn") == []
+        assert doctor(folder, {"url": consul.url, "token_file": str(token)}).marked("warn") == ["regions"]
 
 
 @pytest.mark.parametrize("reason", GapReason)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from collections.abc import Callable
 
@@ -9,10 +11,11 @@ import pytest
 
 from tests.cli.command import one_line
 from tests.cli.conftest import to_pagerduty, to_receiver
-from tests.cli.fleet import HEALTHY, PAIR, TRIPLE, Fleet, contested, mark
+from tests.cli.fleet import HEALTHY, PAIR, TRIPLE, WITNESSES, Fleet, contested, mark
 from tests.doubles.pagerduty import PagerDutyDouble
 from tests.doubles.receiver import Receiver
 from tests.doubles.server import Reply
+from tests.fleets import key_of
 
 Make = Callable[..., Fleet]
 
@@ -51,6 +54,32 @@ def test_what_stands_comes_before_what_is_over(fleet: Fleet) -> None:
     fleet.sweep()
     said = shown(fleet)
     assert said.index(TRIPLE) < said.index("stands") < said.index(f"{PAIR} resolved")
+
+
+def test_programs_get_the_sweeps_with_their_numbers_and_the_life_of_a_finding(fleet: Fleet) -> None:
+    assert json.loads(shown(fleet, "--format", "json")) == {
+        "schema": "wgaudit.history/1",
+        "state": False,
+        "sweeps": [],
+        "findings": [],
+    }
+    fleet.sweep()
+    fleet.register(contested(TRIPLE))
+    fleet.sweep()
+    document = json.loads(shown(fleet, "--format", "json"))
+    assert [(item["number"], item["verdict"]) for item in document["sweeps"]] == [
+        (2, "findings"),
+        (1, "findings"),
+    ]
+    known = {item["fingerprint"]: item for item in document["findings"]}
+    assert known[mark(TRIPLE)]["resolved_at"] is None
+    assert known[mark(PAIR)]["address"] == f"{PAIR}/32"
+    life = json.loads(shown(fleet, "show", mark(PAIR), "--format", "json"))
+    assert life["finding"] == known[mark(PAIR)]
+    assert [(item["reason"], item["firing"], item["state"]) for item in life["notifications"]] == [
+        ("first-notification", True, "accepted"),
+        ("resolved", False, "accepted"),
+    ]
 
 
 def test_a_plain_sweep_is_not_in_it(fleet: Fleet) -> None:
@@ -195,3 +224,93 @@ def test_a_state_that_cannot_be_used_is_one_line(fleet: Fleet) -> None:
         done = fleet.run("history", *arguments)
         assert done.returncode == 2
         assert "file is not a database" in one_line(done.stderr)
+
+
+def test_filters_choose_findings_before_the_limit_counts_them(fleet: Fleet) -> None:
+    fleet.sweep()
+    assert f"duplicate-address {TRIPLE}" not in shown(fleet, "--node", "db-*")
+    said = shown(fleet, "--node", "cache-nrt-*", "--region", "nrt", "--limit", "1")
+    assert f"duplicate-address {TRIPLE}" in said
+    assert "FILTERED by --node cache-nrt-* --region nrt: sweeps are all shown" in said
+    # What follows from another is shown where its check was asked for.
+    assert "fallback-address" in shown(fleet, "--check", "fallback-address")
+
+
+def test_a_name_that_no_finding_of_the_history_has_is_told_with_its_like(fleet: Fleet) -> None:
+    fleet.sweep()
+    done = fleet.run("history", "--node", "db-son-1")
+    assert done.returncode == 0
+    assert (
+        one_line(done.stderr)
+        == "wgaudit: --node: no node db-son-1 was seen; did you mean db-sin-1 or db-fra-1?"
+    )
+    assert fleet.run("history", "--node", "db-*", "--format", "json").returncode == 2
+
+
+def test_a_node_that_was_removed_is_told_with_the_record_that_is_lost_by_name_address_and_key(
+    fleet: Fleet,
+) -> None:
+    fleet.register(HEALTHY)
+    fleet.sweep()
+    fleet.register({node: address for node, address in HEALTHY.items() if node != "cache-nrt-1"})
+    fleet.sweep()
+    said = shown(fleet, "node", "cache-nrt-1")
+    assert "gone between" in said
+    assert "removed: 10.48.0.5, key " in said
+    key = key_of("cache-nrt-1")
+    for target in ("10.48.0.5", key, key[:8]):
+        document = json.loads(shown(fleet, "node", target, "--format", "json"))
+        (change,) = document["changes"]
+        assert (change["kind"], change["before"]["public_key"], change["after"]) == ("removed", key, None)
+        assert [item["registered"] for item in document["registrations"]] == [False]
+
+
+def test_a_node_of_which_nothing_is_remembered_is_refused_with_the_time_since_when_it_would_be(
+    fleet: Fleet,
+) -> None:
+    assert "no state database" in shown(fleet, "node", "web-1")
+    fleet.sweep()
+    done = fleet.run("history", "node", "web-1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no registration of 'web-1' is remembered since 20" in one_line(done.stderr)
+
+
+def test_a_deleted_registration_of_a_node_that_peers_still_have_is_a_finding_of_the_next_sweep_and_of_its_replay(
+    fleet: Fleet,
+) -> None:
+    """Its script deleted by prefix; nobody asked the node, but the other one has it as a peer."""
+    fleet.register(HEALTHY)
+    fleet.sweep()
+    registry = fleet.folder / "registry.json"
+    entries = json.loads(registry.read_text())
+    gone = next(entry for entry in entries if entry["key"].endswith(f"/{WITNESSES.nodes[0].name}"))
+    registry.write_text(json.dumps([entry for entry in entries if entry != gone]))
+    for arguments in (("--record", "seen.json.gz"), ("--alert",), ("--replay", "seen.json.gz")):
+        report = json.loads(fleet.run("sweep", "--no-progress", "--format", "json", *arguments).stdout)
+        (found,) = [item for item in report["findings"] if item["check"] == "registration-vanished"]
+        assert found["subject"] == gone["key"].rpartition("/")[2]
+        restore, step = found["next_steps"]
+        assert restore["command"][:3] == ["wgaudit", "restore", found["subject"]]
+        assert step["command"][:-1] == ["consul", "kv", "put", "-cas", "-modify-index=0", gone["key"]]
+        lost = json.loads(base64.b64decode(gone["value"]))
+        assert json.loads(step["command"][-1]) == {
+            name: value
+            for name, value in lost.items()
+            if name in ("public_key", "ip", "region", "ssh_host", "endpoint")
+        }
+
+
+def test_the_story_of_an_address_and_the_plan_for_it_say_who_held_it_until_when(fleet: Fleet) -> None:
+    moved = HEALTHY | {"cache-nrt-1": "10.48.0.99", "spare-ams-1": "10.48.0.5", "db-sin-1": "10.48.0.5"}
+    fleet.register(HEALTHY)
+    fleet.sweep()
+    fleet.register(moved)
+    fleet.sweep()
+    story = re.sub(r"\s+", " ", fleet.run("explain", "10.48.0.5", "--no-progress").stdout)
+    assert "REGISTRATION BEFORE" in story
+    assert "cache-nrt-1 changed address 10.48.0.5 to 10.48.0.99" in story
+    document = json.loads(fleet.run("explain", "10.48.0.5", "--no-progress", "--format", "json").stdout)
+    changes = document["stories"][0]["registration_changes"]
+    assert {item["node"] for item in changes} == {"cache-nrt-1", "spare-ams-1", "db-sin-1"}
+    plan = re.sub(r"\s+", " ", fleet.run("plan", "--no-progress").stdout)
+    assert "cache-nrt-1 held 10.48.0.5 by its registration until 20" in plan

@@ -150,3 +150,12 @@ def test_nothing_that_a_terminal_acts_upon_is_printed_whatever_was_recorded(
     lines = (done.stdout + done.stderr).split("\n")
     assert [line for line in lines if not harmless(line.strip(" "))] == []
     assert "internal error" not in done.stderr
+
+
+def test_a_configuration_can_be_named_before_the_command(tmp_path: Path) -> None:
+    """So that it can be part of `alerts.command`; the command's own option wins."""
+    missing, other = str(tmp_path / "missing.toml"), str(tmp_path / "other.toml")
+    before = wgaudit("--config", missing, "history", folder=tmp_path)
+    both = wgaudit("--config", missing, "history", "--config", other, folder=tmp_path)
+    assert (before.returncode, f"no file at {missing}" in before.stderr) == (2, True)
+    assert f"no file at {other}" in both.stderr

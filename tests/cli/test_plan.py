@@ -10,14 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from auditor.repair.moves import CarriedService
+from auditor.repair.plan.plan_v1 import document, from_json
 from auditor.repair.plan_file import read_plan
+from auditor.reports.interface import Layout
+from auditor.reports.terminal.plan_page import render_plan
+from auditor.service.claims_of_fleet import with_services
+from auditor.settings.file import Config, parse_toml
 from auditor.state.recording import record, replay
 from auditor.values.models import NodeId
 from tests.cli.command import one_line, wgaudit
 from tests.cli.fleet import NOBODY
 from tests.fleets import Mesh, key_of
 from tests.parts.consul import ConsulServer
-from tests.repair.plans import PAIR, pair
+from tests.repair.plans import PAIR, pair, planned
 
 
 def recorded(folder: Path, mesh: Mesh) -> Path:
@@ -73,15 +79,26 @@ def test_a_script_goes_where_it_is_asked_for(tmp_path: Path) -> None:
 def test_keep_and_address_choose(tmp_path: Path) -> None:
     recording = recorded(tmp_path, pair().node("y", "10.7.0.3", index=6).node("z", "10.7.0.3", index=5))
     done = wgaudit("plan", "--replay", recording, "--address", PAIR, "--keep", "new", folder=tmp_path)
-    assert "kept by   new" in done.stdout
-    assert "10.7.0.3" not in done.stdout
+    assert "keeps   new" in done.stdout
+    assert "10.7.0.3 →" not in done.stdout
+    assert "10.7.0.3 (3 more follow): not asked for" in done.stdout
+
+
+def test_a_chosen_address_stands_in_the_plan_and_in_the_command_that_comes_next(tmp_path: Path) -> None:
+    done = wgaudit(
+        *("plan", "--replay", recorded(tmp_path, pair()), "--to", "new=10.7.0.50", "-v"), folder=tmp_path
+    )
+    assert "10.7.0.9 → 10.7.0.50" in done.stdout
+    assert "chosen by --to" in " ".join(done.stdout.split())
+    assert "--to new=10.7.0.50 --output plan.json" in done.stdout
+    assert "STEP BY STEP" in done.stdout
 
 
 def test_the_configuration_decides_who_keeps_the_fallback(tmp_path: Path) -> None:
     (tmp_path / "wgaudit.toml").write_text('[repair]\nfallback_keeper = "nobody"\n')
     mesh = Mesh().node("a", "10.0.0.1", index=1).node("b", "10.0.0.1", index=2)
     done = wgaudit("plan", "--replay", recorded(tmp_path, mesh), folder=tmp_path)
-    assert "kept by   nobody" in done.stdout
+    assert "keeps   nobody" in done.stdout
     assert "2 moves" in done.stderr
 
 
@@ -91,6 +108,10 @@ def test_the_configuration_decides_who_keeps_the_fallback(tmp_path: Path) -> Non
         (["--address", "10.7.0.9/8"], "--address: host bits"),
         (["--keep", "nosuch"], "--keep: no registered node is called 'nosuch'"),
         (["--output", "nowhere/plan.json"], "--output: there is no folder nowhere"),
+        (["--to", "new"], "--to new: write it as NODE=ADDRESS"),
+        (["--to", "new=10.7.0.9/8"], "--to new=10.7.0.9/8: host bits"),
+        (["--to", "nosuch=10.7.0.50"], "--to: no registered node is called 'nosuch'"),
+        (["--to", "old=10.7.0.50"], "--to old=10.7.0.50: it keeps 10.7.0.9"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(
@@ -154,6 +175,35 @@ def test_what_the_token_may_not_read_is_told_and_never_taken_for_nothing_there(
     snapshot = replay(recording)
     assert snapshot.address_claims is None
     assert token not in text
+
+
+def of_consul(consul: ConsulServer, token: str) -> Config:
+    return parse_toml(f'[consul]\nurl = "{consul.url}"\ntoken = "{token}"', "test")
+
+
+async def test_a_plan_says_what_each_mover_carries_by_consul_s_catalog(consul: ConsulServer) -> None:
+    for ident in ("nats-1", "nats-2", "web"):
+        service = {"ID": ident, "Service": ident.partition("-")[0]}
+        entry = {"Node": "new", "Address": "127.0.0.2", "Service": service}
+        consul.request("PUT", "/v1/catalog/register", json.dumps(entry).encode())
+    made = await with_services(planned(pair()), of_consul(consul, consul.token))
+    (move,) = made.moves
+    assert made.carried == {move.node: (CarriedService("nats", 2), CarriedService("web", 1))}
+    assert "services: nats (2) and web" in " ".join(render_plan(made, Layout(width=120)).split())
+    assert json.loads(document(made))["contested"][0]["moves"][0]["services"][0] == {
+        "name": "nats",
+        "instances": 2,
+    }
+    assert from_json(document(made).encode(), "test") == made
+
+
+async def test_what_movers_carry_is_a_note_where_it_cannot_be_read_and_never_nothing(
+    consul: ConsulServer,
+) -> None:
+    made = await with_services(planned(pair()), of_consul(consul, "wrong"))
+    assert made.carried == {}
+    (note,) = [note for note in made.notes if note.startswith("Reading what the movers carry failed: ")]
+    assert "wrong" not in note
 
 
 def test_a_recording_of_a_plan_gives_the_same_plan(tmp_path: Path, consul: ConsulServer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -30,7 +31,10 @@ def add(fleet: Fleet, *arguments: str) -> str:
     """Adds a silence for two hours; its ident."""
     done = fleet.run("silence", "add", "--for", "2h", *WHY, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
-    found = re.match(r"([0-9a-f]{8})  until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$", done.stdout)
+    found = re.match(
+        r"([0-9a-f]{8})  until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC; mutes \d of \d standing incidents?$",
+        done.stdout,
+    )
     assert found is not None
     return found[1]
 
@@ -203,6 +207,13 @@ def test_a_duration_is_what_it_says(fleet: Fleet, duration: str, seconds: int) -
     assert f"until {starts + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S} UTC" in done.stdout
 
 
+@pytest.mark.parametrize("starts", ["2027-01-10T22:00", "2027-01-10T23:00+01:00"])
+def test_a_silence_starts_in_utc_unless_an_offset_is_given(fleet: Fleet, starts: str) -> None:
+    elsewhere = replace(fleet, environment={**fleet.environment, "TZ": "America/New_York"})
+    done = elsewhere.run("silence", "add", "--address", PAIR, "--for", "1h", "--starts", starts, *WHY)
+    assert "until 2027-01-10 23:00:00 UTC" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -259,3 +270,27 @@ def test_a_state_that_cannot_be_used_is_one_line(fleet: Fleet) -> None:
         done = fleet.run("silence", *arguments)
         assert done.returncode == 2
         assert "file is not a database" in one_line(done.stderr)
+
+
+def test_silences_and_the_outbox_are_documents_for_programs(make_fleet: Make) -> None:
+    """Both are there, and empty, before anything was sent."""
+    fleet = make_fleet()
+    assert json.loads(fleet.run("silence", "list", "--format", "json").stdout)["silences"] == []
+    fleet.run("silence", "add", "--address", "10.0.0.1", "--for", "2h", "--comment", "moving it")
+    (silence,) = json.loads(fleet.run("silence", "list", "--format", "json").stdout)["silences"]
+    assert (silence["state"], silence["addresses"], silence["comment"]) == (
+        "active",
+        ["10.0.0.1/32"],
+        "moving it",
+    )
+    outbox = json.loads(fleet.run("alerts", "list", "--format", "json").stdout)
+    assert outbox == {"schema": "wgaudit.outbox/1", "waiting": [], "dead": []}
+
+
+def test_a_plain_sweep_and_a_story_mark_what_is_silenced(fleet: Fleet) -> None:
+    """For a person at night, a page that did not come is explained by it."""
+    ident = add(fleet, "--address", PAIR)
+    report = json.loads(fleet.run("sweep", "--format", "json").stdout)
+    assert {item["silenced"] is not None for item in report["findings"]} == {True}
+    assert report["findings"][0]["silenced"].startswith(f"{ident} until ")
+    assert f"silenced  {ident} until " in fleet.run("explain", PAIR).stdout

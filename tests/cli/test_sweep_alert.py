@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from alerts.plan import BLIND
+from alerts.plan import blindness
 from tests.cli.command import one_line
 from tests.cli.conftest import to_pagerduty, to_receiver, to_slack
 from tests.cli.fleet import HEALTHY, PAIR, TRIPLE, Fleet, alert_lines, contested, mark
@@ -207,7 +207,7 @@ def test_a_registry_that_cannot_be_read_resolves_nothing_and_is_an_incident_afte
     codes = [fleet.sweep().returncode for _ in range(3)]
     assert codes == [3, 3, 3]
     assert told(receiver)[2:] == [("first-notification", "the audit itself")]
-    assert receiver.notifications[2]["incident"]["fingerprint"] == BLIND
+    assert receiver.notifications[2]["incident"]["fingerprint"] == blindness()
     fleet.register(contested(PAIR, TRIPLE))
     assert fleet.sweep().returncode == 1
     assert told(receiver)[3:] == [("resolved", "the audit itself")]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from alerts.plan import BLIND
+from alerts.plan import blindness
 from tests.cli.command import one_line, started
 from tests.cli.conftest import to_receiver
 from tests.cli.fleet import PAIR, Fleet, alert_lines, contested
@@ -62,9 +62,9 @@ def test_blindness_has_a_life_in_the_history_too(make_fleet: Make, receiver: Rec
     (fleet.folder / "registry.json").unlink()
     fleet.sweep()
     assert "audit-blind" in fleet.run("history").stdout
-    told = fleet.run("history", "show", BLIND).stdout
+    told = fleet.run("history", "show", blindness()).stdout
     assert "it stands" in told
     assert "first-notification  accepted" in told
     fleet.register(contested(PAIR))
     fleet.sweep()
-    assert "resolved" in fleet.run("history", "show", BLIND).stdout
+    assert "resolved" in fleet.run("history", "show", blindness()).stdout

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import functools
+import gc
 import importlib
 import json
 import os
 import pkgutil
 import random
+import runpy
 import signal
 import socket
 import subprocess
@@ -35,6 +38,7 @@ _EFFECTS = (
     | {"write", "fsync", "flock", "close", "replace", "rename", "unlink"}
 )
 """What a run does to the world outside, by the names of Python's built-in functions."""
+_NETWORK = 0x40000000  # CLONE_NEWNET of <sched.h>
 _FILES = 4  # stdin, stdout, stderr, and where the end is told
 
 
@@ -60,16 +64,24 @@ class Starter:
         words: Sequence[str],
         folder: Path,
         environment: Mapping[str, str],
-        files: Sequence[IO[str]],
+        files: Sequence[IO[str] | IO[bytes]],
+        *,
+        network: str = "",
+        first: Sequence[str] = (),
+        within: float = _RUN_WITHIN,
     ) -> int:
-        """Runs `wgaudit` with these words on stdin, stdout and stderr; its exit code, negative for a signal."""
-        request = json.dumps([list(words), str(folder), dict(environment)]).encode()
+        """Runs `wgaudit` with these words on stdin, stdout and stderr; its exit code, negative for a signal.
+
+        network: the file of the network namespace that it runs in. first: a file with a function `begin`, called in
+        the run with the further words before all else. within: seconds after which it hangs.
+        """
+        request = json.dumps([list(words), str(folder), dict(environment), network, list(first)]).encode()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
             with theirs:
                 passed = [*(file.fileno() for file in files), theirs.fileno()]
                 socket.send_fds(self._ours, [request], passed)
-            ours.settimeout(_RUN_WITHIN)
+            ours.settimeout(within)
             pid, code = 0, b""
             try:
                 pid = int(ours.recv(32))
@@ -77,7 +89,7 @@ class Starter:
             except TimeoutError:
                 if pid:
                     os.kill(pid, signal.SIGKILL)
-                raise AssertionError(f"wgaudit {' '.join(words)}: not over in {_RUN_WITHIN:g} s") from None
+                raise AssertionError(f"wgaudit {' '.join(words)}: not over in {within:g} s") from None
         return int(code)
 
     def close(self) -> None:
@@ -119,8 +131,10 @@ def _serve(requests: socket.socket) -> list[str] | None:
 
 
 def _become(request: bytes, files: Sequence[int]) -> list[str]:
-    """Takes the run's folder, environment and files; returns its words."""
-    words, folder, environment = json.loads(request)
+    """Takes the run's folder, environment, files and network; returns its words."""
+    words, folder, environment, network, first = json.loads(request)
+    if network:
+        _enter(network)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -128,8 +142,22 @@ def _become(request: bytes, files: Sequence[int]) -> list[str]:
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
+    for stream in (sys.stdout, sys.stderr):
+        # As where Python starts at a terminal.
+        stream.reconfigure(line_buffering=stream.isatty() or stream is sys.stderr)
+    if first:
+        runpy.run_path(first[0])["begin"](*first[1:])
     found: list[str] = words
     return found
+
+
+def _enter(network: str) -> None:
+    """Goes into a network namespace: this process has one thread. `os.setns` came with Python 3.12."""
+    descriptor = os.open(network, os.O_RDONLY)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(descriptor, _NETWORK):
+        raise OSError(ctypes.get_errno(), f"setns: {network}")
+    os.close(descriptor)
 
 
 def _die_at(moment: int, told_to: Path) -> None:
@@ -152,6 +180,9 @@ if __name__ == "__main__":
     for package in ("auditor", "alerts"):
         for found_ in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
             importlib.import_module(found_.name)
+    # What is imported stays: else each run would look through it for garbage, page by page of its own.
+    gc.collect()
+    gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as requests_:
         run = _serve(requests_)
     if run is not None:

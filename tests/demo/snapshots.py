@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from auditor.demo.demo_fleet import DEVICE, NAME_PATTERN, DemoFleet, DemoNode
+from auditor.demo.answering_nodes import AnsweringNodes
+from auditor.demo.demo_fleet import DEVICE, NAME_PATTERN, REGISTRY_PREFIX, DemoFleet, DemoNode
 from auditor.errors import GapReason
 from auditor.values.addresses import Prefix, PublicKey
-from auditor.values.models import (
-    AuditPolicy,
-    Device,
-    Gap,
-    NodeId,
-    Observation,
-    Registration,
-    RouteTable,
-    Snapshot,
-)
+from auditor.values.models import AuditPolicy, Device, Gap, NodeId, Observation, Registration, Snapshot
+from auditor.values.route_table import RouteTable
+from auditor.values.witness_answers import AnswerSource, WitnessAnswer
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -35,6 +30,9 @@ def snapshot_of(fleet: DemoFleet) -> Snapshot:
                 (node.registered_address,),
                 region=node.registered_region,
                 endpoint=node.endpoint,
+                where=f"{REGISTRY_PREFIX}{node.name}",
+                create_index=fleet.create_index(node),
+                modify_index=fleet.create_index(node),
             )
             for node in fleet.nodes
         ),
@@ -49,12 +47,37 @@ def snapshot_of(fleet: DemoFleet) -> Snapshot:
             if node.reachable
         ),
         tables={table.digest: table for table in tables.values()},
+        answers=tuple(_answers(fleet)),
         gaps=tuple(
             Gap("ssh", GapReason.CONNECT_REFUSED, "127.0.0.1:1: refused", node.name)
             for node in fleet.nodes
             if not node.reachable
         ),
     )
+
+
+def _answers(fleet: DemoFleet) -> Iterator[WitnessAnswer]:
+    """Asked from one node of each region that is well, at each address that has a fault."""
+    if fleet.incident is None:
+        return
+    mesh = AnsweringNodes(fleet, {})
+    addresses = [contest.address for contest in fleet.contests]
+    addresses.append(fleet.node(fleet.incident.drifted).registered_address)
+    faulty = {fleet.incident.drifted} | {name for contest in fleet.contests for name in contest.claimants}
+    well = {node.region: node for node in fleet.nodes if node.reachable and node.name not in faulty}
+    for observer in well.values():
+        for address in addresses:
+            met = mesh.met(observer, address)
+            assert met is not None
+            yield WitnessAnswer(
+                NodeId("", observer.name),
+                address,
+                AnswerSource.NATS,
+                0.01,
+                met.name,
+                NodeId("", met.name),
+                met.region,
+            )
 
 
 def _table(fleet: DemoFleet, node: DemoNode) -> RouteTable:

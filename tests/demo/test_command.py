@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from auditor.demo.demo_fleet import FEWEST_NODES, build_fleet
+from auditor.repair.moves import Step
 
 # An unclosed transport or file is an error then, and stands on stderr as a ResourceWarning.
 COMMAND = [sys.executable, "-W", "error", "-c", "from auditor.cli.main import run; run()"]
@@ -81,7 +82,10 @@ def test_the_demo_finds_all_that_it_planted_and_leaves_nothing_behind(tmp_path: 
     assert done.returncode == 0, done.stderr
     assert "10.0.0.1" in done.stdout
     assert "connect-refused" in done.stdout
-    assert done.stderr.count("\n  found") == 6
+    assert "NATS: of 33 asked, 18 reached " in done.stdout
+    assert "answered-by-other" in done.stdout
+    assert "asyncio" not in done.stderr
+    assert done.stderr.count("\n  found") == 7
     assert "MISSING" not in done.stderr
     assert "NOT PLANTED" not in done.stderr
     assert "Warning" not in done.stderr
@@ -115,6 +119,53 @@ def test_the_next_command_that_it_names_works(tmp_path: Path) -> None:
     assert all(name in told.stdout for name in fleet.incident.pair.claimants)
 
 
+def test_its_recording_can_be_planned_and_its_last_line_names_the_second_half(tmp_path: Path) -> None:
+    done = run(tmp_path, "demo", "--nodes", "15", "--record", "kept.json.gz")
+    assert "wgaudit demo --repair" in done.stderr.splitlines()[-1]
+    assert max(map(len, done.stderr.splitlines())) <= 80
+    planned = run(tmp_path, "plan", "--replay", "kept.json.gz")
+    assert planned.returncode == 0, planned.stderr
+    assert "2 contested addresses · 3 moves" in planned.stdout
+    assert "lowest CreateIndex" in planned.stdout
+
+
+def test_repair_goes_the_whole_circle_and_the_duplicates_are_gone(tmp_path: Path) -> None:
+    """Without a terminal it asks nothing. What is not verified, for one node refuses, is said by apply itself."""
+    done = run(tmp_path, "demo", "--repair", "--nodes", "15", "--no-progress")
+    assert done.returncode == 0, done.stdout + done.stderr
+    steps = (
+        "1 of 4  LOOK",
+        "$ wgaudit sweep",
+        "$ wgaudit plan --output plan.json",
+        "$ wgaudit apply plan.json",
+    )
+    places = [done.stdout.index(step) for step in (*steps, "4 of 4  LOOK AGAIN", "WHAT CAME OF IT")]
+    assert places == sorted(places)
+    assert done.stdout.count("remove done") == 3
+    steps = set(Step) - {Step.DRAIN, Step.UNDRAIN}
+    assert all(f"\n  {step.value} " in done.stdout for step in steps)  # each is told of before
+    again = done.stdout[places[-2] :]
+    assert "duplicate-address" not in again
+    assert "10.0.0.1 and 10." in again
+    assert "have one holder each now" in again
+    assert "all 3 moves are done, but not verified" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert leftovers(tmp_path) == []
+    assert processes_on_nodes(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [(["--yes"], "--yes goes with --repair"), (["--repair", "--keep"], "--repair runs commands of its own")],
+)
+def test_options_that_do_not_go_together_are_a_usage_error(
+    tmp_path: Path, options: list[str], says: str
+) -> None:
+    done = run(tmp_path, "demo", *options)
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
 def test_a_kept_fleet_can_be_swept_from_another_process_until_ctrl_c(tmp_path: Path) -> None:
     with running(tmp_path, "demo", "--nodes", "15", "--keep", "--format", "json") as demo:
         assert demo.stderr is not None
@@ -126,12 +177,18 @@ def test_a_kept_fleet_can_be_swept_from_another_process_until_ctrl_c(tmp_path: P
         assert config
         swept = run(tmp_path, "sweep", "--config", config, "--format", "json")
         assert swept.returncode == 1, swept.stderr
+        asked = run(tmp_path, "ask", "10.0.0.1", "--all", "--config", config)
+        assert asked.returncode == 1, asked.stderr
         demo.send_signal(signal.SIGINT)
         output, errors = demo.communicate(timeout=20)
     assert demo.returncode == 0, errors
     assert "Traceback" not in errors
     assert "Warning" not in errors
+    pair = build_fleet(15).contests[0]
+    assert all(name in asked.stdout for name in pair.claimants)
     here, there = json.loads(output), json.loads(swept.stdout)
+    for finding in (*here["findings"], *there["findings"]):
+        del finding["next_steps"]  # each names files of its own
     assert here["findings"] == there["findings"]
     assert leftovers(tmp_path) == []
 

@@ -89,8 +89,8 @@ def test_every_fleet_holds_the_whole_incident(size: int, seed: int) -> None:
     assert len(incident.pair.claimants) == 2
     assert len(incident.triple.claimants) == 3
     faulty = [*incident.pair.claimants, *incident.triple.claimants]
-    faulty += [incident.misplaced, incident.drifted, incident.unreachable]
-    assert len(set(faulty)) == 8
+    faulty += [incident.misplaced, incident.drifted, incident.unreachable, incident.stand_in]
+    assert len(set(faulty)) == 9
     for contest in incident.contests:
         assert len({fleet.node(name).region for name in contest.claimants}) == len(contest.claimants)
     holders: dict[str, list[str]] = {}
@@ -234,3 +234,16 @@ def test_the_default_fleet_tells_the_story_of_sin_and_fra() -> None:
     assert {fleet.node(name).region for name in fleet.incident.pair.claimants} == {"sin", "fra"}
     misplaced = fleet.node(fleet.incident.misplaced)
     assert (misplaced.region, misplaced.registered_region) == ("sin", "fra")
+
+
+@given(sizes, seeds)
+@settings(max_examples=30, deadline=None)
+def test_indexes_are_each_nodes_own_and_the_triples_stand_close_behind_its_first(
+    size: int, seed: int
+) -> None:
+    fleet = build_fleet(size, seed)
+    assert fleet.incident is not None
+    indexes = {node.name: fleet.create_index(node) for node in fleet.nodes}
+    assert len(set(indexes.values())) == size
+    triple = sorted(indexes[name] for name in fleet.incident.triple.claimants)
+    assert [index - triple[0] for index in triple] == [0, 1, 3]

@@ -13,7 +13,9 @@ from auditor.demo.demo_fleet import FEWEST_NODES, DemoFleet, PlantedIncident, bu
 from auditor.demo.planted import compare
 from auditor.errors import GapReason
 from auditor.judge import judge
-from auditor.values.models import Evidence, Finding, Gap, Report, Severity, Verdict
+from auditor.values.findings import Evidence, Finding, GuessedCause, Severity
+from auditor.values.models import Gap
+from auditor.values.report import Report, Verdict
 from tests.demo.snapshots import snapshot_of
 
 FLEET: DemoFleet = build_fleet(20)
@@ -25,6 +27,11 @@ def incident() -> PlantedIncident:
     return FLEET.incident
 
 
+def left() -> str:
+    """The address that the drifted node left."""
+    return FLEET.node(incident().drifted).registered_address.removesuffix("/32")
+
+
 @given(st.integers(FEWEST_NODES, 60), st.integers(0, 2**32))
 @settings(max_examples=30, deadline=None)
 def test_the_checks_find_all_that_is_planted_and_nothing_else_in_any_fleet(size: int, seed: int) -> None:
@@ -32,7 +39,7 @@ def test_the_checks_find_all_that_is_planted_and_nothing_else_in_any_fleet(size:
     fleet = build_fleet(size, seed)
     comparison = compare(fleet, judge(snapshot_of(fleet)))
     assert comparison.complete, comparison
-    assert len(comparison.planted) == 6
+    assert len(comparison.planted) == 7
 
 
 def test_a_healthy_fleet_is_clean() -> None:
@@ -48,6 +55,7 @@ PLACES: dict[str, Callable[[], tuple[str, str]]] = {
     "triple": lambda: ("duplicate-address", incident().triple.address.removesuffix("/32")),
     "misplaced": lambda: ("region-mismatch", incident().misplaced),
     "drifted": lambda: ("address-drift", incident().drifted),
+    "stand-in": lambda: ("answered-by-other", left()),
 }
 
 
@@ -61,13 +69,15 @@ def test_a_finding_that_the_report_lacks_is_named(fault: str) -> None:
     assert not comparison.complete
 
 
-def test_what_the_report_cannot_tell_is_not_called_found() -> None:
-    """Parallel writers show in Consul's indexes, and the demo's registry has none: it is said as what was done."""
-    subject = incident().triple.address.removesuffix("/32")
+def test_the_registrys_indexes_tell_of_the_parallel_writers() -> None:
     (triple,) = [item for item in REPORT.findings if (item.check, item.subject) == PLACES["triple"]()]
-    assert triple.probable_cause != "parallel-writers"
-    (told,) = [item.what for item in compare(FLEET, REPORT).planted if item.what.startswith(f"{subject} on ")]
-    assert told.endswith(": parallel writers' doing (an export carries no indexes to tell)")
+    assert triple.probable_cause is GuessedCause.PARALLEL_WRITERS
+    silent = replace(
+        REPORT,
+        findings=tuple(replace(item, guess=None) if item is triple else item for item in REPORT.findings),
+    )
+    missing = [item.missing for item in compare(FLEET, silent).planted if item.missing]
+    assert missing == ["no guess at parallel-writers"]
 
 
 def test_an_unreachable_node_without_its_gap_is_named() -> None:
@@ -109,6 +119,31 @@ def test_routing_counts_that_differ_from_the_kernels_are_missing() -> None:
     missing = [item.missing for item in comparison.planted if item.missing]
     assert len(missing) == 1
     assert missing[0].startswith("routing ")
+
+
+def test_an_answer_that_no_kernel_sends_there_is_missing() -> None:
+    """Who is met must be whom the observers' own routes lead to."""
+
+    def swapped(item: Finding) -> Finding:
+        first, second = item.evidence.answers
+        answers = (replace(first, node=second.node), replace(second, node=first.node))
+        return replace(item, evidence=replace(item.evidence, answers=answers))
+
+    for change, words in (
+        (swapped, " was due"),
+        (lambda item: replace(item, evidence=replace(item.evidence, answers=())), "nobody was met there"),
+    ):
+        missing = [item.missing for item in compare(FLEET, _changed(change)).planted if item.missing]
+        assert len(missing) == 1
+        assert missing[0].endswith(words)
+
+
+def test_a_question_that_timed_out_is_no_fault_of_the_audit() -> None:
+    """Answers to a node whose own address is not what is registered get lost, as on a real mesh."""
+    lost = Gap("witness", GapReason.NO_ANSWER, "10.0.0.1 (NATS): Connection timed out")
+    refused = replace(lost, reason=GapReason.FORWARDING_REFUSED)
+    assert compare(FLEET, replace(REPORT, gaps=(*REPORT.gaps, lost))).complete
+    assert not compare(FLEET, replace(REPORT, gaps=(*REPORT.gaps, refused))).complete
 
 
 def test_a_finding_about_nothing_planted_is_unexpected() -> None:

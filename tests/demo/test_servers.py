@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,9 +13,30 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from auditor.demo.demo_fleet import DEVICE, FEWEST_NODES, DemoFleet, build_fleet
+from auditor.demo.demo_fleet import DEVICE, FEWEST_NODES, DemoFleet, DemoNode, build_fleet
+from auditor.demo.node_programs import rooted, unrooted
 from auditor.demo.servers import ServedFleet, serve
-from auditor.nodes.probe.probe import Mode, canonical_table, inline_request, parse_answer
+from auditor.errors import ProbeError
+from auditor.nodes.change.changes import (
+    AddAddress,
+    Change,
+    DeviceState,
+    DropAddress,
+    RewriteFiles,
+    SetPeer,
+)
+from auditor.nodes.change.repair_script import change_request, parse_repair
+from auditor.nodes.probe.probe import (
+    FRAMING,
+    WORDS,
+    Mode,
+    canonical_table,
+    follow_request,
+    inline_request,
+    parse_answer,
+    parse_followed,
+)
+from auditor.values.addresses import parse_prefix
 from auditor.values.models import Device
 from tests.parts import program_path
 
@@ -89,6 +111,45 @@ async def test_the_real_probe_reads_each_nodes_whole_state(served: ServedFleet) 
             assert (read.digest, read.table) == (
                 (expected.digest, None) if mode == "digest" else (None, expected)
             )
+
+
+async def test_more_nodes_than_there_are_places_are_followed_and_what_runs_there_ends_with_the_client(
+    served: ServedFleet, tmp_path: Path
+) -> None:
+    """A look at a node is answered meanwhile."""
+    names = [node.name for node in FLEET.nodes if node.reachable]
+    assert len(names) >= 8
+    request = follow_request(device=DEVICE, interval=1)
+    async with contextlib.AsyncExitStack() as stack:
+        for name in names:
+            connection = await stack.enter_async_context(connect(served, name))
+            process = await connection.create_process(request.command, encoding=None)
+            process.stdin.write(request.stdin)
+            parser = FRAMING.stream(WORDS, 100_000)
+            said: list[bytes | str | ProbeError] = []
+            async with asyncio.timeout(20):
+                while len(said) < 2:
+                    said += parser.feed(await process.stdout.read(65536))
+            assert isinstance(said[0], bytes)
+            assert parse_followed(said[0], DEVICE).digest
+            assert said[1] == "beat"
+        assert (await ask(served, NODE.name, "wg show wg0 public-key")).exit_status == 0
+        assert running(tmp_path)
+    async with asyncio.timeout(10):
+        while running(tmp_path):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+def running(folder: Path) -> list[str]:
+    """Processes of nodes whose state is in the folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"WGAUDIT_DEMO_NODE={folder}".encode() in (process / "environ").read_bytes():
+                found.append(process.name)
+        except OSError:
+            continue
+    return found
 
 
 @pytest.mark.parametrize("command", ["wg show wg0 dump", "wg show all dump", "wg showconf wg0"])
@@ -178,7 +239,7 @@ async def test_every_server_binds_loopback_only(served: ServedFleet) -> None:
 
 
 def modes(folder: Path) -> dict[Path, int]:
-    return {path: stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*")}
+    return {path: stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*") if not path.is_symlink()}
 
 
 async def test_files_are_for_their_owner_alone(served: ServedFleet, tmp_path: Path) -> None:
@@ -252,3 +313,64 @@ async def test_openssh_reaches_a_node_with_strict_host_keys(served: ServedFleet)
     )
     output, _ = await child.communicate()
     assert (output.decode(), child.returncode) == (f"{NODE.public_key}\n", 0)
+
+
+# -- changes
+
+
+async def change(served: ServedFleet, node: DemoNode, asked: Change) -> DeviceState:
+    """Make a change with the script that travels to real nodes."""
+    request = change_request(DEVICE, node.public_key, asked)
+    async with connect(served, node.name) as connection:
+        answer = await connection.run(
+            request.request.command, input=request.request.stdin, encoding=None, check=False
+        )
+    assert isinstance(answer.stdout, bytes)
+    return parse_repair(answer.stdout, request)
+
+
+async def test_a_node_moves_to_another_address_by_the_real_script_within_its_own_files(
+    served: ServedFleet, tmp_path: Path
+) -> None:
+    old, new = NODE.device_address, parse_prefix("10.200.0.9")
+    state = tmp_path / "nodes" / NODE.name
+    assert (await change(served, NODE, AddAddress(new, like=old))).addresses == (old, new)
+    written = await change(served, NODE, RewriteFiles(old, new))
+    assert written.files == ("/etc/wireguard/wg0.conf",)
+    assert "Address = 10.200.0.9/8\n" in (state / "etc/wireguard/wg0.conf").read_text()
+    # The old address is the subnet's first: the script has the kernel promote the other, and the route follows it.
+    assert (await change(served, NODE, DropAddress(old, keep=new))).addresses == (new,)
+    assert (state / "route-source").read_text() == "10.200.0.9\n"
+    assert (await ask(served, NODE.name, "ip -j addr show dev wg0")).stdout.count('"local"') == 1
+
+
+async def test_a_prefix_that_is_set_on_one_peer_is_taken_from_another(served: ServedFleet) -> None:
+    held = FLEET.peer_table(NODE).peers
+    one, other = [node for node in FLEET.nodes if held.get(node.public_key) and node is not OTHER][:2]
+    [prefix] = held[other.public_key]
+    await change(served, NODE, SetPeer(one.public_key, (prefix,)))
+    answer = await ask(served, NODE.name, "wg show wg0 allowed-ips")
+    assert f"{one.public_key}\t{prefix}\n" in str(answer.stdout)
+    assert f"{other.public_key}\t(none)\n" in str(answer.stdout)
+    # Its twin on another node is as it was.
+    assert (await ask(served, OTHER.name, "wg show wg0 allowed-ips")).stdout == FLEET.peer_table(
+        OTHER
+    ).allowed_ips()
+
+
+async def test_a_change_of_another_nodes_device_is_refused(served: ServedFleet) -> None:
+    request = change_request(DEVICE, OTHER.public_key, SetPeer(NODE.public_key, ()))
+    answer = await ask(served, NODE.name, request.request.command, request.request.stdin.decode())
+    assert "error wrong-host" in str(answer.stdout)
+
+
+def test_the_script_that_changes_nodes_keeps_to_the_folder_that_it_runs_in() -> None:
+    """On the demo's machine it may run as root: no path of it leads to that machine's own files."""
+    sent = change_request(
+        DEVICE, NODE.public_key, RewriteFiles(NODE.device_address, parse_prefix("10.200.0.9"))
+    )
+    script = rooted(sent.request.stdin)
+    absolute = re.findall(rb"(?<![A-Za-z0-9_.])/[a-z][a-z0-9]*(?:/[a-z0-9]+)?", script)
+    assert set(absolute) <= {b"/dev/null"}
+    assert b'"./etc/wireguard/$device.conf"' in script
+    assert unrooted(rooted(b"/etc/wireguard/wg0.conf")) == b"/etc/wireguard/wg0.conf"

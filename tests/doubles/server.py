@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -93,6 +93,12 @@ class Double:
                 raise AssertionError(f"{len(self.taken)} calls in {within} s, not {count}")
             return list(self.taken)
 
+    def wait_until(self, so: Callable[[], bool], what: str, within: float = 20.0) -> None:
+        """Returns as soon as it is so; asked again with each call that was answered."""
+        with self._changed:
+            if not self._changed.wait_for(so, within):
+                raise AssertionError(f"not within {within} s: {what}")
+
     def wait_for_call(self, within: float = 20.0) -> Call:
         """The first call of all, as soon as it came, whatever it will be answered."""
         with self._changed:
@@ -108,6 +114,9 @@ class Double:
                 double._serve(self)
 
             def do_GET(self) -> None:
+                double._serve(self)
+
+            def do_PUT(self) -> None:
                 double._serve(self)
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the base class's name)

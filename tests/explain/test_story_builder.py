@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from auditor.documents.sections import known_idents
 from auditor.errors import GapReason, UsageError
 from auditor.explain.story import Story
 from auditor.explain.story_builder import explain
+from auditor.explain.targets import refuse_mistyped_ident
 from auditor.judge import judge
 from auditor.values.addresses import Prefix, PublicKey
-from auditor.values.models import Gap, InvalidRegistration, NodeId, Pick, Registration, Snapshot, Witness
+from auditor.values.findings import Pick, Witness
+from auditor.values.models import Gap, InvalidRegistration, NodeId, Registration, Snapshot
 from tests.fleets import Mesh, contested, healthy
 from tests.reports import fleet
 from tests.reports.sample import key
@@ -133,7 +136,7 @@ def test_a_key_copied_from_a_report_is_understood_with_its_ellipsis(ellipsis: st
 
 def test_five_characters_of_a_key_are_too_few() -> None:
     """Too easily another key's."""
-    with pytest.raises(UsageError, match="saw no address, node or key"):
+    with pytest.raises(UsageError, match="saw no address, node, region, key or finding"):
         told(fleet.GHOST[:5])
 
 
@@ -200,7 +203,7 @@ def test_an_address_is_unknown_without_a_warning_where_everything_was_seen() -> 
     with pytest.raises(UsageError) as raised:
         told("10.77.0.1", healthy().snapshot())
     assert str(raised.value).startswith(
-        "explain: the sweep saw no address, node or key '10.77.0.1'; nearest known: "
+        "explain: the sweep saw no address, node, region, key or finding '10.77.0.1'; nearest known: "
     )
 
 
@@ -323,7 +326,9 @@ def test_a_strange_target_gives_one_short_printable_line(target: str) -> None:
 
 def test_an_empty_target_is_refused() -> None:
     """With what to give in its place."""
-    with pytest.raises(UsageError, match="name an address, a node or a key"):
+    with pytest.raises(
+        UsageError, match="name an address, a node, a region, a check, a key or a fingerprint"
+    ):
         told("  ")
 
 
@@ -399,3 +404,78 @@ def test_an_exits_default_route_makes_no_address_somebodys() -> None:
     """It covers everything, and is nothing to settle."""
     story = told("10.0.0.3", healthy().node("exit", "10.0.0.9", "0.0.0.0/0").snapshot())
     assert story.next_steps == ("Nothing to do: every place was seen, and no finding touches it.",)
+
+
+def many_observers() -> Snapshot:
+    """The incident with forty watchers more, that all pick the one."""
+    mesh = contested()
+    for number in range(40):
+        mesh.node(f"calm-{number:02}", f"10.1.0.{number + 1}", region="ams").picks(
+            f"calm-{number:02}", "twin-sin"
+        )
+    return mesh.snapshot()
+
+
+def test_many_observers_are_named_where_everyone_is_asked_for() -> None:
+    snapshot = many_observers()
+    report = judge(snapshot)
+    few, all_of_them = (
+        explain(snapshot, report, "10.0.0.9", everyone=everyone).routing[0].picks[0]
+        for everyone in (False, True)
+    )
+    assert (few.observers, len(few.sample)) == (42, 3)
+    assert len(set(all_of_them.sample)) == 42
+
+
+def test_a_node_that_no_finding_is_about_tells_whom_it_loses_as_an_observer() -> None:
+    story = told("watch-a", contested().snapshot())
+    assert story.findings == ()
+    assert [
+        (loss.address, [node.name for node in loss.group.lost_by(NodeId("dc1", "watch-a"))])
+        for loss in story.losses
+    ] == [("10.0.0.9/32", ["twin-fra"])]
+    assert "as an observer it loses somebody at 1 address" in story.headline
+    assert story.next_steps == (
+        "As an observer it does not reach everybody: settle 10.0.0.9, then sweep again.",
+    )
+
+
+@pytest.mark.parametrize("check", ["duplicate-address", "displaced-allowed-ips", "unregistered-peer"])
+def test_a_fingerprint_tells_the_story_of_its_subject(check: str) -> None:
+    snapshot = fleet.snapshot()
+    finding = next(item for item in judge(snapshot).findings if item.check == check)
+    story = told(finding.fingerprint[:8], snapshot)
+    assert story.asked == finding
+    assert finding in story.findings
+    assert story.target in finding.subject
+
+
+def test_a_fingerprint_of_another_night_leads_to_the_history() -> None:
+    with pytest.raises(UsageError, match="wgaudit history show 0123456789abcdef0123"):
+        told("0123456789abcdef0123")
+
+
+def test_a_region_leads_to_who_is_affected() -> None:
+    with pytest.raises(UsageError, match="wgaudit affected sin"):
+        told("sin")
+
+
+@pytest.mark.parametrize("text", ["duplicate-adress", "consul-timout"])
+def test_a_word_that_is_nearly_an_ident_is_refused_before_a_look(text: str) -> None:
+    with pytest.raises(UsageError, match=r"did you mean (duplicate-address|consul-timeout)\?"):
+        refuse_mistyped_ident(text, known_idents(), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("duplicate-adress", ["duplicate-adress"]),
+        ("duplicate-adress@dc1", []),
+        ("duplicate-address", []),
+        ("consul-server", []),
+        ("key-drift-1", []),
+        ("nats-fra", []),
+    ],
+)
+def test_what_may_be_a_node_is_never_refused_for_being_near_an_ident(text: str, known: list[str]) -> None:
+    refuse_mistyped_ident(text, known_idents(), known)

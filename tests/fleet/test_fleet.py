@@ -6,7 +6,8 @@ import pytest
 
 from auditor.fleet.fleet import Fleet
 from auditor.values.addresses import Prefix
-from auditor.values.models import NodeId, Witness
+from auditor.values.findings import Witness
+from auditor.values.models import NodeId
 from tests.fleets import Mesh, contested, healthy, key_of, names, prefixes, trio
 
 P = Prefix
@@ -138,7 +139,7 @@ def test_a_wrong_host_is_no_witness() -> None:
     """Neither of the asked node's device nor of its routes."""
     index = fleet(trio().answers_as("edge-sin-1", "edge-fra-1"))
     assert names(item.node for item in index.witnesses) == ["edge-ams-1", "edge-fra-1"]
-    assert index.routes.observers == 2
+    assert len(index.routes.observers) == 2
 
 
 def test_a_wrong_host_does_not_say_where_the_asked_node_is() -> None:

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.fleet.fleet import Fleet
-from auditor.fleet.routes import ObserverGroup, Routes
+from auditor.fleet.observer_sets import ObserverGroup, Observers
+from auditor.judge import judge
 from auditor.values.addresses import Prefix, PublicKey, covers, is_host, network
-from auditor.values.models import NodeId, Observation, RouteTable, Snapshot
+from auditor.values.models import Observation, Snapshot
+from auditor.values.route_table import RouteTable
 from tests.fleets import Mesh, contested, healthy, key_of, names, prefixes, trio
 
 P = Prefix
@@ -81,18 +83,25 @@ def test_a_key_in_flight_counts_as_a_route_but_not_as_a_deviation() -> None:
 
 
 def test_equal_tables_are_compared_once() -> None:
-    """One deviation for each distinct table, whatever the number of observers."""
+    """Once each distinct table, whatever the number of observers."""
     snapshot = trio().snapshot()
-    assert len(Fleet(snapshot).routes.deviations) == len({item.table for item in snapshot.observations}) == 1
+    observers = Fleet(snapshot).routes.observers
+    assert len(observers) == 3
+    assert len(observers.tables) == len({item.table for item in snapshot.observations}) == 1
 
 
 def observers(*nodes: str, without: frozenset[str] = frozenset()) -> ObserverGroup:
-    """Three tables' holders, dealt out one after the other."""
+    """Holders of three tables, dealt out one after the other."""
     mesh = Mesh()
     for node in nodes:
-        mesh.node(node, f"10.0.0.{ord(node)}")
+        mesh.node(node, f"10.0.0.{ord(node) % 256}")
     seen = sorted((mesh.observe(mesh.find(node)) for node in nodes), key=lambda item: item.node)
-    return ObserverGroup((seen[0::3], seen[1::3], seen[2::3]), {mesh.find(node) for node in without})
+    seen = [replace(item, table=f"table {2 - number % 3}") for number, item in enumerate(seen)]
+    everybody = Observers(seen, lambda _: "")
+    members = everybody.everyone
+    for node in without:
+        members &= ~everybody.named(mesh.find(node))
+    return ObserverGroup(everybody, members)
 
 
 def test_observers_of_several_tables_are_named_in_their_own_order() -> None:
@@ -112,20 +121,28 @@ def test_observers_whom_it_does_not_concern_are_neither_counted_nor_named() -> N
     assert not observers(*"ab", without=frozenset("ab"))
 
 
+def test_many_observers_are_named_in_the_same_order_as_a_few() -> None:
+    """Thousands are not sorted for the first of them."""
+    nodes = [chr(number) for number in range(0x4E00, 0x4E00 + 200)]
+    group = observers(*reversed(nodes), without=frozenset(nodes[:5]))
+    assert len(group) == 195
+    assert names(group.first()) == nodes[5:8]
+    assert names(item.node for item in group) == nodes[5:]
+
+
 def test_a_table_as_expected_differs_in_nothing() -> None:
     """Own lines included, all nodes of a healthy mesh hold the same text."""
-    (deviation,) = Fleet(trio().snapshot()).routes.deviations
-    assert not deviation.missing
-    assert not deviation.extra
-    assert not deviation.absent_keys
+    deviations = Fleet(trio().snapshot()).routes.deviations
+    assert not deviations.prefixes
+    assert not deviations.absent_keys
+    assert not deviations.extra_keys
 
 
 def test_a_peer_that_shows_none_is_idle_and_not_absent() -> None:
     """It is there, without an address."""
     routes = Fleet(trio().empties("edge-fra-1", "edge-sin-1").snapshot()).routes
-    (deviation,) = (item for item in routes.deviations if item.missing)
-    assert deviation.idle_keys == {key_of("edge-sin-1")}
-    assert not deviation.absent_keys
+    assert set(routes.deviations.idle_keys) == {key_of("edge-sin-1")}
+    assert not routes.deviations.absent_keys
 
 
 def test_a_literal_table_is_read_as_it_stands() -> None:
@@ -140,11 +157,13 @@ def test_a_literal_table_is_read_as_it_stands() -> None:
         observations=(replace(first, table=table.digest), *others),
         tables={**snapshot.tables, table.digest: table},
     )
-    (deviation,) = (item for item in Fleet(changed).routes.deviations if item.extra)
-    assert deviation.extra == {P("10.0.0.3/32"): {ghost}, P("10.7.0.0/16"): {ghost}}
-    assert deviation.missing == {P("10.0.0.3/32"): {sin}, P("10.0.0.4/32"): {key_of("edge-ams-1")}}
-    assert deviation.absent_keys == {key_of("edge-ams-1")}
-    assert deviation.extra_keys == {sin, ghost}
+    fleet = Fleet(changed)
+    shown = by_observer(fleet, first)
+    assert shown["extra"] == {P("10.0.0.3/32"): {ghost}, P("10.7.0.0/16"): {ghost}}
+    assert shown["missing"] == {P("10.0.0.3/32"): {sin}, P("10.0.0.4/32"): {key_of("edge-ams-1")}}
+    assert shown["absent_keys"] == {key_of("edge-ams-1")}
+    assert shown["extra_keys"] == {sin, ghost}
+    assert not any(by_observer(fleet, others[0]).values())
 
 
 @pytest.mark.parametrize(
@@ -279,11 +298,19 @@ def test_a_sample_names_only_observers_that_route_it_there(snapshot: Snapshot) -
                 assert pick.public_key in naive_pick(fleet, observer, lines, prefix)
 
 
-def by_observer(routes: Routes, select: str) -> dict[NodeId, object]:
-    """One field of the deviations, for each observer."""
-    return {
-        item.node: getattr(deviation, select) for deviation in routes.deviations for item in deviation.holders
-    }
+def by_observer(fleet: Fleet, observer: Observation) -> dict[str, object]:
+    """Each field of the deviations, as far as it is this observer's."""
+    deviations, itself = fleet.routes.deviations, fleet.routes.observers.named(observer.node)
+    shown: dict[str, object] = {}
+    for field in ("missing", "extra", "passing"):
+        lines = {
+            prefix: {key for key, members in by_key.items() if members & itself}
+            for prefix, by_key in getattr(deviations, field).items()
+        }
+        shown[field] = {prefix: keys for prefix, keys in lines.items() if keys}
+    for field in ("absent_keys", "idle_keys", "extra_keys"):
+        shown[field] = {key for key, members in getattr(deviations, field).items() if members & itself}
+    return shown
 
 
 @settings(max_examples=50, deadline=None)
@@ -292,12 +319,8 @@ def test_deviations_equal_a_comparison_of_every_line_of_every_observer(snapshot:
     """Missing, extra, absent, idle: each observer's own, whether it shares its table or not."""
     fleet = Fleet(snapshot)
     expected = expected_of(fleet)
-    routes = fleet.routes
-    fields = {
-        name: by_observer(routes, name)
-        for name in ("missing", "extra", "passing", "absent_keys", "idle_keys")
-    }
     for observer in fleet.witnesses:
+        shown = by_observer(fleet, observer)
         lines = lines_of(snapshot, observer)
         missing: dict[Prefix, set[PublicKey]] = defaultdict(set)
         surplus: dict[bool, dict[Prefix, set[PublicKey]]] = {True: defaultdict(set), False: defaultdict(set)}
@@ -307,9 +330,45 @@ def test_deviations_equal_a_comparison_of_every_line_of_every_observer(snapshot:
         for key, allowed in lines.items():
             for prefix in allowed - expected.get(key, set()):
                 surplus[key in fleet.in_flight_keys][prefix].add(key)
-        assert fields["missing"][observer.node] == missing
-        assert fields["extra"][observer.node] == surplus[False]
-        assert fields["passing"][observer.node] == surplus[True]
-        assert fields["absent_keys"][observer.node] == expected.keys() - lines.keys()
+        assert shown["missing"] == missing
+        assert shown["extra"] == surplus[False]
+        assert shown["passing"] == surplus[True]
+        assert shown["absent_keys"] == expected.keys() - lines.keys()
         idle = {key for key, allowed in lines.items() if not allowed} - fleet.in_flight_keys
-        assert fields["idle_keys"][observer.node] == idle
+        assert shown["idle_keys"] == idle
+        for prefix in QUESTIONS:
+            assert fleet.routes.keys_at(observer.node, prefix) == {
+                key for key, allowed in lines.items() if prefix in allowed
+            }
+        for key in {*expected, *lines} - fleet.in_flight_keys:
+            assert fleet.routes.has_peer(observer.node, key) == (key in lines)
+
+
+@settings(max_examples=50, deadline=None)
+@given(fleets())
+def test_every_observer_is_in_the_group_of_where_it_sends_a_prefix(snapshot: Snapshot) -> None:
+    """In one group, found by tables; the same as a look at each observer's own table gives."""
+    fleet = Fleet(snapshot)
+    for prefix in QUESTIONS:
+        groups = fleet.routes.sent(prefix)
+        grouped = [(node, sent) for sent in groups for node in sent.nodes]
+        assert [len(sent.nodes) for sent in groups] == [sent.number for sent in groups]
+        assert sorted(node for node, _ in grouped) == sorted(item.node for item in fleet.witnesses)
+        for node, sent in grouped:
+            observer = fleet.observed[node]
+            expected = naive_pick(fleet, observer, lines_of(snapshot, observer), prefix)
+            assert (sent.keys, sent.itself) == (expected - {None}, not expected), prefix
+            alone = fleet.routes.sent_by(observer, prefix)
+            assert (alone.keys, alone.by, alone.itself) == (sent.keys, sent.by, sent.itself)
+
+
+@settings(max_examples=50, deadline=None)
+@given(fleets())
+def test_a_pick_and_a_finding_name_as_many_observers_as_they_count(snapshot: Snapshot) -> None:
+    """All of them, by name, each once, the sample among them."""
+    findings = judge(snapshot).findings
+    groups = [pick for finding in findings for pick in finding.evidence.routing]
+    for shown in (*groups, *(finding.evidence for finding in findings if not finding.evidence.routing)):
+        everyone = shown.everyone() if shown.everyone is not None else shown.sample
+        assert len(set(everyone)) == shown.observers
+        assert set(shown.sample) <= set(everyone)

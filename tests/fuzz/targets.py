@@ -37,7 +37,8 @@ from auditor.settings.consul import ConsulFields, ConsulSettings
 from auditor.settings.file import load_config
 from auditor.state.recording import from_json
 from auditor.values.addresses import Prefix
-from auditor.values.models import AuditPolicy, Device, RouteTable, Snapshot
+from auditor.values.models import AuditPolicy, Device, Snapshot
+from auditor.values.route_table import RouteTable
 from tests.cases import CASES
 from tests.fleets import key_of
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator
 
 from auditor.errors import GapReason
 from auditor.gather.collector import Assignment, Collector, Seen
-from auditor.gather.stop import Stop
 from auditor.gather.sweep import SweepOptions
-from auditor.nodes.interface import TableStore
+from auditor.nodes.stop import Stop
+from auditor.nodes.table_store import TableStore
 from auditor.values.models import Registration
 from tests.fakes import MemoryNodes, SerialCollector, look
 from tests.fleets import contested, names, trio

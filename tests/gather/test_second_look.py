@@ -11,7 +11,8 @@ from auditor.errors import GapReason
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.showing import asked_first
 from auditor.judge import find, judge
-from auditor.values.models import NodeId, SecondLook, Snapshot, Verdict
+from auditor.values.models import NodeId, SecondLook, Snapshot
+from auditor.values.report import Verdict
 from tests.fleet.test_routes import fleets
 from tests.fleets import (
     Mesh,

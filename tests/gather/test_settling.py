@@ -10,17 +10,9 @@ from auditor.errors import GapReason
 from auditor.gather.settling import ROUNDS
 from auditor.gather.sweep import SweepOptions
 from auditor.judge import judge
-from auditor.nodes.interface import TableStore
-from auditor.values.models import (
-    Memory,
-    NodeId,
-    Observation,
-    Registration,
-    RegistryReading,
-    Report,
-    Snapshot,
-    Verdict,
-)
+from auditor.nodes.table_store import TableStore
+from auditor.values.models import Memory, NodeId, Observation, Registration, RegistryReading, Snapshot
+from auditor.values.report import Report, Verdict
 from tests.fakes import NO_SECOND, MemoryNodes, MemoryRegistry, look, moving, reading
 from tests.fleets import Mesh, idents, key_of, names, prefixes
 

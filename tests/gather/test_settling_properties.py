@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.fleet.showing import asked_first
-from auditor.values.models import NodeId, Verdict
+from auditor.values.models import NodeId
+from auditor.values.report import Verdict
 from tests.moving import FAULTS, MOVES, SIZE, Step, built, marks, settled, silenced, steps, swept
 
 early = st.sets(st.integers(0, SIZE - 1))

@@ -8,7 +8,8 @@ from dataclasses import replace
 from auditor.errors import GapReason
 from auditor.gather.sweep import SweepOptions
 from auditor.judge import judge
-from auditor.values.models import Gap, Registration, RegistryReading, Verdict
+from auditor.values.models import Gap, Registration, RegistryReading
+from auditor.values.report import Verdict
 from tests.fakes import NO_SECOND, MemoryNodes, MemoryRegistry, Watcher, look, nodes_named, reading
 from tests.fleets import Mesh, contested, healthy, idents, names, of, trio
 

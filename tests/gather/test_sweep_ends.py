@@ -11,7 +11,8 @@ from auditor.errors import GapReason
 from auditor.gather.local import LocalCollector
 from auditor.gather.sweep import SweepOptions, sweep
 from auditor.judge import judge
-from auditor.values.models import Registration, Verdict
+from auditor.values.models import Registration
+from auditor.values.report import Verdict
 from tests.fakes import NO_SECOND, MemoryNodes, MemoryRegistry, Watcher, look, reading
 from tests.fleets import contested, names, trio
 

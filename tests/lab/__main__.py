@@ -107,7 +107,7 @@ def _shell(lab: Lab) -> None:
     print(
         f"\nThe mesh is up, and this shell is where wgaudit sees it ({lab.config}):\n"
         "  wgaudit sweep                                     what is wrong\n"
-        f"  who-answers ADDRESS                               {contested or 'any'}, asked from every node\n"
+        f"  wgaudit ask ADDRESS --all                         {contested or 'any'}, asked over the mesh\n"
         "  wgaudit plan                                      who keeps an address, who moves where\n"
         "  wgaudit plan --format json --output plan.json     the same for apply\n"
         "  wgaudit apply plan.json --dry-run                 what it would do\n"

@@ -28,7 +28,7 @@ def incident() -> Topology:
         split(nodes, claimants[0].address, tuple(node.label for node in claimants))
         for claimants in (pair, triple)
     )
-    return Topology("incident", nodes, contests)
+    return Topology("incident", nodes, contests, nats=tuple(node.label for node in nodes))
 
 
 def repaired() -> Topology:
@@ -46,10 +46,12 @@ def repaired() -> Topology:
 
 
 def managed(topology: Topology) -> Topology:
-    """The same fleet as it is run: with its agents, and with its devices in the files of some nodes."""
-    kept = {"edge-sin-1": "wg-quick", "edge-fra-1": "wg-quick", "worker-iad-1": "networkd"}
+    """The same fleet as it is run: with agents, drained before a move, and with devices in the files of some nodes."""
+    kept = dict.fromkeys(("edge-sin-1", "edge-fra-1", "worker-nrt-1"), "wg-quick") | {
+        "worker-iad-1": "networkd"
+    }
     nodes = tuple(replace(node, file=kept.get(node.label, node.file)) for node in topology.nodes)
-    return replace(topology, nodes=nodes, agents=True)
+    return replace(topology, nodes=nodes, agents=True, drains=True)
 
 
 def clean() -> Topology:
@@ -82,11 +84,43 @@ def standby() -> Topology:
     return replace(fleet, name="standby", nodes=(*nodes, spare))
 
 
+def growing() -> Topology:
+    """Four nodes of a fleet, and four servers that are up and wait for a key and an address of the registry's."""
+    new = tuple(
+        Node(f"spare-{region}-1", region, "", registered=False, device=False)
+        for region in ("ams", "fra", "nrt", "sin")
+    )
+    unknown = frozenset(node.label for node in new)
+    return Topology(
+        "growing",
+        (
+            *(replace(node, leaves_out=unknown) for node in clean().nodes[:4]),
+            *(replace(node, leaves_out=unknown) for node in new),
+        ),
+        readable=("",),
+        consul_servers=3,
+    )
+
+
 def link_down() -> Topology:
     """The clean fleet, but the link of one node's device is down."""
     fleet = clean()
     nodes = (replace(node, link=node.name != "edge-sin-1") for node in fleet.nodes)
     return replace(fleet, name="link-down", nodes=tuple(nodes))
+
+
+def bridge() -> Topology:
+    """The clean fleet, but on one node is a bridge for containers whose network has other nodes' addresses in it."""
+    fleet = clean()
+    nodes = (
+        replace(node, bridge="10.20.0.1/24" if node.name == "edge-sin-1" else "") for node in fleet.nodes
+    )
+    return replace(fleet, name="bridge", nodes=tuple(nodes))
+
+
+def one_way() -> Topology:
+    """The clean fleet, but data of one node gets lost on its way to another; handshakes arrive."""
+    return replace(clean(), name="one-way", one_way=("edge-fra-1", "edge-sin-1"))
 
 
 def retired() -> Topology:
@@ -255,6 +289,8 @@ CASES = {
         clean,
         unreachable,
         link_down,
+        bridge,
+        one_way,
         retired,
         consul_stops,
         drift,

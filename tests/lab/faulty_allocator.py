@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -37,10 +37,23 @@ class Provisioned:
 
 
 class FaultyAllocator:
-    """One tool behind one URL. `work`: seconds at most that it takes from the lock's release to the write."""
+    """One tool behind one URL.
 
-    def __init__(self, url: str, pool: str = "10.0.0.0/8", *, work: float = 0.05, seed: int = 1) -> None:
+    work: seconds at most that it takes from the lock's release to the write, or what it does then. hosts: the outer
+    address of each node that has a server.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        pool: str = "10.0.0.0/8",
+        *,
+        work: float | Callable[[], object] = 0.05,
+        hosts: Mapping[str, str] | None = None,
+        seed: int = 1,
+    ) -> None:
         self._url = url
+        self._hosts = hosts or {}
         self._pool = IPv4Network(pool)
         self._work = work
         self._random = random.Random(seed)  # noqa: S311
@@ -53,13 +66,16 @@ class FaultyAllocator:
         self._unlock(session)  # the first bug: nothing is written yet
         # The second: an error reads like "nothing is taken".
         address = self._lowest_free(taken) if taken is not None else str(self._pool[1])
-        time.sleep(self._random.uniform(0, self._work))  # it makes keys, files and the like
+        if callable(self._work):
+            self._work()
+        else:
+            time.sleep(self._random.uniform(0, self._work))  # it makes keys, files and the like
         document = {
             "public_key": public_key,
             "ip": address,
             "region": region,
-            "endpoint": "198.18.0.1:51820",
-            "ssh_host": f"{node}.example",
+            "endpoint": f"{self._hosts.get(node, '198.18.0.1')}:51820",
+            "ssh_host": self._hosts.get(node, f"{node}.example"),
         }
         self._until_done("PUT", f"/v1/kv/{PREFIX}{node}", json.dumps(document).encode())
         return Provisioned(node, address, taken is None)
@@ -105,7 +121,7 @@ class FaultyAllocator:
             time.sleep(0.02)
 
     def _ask(self, method: str, path: str, body: bytes = b"") -> Answer:
-        return ask(Request(self._url + path, method, base64.b64encode(body).decode(), timeout=self._patience))
+        return ask(Request(self._url + path, method, body, timeout=self._patience))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.lab.topology import (
@@ -19,9 +20,12 @@ from tests.lab.topology import (
 )
 
 TOKEN_FILE = "token"
+DRAINED = "drained.log"
+ENVIRONMENT = "node.env"
 AUTHORIZED = "authorized_keys"
 KEEPALIVE = "keepalive"
 WG_QUICK, NETWORKD = "etc-wireguard", "etc-networkd"
+NATS_PORT, MONITORING_PORT = 4222, 8222
 HOLD, ARMED, REACHED, GO_ON = "hold-wg", "armed", "wg-reached", "wg-go-on"
 
 _HOLD = f"""#!/bin/sh
@@ -79,9 +83,20 @@ confirm_after = 0.2
 
 [repair]
 fallback_keeper = "nobody"
-
+{drains}
 [state]
 path = "{state}"
+"""
+
+_DRAINS = """drain = ["sh", "-c", "echo drain $0 $1 $2 >>{log}", "{{node}}", "{{region}}", "{{address}}"]
+undrain = ["sh", "-c", "echo undrain $0 $1 $2 >>{log}", "{{node}}", "{{region}}", "{{address}}"]
+"""
+
+_WITNESS = """
+[[witnesses]]
+type = "nats"
+monitoring_port = {monitoring_port}
+share = 0.0  # what is asked is decided by what was found
 """
 
 
@@ -100,8 +115,11 @@ def client(topology: Topology) -> dict[str, str]:
     }
 
 
-def server(topology: Topology, node: Node, folder: Path) -> dict[str, str]:
-    """One node's folder. `peers` and `keepalive` are words for `wg set`, one a line."""
+def server(topology: Topology, node: Node, folder: Path, sshd_lines: Sequence[str] = ()) -> dict[str, str]:
+    """One node's folder. `peers` and `keepalive` are words for `wg set`, one a line.
+
+    sshd_lines: what this machine's sshd needs beside the lab's own configuration.
+    """
     number = topology.nodes.index(node)
     peers = topology.peers(node)
     environment = {
@@ -112,12 +130,13 @@ def server(topology: Topology, node: Node, folder: Path) -> dict[str, str]:
         "listen_port": str(LISTEN_PORT),
         "device": "yes" if node.device else "no",
         "link": "yes" if node.link else "no",
+        "bridge": node.bridge,
         "sshd": "yes" if node.sshd else "no",
         "wg": "hold" if node.holdable else "yes" if node.wg else "no",
     }
     accepted = topology.host_key("client" if node.authorized else "another client")
     return {
-        "node.env": "".join(f"{name}={shlex.quote(value)}\n" for name, value in environment.items()),
+        ENVIRONMENT: "".join(f"{name}={shlex.quote(value)}\n" for name, value in environment.items()),
         "private.key": topology.private_key(node) + "\n",
         "peers": "".join(
             f"peer\n{peer.public_key}\nendpoint\n{peer.endpoint}\nallowed-ips\n{','.join(peer.allowed_ips)}\n"
@@ -131,7 +150,7 @@ def server(topology: Topology, node: Node, folder: Path) -> dict[str, str]:
         ),
         "host_key": openssh_private(topology.host_key(node.label)).decode(),
         AUTHORIZED: openssh_public(accepted) + "\n",
-        "sshd_config": _SSHD_CONFIG.format(folder=folder),
+        "sshd_config": _SSHD_CONFIG.format(folder=folder) + "".join(f"{line}\n" for line in sshd_lines),
         "passwd": _ACCOUNTS.format(folder=folder),
         "shadow": _SHADOW,
         HOLD: _HOLD.format(folder=folder),
@@ -165,7 +184,7 @@ def _wg_quick_peer(peer: Peer) -> str:
 
 def configuration(topology: Topology, folder: Path, consul_url: str, state: Path | None = None) -> str:
     """`wgaudit.toml` for this lab. `state`: the state database, if it is not the one in the folder."""
-    return _CONFIGURATION.format(
+    written = _CONFIGURATION.format(
         url=consul_url,
         prefix=PREFIX,
         datacenters=json.dumps(topology.datacenters),
@@ -174,4 +193,6 @@ def configuration(topology: Topology, folder: Path, consul_url: str, state: Path
         state=state or folder / "wgaudit.db",
         pools=json.dumps(topology.pools),
         name_pattern=NAME_PATTERN,
+        drains=_DRAINS.format(log=folder / DRAINED) if topology.drains else "",
     )
+    return written + (_WITNESS.format(monitoring_port=MONITORING_PORT) if topology.nats else "")

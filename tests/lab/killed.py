@@ -1,4 +1,4 @@
-"""Runs `wgaudit` and kills it at one entry of its journal: killed.py JOURNAL STEP EVENT before|after ARGUMENT…
+"""Kills a run of `wgaudit` at one entry of its journal; `begin` is called in the run before all else.
 
 A kill from outside comes at any moment; the two that matter are the one before an entry is written, when what it
 says has happened already, and the one after it, when what it announces has not happened yet.
@@ -9,15 +9,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
-from auditor.cli.main import main
 
-
-def die_at(journal: Path, step: str, event: str, when: str) -> None:
-    """From now on writing the first such entry ends this process with SIGKILL."""
-    write = os.write
+def begin(path: str, step: str, event: str, when: str) -> None:
+    """From now on, writing the first such entry of that journal ends this process by SIGKILL. when: before, after."""
+    write, journal = os.write, Path(path).resolve()
 
     def watched(descriptor: int, data: bytes) -> int:
         if Path(f"/proc/self/fd/{descriptor}").readlink() != journal:
@@ -31,9 +28,3 @@ def die_at(journal: Path, step: str, event: str, when: str) -> None:
         raise SystemError("SIGKILL was survived")
 
     os.write = watched  # type: ignore[assignment]
-
-
-if __name__ == "__main__":
-    path, *moment = sys.argv[1:5]
-    die_at(Path(path).resolve(), *moment)
-    sys.exit(main(sys.argv[5:]))

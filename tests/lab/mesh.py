@@ -17,11 +17,16 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.lab import answers, files
+from tests.lab.namespace import network_of
+from tests.lab.nats_servers import nats_servers
 from tests.lab.needs import WGAUDIT
 from tests.lab.processes import end, opened, reap
-from tests.lab.sweeps import Sweep, finish
+from tests.lab.sweeps import Sweep, finish, forked
 from tests.lab.topology import PREFIX, Node, Topology, host
 from tests.parts.consul import ConsulServer
+from tests.parts.consul_cluster import ConsulCluster
+from tests.parts.nats import NatsServer
+from tests.parts.sshd import unpunished
 
 _HERE = Path(__file__).resolve().parent
 _STEP = 60.0  # seconds that one step of the way up may take before it counts as stuck
@@ -34,7 +39,7 @@ class LabError(Exception):
 class Lab:
     """One topology, up. A context manager; leaving it ends every process and namespace that it made.
 
-    All processes but Consul live in one PID namespace: it ends when this process closes its end of a
+    All processes but Consul and NATS live in one PID namespace: it ends when this process closes its end of a
     pipe, so they end too if this process dies. The machine's own network is never touched.
     """
 
@@ -42,7 +47,13 @@ class Lab:
         self.topology = topology
         self.folder = Path()
         self.consuls: dict[str, ConsulServer] = {}
+        self.cluster: ConsulCluster | None = None
+        """All servers of dc1, where they are several; the one in `consuls` did not lead at first."""
+        self.nats: dict[str, NatsServer] = {}
+        """The NATS server of each node that has one."""
+        self._agents: dict[str, subprocess.Popen[bytes]] = {}
         self._stack = contextlib.ExitStack()
+        self._answering = False
         self.control_pid = 0
 
     def __enter__(self) -> Lab:
@@ -70,11 +81,13 @@ class Lab:
         for label, process in starting.items():
             if process.wait(_STEP):
                 raise LabError(f"node {label} did not come up:\n{self._log(label)}")
+        self.nats = self._stack.enter_context(nats_servers(self.topology, self.folder, self.networks()))
         self._connect_peers()
         self._register()
         self._write_config()
         if self.topology.agents:
-            self._start_agents()
+            for node in self.topology.nodes:
+                self.start_agent(node.label)
 
     def _write_files(self) -> None:
         for name, text in files.client(self.topology).items():
@@ -84,14 +97,15 @@ class Lab:
             folder.mkdir(mode=0o700)
             for name in (files.WG_QUICK, files.NETWORKD):
                 (folder / name).mkdir(mode=0o755)
-            for name, text in files.server(self.topology, node, folder).items():
+            for name, text in files.server(self.topology, node, folder, unpunished()).items():
                 self.write(f"{folder.name}/{name}", text)
             (folder / files.HOLD).chmod(0o755)
             for name in (files.REACHED, files.GO_ON):
                 os.mkfifo(folder / name)
 
     def _start_control(self) -> None:
-        addresses = [self._control_address(index) for index in range(len(self.topology.datacenters))]
+        count = len(self.topology.datacenters) + self.topology.consul_servers - 1
+        addresses = [self._control_address(index) for index in range(count)]
         log = self._stack.enter_context((self.folder / "control.log").open("wb"))
         process = subprocess.Popen(
             [
@@ -127,13 +141,20 @@ class Lab:
         return process
 
     def _start_consuls(self) -> None:
+        acl = bool(self.topology.readable)
+        if self.topology.consul_servers > 1:
+            addresses = [self._control_address(index) for index in range(self.topology.consul_servers)]
+            cluster = ConsulCluster(self.folder / "consul", addresses, inside=self.inside, acl=acl)
+            self.cluster = self._stack.enter_context(cluster)
+            self.consuls["dc1"] = cluster.follower()
+            return
         for index, datacenter in enumerate(self.topology.datacenters):
             server = ConsulServer(
                 self.folder / f"consul-{datacenter}",
                 datacenter=datacenter,
                 address=self._control_address(index),
-                command_prefix=self.prefix,
-                acl=bool(self.topology.readable),
+                inside=self.inside,
+                acl=acl,
                 join_wan=[self.consuls["dc1"].wan_address] if index else [],
             )
             self.consuls[datacenter] = self._stack.enter_context(server)
@@ -166,17 +187,6 @@ class Lab:
                 # One write a server, as a provisioning tool does it: each has an index of its own.
                 server.put(key, value)
 
-    def _start_agents(self) -> None:
-        for node in self.topology.nodes:
-            folder = self.node_folder(node.label)
-            agent = [sys.executable, "-I", str(_HERE / "agent.py")]
-            command = [*agent, self.consuls["dc1"].url, PREFIX, str(folder / "peers")]
-            with (folder / "agent.log").open("wb") as log:
-                process = subprocess.Popen(
-                    self._at(node.label, command), stdin=subprocess.DEVNULL, stdout=log, stderr=log
-                )
-            self._stack.callback(reap, process)
-
     def _write_config(self) -> None:
         consul = self.consuls["dc1"]
         if self.topology.readable:
@@ -197,6 +207,10 @@ class Lab:
     def prefix(self) -> tuple[str, ...]:
         """Put before a command, it runs in the control namespace's network, where wgaudit and Consul are."""
         return ("nsenter", f"--target={self.control_pid}", "--net", "--")
+
+    def inside(self) -> contextlib.AbstractContextManager[None]:
+        """Inside of it the calling thread is in the control namespace's network."""
+        return network_of(self.control_pid)
 
     @property
     def _inside(self) -> tuple[str, ...]:
@@ -230,6 +244,13 @@ class Lab:
             raise LabError(f"{label}: {shlex.join(command)}: exit {done.returncode}: {done.stderr.strip()}")
         return done.stdout
 
+    def start_on(self, label: str, *command: str) -> subprocess.Popen[bytes]:
+        """Starts a command on a node that goes on by itself; it ends with the lab at the latest."""
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen(self._at(label, command), stdin=quiet, stdout=quiet, stderr=quiet)
+        self._stack.callback(reap, process)
+        return process
+
     def allowed_ips(self, label: str) -> dict[str, set[str]]:
         """What `wg show wg0 allowed-ips` prints on the node, by public key."""
         rows = (line.split("\t") for line in self.on(label, "wg", "show", "wg0", "allowed-ips").splitlines())
@@ -258,7 +279,9 @@ class Lab:
 
     def answer(self) -> None:
         """From now on each node says its name to whoever asks `who_answers`."""
-        self._stack.enter_context(answers.answering(self.networks()))
+        if not self._answering:
+            self._stack.enter_context(answers.answering(self.networks()))
+            self._answering = True
 
     def who_answers(self, observer: str, address: str) -> str | None:
         """Which node a packet to that address comes to when the observer sends it; None: to nobody."""
@@ -268,6 +291,25 @@ class Lab:
         """Whether the node has ever shaken hands with that peer."""
         shown = self.on(label, "wg", "show", "wg0", "latest-handshakes")
         return f"{public_key}\t0" not in shown.splitlines()
+
+    def start_agent(self, label: str) -> None:
+        """Starts the fleet's agent on a node, which then sets its peers as the registry says."""
+        folder = self.node_folder(label)
+        agent = [sys.executable, "-I", str(_HERE / "agent.py")]
+        command = [*agent, self.consuls["dc1"].url, PREFIX, str(folder / "peers")]
+        with (folder / "agent.log").open("ab") as log:
+            process = subprocess.Popen(
+                self._at(label, command), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self._stack.callback(reap, process)
+        self._agents[label] = process
+
+    def end_agent(self, label: str) -> bool:
+        """Ends the agent of a node; whether it had one."""
+        agent = self._agents.pop(label, None)
+        if agent is not None:
+            reap(agent)
+        return agent is not None
 
     @contextlib.contextmanager
     def without_sshd(self, label: str) -> Iterator[None]:
@@ -343,13 +385,17 @@ class Lab:
         """Starts `wgaudit sweep --format json` and returns at once."""
         return self.start("sweep", "--format", "json", *arguments)
 
-    def run(self, *arguments: str) -> Sweep:
-        """Runs `wgaudit ARGUMENTS` to its end."""
-        return finish(self.start(*arguments))
+    def run(self, *arguments: str, first: Sequence[str] = ()) -> Sweep:
+        """Runs `wgaudit ARGUMENTS` to its end, forked from one that has started already: see `warm_start`.
+
+        first: a file and words for its `begin`, which is called in the run.
+        """
+        network = f"/proc/{self.control_pid}/ns/net"
+        return forked(arguments, self.folder, self.environment(), network, first)
 
     def sweep(self, *arguments: str) -> Sweep:
         """Runs `wgaudit sweep --format json` to its end."""
-        return finish(self.start_sweep(*arguments))
+        return self.run("sweep", "--format", "json", *arguments)
 
     def planned_sweep(self, *arguments: str) -> Sweep:
         """A sweep during which happens what the topology says."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tests.parts.consul import HOW as CONSUL_HOW
 from tests.parts.consul import consul_binary
+from tests.parts.nats import HOW as NATS_HOW
+from tests.parts.nats import have_nats
 
 WGAUDIT = Path(sys.executable).parent / "wgaudit"
 
@@ -19,7 +21,7 @@ def missing_parts() -> dict[str, str]:
     lacks: dict[str, str] = {}
     if os.geteuid() != 0:
         lacks["root"] = "run as root: the lab makes network namespaces"
-    for program in ("wireguard-go", "wg", "ip", "nsenter", "unshare", "xargs"):
+    for program in ("wireguard-go", "wg", "ip", "nsenter", "unshare", "xargs", "nft"):
         if shutil.which(program) is None:
             lacks[program] = how
     if not Path("/usr/sbin/sshd").exists():
@@ -30,4 +32,6 @@ def missing_parts() -> dict[str, str]:
         lacks["/dev/net/tun"] = "load the kernel's tun module; in a container pass the device through"
     if consul_binary() is None:
         lacks["consul"] = CONSUL_HOW
+    if not have_nats():
+        lacks["nats-server"] = NATS_HOW
     return lacks

@@ -34,17 +34,7 @@ for files in etc-wireguard:/etc/wireguard etc-networkd:/etc/systemd/network; do
 done
 
 if [ "$device" = yes ]; then
-    LOG_LEVEL=error wireguard-go wg0 >>"$folder/wireguard.log" 2>&1
-    wg set wg0 listen-port "$listen_port" private-key "$folder/private.key"
-    if [ -s "$folder/peers" ]; then
-        xargs -d '\n' -a "$folder/peers" wg set wg0
-    fi
-    ip addr add "$address" dev wg0
-    ip link set wg0 mtu 1420 up
-    for pool in $pools; do
-        ip route add "$pool" dev wg0
-    done
-    [ "$link" = yes ] || ip link set wg0 down
+    sh "${0%/*}/device.sh" "$folder"
 fi
 
 case $wg in

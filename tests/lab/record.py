@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tests.lab.cases import CASES
+from tests.lab.lossy import as_lost
 from tests.lab.mesh import Lab, LabError
 
 FIXTURES = "fixtures"
@@ -26,7 +27,8 @@ def record(folder: Path, names: Iterable[str] = CASES) -> None:
         target.mkdir(parents=True, exist_ok=True)
         with Lab(case()) as lab:
             path = lab.folder / SNAPSHOT
-            sweep = lab.planned_sweep("--record", str(path))
+            with as_lost(lab) as options:
+                sweep = lab.planned_sweep("--record", str(path), *options)
             if sweep.code not in (0, 1, 3) or not path.exists():
                 raise LabError(f"{name}: the sweep ended with {sweep.code}:\n{sweep.stderr[-2000:]}")
             # Reasons may name files of the lab; its folder is another one each time.

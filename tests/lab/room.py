@@ -1,4 +1,7 @@
-"""The commands that a lab's shell has beside those of this machine."""
+"""The commands that a lab's shell has beside those of this machine.
+
+`who-answers` knows nothing of wgaudit: the tests hold `wgaudit ask` against it.
+"""
 
 from __future__ import annotations
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from tests.cli.warm_start import starter
 
 _WITHIN = 180.0  # seconds; an apply of four moves on a busy machine
 
@@ -60,3 +66,16 @@ def finish(process: subprocess.Popen[str]) -> Sweep:
             process.kill()
             raise
     return Sweep(process.returncode, stdout, stderr)
+
+
+def forked(
+    words: Sequence[str], folder: Path, environment: Mapping[str, str], network: str, first: Sequence[str]
+) -> Sweep:
+    """Runs `wgaudit` to its end in that network namespace, without the seconds of its start."""
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3)]
+        code = starter().run(words, folder, environment, files, network=network, first=first, within=_WITHIN)
+        for file in files:
+            file.seek(0)
+        _, stdout, stderr = (file.read() for file in files)
+    return Sweep(code, stdout, stderr)

@@ -113,8 +113,9 @@ def _pagerduty(event: dict[str, Any]) -> Told:
 
 
 def _slack(message: dict[str, Any]) -> Iterator[Told]:
-    """The first block is the header; each other one is about one incident."""
-    for block in message["blocks"][1:]:
+    """The first block is the header, the last one says who sends it; each other one is about one incident."""
+    assert message["blocks"][-1]["type"] == "context"
+    for block in message["blocks"][1:-1]:
         match = _SLACK_TITLE.match(block["text"]["text"])
         assert match is not None, block
         yield "resolved" if match["state"] == "RESOLVED" else "firing", match["subject"]

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from tests.lab.lossy import losing, sending
 from tests.lab.mesh import Lab
 from tests.lab.sweeps import finish
 
@@ -81,3 +82,40 @@ def test_a_key_that_may_only_run_the_probe_sees_the_same(lab: Lab) -> None:
         sweep = lab.sweep("--config", str(lab.folder / "installed.toml"))
 
     assert (sweep.code, sweep.report["coverage"]["observed"]) == (0, 6), sweep.stderr
+
+
+def test_a_bridge_for_containers_inside_the_pool_is_named_with_whom_it_hides(lab: Lab) -> None:
+    """Nothing is wrong in WireGuard. Docker's own network is in the mesh's here."""
+    lab.on(
+        "edge-nrt-1",
+        *(
+            "sh",
+            "-ec",
+            "ip link add docker0 type bridge; ip addr add 10.20.0.15/31 dev docker0; ip link set docker0 up",
+        ),
+    )
+    try:
+        sweep = lab.sweep("--no-confirm")
+    finally:
+        lab.on("edge-nrt-1", "ip", "link", "del", "docker0")
+
+    (finding,) = sweep.report["findings"]
+    assert (finding["check"], finding["subject"]) == ("shadowed-addresses", "10.20.0.14/31 on docker0")
+    assert finding["nodes"] == ["edge-nrt-1"]
+    hidden = {claim["node"] for claim in finding["evidence"]["claims"]}
+    assert hidden == {"worker-fra-1", "worker-sin-1"}
+
+
+def test_a_node_that_is_sent_to_in_vain_is_named_and_one_that_only_does_not_answer_is_not(lab: Lab) -> None:
+    """Both get handshakes and no data comes back from either. One of them receives, as a log server does."""
+    with (
+        losing(lab, "edge-fra-1", "edge-sin-1"),
+        sending(lab, "edge-fra-1", "edge-sin-1"),
+        sending(lab, "worker-nrt-1", "worker-fra-1"),
+    ):
+        sweep = lab.sweep("--transfer", "--no-confirm")
+
+    (finding,) = sweep.report["findings"]
+    assert (finding["check"], finding["subject"]) == ("one-way-peer", "edge-fra-1 and edge-sin-1")
+    assert "no address is contested" in finding["summary"]
+    assert sweep.report["gaps"] == []

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab.answers import ask_from_all
 from tests.lab.mesh import Lab
 from tests.lab.sweeps import Sweep
 from tests.lab.topology import host
@@ -101,6 +102,38 @@ def test_every_claimant_is_seen_in_the_registry_and_on_its_device(sweep: Sweep, 
 
     claims = {(claim["witness"], claim["node"]) for claim in finding["evidence"]["claims"]}
     assert claims == {(witness, node) for witness in ("registered", "device") for node in finding["nodes"]}
+
+
+def by_hand(lab: Lab, address: str) -> dict[str, str | None]:
+    """By each node that claims neither address: who answers a connection of its own, which knows nothing of wgaudit."""
+    lab.answer()
+    asking = {node.label for node in lab.topology.nodes if node.address not in (PAIR, TRIPLE)}
+    return ask_from_all({label: path for label, path in lab.networks().items() if label in asking}, address)
+
+
+@pytest.mark.parametrize("address", [PAIR, TRIPLE])
+def test_the_sweep_names_which_real_server_answers_where(lab: Lab, sweep: Sweep, address: str) -> None:
+    """Each claimant's own NATS server, by the regions of those who met it: the same as by hand."""
+    met: dict[str | None, Counter[str]] = {}
+    for observer, name in by_hand(lab, address).items():
+        met.setdefault(name, Counter())[lab.topology.node(observer).region] += 1
+
+    answers = duplicate(sweep, address)["evidence"]["answers"]
+
+    assert len(met) > 1
+    assert {each["node"]: Counter(each["regions"]) for each in answers} == met
+    assert {each["region"] for each in answers} == {lab.topology.node(str(name)).region for name in met}
+    assert sum(each["observers"] for each in answers) == 5
+
+
+@pytest.mark.parametrize("address", [PAIR, TRIPLE])
+def test_ask_names_for_each_observer_the_server_that_answers_it(lab: Lab, address: str) -> None:
+    """All that can be asked, one by one, and the same as by hand."""
+    asked = lab.run("ask", address, "--all", "--format", "json")
+
+    assert asked.code == 1, asked.stderr
+    (told,) = asked.report["addresses"]
+    assert {each["observer"]: each["node"] for each in told["answers"]} == by_hand(lab, address)
 
 
 def test_the_guesses_name_the_fallback_and_the_parallel_writers(sweep: Sweep) -> None:

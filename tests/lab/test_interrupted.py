@@ -6,8 +6,6 @@ import base64
 import itertools
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.mesh import Lab
-from tests.lab.sweeps import Sweep, finish
+from tests.lab.sweeps import Sweep
 from tests.lab.topology import Node, Topology, host, split
 
 pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
@@ -101,17 +99,7 @@ class Pair:
     def killed(self, moment: Moment, plan: Path, *options: str) -> None:
         """Until its death at that entry of the journal; no node is without an address then."""
         journal = plan.with_name(f"{plan.name}.journal")
-        command = [sys.executable, str(KILLED), str(journal), *moment, *_apply(plan, *options)]
-        with subprocess.Popen(
-            [*self.lab.prefix, *command],
-            env=self.lab.environment(),
-            cwd=self.lab.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            run = finish(process)
+        run = self.lab.run(*_apply(plan, *options), first=(str(KILLED), str(journal), *moment))
         assert run.code == -signal.SIGKILL, f"{moment}: {run.stdout}{run.stderr}"
         for label, addresses in self.standing().addresses.items():
             assert addresses, f"{moment}: {label} holds no address"

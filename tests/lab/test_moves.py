@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from auditor.values.models import Memory, NodeId, Report, Verdict
+from auditor.values.models import Memory, NodeId
+from auditor.values.report import Report, Verdict
 from tests.alerts.incidents import Watch
 from tests.lab.answers import network
 from tests.lab.cases import standby
@@ -361,3 +362,37 @@ def test_two_agents_that_fight_over_one_route_are_one_incident_and_page_twice_an
     assert len({item.incident.fingerprint for item in told}) == 1
     pages = [item.reason.value for item in told if item.status.value == "firing"]
     assert (len(pages), pages[-1]) == (2, "flapping")
+
+
+def test_a_clone_that_no_address_shows_is_told_by_where_it_is_met(lab: Lab) -> None:
+    """The spare server comes up with another node's key: two observers meet that key there, the others where it is."""
+    node, spare = lab.topology.node(OWNER), lab.topology.node(SPARE)
+    at = f"{lab.topology.public_key(node)}\t{lab.topology.underlay(spare)}:{LISTEN_PORT}\n"
+    observers = ("worker-fra-1", "worker-nrt-1")
+    seen: list[Report] = []
+
+    def keep_alive(seconds: int) -> None:
+        for label in observers:
+            key = lab.topology.public_key(lab.topology.node(label))
+            lab.on(SPARE, "wg", "set", "wg0", "peer", key, "persistent-keepalive", str(seconds))
+
+    lab.on(SPARE, "wg", "set", "wg0", "private-key", str(lab.node_folder(OWNER) / "private.key"))
+    try:
+        keep_alive(1)
+        wait_until(
+            lambda: all(at in lab.on(label, "wg", "show", "wg0", "endpoints") for label in observers),
+            "the clone to be met",
+        )
+        # Node and clone take the key's place at an observer from each other: a look may meet one of them alone.
+        wait_until(
+            lambda: seen.append(looked_at(lab, ssh="endpoints = true")) or bool(seen[-1].standing),
+            "both to be met by a sweep",
+        )
+    finally:
+        lab.on(SPARE, "wg", "set", "wg0", "private-key", str(lab.node_folder(SPARE) / "private.key"))
+        keep_alive(25)
+        take_in(lab, node, *observers)
+
+    (*_, report) = seen
+    assert roots(report) == {("several-endpoints", lab.topology.public_key(node))}
+    assert {item.name for item in only(report, "several-endpoints").nodes} == {OWNER}

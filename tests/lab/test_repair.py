@@ -16,7 +16,8 @@ import pytest
 
 from tests.lab.answers import ask_from_all
 from tests.lab.cases import incident, managed
-from tests.lab.mesh import Lab
+from tests.lab.files import DRAINED
+from tests.lab.mesh import Lab, wait_until
 from tests.lab.sweeps import Sweep
 from tests.lab.topology import Topology, host
 
@@ -32,9 +33,8 @@ Answers = dict[str, str | None]
 MOVERS = ("edge-sin-1", "edge-fra-1", "worker-iad-1", "worker-nrt-1")
 REPOSITORY = Path(__file__).parents[2]
 MARK = "exit code "
-ASK_MOVED = (
-    """for new in $(grep -o '"new": "[0-9.]*' plan.json | cut -d '"' -f 4); do who-answers $new; done"""
-)
+_NEW = """$(grep -o '"new": "[0-9.]*' plan.json | cut -d '"' -f 4)"""
+ASK_BY_HAND = f"for address in {TRIPLE} {_NEW}; do who-answers $address; done"
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Circle:
     plan: dict[str, Any]
     applied: Sweep
     swept_after: Sweep
+    asked_after: Sweep
 
     @property
     def moves(self) -> dict[str, str]:
@@ -66,10 +67,9 @@ def test_the_commands_of_the_lab_document_lead_from_the_incident_to_a_clean_mesh
     )[0]
     commands = re.findall(r"^```sh\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)[1].splitlines()
     assert len(commands) == 9
-    # The packets to the new addresses, before the fleet gets a node that has no server.
-    commands.insert(
-        commands.index(next(each for each in commands if each.startswith("wgaudit adopt"))), ASK_MOVED
-    )
+    # By packets that know nothing of wgaudit, and before the fleet gets a node that has no server.
+    adopting = commands.index(next(each for each in commands if each.startswith("wgaudit adopt")))
+    commands[adopting:adopting] = [ASK_BY_HAND, "cat drained.log"]
     typed = "".join(f"{command}\necho {MARK}$?\n" for command in commands)
 
     done = subprocess.run(
@@ -86,18 +86,18 @@ def test_the_commands_of_the_lab_document_lead_from_the_incident_to_a_clean_mesh
     said = [(int(code), text) for text, code in zip(outputs[::2], outputs[1::2], strict=False)]
     assert len(said) == len(commands), done.stdout + done.stderr
     assert done.returncode == 1, "the first sweep's own"
-    who_before, plan, _, _, apply, sweep, who_after, moved, adopt, allocate = said
-    assert who_before[1].startswith("FINDINGS")
-    assert set(re.findall(r"(\S+) answers$", who_before[1], flags=re.MULTILINE)) >= {
-        "edge-sin-1",
-        "edge-fra-1",
-    }
+    ask_before, plan, _, _, apply, sweep, ask_after, by_hand, drained, adopt, allocate = said
+    assert ask_before[0] == 1
+    assert {"edge-sin-1", "edge-fra-1"} <= set(re.findall(r"^ *(\S+)", ask_before[1], flags=re.MULTILINE))
     assert "10.20.0.7" in plan[1]
     assert apply[0] == 0, apply[1] + done.stderr
+    assert drained[1].split()[::4] == ["drain", "undrain"] * len(MOVERS)
+    assert set(drained[1].split()[1::4]) == set(MOVERS)
     assert (sweep[0], sweep[1].split()[0]) == (0, "CLEAN"), sweep[1]
-    assert who_after[1].count("worker-ams-1 answers") == 10
-    assert Counter(re.findall(r"(\S+) answers$", moved[1], flags=re.MULTILINE)) == dict.fromkeys(MOVERS, 10)
-    assert "nobody answers" not in who_after[1] + moved[1]
+    assert ask_after[0] == 0, ask_after[1]
+    assert f"9 reached {KEEPER}" in ask_after[1]
+    answered = Counter(re.findall(r"(\S+) answers$", by_hand[1], flags=re.MULTILINE))
+    assert answered == dict.fromkeys((KEEPER, *MOVERS), 10)
     assert (adopt[0], allocate[0]) == (0, 0), done.stderr
     assert re.search(r"^10\.\d+\.\d+\.\d+$", allocate[1], flags=re.MULTILINE)
 
@@ -119,6 +119,7 @@ def circle(lab_parts: None) -> Iterator[Circle]:
             plan=json.loads(plan.read_text()),
             applied=lab.run("apply", str(plan), "--yes", "--push-peers"),
             swept_after=lab.sweep(),
+            asked_after=lab.run("ask", TRIPLE, "--all", "--format", "json"),
         )
 
 
@@ -162,6 +163,33 @@ def test_apply_carries_the_plan_out(circle: Circle) -> None:
     assert [name for name, address in circle.moves.items() if name not in said or address not in said] == []
 
 
+def test_each_node_is_taken_out_of_production_before_its_move_and_back_when_it_was_verified(
+    circle: Circle,
+) -> None:
+    """One after the other: at most one of them is missed at a time, and each is drained at its old address."""
+    topology = circle.lab.topology
+    log = (circle.lab.folder / DRAINED).read_text().splitlines()
+    expected = []
+    for contested in circle.plan["contested"]:
+        for move in contested["moves"]:
+            node = topology.node(move["node"]["name"])
+            expected += [f"{word} {node.label} {node.region}" for word in ("drain", "undrain")]
+    assert [line.rpartition(" ")[0] for line in log] == expected
+    said = circle.applied.stdout + circle.applied.stderr
+    for name in circle.moves:
+        places = [said.index(f"{name}@dc1: {step} done") for step in ("drain", "add", "verify", "undrain")]
+        assert places == sorted(places)
+
+
+def test_each_move_is_verified_by_who_answers_at_its_new_address(circle: Circle) -> None:
+    """The NATS server of the node that moved; answers to who still has a contested address may go to its rival."""
+    said = circle.applied.stdout + circle.applied.stderr
+    for name in circle.moves:
+        assert re.search(
+            rf"^{name}@dc1: verify done .*\b[1-9] of 9 asked reached {name}@dc1", said, re.MULTILINE
+        ), said
+
+
 def test_the_sweep_afterwards_is_clean(circle: Circle) -> None:
     """All ten nodes were seen, and nothing is left: not a warning."""
     after = circle.swept_after
@@ -180,6 +208,10 @@ def test_packets_to_the_kept_address_come_to_its_keeper_from_everywhere(circle: 
     """Those too that reached another one before, and those that were one of its claimants."""
     answers = ask_from_all(circle.lab.networks(), TRIPLE)
     assert answers == dict.fromkeys(answers, KEEPER)
+    asked = circle.asked_after.report["addresses"][0]["answers"]
+    assert {each["observer"]: each["node"] for each in asked} == {
+        label: name for label, name in answers.items() if label != KEEPER
+    }
 
 
 def test_packets_to_the_address_that_nobody_keeps_come_to_nobody(circle: Circle) -> None:
@@ -195,6 +227,16 @@ def test_the_nodes_hold_their_new_address_alone(circle: Circle) -> None:
     assert held == {node.label: {host(circle.moves.get(node.label, node.address))} for node in topology.nodes}
 
 
+def test_verify_says_of_each_node_that_moved_that_it_is_in_its_place_and_answers_there(
+    circle: Circle,
+) -> None:
+    done = circle.lab.run("verify", *circle.moves, "--all")
+    assert done.code == 0, done.stdout
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4 * len(circle.moves)
+    assert {line.split(": ")[1] for line in lines} == {"device", "routes", "old addresses", "answers"}
+
+
 def test_the_devices_files_hold_the_new_address_in_the_place_of_the_old_one(circle: Circle) -> None:
     """A restart must not bring the incident back. What they say of peers, keys and routes stays."""
     after = circle.lab.device_files()
@@ -206,7 +248,7 @@ def test_the_devices_files_hold_the_new_address_in_the_place_of_the_old_one(circ
         (at,) = [number for number, line in enumerate(lines) if line.startswith("Address")]
         lines[at] = lines[at].replace(old, host(circle.moves[name]))
         expected[path] = "\n".join(lines) + "\n"
-    assert len(expected) == 3
+    assert len(expected) == 4
     assert {path: after[path] for path in expected} == expected
 
 
@@ -224,7 +266,7 @@ def test_adopt_then_works_and_allocate_gives_an_address_that_nobody_holds(circle
         for prefix in prefixes
     }
 
-    allocate = ("allocate", "--node", "edge-new-1", "--public-key", NEW_KEY, "--region", "fra")
+    allocate = ("allocate", "--node", "edge-fra-9", "--public-key", NEW_KEY, "--region", "fra")
     allocated = lab.run(*allocate)
 
     assert allocated.code == 0, allocated.stderr
@@ -232,6 +274,27 @@ def test_adopt_then_works_and_allocate_gives_an_address_that_nobody_holds(circle
     assert host(address) not in held | routed | {host(PAIR)}
     assert lab.run(*allocate).stdout.strip() == address
     assert lab.run("adopt", "--check").code == 0
+
+
+@pytest.mark.parametrize("how", ["wg-quick down wg0", "ip link del wg0"])
+def test_a_node_that_is_started_anew_from_its_file_has_the_new_address_and_not_the_old(
+    circle: Circle, how: str
+) -> None:
+    """As a reboot would; its peers are those of its file again, so this is the last test of all."""
+    lab, topology = circle.lab, circle.lab.topology
+    elsewhere = next(node.label for node in topology.nodes if node.label not in (*MOVERS, KEEPER))
+    for name in MOVERS:
+        if topology.node(name).file != "wg-quick":
+            continue
+        log = lab.node_folder(name) / "wg-quick.log"
+        restart = f"exec >>{log} 2>&1 </dev/null; set -e; {how}; wg-quick up wg0; "
+        routes = "; ".join(f"ip route replace {pool} dev wg0" for pool in topology.pools)
+        assert lab.on(name, "sh", "-c", restart + routes) == ""
+        assert lab.addresses(name) == {host(circle.moves[name])}, log.read_text()
+        # The other side still has the session of before: who was started anew begins another one.
+        key = topology.public_key(topology.node(elsewhere))
+        lab.on(name, "wg", "set", "wg0", "peer", key, "persistent-keepalive", "25")
+        wait_until(lambda: lab.who_answers(elsewhere, circle.moves[name]) == name, f"{name} to answer")  # noqa: B023
 
 
 def claimants_of(topology: Topology, address: str) -> set[str]:

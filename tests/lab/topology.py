@@ -50,6 +50,8 @@ class Node:
     device: bool = True
     link: bool = True
     """False: its device is there, and its link is down."""
+    bridge: str = ""
+    """Address with its length of a bridge for containers, docker0, that is on it too."""
     wg: bool = True
     """False: there is no `wg` on it."""
     # its peers
@@ -110,8 +112,18 @@ class Topology:
     consul_stops_at: str | None = None
     """Consul stops while a sweep looks at this node (it must be `holdable`), see `Lab.planned_sweep`."""
 
+    nats: tuple[str, ...] = ()
+    """Nodes on which a NATS server runs, called as the node, in a cluster called as the region; wgaudit asks it."""
+
+    one_way: tuple[str, str] | None = None
+    """Of what the first of these nodes sends to the second one, handshakes alone arrive, see `lossy.py`."""
+
+    consul_servers: int = 1
+    """Of dc1: one alone, or three, one of which leads."""
     agents: bool = False
     """On each node runs the fleet's own agent, which sets its peers as the registry says, see `agent.py`."""
+    drains: bool = False
+    """Nodes are taken out of production before they are moved; a file says which, and when they are back."""
 
     def __post_init__(self) -> None:
         labels = [node.label for node in self.nodes]
@@ -119,6 +131,7 @@ class Topology:
         if repeated:
             raise ValueError(f"{self.name}: two nodes are called {repeated[0]}")
         named = {pick for contest in self.contests for pick in (*contest.picks, *contest.picks.values())}
+        named |= set(self.nats)
         for node in self.nodes:
             named |= {*node.leaves_out, *node.empties, *node.extra_allowed_ips}
             named |= {name for name in (node.key_of, node.ssh_host_of, node.registered_key_of) if name}

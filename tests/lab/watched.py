@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from auditor.service.audit import Auditor, judged, sweep_options
 from auditor.service.remembered import Remembered
 from auditor.settings.file import parse_toml
-from auditor.values.models import Finding, Memory, Report
+from auditor.values.findings import Finding
+from auditor.values.models import Memory
+from auditor.values.report import Report
 from tests.lab.mesh import Lab
 from tests.lab.namespace import network_of
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from auditor.errors import ProbeError
-from auditor.nodes.interface import TableStore
-from auditor.nodes.probe.probe import ProbePlaces
+from auditor.nodes.probe.probe import BEAT, ProbePlaces
 from auditor.nodes.ssh import SshAccess, SshNodes
+from auditor.nodes.table_store import TableStore
 from auditor.settings.ssh import SshSettings
 from auditor.values.addresses import Prefix
 from auditor.values.models import NodeId, Observation, Registration
@@ -40,7 +40,16 @@ class Bench:
             self.known_hosts.write_text(self.known_hosts.read_text() + server.known_hosts_line)
         return server
 
-    def nodes(self, *, region_command: str = "", mesh: tuple[str, ...] = (), **settings: object) -> SshNodes:
+    def nodes(
+        self,
+        *,
+        region_command: str = "",
+        mesh: tuple[str, ...] = (),
+        beat: float = BEAT,
+        pools: tuple[Prefix, ...] = (),
+        transfer: bool = False,
+        **settings: object,
+    ) -> SshNodes:
         options: dict[str, object] = {
             "user": "root" if os.geteuid() == 0 else os.environ["USER"],
             "identity_files": [self.identity],
@@ -50,7 +59,8 @@ class Bench:
         options |= settings
         options = {name: value for name, value in options.items() if value != "default"}
         read = SshSettings.model_validate(options)
-        nodes = SshNodes(SshAccess(read), "wg0", region_command, ProbePlaces(read.wg_command))
+        places = ProbePlaces(read.wg_command, pools=pools)
+        nodes = SshNodes(SshAccess(read), "wg0", region_command, places, beat, transfer=transfer)
         nodes.expect(
             Registration(NodeId("", "another"), self.node.key, (Prefix(f"{address}/32"),)) for address in mesh
         )

@@ -17,12 +17,13 @@ read -r pid _ </proc/self/stat
 mount -t proc proc /proc
 mount -t tmpfs -o mode=0755 run /run
 mkdir -m 0755 /run/wireguard /run/etc
-# /etc becomes a folder of links to itself, but for the two that a test may fill.
+# /etc becomes a folder of links to itself, but for those that a test may fill.
 mount --bind /etc /run/etc
 mount -t tmpfs -o mode=0755 etc /etc
 ln -s -t /etc /run/etc/*
-rm -f /etc/wireguard /etc/systemd
-mkdir -p /etc/wireguard /etc/systemd/network
+rm -f /etc/wireguard /etc/systemd /etc/netplan /etc/NetworkManager
+mkdir -p /etc/wireguard /etc/systemd/network /etc/netplan /etc/NetworkManager/system-connections
+mkdir -p /run/systemd/network /run/NetworkManager/system-connections
 umask 077
 LOG_LEVEL=error wireguard-go wg0 >/dev/null 2>&1
 wg genkey >/run/private
@@ -79,8 +80,13 @@ class Network:
 
     @property
     def etc(self) -> Path:
-        """Its /etc, as this process reaches it; the folders of wg-quick and systemd-networkd are empty at first."""
-        return Path(f"/proc/{self._pid}/root/etc")
+        """Its /etc, as this process reaches it; the folders of files that bring devices up are empty at first."""
+        return self.root / "etc"
+
+    @property
+    def root(self) -> Path:
+        """Its file system, as this process reaches it; /etc and /run are its own."""
+        return Path(f"/proc/{self._pid}/root")
 
     @property
     def prefix(self) -> tuple[str, ...]:

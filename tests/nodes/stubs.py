@@ -12,7 +12,7 @@ from auditor.values.models import Device
 _WG = """#!/bin/sh
 echo "wg $*" >>"{folder}/calls"
 case $1:$3 in
-show:public-key | show:allowed-ips | show:endpoints) exec cat "{folder}/$3" ;;
+show:public-key | show:allowed-ips | show:endpoints | show:latest-handshakes | show:transfer) exec cat "{folder}/$3" ;;
 esac
 echo "the stub knows no: wg $*" >&2
 exit 9
@@ -43,6 +43,8 @@ class StubNode:
         self.answer("public-key", f"{self.key}\n")
         self.peers(peers)
         self.answer("endpoints", "".join(f"{key(number)}\t198.18.0.{number}:51820\n" for number, _ in peers))
+        self.answer("latest-handshakes", "".join(f"{key(number)}\t0\n" for number, _ in peers))
+        self.answer("transfer", "".join(f"{key(number)}\t0\t0\n" for number, _ in peers))
         self.listing(LINK + "".join(_ip_lines(address) for address in addresses))
 
     @property

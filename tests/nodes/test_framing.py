@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,3 +38,70 @@ def test_an_answer_behind_too_much_noise_did_not_begin() -> None:
 def test_an_error_line_is_found_behind_other_lines_and_only_at_a_lines_beginning() -> None:
     assert error_line(b"key a\nerror no-wg wg was not found\n") == ("no-wg", "wg was not found")
     assert error_line(b"note error no-wg\n") is None
+
+
+# --- what goes on -----------------------------------------------------------------------------------
+
+LIMIT = 300
+PIECES = st.one_of(
+    st.sampled_from(
+        [
+            FRAMING.wrap(b""),
+            FRAMING.wrap(b"key value\n"),
+            FRAMING.wrap(b"x" * 280 + b"\n"),
+            FRAMING.wrap(b"x" * 310 + b"\n"),
+            FRAMING.word("beat"),
+            FRAMING.word("done"),
+            b"\n",
+            b"script/1 begin\n",
+            b"script/1 end\n",
+            b"script/1 beat",
+            b"script/2 beat\n",
+            b"y" * 1100,
+        ]
+    ),
+    st.binary(max_size=20),
+)
+
+
+def parsed(pieces: list[bytes]) -> list[object]:
+    stream = FRAMING.stream(("beat", "done"), LIMIT)
+    said = [word for piece in pieces for word in stream.feed(piece)]
+    return [(word.reason, word.detail) if isinstance(word, ProbeError) else word for word in said]
+
+
+@given(st.lists(PIECES, max_size=12).map(b"".join), st.lists(st.integers(0, 3000), max_size=20))
+def test_however_a_stream_is_cut_it_says_the_same(data: bytes, cuts: list[int]) -> None:
+    places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    pieces = [data[start:end] for start, end in itertools.pairwise(places)]
+    assert parsed(pieces) == parsed([data]) == parsed([bytes([byte]) for byte in data])
+
+
+def test_a_stream_is_answers_and_words_behind_a_login_shells_noise() -> None:
+    data = b"welcome\nno newline" + FRAMING.wrap(b"key 1\n") + FRAMING.word("beat") + FRAMING.wrap(b"")
+    assert parsed([data]) == [b"key 1\n", "beat", b""]
+
+
+@pytest.mark.parametrize(
+    ("foreign", "detail"),
+    [
+        (b"hello\n", "something else than the script prints there: hello"),
+        (b"script/1 beats\n", "something else than the script prints there: script/1 beats"),
+        (b"script/1 end\n", "something else than the script prints there: script/1 end"),
+        (b"\n\nscript/1 begin\n", "something else than the script prints there"),
+        (b"z" * 2000, f"something else than the script prints there: {'z' * 200}"),
+    ],
+)
+def test_foreign_text_between_answers_ends_a_stream_with_its_place(foreign: bytes, detail: str) -> None:
+    said = parsed([FRAMING.wrap(b"key 1\n"), foreign, FRAMING.word("beat")])
+    assert said == [b"key 1\n", (GapReason.UNREADABLE_OUTPUT, detail)]
+
+
+def test_a_stream_holds_no_more_than_its_bound() -> None:
+    assert parsed([FRAMING.wrap(b"x\n" * 1000)]) == [
+        (GapReason.OUTPUT_TOO_LARGE, f"an answer of more than {LIMIT} bytes")
+    ]
+    stream = FRAMING.stream((), LIMIT)
+    said = [word for _ in range(100) for word in stream.feed(b"x" * 1000)]
+    assert len(said) == 1
+    assert len(stream.said) <= 800

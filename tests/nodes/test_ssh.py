@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import IO
 
 import pytest
 
 from auditor.errors import GapReason
-from auditor.nodes.interface import TableStore
 from auditor.nodes.probe.probe import canonical_table, probe_script
+from auditor.nodes.table_store import TableStore
+from auditor.nodes.varying import FEW, Varying
 from auditor.values.models import NodeId, Observation
+from auditor.values.route_table import RouteTable
 from tests.nodes.bench import Bench, script_of
+from tests.nodes.stubs import key
 from tests.parts import require
 from tests.parts.cases import case_text
 from tests.parts.sshd import Sshd, public
@@ -193,6 +197,66 @@ async def test_the_installed_probe_answers_like_the_inline_one(bench: Bench) -> 
     assert seen.device == bench.node.device
     assert seen.region == "fra"
     assert seen.endpoints is not None
+
+
+async def test_endpoints_come_with_how_long_ago_the_handshakes_were(bench: Bench) -> None:
+    bench.node.answer("latest-handshakes", f"{key(2)}\t{int(time.time()) - 60}\n{key(3)}\t0\n")
+    seen = await bench.observe(bench.sshd(), endpoints=True)
+    assert seen.handshake_ages is not None
+    assert seen.handshake_ages.keys() == {key(2)}
+    assert 60 <= seen.handshake_ages[key(2)] < 120
+
+
+async def test_a_probe_installed_before_handshakes_is_asked_for_endpoints_alone(bench: Bench) -> None:
+    """It refuses the first time, and is not asked so again."""
+    older = Path(__file__).with_name("probe") / "installed-before-follow"
+    file = bench.node.script("wgaudit-probe", older.read_text())
+    server = bench.sshd(authorized=[f'command="{file}",restrict {public(bench.identity)}'])
+    nodes, tables = bench.nodes(probe="installed", endpoints=True), TableStore()
+    seen = [await nodes.observe(bench.registered(server), tables) for _ in range(2)]
+    assert [(item.endpoints is not None, item.handshake_ages) for item in seen] == [(True, None)] * 2
+    assert server.log().count("Accepted publickey") == 2
+
+
+def learned(bench: Bench) -> tuple[TableStore, Varying]:
+    """A store that has seen a few tables, which differ in the prefixes of the second peer."""
+    tables = TableStore()
+    bench.node.peers([(number, f"10.0.0.{number}/32") for number in range(2, 20)])
+    own = f"{key(2)}\t10.0.0.2/32\n"
+    text = canonical_table(bench.node.device, bench.node.allowed_ips).text.decode()
+    for number in range(FEW):
+        tables.add(RouteTable(text.replace(own, f"{key(2)}\t10.0.1.{number}/32\n").encode()))
+    assert tables.varying is not None
+    return tables, tables.varying
+
+
+@pytest.mark.parametrize("probe", ["inline", "installed"])
+async def test_a_node_is_asked_for_base_and_difference_once_it_is_known_what_varies(
+    bench: Bench, probe: str
+) -> None:
+    """In one exec, and its table is the one that it has."""
+    tables, varying = learned(bench)
+    server = forced(bench) if probe == "installed" else bench.sshd()
+    seen = await bench.nodes(probe=probe).observe(bench.registered(server), tables)
+    table = canonical_table(bench.node.device, bench.node.allowed_ips)
+    assert varying.ends == (key(2)[39:43],)
+    assert seen.table == table.digest
+    assert tables.tables[seen.table] == table
+    assert bench.node.calls.count("wg show wg0 allowed-ips") == 1
+
+
+async def test_a_probe_installed_before_bases_is_asked_for_digest_and_text(bench: Bench) -> None:
+    """It refuses the first time, and is not asked so again."""
+    tables, _ = learned(bench)
+    script = probe_script("wg0", False, "echo fra").replace('"$version base") mode=base ;;', "")
+    file = bench.node.script("wgaudit-probe", script)
+    server = bench.sshd(authorized=[f'command="{file}",restrict {public(bench.identity)}'])
+    nodes = bench.nodes(probe="installed")
+    seen = [await nodes.observe(bench.registered(server), tables) for _ in range(2)]
+    table = canonical_table(bench.node.device, bench.node.allowed_ips)
+    assert [item.table for item in seen] == [table.digest] * 2
+    assert tables.tables[table.digest] == table
+    assert bench.node.calls.count("wg show wg0 allowed-ips") == 3
 
 
 async def test_a_forced_key_can_do_nothing_but_probe(bench: Bench) -> None:

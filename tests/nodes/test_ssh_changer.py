@@ -11,8 +11,9 @@ import pytest
 
 from auditor.errors import ChangeFailed, ConfigError, GapReason, ProbeError
 from auditor.nodes.change.changes import AddAddress, DeviceState, DropAddress, SetPeer
-from auditor.nodes.interface import TableStore
+from auditor.nodes.change.maintenance import Maintenance
 from auditor.nodes.ssh import SshAccess, SshChanger
+from auditor.nodes.table_store import TableStore
 from auditor.settings.ssh import SshSettings
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import NodeId, Registration
@@ -189,3 +190,27 @@ async def test_a_change_that_does_not_end_is_told_and_not_tried_again(bench: Ben
 def test_an_identity_that_is_not_there_is_told_before_anything_is_changed(bench: Bench) -> None:
     with pytest.raises(ConfigError):
         changer(bench, identity_files=[bench.folder / "none"])
+
+
+async def test_maintenance_is_switched_by_the_node_s_own_agent_over_ssh(bench: Bench, server: Sshd) -> None:
+    mode = bench.folder / "mode"
+    bench.node.script(
+        "consul",
+        f'#!/bin/sh\necho "consul $*" >>{bench.node.folder}/calls\ncase "$*" in\n*-enable*) touch {mode} ;;\n'
+        f"*-disable*) rm -f {mode} ;;\n*) [ ! -e {mode} ] || printf 'Node:\\n  Name:   x\\n' ;;\nesac\n",
+    )
+    theirs, node = changer(bench), bench.registered(server)
+    assert await theirs.maintenance(node, Maintenance(None)) is False
+    assert await theirs.maintenance(node, Maintenance(True, "who's there?")) is True
+    assert "consul maint -enable -reason=who's there?" in bench.node.calls
+    assert await theirs.maintenance(node, Maintenance(False)) is False
+
+
+async def test_maintenance_of_a_server_in_anothers_place_is_left_alone(bench: Bench, server: Sshd) -> None:
+    bench.node.script("consul", f'#!/bin/sh\necho "consul $*" >>{bench.node.folder}/calls\n')
+    with pytest.raises(ProbeError) as caught:
+        await changer(bench).maintenance(
+            replace(bench.registered(server), public_key=key(9)), Maintenance(True, "who's there?")
+        )
+    assert caught.value.reason is GapReason.WRONG_HOST
+    assert not any(call.startswith("consul") for call in bench.node.calls)

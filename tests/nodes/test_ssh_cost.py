@@ -163,13 +163,19 @@ def test_a_large_configuration_of_ssh_costs_a_host_little(tmp_path: Path) -> Non
         f"Host node-{n} *.region-{n}.example.net\n HostName 198.18.{n % 256}.1\n" for n in range(1000)
     )
     local = LocalFacts("root", "/root", "here", 0)
-    empty, large = (SshConfig("config", text.encode(), lambda _: ()) for text in ("", blocks))
 
-    def cost(config: SshConfig) -> float:
+    def parsed() -> float:
+        began = process_time()
+        SshConfig("config", blocks.encode(), lambda _: ())
+        return process_time() - began
+
+    large = SshConfig("config", blocks.encode(), lambda _: ())
+
+    def cost() -> float:
         began = process_time()
         for number in range(50):
-            config.resolve(f"edge-{number}", local)
+            large.resolve(f"edge-{number}", local)
         return (process_time() - began) / 50
 
-    # A login costs two milliseconds and more.
-    assert min(cost(large) for _ in range(3)) - min(cost(empty) for _ in range(3)) < 0.0004
+    # Against the same machine in the same moment: as a bound in seconds it failed where others worked beside it.
+    assert min(cost() for _ in range(3)) < min(parsed() for _ in range(3)) / 2

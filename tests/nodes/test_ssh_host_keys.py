@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from auditor.errors import GapReason
+from auditor.errors import GapReason, ProbeError
+from auditor.nodes.table_store import TableStore
 from tests.cases import CASES
 from tests.nodes.bench import Bench
 from tests.parts.sshd import Sshd, keygen, make_key, public
@@ -272,3 +273,22 @@ async def test_the_plain_key_counts_where_its_certificate_does_not(
             assert (await bench.observe(server)).host_key == server.fingerprint
         else:
             assert (await bench.refused(server)).reason is GapReason.HOST_KEY
+
+
+async def test_a_host_that_is_added_while_a_watch_runs_is_trusted_from_its_next_round_on(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = bench.sshd(known=False)
+    nodes, registered = bench.nodes(), bench.registered(server)
+    with pytest.raises(ProbeError) as refused:
+        await nodes.observe(registered, TableStore())
+    assert refused.value.reason is GapReason.HOST_KEY
+    bench.known_hosts.write_text(server.known_hosts_line)
+    nodes.expect([registered])
+    assert (await nodes.observe(registered, TableStore())).host_key == server.fingerprint
+    # What cannot be used is said once, and what was known stays known.
+    bench.known_hosts.write_text(f"{server.known_hosts_line}@revoked * ssh-ed25519 AAAA\n")
+    nodes.expect([registered])
+    nodes.expect([registered])
+    assert (await nodes.observe(registered, TableStore())).host_key == server.fingerprint
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["ssh.known_hosts"]

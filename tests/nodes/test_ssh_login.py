@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from auditor.errors import GapReason
-from auditor.nodes.interface import TableStore
+from auditor.nodes.table_store import TableStore
 from tests.nodes.bench import Bench
 from tests.parts.sshd import keygen, make_key, public, sign_user_key
 

@@ -13,8 +13,8 @@ import pytest
 from auditor.errors import GapReason, ProbeError
 from auditor.gather.local import LocalCollector
 from auditor.gather.sweep import SweepOptions, sweep
-from auditor.nodes.interface import TableStore
 from auditor.nodes.ssh.turns import ConnectWait, Turns
+from auditor.nodes.table_store import TableStore
 from auditor.values.models import NodeId, RegistryReading, Snapshot
 from tests import virtual_time
 from tests.fakes import MemoryRegistry
@@ -33,22 +33,22 @@ async def swept(bench: Bench, server: Sshd, count: int, **settings: object) -> S
     return await sweep(MemoryRegistry(reading), LocalCollector(nodes), trio().policy, options)
 
 
-async def test_a_bastion_as_it_is_installed_lets_sixty_nodes_through(bench: Bench) -> None:
+async def test_a_bastion_as_it_is_installed_lets_thirty_nodes_through(bench: Bench) -> None:
     """One connection to it, whatever its MaxStartups and MaxSessions."""
     jump = bench.sshd("jump", lines=["MaxStartups 10:30:100", "MaxSessions 10"])
     server = bench.sshd(lines=["MaxStartups 10:30:100"])
-    snapshot = await swept(bench, server, 60, proxy_jump=f"{jump.user}@{jump.host}:{jump.port}")
+    snapshot = await swept(bench, server, 30, proxy_jump=f"{jump.user}@{jump.host}:{jump.port}")
     assert snapshot.gaps == ()
-    assert len(snapshot.observations) == 60
+    assert len(snapshot.observations) == 30
     assert jump.log().count("Accepted publickey") == 1
 
 
 async def test_a_host_is_never_asked_for_more_logins_at_once_than_the_setting_says(bench: Bench) -> None:
-    """It drops the fifth; none of sixty is dropped, and so none is tried twice."""
+    """It drops the fifth; none of thirty is dropped, and so none is tried twice."""
     server = bench.sshd(lines=["MaxStartups 4:100:4"])
-    snapshot = await swept(bench, server, 60, logins_per_host=4)
+    snapshot = await swept(bench, server, 30, logins_per_host=4)
     assert snapshot.gaps == ()
-    assert len(snapshot.observations) == 60
+    assert len(snapshot.observations) == 30
     assert "drop connection" not in server.log()
 
 

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from auditor.errors import ConfigError, GapReason
-from auditor.nodes.interface import TableStore
 from auditor.nodes.ssh import identities
 from auditor.nodes.ssh.config_file import local_facts
+from auditor.nodes.table_store import TableStore
 from tests.cases import CASES
 from tests.nodes.bench import Bench
 from tests.parts.sshd import Sshd, keygen, make_key, public

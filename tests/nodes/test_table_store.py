@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from auditor.errors import GapReason, ProbeError
-from auditor.nodes.interface import PATIENCE, TableStore
-from auditor.values.models import RouteTable
+from auditor.nodes.table_store import PATIENCE, TableStore
+from auditor.values.route_table import RouteTable
 from tests import virtual_time
 
 

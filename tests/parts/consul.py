@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.parts import require
-from tests.parts.request import Answer, Request, ask_from
+from tests.parts.request import Answer, Request, ask
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _READY_WITHIN = 60.0
@@ -59,10 +59,11 @@ class TlsFiles:
 class ConsulServer:
     """One Consul server, as a context manager. Its folder keeps configuration, data and log.
 
-    `address` is bound and advertised; `command_prefix` starts the server (and reaches it) elsewhere, such
-    as `["ip", "netns", "exec", NAME]`. `acl`: default deny, and `token` is the management token. `tls`:
+    `address` is bound and advertised. `inside` is entered wherever the server is started or asked, to be in another
+    network there. `acl`: default deny, and `token` is the management token. `tls`:
     only https, and a client certificate is demanded. `join_wan`: `wan_address` of servers of other
-    datacenters; entering waits until they are seen.
+    datacenters; entering waits until they are seen. `cluster`: `lan_address` of all servers of one datacenter; see
+    `ConsulCluster`.
     """
 
     def __init__(
@@ -71,21 +72,24 @@ class ConsulServer:
         *,
         datacenter: str = "dc1",
         address: str = "127.0.0.1",
-        command_prefix: Sequence[str] = (),
+        inside: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
         acl: bool = False,
         tls: TlsFiles | None = None,
         join_wan: Sequence[str] = (),
+        cluster: Sequence[str] = (),
     ) -> None:
         require("consul", consul_binary() is not None, HOW)
         self.folder = folder
         self.datacenter = datacenter
         self.address = address
-        self.command_prefix = tuple(command_prefix)
+        self._inside = inside
         self.acl = acl
         self.tls = tls
         self.join_wan = tuple(join_wan)
+        self.cluster = tuple(cluster)
         self.token = ""
-        self._ports = _free_ports("127.0.0.1" if command_prefix else address, 4)
+        with inside():
+            self._ports = _free_ports(address, 4)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -97,6 +101,16 @@ class ConsulServer:
     def url(self) -> str:
         """Base URL of the API."""
         return f"{'https' if self.tls else 'http'}://{self.http_address}"
+
+    @property
+    def lan_address(self) -> str:
+        """What a server of the same datacenter joins."""
+        return f"{self.address}:{self._ports[1]}"
+
+    @property
+    def raft_address(self) -> str:
+        """How Consul names it where it says who leads."""
+        return f"{self.address}:{self._ports[3]}"
 
     @property
     def wan_address(self) -> str:
@@ -119,35 +133,43 @@ class ConsulServer:
 
     def start(self) -> None:
         """Starts the server and returns when it has a leader and takes writes."""
+        self.launch()
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def launch(self) -> None:
+        """Starts the server and returns at once."""
         binary = consul_binary()
         assert binary is not None
         self.folder.mkdir(parents=True, exist_ok=True)
         configuration = self.folder / "consul.json"
         configuration.write_text(json.dumps(self._configuration(_version(binary)), indent=1))
-        with (self.folder / "consul.log").open("ab") as log:
+        with (self.folder / "consul.log").open("ab") as log, self._inside():
             self._process = subprocess.Popen(
-                [*self.command_prefix, str(binary), "agent", f"-config-file={configuration}"],
+                [str(binary), "agent", f"-config-file={configuration}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C in the terminal is the test's business, not the server's
             )
-        try:
-            self._wait_until_ready()
-        except BaseException:
-            self.stop()
-            raise
 
     def stop(self) -> None:
         """Ends the server. Its data stay, so that `restart` finds them."""
+        process = self._process
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+        self.kill()
+
+    def kill(self) -> None:
+        """Ends the server as a crash does."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)  # its own group: a prefix that forks is ended too
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
+        if process is not None and process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
@@ -175,6 +197,14 @@ class ConsulServer:
         """Deletes one KV key; with `recurse` all that begin with it."""
         self._ok("DELETE", f"/v1/kv/{quote(key, safe='/')}{'?recurse' if recurse else ''}")
 
+    def snapshot(self) -> bytes:
+        """All that it holds, as `consul snapshot save` keeps it."""
+        return self._ok("GET", "/v1/snapshot")
+
+    def restore(self, snapshot: bytes) -> None:
+        """Puts a snapshot in the place of all that it holds; its index goes back, too."""
+        self._ok("PUT", "/v1/snapshot", snapshot)
+
     def register(self, node: str, address: str, meta: Mapping[str, str]) -> None:
         """Registers a node with its meta in the catalog."""
         document = {"Node": node, "Address": address, "NodeMeta": dict(meta)}
@@ -191,18 +221,17 @@ class ConsulServer:
         """One request to the API with the management token, from where the server runs."""
         headers = {"X-Consul-Token": self.token} if self.token else {}
         tls = self.tls
-        return ask_from(
-            self.command_prefix,
-            Request(
-                url=self.url + path,
-                method=method,
-                body=base64.b64encode(body).decode(),
-                headers=headers,
-                ca=str(tls.ca) if tls else "",
-                cert=str(tls.client_cert) if tls else "",
-                key=str(tls.client_key) if tls else "",
-            ),
+        asked = Request(
+            url=self.url + path,
+            method=method,
+            body=body,
+            headers=headers,
+            ca=str(tls.ca) if tls else "",
+            cert=str(tls.client_cert) if tls else "",
+            key=str(tls.client_key) if tls else "",
         )
+        with self._inside():
+            return ask(asked)
 
     def log_tail(self) -> str:
         """The last lines of the server's log, for a test that fails."""
@@ -223,9 +252,9 @@ class ConsulServer:
             ports["grpc_tls"] = -1
         settings: dict[str, object] = {
             "server": True,
-            "bootstrap_expect": 1,
+            "bootstrap_expect": len(self.cluster) or 1,
             "datacenter": self.datacenter,
-            "node_name": f"consul-{self.datacenter}",
+            "node_name": f"consul-{self.datacenter}-{self.address}",
             "data_dir": str(self.folder / "data"),
             "bind_addr": self.address,
             "client_addr": self.address,
@@ -239,6 +268,9 @@ class ConsulServer:
         }
         if self.acl:
             settings["acl"] = {"enabled": True, "default_policy": "deny"}
+        if self.cluster:
+            settings["retry_join"] = list(self.cluster)
+            settings["retry_interval"] = "1s"
         if self.join_wan:
             settings["retry_join_wan"] = list(self.join_wan)
             settings["retry_interval_wan"] = "1s"
@@ -251,10 +283,14 @@ class ConsulServer:
             }
         return settings
 
-    def _wait_until_ready(self) -> None:
+    def wait_until_ready(self) -> None:
+        """Returns when it has a leader and takes writes."""
         self._poll("a leader", lambda: self.request("GET", "/v1/status/leader").body not in (b'""', b""))
         if self.acl and not self.token:
             self._poll("its ACL system", self._bootstrap_acl)
+        if self.acl:
+            # One that follows believes for a while that some server knows tokens of old alone.
+            self._poll("policies", lambda: self.request("GET", "/v1/acl/policies").status == 200)
         self._poll("a write", lambda: self.request("PUT", "/v1/kv/ready", b"yes").status == 200)
         self.delete("ready")
         if self.join_wan:

@@ -1,20 +1,11 @@
-"""One plain HTTP request, made from this process or, run as a script, from inside a network namespace.
-
-As a script it takes one JSON line on stdin and prints one on stdout; bodies travel as base64. It
-imports nothing of this repository, so that it starts fast and needs no working folder.
-"""
+"""One plain HTTP request."""
 
 from __future__ import annotations
 
-import base64
 import http.client
-import json
 import ssl
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 
@@ -24,8 +15,7 @@ class Request:
 
     url: str
     method: str = "GET"
-    body: str = ""
-    """base64"""
+    body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     ca: str = ""
     cert: str = ""
@@ -55,32 +45,10 @@ def ask(request: Request) -> Answer:
         connection = http.client.HTTPConnection(host, port, timeout=request.timeout)
     path = f"{parts.path}?{parts.query}" if parts.query else parts.path
     try:
-        connection.request(request.method, path, base64.b64decode(request.body), dict(request.headers))
+        connection.request(request.method, path, request.body, dict(request.headers))
         response = connection.getresponse()
         return Answer(response.status, response.read())
     except (OSError, http.client.HTTPException) as error:
         return Answer(0, str(error).encode())
     finally:
         connection.close()
-
-
-def ask_from(command_prefix: Sequence[str], request: Request) -> Answer:
-    """Asks from wherever `command_prefix` (`ip netns exec NS` …) leads; from here if it is empty."""
-    if not command_prefix:
-        return ask(request)
-    done = subprocess.run(
-        [*command_prefix, sys.executable, "-I", str(Path(__file__).resolve())],
-        input=json.dumps(asdict(request)).encode(),
-        capture_output=True,
-        check=False,
-        timeout=request.timeout + 20,
-    )
-    if done.returncode:
-        return Answer(0, done.stderr[-300:])
-    document = json.loads(done.stdout)
-    return Answer(document["status"], base64.b64decode(document["body"]))
-
-
-if __name__ == "__main__":
-    answer = ask(Request(**json.load(sys.stdin)))
-    json.dump({"status": answer.status, "body": base64.b64encode(answer.body).decode()}, sys.stdout)

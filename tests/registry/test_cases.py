@@ -18,7 +18,8 @@ from auditor.registry.records import KvItem, read_kv
 from auditor.reports.interface import Layout
 from auditor.reports.terminal import table
 from auditor.settings.consul import ConsulFields, ConsulSettings
-from auditor.values.models import AuditPolicy, RegistryReading, Report, Snapshot, Verdict
+from auditor.values.models import AuditPolicy, RegistryReading, Snapshot
+from auditor.values.report import Report, Verdict
 from tests.fleets import FINISHED, STARTED
 from tests.registry.records_of import PREFIX, key_of
 

@@ -15,13 +15,13 @@ import pytest
 from pydantic import SecretStr
 
 from auditor.errors import GapReason, RegistryError, StoreError
-from auditor.registry import client as client_module
+from auditor.registry import agent as agent_module
 from auditor.registry.consul import ConsulRegistry
 from auditor.registry.interface import Create
 from auditor.registry.store import ConsulStore
-from auditor.registry.workloads import read_workloads
+from auditor.registry.workloads import read_services, read_workloads
 from auditor.settings.consul import ConsulSettings
-from auditor.values.models import Gap
+from auditor.values.models import Gap, NodeId
 from tests.registry.scripted_server import HEALTHY, Scripted, scripted_server
 
 TIMEOUT = 0.2
@@ -120,6 +120,7 @@ CALLS: dict[str, Callable[[Scripted], object]] = {
     "read a key": lambda server: store(server).read("k"),
     "list keys": lambda server: store(server).list("k/"),
     "write": lambda server: store(server).commit([Create("k", b"v")]),
+    "read services": lambda server: read_services(settings_for(server), None, [NodeId("", "a")]),
     "read workloads": lambda server: read_workloads(settings_for(server), None, "", "nomad"),
 }
 
@@ -165,7 +166,7 @@ async def test_a_compressed_answer_that_unpacks_to_too_much_is_a_gap(
     server: Scripted, monkeypatch: pytest.MonkeyPatch, layers: int
 ) -> None:
     """Plain text was asked for."""
-    monkeypatch.setattr(client_module, "MAX_ANSWER", 1024 * 1024)
+    monkeypatch.setattr(agent_module, "MAX_ANSWER", 1024 * 1024)
     body = b" " * (64 * 1024 * 1024)
     for _ in range(layers):
         body = gzip.compress(body, 1)

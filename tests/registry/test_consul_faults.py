@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from auditor.errors import GapReason
-from auditor.registry import client as client_module
+from auditor.registry import agent as agent_module
 from auditor.registry.consul import ConsulRegistry
 from auditor.settings.consul import ConsulSettings
 from auditor.values.models import Gap, RegistryReading
@@ -436,7 +436,7 @@ async def test_an_endless_answer_is_a_gap_and_stays_out_of_memory(
     server: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = 4 * 1024 * 1024
-    monkeypatch.setattr(client_module, "MAX_ANSWER", limit)
+    monkeypatch.setattr(agent_module, "MAX_ANSWER", limit)
 
     def endless(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)

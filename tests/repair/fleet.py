@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from auditor.errors import GapReason, ProbeError
+from auditor.errors import DrainFailed, GapReason, ProbeError
 from auditor.nodes.change.changes import (
     AddAddress,
     Change,
@@ -19,24 +19,30 @@ from auditor.nodes.change.changes import (
     RewriteFiles,
     SetPeer,
 )
-from auditor.nodes.interface import TableStore
+from auditor.nodes.table_store import TableStore
 from auditor.registry.consul import ConsulRegistry
 from auditor.registry.store import ConsulStore
+from auditor.repair.apply.answering import MoveAnswers
 from auditor.repair.apply.executor import Executor
 from auditor.repair.apply.journal import Journal
 from auditor.repair.apply.ledger import Ledger
 from auditor.repair.apply.steps import ApplyOptions
+from auditor.repair.apply.waiting import PeerWait
 from auditor.repair.claims.registration import AllocatorPolicy
+from auditor.repair.drain.interface import Drainer, DrainTarget
 from auditor.repair.moves import Contested, Keeper, Kind, Move, RepairPlan, Rule
 from auditor.settings.consul import ConsulSettings
 from auditor.values.addresses import Prefix, PublicKey, is_host
-from auditor.values.models import Device, NodeId, Observation, Registration, RouteTable
+from auditor.values.drains import DrainMeans, DrainPolicy
+from auditor.values.models import Device, NodeId, Observation, Registration
+from auditor.values.route_table import RouteTable
 from tests.fleets import key_of
 from tests.parts.consul import ConsulServer
 
 NODES, CLAIMS = "wireguard/nodes/", "wireguard/claims/"
 OLD, NEW, OTHER_NEW = Prefix("10.0.0.1/32"), Prefix("10.9.0.7/32"), Prefix("10.9.0.8/32")
 KEEPER, MOVER, SECOND = NodeId("", "edge-fra-1"), NodeId("", "edge-sin-1"), NodeId("", "edge-nrt-1")
+DRAIN = DrainPolicy(DrainMeans.COMMAND, ("drain", "{node}"), ("undrain", "{node}"))
 ADDRESSES = {
     KEEPER: OLD,
     MOVER: OLD,
@@ -161,6 +167,45 @@ def _device(node: Any) -> DeviceState:
     return DeviceState(PublicKey(node["key"]), tuple(filter(is_host, map(Prefix, node["addresses"]))))
 
 
+class Production(Drainer):
+    """Which nodes are out of production, in a file. `failing`: the call that is made, and then raises."""
+
+    means = DrainMeans.COMMAND
+
+    def __init__(self, file: Path, devices: Devices) -> None:
+        self.file = file
+        self.devices = devices
+        self.failing = ""
+        self.calls: list[str] = []
+
+    @property
+    def out(self) -> list[str]:
+        """Names of the nodes that are out of production."""
+        return [str(name) for name in json.loads(self.file.read_text())]
+
+    def put(self, *names: str) -> None:
+        """Sets who is out, and nobody else."""
+        self.file.write_text(json.dumps(sorted(names)))
+
+    async def is_drained(self, target: DrainTarget) -> bool:
+        return target.node.name in self.out
+
+    async def drain(self, target: DrainTarget, reason: str) -> None:  # noqa: ARG002
+        self._take("drain", target)
+        self.put(*{*self.out, target.node.name})
+
+    async def undrain(self, target: DrainTarget) -> None:
+        self._take("undrain", target)
+        self.put(*{*self.out} - {target.node.name})
+
+    def _take(self, what: str, target: DrainTarget) -> None:
+        held = self.devices.state()[target.node.name]["addresses"]
+        assert target.address in held, "it is asked to drain by an address that the node does not have"
+        self.calls.append(f"{what} {target.node.name}")
+        if what == self.failing:
+            raise DrainFailed("planted")
+
+
 class Bench:
     """A plan for one mover, with all that carries it out; a new one each time knows what is on disk alone."""
 
@@ -175,13 +220,19 @@ class Bench:
             NODES, CLAIMS, pools=(Prefix("10.0.0.0/8"), Prefix("fd00::/16")), timeout=timeout
         )
         self.devices = Devices(folder / "devices.json", self.store if agent else None)
+        self.production = Production(folder / "out.json", self.devices)
+        self.production.put()
+        self.answers: MoveAnswers | None = None
+        """Who asks at new addresses."""
         self.said: list[str] = []
 
     def reset(self, addresses: Mapping[NodeId, Prefix] = ADDRESSES) -> None:
         """The mesh as the incident left it: half of the observers take the mover for the owner."""
+        self.answers = None
         self.server.delete("wireguard/", recurse=True)
         for node, address in addresses.items():
             self.server.put(NODES + node.name, record(node, address, note="é 1.10"))
+        self.production.put()
         Devices.make(
             self.devices.file,
             addresses,
@@ -206,18 +257,31 @@ class Bench:
         }
         return Move(**(values | more))
 
-    def plan(self, *moves: Move, keeper: NodeId | None = KEEPER) -> RepairPlan:
+    def plan(
+        self, *moves: Move, keeper: NodeId | None = KEEPER, drain: DrainPolicy | None = None
+    ) -> RepairPlan:
         key = key_of(keeper.name) if keeper is not None else None
         claimants = (*((keeper,) if keeper else ()), *(move.node for move in moves))
         contested = Contested(OLD, claimants, Keeper(keeper, key, Rule.OLDEST, "the oldest"), moves)
         return RepairPlan(
-            datetime(2026, 1, 1, tzinfo=UTC), "findings", "wg0", (contested,), claims_prefix=CLAIMS
+            datetime(2026, 1, 1, tzinfo=UTC),
+            "findings",
+            "wg0",
+            (contested,),
+            claims_prefix=CLAIMS,
+            drain=drain,
         )
 
     def ledger(self, plan: RepairPlan) -> Ledger:
         return Ledger({"": self.store}, self.allocation, plan.ident)
 
-    async def executor(self, plan: RepairPlan, journal: Journal, **options: Any) -> Executor:
+    async def executor(
+        self,
+        plan: RepairPlan,
+        journal: Journal,
+        waiting: Callable[[PeerWait], None] | None = None,
+        **options: Any,
+    ) -> Executor:
         reading = await ConsulRegistry(self.settings, None).read()
         assert not reading.gaps
         return Executor(
@@ -229,6 +293,9 @@ class Bench:
             {item.node: item for item in reading.registrations},
             ApplyOptions(**({"wait": 5.0, "poll": 0.02} | options)),
             self.said.append,
+            waiting,
+            self.production,
+            self.answers,
         )
 
     @property

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from auditor.registry.interface import Glance, IndexedStore, Operation, Stored
 from auditor.repair.claims.adoption import Adoption, Difference, adopt, check
 from auditor.repair.claims.allocator import Allocation, Allocator
 from auditor.repair.claims.claim import claim_bytes, claim_key, read_claim
@@ -19,6 +20,31 @@ from tests.registry.records_of import PREFIX, key_of, record
 
 CLAIMS = "wireguard/claims/"
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
+
+
+class Delegating:
+    """A store over a real one, of which a test overrides what it is about."""
+
+    def __init__(self, store: IndexedStore) -> None:
+        self._store = store
+
+    def read(self, key: str) -> Stored | None:
+        return self._store.read(key)
+
+    def list(self, prefix: str) -> tuple[Stored, ...]:
+        return self._store.list(prefix)
+
+    def commit(self, operations: Sequence[Operation]) -> None:
+        self._store.commit(operations)
+
+    def glance(self, key: str) -> Glance:
+        return self._store.glance(key)
+
+    def beginning(self, start: str) -> tuple[Stored, ...]:
+        return self._store.beginning(start)
+
+    def newest(self, prefix: str) -> int:
+        return self._store.newest(prefix)
 
 
 class RegistryOnConsul:

@@ -313,6 +313,12 @@ def faults(outcome: Outcome) -> list[str]:
     wrong = [f"adopt --check: {text}" for text in outcome.differences]
     nodes, claims = _records(outcome.raw, NODES), _records(outcome.raw, CLAIMS)
     claims.pop("adopted")
+    claims.pop("adopted-checked", None)
+    keys = {key: claims.pop(key)["node"] for key in list(claims) if key.startswith("keys/")}
+    if set(keys.values()) != nodes.keys() or len(keys) != len(nodes):
+        wrong.append(
+            f"the claims of public keys name others than the nodes: {set(keys.values()) ^ nodes.keys()}"
+        )
     held = {address: claim for address, claim in claims.items() if claim["state"] == "held"}
     holders = Counter(record["ip"] for record in nodes.values())
     wrong += [f"{address} is registered {count} times" for address, count in holders.items() if count > 1]

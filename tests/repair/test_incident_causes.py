@@ -14,7 +14,8 @@ import pytest
 from auditor.judge import judge
 from auditor.registry.consul import ConsulRegistry
 from auditor.settings.consul import ConsulSettings
-from auditor.values.models import AuditPolicy, Finding, Snapshot, Sureness
+from auditor.values.findings import Finding, Sureness
+from auditor.values.models import AuditPolicy, Snapshot
 from tests.fleets import key_of
 from tests.lab.faulty_allocator import PREFIX, Contested, FaultyAllocator, provision_many, truth
 from tests.parts.chaos import ChaosProxy, Fault
@@ -64,6 +65,11 @@ def incident(tmp_path_factory: pytest.TempPathFactory) -> Incident:
             },
         ) as proxy:
             runs = provision_many(FaultyAllocator(proxy.url, work=0.1), nodes, AT_ONCE)
+            proxy.peace()
+        # What cannot read at all falls back for sure; of the 200, chance decides.
+        with ChaosProxy(server.url, reads={Fault.ERROR_BEFORE: 1.0}) as proxy:
+            late = {f"late-{number}": (key_of(f"late-{number}"), "sin") for number in range(2)}
+            runs = (*runs, *provision_many(FaultyAllocator(proxy.url, work=0), late, 1))
             proxy.peace()
         # Not one of the two bugs: somebody copied a record by hand, long after the one that it was copied from.
         server.put(f"{PREFIX}copied", json.dumps({"public_key": key_of("copied"), "ip": BY_HAND}).encode())

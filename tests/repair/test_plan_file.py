@@ -11,20 +11,34 @@ from typing import Any
 import jsonschema
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from auditor.errors import PlanError
 from auditor.repair.plan.plan_v1 import document, from_json, schema_text
 from auditor.repair.plan_file import MAX_PLAN, read_plan, write_plan
+from auditor.reports.interface import Layout
+from auditor.reports.terminal.plan_page import render_plan
+from auditor.values.address_claims import RepairPolicy
+from auditor.values.drains import DrainMeans, DrainPolicy
 from tests.fleets import Mesh
 from tests.repair.plans import meshes, pair, planned
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "plan-v1.schema.json"
 
 
-@given(meshes())
+DRAINS = (
+    None,
+    DrainPolicy(DrainMeans.NOMAD_ELIGIBILITY),
+    DrainPolicy(DrainMeans.COMMAND, ("drain", "{node}"), ("undrain", "--at={address}")),
+)
+
+
+@given(meshes(), st.sampled_from(DRAINS))
 @settings(max_examples=40, deadline=None)
-def test_a_plan_comes_back_as_it_was_and_fits_the_published_schema(mesh: Mesh) -> None:
-    made = planned(mesh)
+def test_a_plan_comes_back_as_it_was_and_fits_the_published_schema(
+    mesh: Mesh, drain: DrainPolicy | None
+) -> None:
+    made = planned(mesh, RepairPolicy(drain=drain))
     text = document(made)
     assert from_json(text.encode(), "test") == made
     assert document(from_json(text.encode(), "test")) == text
@@ -33,6 +47,20 @@ def test_a_plan_comes_back_as_it_was_and_fits_the_published_schema(mesh: Mesh) -
 
 def test_the_published_schema_is_the_codes() -> None:
     assert SCHEMA.read_text() == schema_text()
+
+
+def test_a_plan_of_an_older_version_still_loads() -> None:
+    content = json.loads(document(planned(pair())))
+    for field in ("remaining", "unseen", "drain"):
+        del content[field]
+    for item in content["contested"]:
+        for field in ("routed", "observers", "reaching_keeper", "changing", "poorly_reached"):
+            del item[field]
+        for move in item["moves"]:
+            del move["chosen"]
+    read = from_json(json.dumps(content).encode(), "test")
+    assert read.moves == planned(pair()).moves
+    assert "change server" not in render_plan(read, Layout())
 
 
 def test_a_plan_is_readable_by_its_owner_only(tmp_path: Path) -> None:
@@ -110,6 +138,20 @@ def test_what_is_no_plan_is_refused_with_file_and_place_in_one_line(change: Chan
         from_json(json.dumps(content).encode(), "plan.json")
     assert str(caught.value).startswith("plan.json: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("drain", "says"),
+    [
+        ({"means": "command", "drain": [], "undrain": []}, "drain: commands have words"),
+        ({"means": "consul-maintenance", "drain": ["rm"], "undrain": ["x"]}, "drain: commands have words"),
+        ({"means": "command", "drain": ["{node}"], "undrain": ["x"]}, r"drain\.drain: its first word"),
+    ],
+)
+def test_a_way_out_of_production_that_no_configuration_has_is_refused(drain: object, says: str) -> None:
+    content = json.loads(document(planned(pair()))) | {"drain": drain}
+    with pytest.raises(PlanError, match=says):
+        from_json(json.dumps(content).encode(), "test")
 
 
 def test_two_nodes_cannot_get_one_address() -> None:

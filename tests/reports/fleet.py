@@ -15,9 +15,9 @@ from auditor.values.models import (
     NodeId,
     Observation,
     Registration,
-    RouteTable,
     Snapshot,
 )
+from auditor.values.route_table import RouteTable
 from tests.reports.sample import key
 
 STARTED = datetime(2026, 3, 1, 2, 59, 30, tzinfo=UTC)

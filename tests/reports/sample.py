@@ -11,22 +11,21 @@ from datetime import UTC, datetime, timedelta
 from auditor.checks.idents import Ident
 from auditor.errors import GapReason
 from auditor.values.addresses import Prefix, PublicKey
-from auditor.values.models import (
+from auditor.values.answer_words import answers_sentence
+from auditor.values.findings import (
     Claim,
-    Coverage,
     Evidence,
     Finding,
-    Gap,
     Guess,
     GuessedCause,
-    NodeId,
     Pick,
-    Report,
     Severity,
     Sureness,
-    Verdict,
     Witness,
 )
+from auditor.values.models import Gap, NodeId
+from auditor.values.report import Coverage, Report, Verdict
+from auditor.values.witness_answers import AnswerSource, Reached
 
 STARTED = datetime(2026, 3, 1, 2, 59, 30, tzinfo=UTC)
 FINISHED = STARTED + timedelta(seconds=12.345)
@@ -261,6 +260,49 @@ def incident() -> Report:
         observed=38,
     )
     return replace(made, in_flight=(node("edge-iad-3"),))
+
+
+def met(name: str | None, regions: dict[str, int], *, said: str = "", region: str | None = None) -> Reached:
+    """So many observers of each region met the node at an address (None: a server that is no node)."""
+    return Reached(
+        AnswerSource.NATS,
+        said or name or "",
+        node(name) if name else None,
+        sum(regions.values()),
+        regions,
+        region,
+        sample=(node("worker-ams-1"),),
+    )
+
+
+def silent(regions: dict[str, int], reason: GapReason = GapReason.NO_ANSWER) -> Reached:
+    """So many observers of each region got no answer."""
+    return Reached(AnswerSource.NATS, "", None, sum(regions.values()), regions, reason=reason)
+
+
+ANSWERS = (
+    met("edge-fra-1", {"fra": 6, "iad": 3}, region="fra"),
+    met("edge-sin-1", {"sin": 2}, region="fra"),
+    silent({"nrt": 1}),
+)
+"""Of 12 asked, 9 met one of the pair, 2 the other, which calls its region another's, and 1 nobody."""
+DISAGREEMENT = (
+    "worker-iad-9 routes it to nobody, and edge-fra-1 answers it: something beside WireGuard decides."
+)
+UNANSWERED = Gap(
+    "witness", GapReason.NO_ANSWER, "10.0.0.1 port 4222: nothing was said in 3 s", "worker-nrt-1", "dc1"
+)
+
+
+def answered(*answers: Reached, disagreement: str = "") -> Report:
+    """The pair, with those who answered at its address, and a question that nobody answered."""
+    finding = replace(
+        PAIR,
+        evidence=replace(PAIR.evidence, answers=answers),
+        answers_statement=answers_sentence(answers, lambda node: node.name),
+        disagreement=disagreement,
+    )
+    return report(Verdict.FINDINGS, (finding,), (UNANSWERED,))
 
 
 def clean() -> Report:

@@ -10,22 +10,20 @@ from hypothesis import strategies as st
 
 from auditor.errors import GapReason
 from auditor.values.addresses import Prefix
-from auditor.values.models import (
+from auditor.values.findings import (
     Claim,
-    Coverage,
     Evidence,
     Finding,
-    Gap,
     Guess,
     GuessedCause,
-    NodeId,
     Pick,
-    Report,
     Severity,
     Sureness,
-    Verdict,
     Witness,
 )
+from auditor.values.models import Gap, NodeId
+from auditor.values.report import Coverage, Report, Verdict
+from auditor.values.witness_answers import AnswerSource, Reached
 from tests.reports.sample import HOSTILE_NAMES, key
 
 # Every code point there is, lone surrogates included.
@@ -49,6 +47,22 @@ def picks(draw: st.DrawFn) -> Pick:
     return Pick(public_key, owner, sum(regions.values()), regions, sample)
 
 
+@st.composite
+def answers(draw: st.DrawFn) -> Reached:
+    """Observers that met a server, or got no answer."""
+    regions = draw(st.dictionaries(st.just("") | words, st.integers(1, 20_000), min_size=1, max_size=4))
+    reason = draw(st.none() | st.sampled_from(GapReason))
+    return Reached(
+        draw(st.sampled_from(AnswerSource)),
+        draw(words) if reason is None else "",
+        draw(st.none() | nodes) if reason is None else None,
+        sum(regions.values()),
+        regions,
+        draw(st.none() | words),
+        reason,
+    )
+
+
 evidence_facts = st.lists(st.tuples(words, words), max_size=3).map(tuple)
 evidence = st.builds(
     Evidence,
@@ -57,6 +71,7 @@ evidence = st.builds(
     observers=st.integers(0, 20_000),
     sample=st.lists(nodes, max_size=3).map(tuple),
     facts=evidence_facts,
+    answers=st.lists(answers(), max_size=4).map(tuple),
 )
 findings = st.builds(
     Finding,
@@ -65,6 +80,8 @@ findings = st.builds(
     severity=st.sampled_from(Severity),
     subject=words | st.sampled_from(("10.0.0.1", "10.0.0.2")),
     statement=words,
+    answers_statement=words,
+    disagreement=words,
     nodes=st.lists(nodes, max_size=4).map(tuple),
     regions=st.lists(words, max_size=4).map(tuple),
     evidence=evidence,
@@ -76,7 +93,7 @@ findings = st.builds(
 )
 gaps = st.builds(
     Gap,
-    st.sampled_from(("consul", "file", "ssh", "sweep")),
+    st.sampled_from(("consul", "file", "ssh", "witness", "sweep")),
     st.sampled_from(GapReason),
     words,
     st.none() | words,

@@ -15,7 +15,8 @@ from auditor.reports import json_v1
 from auditor.reports.interface import Layout
 from auditor.reports.terminal.story_page import render_explain
 from auditor.reports.terminal.table import render
-from auditor.values.models import Finding, Report, Verdict
+from auditor.values.findings import Finding
+from auditor.values.report import Report, Verdict
 from tests.fleets import contested
 from tests.reports import sample
 from tests.reports.terminal.test_table import section

@@ -14,8 +14,11 @@ import pytest
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator, FormatChecker
 
+from auditor.judge import judge
+from auditor.reports.interface import Layout
 from auditor.reports.json_v1 import ReportV1, render, schema_text
-from auditor.values.models import Coverage, Report, Verdict
+from auditor.state.recording import replay
+from auditor.values.report import Coverage, Report, Verdict
 from tests.reports import sample
 from tests.reports.strategies import reports
 
@@ -53,7 +56,8 @@ def test_any_report_keeps_to_the_schema_and_comes_back_whole(report: Report) -> 
     """No value breaks the document, and no field is in it that the schema does not know."""
     text = render(report)
     validator().validate(json.loads(text))
-    assert ReportV1.model_validate_json(text).model_dump(mode="json", by_alias=True) == json.loads(text)
+    read = ReportV1.model_validate_json(text)
+    assert read.model_dump(mode="json", by_alias=True, exclude_unset=True) == json.loads(text)
 
 
 @settings(max_examples=30, deadline=None)
@@ -253,3 +257,17 @@ def test_the_groups_hold_the_findings_as_the_table_shows_them() -> None:
         ("wgaudit", "explain", sample.PAIR.subject),
         ("wgaudit", "explain", sample.TRIPLE.subject),
     }
+
+
+@pytest.mark.parametrize("case", ["incident", "drift", "faults"])
+def test_a_full_report_names_every_observer_and_the_other_one_has_no_such_field(case: str) -> None:
+    """In the routing, or else beside it; as many as are counted."""
+    report = judge(replay(SCHEMA_FILE.parents[1] / "fixtures" / case / "snapshot.json.gz"))
+    assert "everyone" not in render(report)
+    document = json.loads(render(report, Layout(full=True)))
+    validator().validate(document)
+    assert document["findings"]
+    for evidence in (finding["evidence"] for finding in document["findings"]):
+        for shown in evidence["routing"] or [evidence]:
+            assert len(set(shown["everyone"])) == shown["observers"]
+            assert set(shown["sample"]) <= set(shown["everyone"])

@@ -18,7 +18,9 @@ from auditor.reports.outline import (
     outline,
     registry_view,
 )
-from auditor.values.models import Claim, Gap, NodeId, Report, Severity, Verdict, Witness
+from auditor.values.findings import Claim, Severity, Witness
+from auditor.values.models import Gap, NodeId
+from auditor.values.report import Report, Verdict
 from tests.reports import sample
 from tests.reports.strategies import reports
 
@@ -71,8 +73,8 @@ def test_a_contested_address_proposes_its_story_as_words_whatever_its_subject_is
     """To quote them is the form's part."""
     finding = replace(sample.PAIR, subject="$(reboot)")
     grouped = outline(sample.report(Verdict.FINDINGS, (finding, sample.DRIFT)))
-    assert grouped.contested[0].next_command == ("wgaudit", "explain", "$(reboot)")
-    assert grouped.rest[0].next_command is None
+    assert grouped.contested[0].next_steps[0].command == ("wgaudit", "explain", "$(reboot)")
+    assert not grouped.rest[0].next_steps
 
 
 def test_routed_claims_name_a_claimant_only_where_no_other_witness_does() -> None:

@@ -16,7 +16,9 @@ from auditor.service.outbox import read_outbox
 from auditor.service.past import read_past
 from auditor.settings.file import Config, parse_config
 from auditor.state.database import exclusive, exclusive_in_loop
-from auditor.values.models import Coverage, Finding, NodeId, Report, Severity, Verdict
+from auditor.values.findings import Finding, Severity
+from auditor.values.models import NodeId
+from auditor.values.report import Coverage, Report, Verdict
 from tests.doubles.receiver import Receiver
 from tests.doubles.server import Trouble
 

@@ -16,7 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.service.open_files import FILES_A_NODE, MOST, SPARE, planned_limit
+from auditor.service.open_files import (
+    FILES_A_NODE,
+    LOOKS_BESIDE,
+    MOST,
+    SPARE,
+    planned_limit,
+    planned_sessions,
+)
 from tests.cli.command import WGAUDIT, clean_environment
 from tests.fleets import key_of
 from tests.parts.sshd import make_key
@@ -32,6 +39,17 @@ def test_a_limit_that_is_high_enough_stays_as_it_is() -> None:
 def test_a_soft_limit_is_raised_to_what_is_needed_and_no_further() -> None:
     made = planned_limit(1000, 10, 1024, 1_048_576)
     assert (made.room, made.soft, made.short) == (1000, 1000 * FILES_A_NODE + 10 + SPARE, False)
+
+
+def test_sessions_of_all_nodes_have_room_beside_what_else_is_open() -> None:
+    made = planned_sessions(5000, 50, 1024, 1_048_576)
+    assert (made.room, made.short) == (5000, False)
+    assert made.soft == 5000 + 50 + SPARE + LOOKS_BESIDE * FILES_A_NODE
+
+
+def test_a_hard_limit_that_is_too_low_bounds_the_sessions() -> None:
+    made = planned_sessions(5000, 50, 1024, 4096)
+    assert (made.room, made.short) == (4096 - 50 - SPARE - LOOKS_BESIDE * FILES_A_NODE, True)
 
 
 def test_a_hard_limit_that_is_too_low_bounds_what_is_under_way() -> None:

@@ -17,7 +17,7 @@ from auditor.errors import ConfigError, ConfigFault
 from auditor.settings.alerts import PagerDutySettings, SlackSettings, WebhookSettings
 from auditor.settings.faults import _FORMS, tables_under
 from auditor.settings.file import Config, find_config, load_config, parse_config, parse_toml, read_found
-from auditor.values.models import Severity
+from auditor.values.findings import Severity
 
 KEY = "0123456789abcdef0123456789ABCDEF"
 URL = "https://hooks.example.net/services/T0/B0/s3cr3t"
@@ -127,6 +127,14 @@ def test_a_value_that_cannot_be_used_is_refused_by_its_place(text: str, words: s
         ),
         (SLACK.replace('"team"', '"a b"'), "notifiers[1].name: must begin with a letter or digit, "),
         ('[alerts]\ndocs_url = "x"', "alerts.docs_url: must be an http or https URL without a #"),
+        ('[alerts]\nmesh = "a b"', "alerts.mesh: must begin with a letter or digit, "),
+        ("[alerts]\ncommand = 3", "alerts.command: must be a command in quotes, or a list of its words"),
+        ('[alerts]\ncommand = "ssh \'x"', "alerts.command: cannot be split into words: No closing quotation"),
+        (
+            '[alerts]\ncommand = ["a\\nb"]',
+            "alerts.command: must be a command in quotes, or a list of its words",
+        ),
+        ("[alerts]\ncommand = []", "alerts.command: "),
         (PAGER + 'api = "https://x?y"', "notifiers[1].api: must be an http or https URL without user, "),
         ('[mesh]\npools = "10.0.0.0/8"', "mesh.pools: must be a list in [ ]"),
         ('[ssh]\nport = "x"', "ssh.port: must be a whole number"),

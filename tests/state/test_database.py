@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from auditor.errors import StateBusy, StateError, UsageError
-from auditor.state.database import exclusive, open_state, transaction
+from auditor.state.database import StateCondition, exclusive, inspect_state, open_state, transaction
 from tests.parts.mounts import run_on_own_disk
 
 FIRST = "CREATE TABLE words (word TEXT PRIMARY KEY) STRICT; CREATE TABLE other (n INTEGER) STRICT;"
@@ -465,3 +465,23 @@ def test_the_lock_can_be_taken_by_its_owner_alone(path: Path) -> None:
     with exclusive(path, 0):
         mode = stat.S_IMODE(path.with_name("wgaudit.db.lock").stat().st_mode)
     assert mode == 0o600
+
+
+def test_an_inspection_tells_what_an_older_version_wrote_and_changes_nothing(tmp_path: Path) -> None:
+    """`open_state` would bring it up to date."""
+    path = tmp_path / "wgaudit.db"
+    assert inspect_state(path, {"part": ("CREATE TABLE a (x INTEGER) STRICT",)}) is None
+    open_state(path, {"part": ("CREATE TABLE a (x INTEGER) STRICT",)}).close()
+    newer = {"part": ("CREATE TABLE a (x INTEGER) STRICT", "CREATE TABLE b (x INTEGER) STRICT")}
+    before = path.read_bytes()
+    assert inspect_state(path, newer) == StateCondition(writable=True, outdated=("part",))
+    assert path.read_bytes() == before
+    open_state(path, newer).close()
+    assert inspect_state(path, newer) == StateCondition(writable=True, outdated=())
+
+
+def test_an_inspection_refuses_what_opening_refuses(tmp_path: Path) -> None:
+    path = tmp_path / "wgaudit.db"
+    path.write_bytes(b"no database, and longer than the header of one is " * 40)
+    with pytest.raises(StateError, match="cannot use the state database"):
+        inspect_state(path, {})

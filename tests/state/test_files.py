@@ -32,3 +32,16 @@ def test_a_pipe_or_device_that_others_may_have_put_there_is_refused(tmp_path: Pa
 
 def test_standard_output_is_written_through() -> None:
     write_whole(Path("/dev/null"), b"new")
+
+
+def test_a_file_for_others_has_its_mode_before_it_has_its_name(tmp_path: Path) -> None:
+    """Whatever the umask, and whatever the file before it allowed."""
+    path = tmp_path / "metrics.prom"
+    path.touch(mode=0o600)
+    before = os.umask(0o077)
+    try:
+        write_whole(path, b"new", 0o644)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [each.name for each in tmp_path.iterdir()] == ["metrics.prom"]

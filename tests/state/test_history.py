@@ -14,8 +14,18 @@ import pytest
 from auditor.errors import GapReason, StateError, UsageError
 from auditor.state import history
 from auditor.state.database import open_state
-from auditor.state.history import PastFinding, PastSweep
-from auditor.values.models import Coverage, Finding, Gap, NodeId, Report, Severity, Verdict
+from auditor.state.operations import begin_operation, end_operation
+from auditor.values.findings import Finding, Severity
+from auditor.values.models import Gap, NodeId
+from auditor.values.past_sweeps import (
+    FindingChange,
+    OperationKind,
+    PastFinding,
+    PastOperation,
+    PastSweep,
+    content_of,
+)
+from auditor.values.report import Coverage, Report, Verdict
 
 START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 NODES = (NodeId("dc1", "b"), NodeId("dc1", "a"))
@@ -190,6 +200,14 @@ def test_findings_that_stand_come_first_then_the_last_seen(connection: sqlite3.C
     assert [item.subject for item in history.findings(connection, 1)] == ["d"]
 
 
+def test_of_findings_seen_at_one_time_the_worst_comes_first(connection: sqlite3.Connection) -> None:
+    mild = [replace(DRIFT, severity=severity) for severity in (Severity.INFO, Severity.WARNING)]
+    named = [replace(item, subject=item.severity.value) for item in (*mild, DRIFT, PAIR)]
+    record(connection, 1, *named)
+    listed = [item.severity for item in history.findings(connection, 10)]
+    assert listed == list(Severity)
+
+
 def test_a_finding_is_found_by_the_beginning_of_its_fingerprint(connection: sqlite3.Connection) -> None:
     record(connection, 1, PAIR, DRIFT)
     beginning = PAIR.fingerprint[:6]
@@ -304,3 +322,102 @@ def test_a_record_that_no_version_of_ours_wrote_is_a_state_error(
     connection.execute(f"UPDATE history_sweeps SET {harm}")  # noqa: S608  (this test's own text)
     with pytest.raises(StateError, match="a record that cannot be read"):
         history.sweeps(connection, 1)
+
+
+def changes_of(connection: sqlite3.Connection, finding: Finding) -> list[FindingChange]:
+    """What became of a finding, in order."""
+    return [item.change for item in history.changes(connection) if item.fingerprint == finding.fingerprint]
+
+
+def test_each_change_of_a_finding_is_kept_with_its_sweep(connection: sqlite3.Connection) -> None:
+    third = replace(PAIR, nodes=(*NODES, NodeId("dc1", "c")))
+    for number, found_then in enumerate(((PAIR,), (PAIR,), (third,), ()), 1):
+        record(connection, number, *found_then, resolved=() if found_then else (PAIR,))
+    record(connection, 5, PAIR)
+    assert changes_of(connection, PAIR) == [
+        FindingChange.FIRST_SEEN,
+        FindingChange.CHANGED,
+        FindingChange.RESOLVED,
+        FindingChange.CAME_BACK,
+    ]
+    first, more, *_ = history.changes(connection)
+    assert (first.sweep, first.at, first.nodes) == (1, at(1), ("a", "b"))
+    assert (more.sweep, more.nodes) == (3, ("a", "b", "c"))
+
+
+def test_a_finding_that_a_gap_hides_is_noted_once_however_many_sweeps(connection: sqlite3.Connection) -> None:
+    record(connection, 1, PAIR)
+    record(connection, 2, hidden=(PAIR,))
+    record(connection, 3, hidden=(PAIR,))
+    record(connection, 4, PAIR)
+    assert changes_of(connection, PAIR) == [
+        FindingChange.FIRST_SEEN,
+        FindingChange.NOT_SEEN,
+        FindingChange.SEEN_AGAIN,
+    ]
+
+
+def test_what_a_sweep_saw_is_read_back_and_alike_sweeps_share_it(connection: sqlite3.Connection) -> None:
+    odd = replace(PAIR, subject="\udc80", confirmed=True)
+    for number in (1, 2):
+        record(connection, number, odd)
+    record(connection, 3)
+    gap = Gap("ssh", GapReason.CONNECT_REFUSED, "in other words", node="z", datacenter="dc1")
+    report = Report(Verdict.FINDINGS, at(1), at(1), Coverage(9, 8), (odd,), (gap,))
+    assert history.content(connection, 1) == history.content(connection, 2) == content_of(report)
+    assert connection.execute("SELECT count(*) FROM history_contents").fetchone()[0] == 2
+
+
+def test_what_forgotten_sweeps_saw_is_forgotten_with_them(connection: sqlite3.Connection) -> None:
+    record(connection, 1, PAIR)
+    record(connection, 2, resolved=(PAIR,))
+    record(connection, 30, DRIFT)
+    with connection:
+        history.prune(connection, at(20))
+    assert connection.execute("SELECT count(*) FROM history_contents").fetchone()[0] == 1
+    assert [item.fingerprint for item in history.changes(connection)] == [DRIFT.fingerprint]
+
+
+def test_a_state_of_an_older_version_tells_what_it_knows_of_findings(tmp_path: Path) -> None:
+    path = tmp_path / "wgaudit.db"
+    with closing(open_state(path, {history.PART: history.MIGRATIONS[:2]})) as old, old:
+        old.execute(
+            "INSERT INTO history_sweeps VALUES (7, ?, ?, 'clean', 9, 9, '{}', 0, NULL)",
+            (at(0).isoformat(), at(0).isoformat()),
+        )
+        old.execute(
+            "INSERT INTO history_findings VALUES ('ab', 'key-drift', 'error', 'c', 'c differs', '[]', NULL, ?, ?, ?)",
+            (at(0).isoformat(), at(5).isoformat(), at(10).isoformat()),
+        )
+    with closing(open_state(path, {history.PART: history.MIGRATIONS})) as state:
+        assert history.content(state, 7) is None
+        assert [item.number for item in history.sweeps(state, 9)] == [7]
+        assert [(item.change, item.at, item.sweep) for item in history.changes(state)] == [
+            (FindingChange.FIRST_SEEN, at(0), None),
+            (FindingChange.RESOLVED, at(10), None),
+        ]
+
+
+def test_an_operation_is_read_back_with_its_end_and_forgotten_when_it_is_old(
+    connection: sqlite3.Connection,
+) -> None:
+    operation = PastOperation(
+        OperationKind.APPLY, at(1), "root", "0a1b2c3d4e", "/root/plan.json.journal", ("10.0.0.1/32",), ("a",)
+    )
+    with connection:
+        number = begin_operation(connection, operation)
+    assert history.operations(connection) == (operation,)
+    with connection:
+        end_operation(connection, number, at(2), "done")
+    assert history.operations(connection) == (replace(operation, ended_at=at(2), outcome="done"),)
+    with connection:
+        history.prune(connection, at(3))
+    assert history.operations(connection) == ()
+
+
+def test_the_last_clean_sweep_is_remembered_behind_others(connection: sqlite3.Connection) -> None:
+    assert history.last_clean(connection) is None
+    record(connection, 1)
+    record(connection, 2)
+    record(connection, 3, PAIR)
+    assert history.last_clean(connection) == at(2)

@@ -24,23 +24,30 @@ from auditor.reports.terminal import table
 from auditor.state.recording import from_json, record, replay, to_json
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix, PublicKey
+from auditor.values.drains import Drained
+from auditor.values.hidden_addresses import RouteKind, ShadowingRoute
 from auditor.values.models import (
+    AddressWrite,
     AuditPolicy,
     Device,
     FieldFault,
     Gap,
     InvalidRegistration,
     Looks,
+    LostNodeLook,
+    LostRegistration,
     Memory,
     MovedRegistration,
     NodeId,
     Observation,
     Registration,
-    RouteTable,
     SecondLook,
     Snapshot,
 )
+from auditor.values.peer_transfers import PeerTransfer
+from auditor.values.route_table import RouteTable
 from auditor.values.text import without_login
+from auditor.values.witness_answers import AnswerSource, WitnessAnswer
 from tests.cases import CASES
 from tests.fleets import key_of
 
@@ -71,18 +78,41 @@ registrations = st.builds(
 )
 gaps = st.builds(
     Gap,
-    source=st.sampled_from(["consul", "file", "ssh", "sweep"]),
+    source=st.sampled_from(["consul", "file", "ssh", "witness", "sweep"]),
     reason=st.sampled_from(GapReason),
     detail=masked_texts,
     node=maybe_text,
     datacenter=maybe_text,
 )
-tables = st.lists(st.tuples(keys, addresses), max_size=5).map(
+tables = st.lists(st.tuples(keys, addresses), max_size=5, unique=True).map(
     lambda pairs: RouteTable("".join(f"{key}\t{prefix}\n" for key, prefix in sorted(pairs)).encode())
 )
+shadows = st.builds(
+    ShadowingRoute,
+    prefix=addresses,
+    kind=st.sampled_from(RouteKind),
+    device=texts,
+    hidden=st.integers(0, 5000),
+    sample=st.lists(addresses, max_size=2).map(tuple),
+)
+transfers = st.builds(PeerTransfer, keys, *[st.integers(0, 2**64 - 1)] * 3)
 
 
 rounds = st.integers(0, 3)
+
+
+answers = st.builds(
+    WitnessAnswer,
+    node_ids,
+    addresses,
+    st.sampled_from(AnswerSource),
+    st.floats(0, 60),
+    texts,
+    st.none() | node_ids,
+    maybe_text,
+    st.none() | st.sampled_from(GapReason),
+    masked_texts,
+)
 
 
 @st.composite
@@ -98,6 +128,9 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         host_key=maybe_text,
         endpoints=st.none() | st.dictionaries(keys, texts, max_size=2),
         digested=st.booleans(),
+        shadows=st.none() | st.lists(shadows, max_size=2).map(tuple),
+        one_way=st.none() | st.lists(transfers, max_size=2).map(tuple),
+        routes_unread=texts,
     )
     return Snapshot(
         started_at=MOMENT,
@@ -105,6 +138,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         policy=AuditPolicy(
             topology=draw(st.sampled_from(["full", "partial"])),
             region_pools=draw(st.dictionaries(texts, st.just(Prefix("10.1.0.0/16")), max_size=2)),
+            mesh=draw(st.sampled_from(["", "prod-eu"])),
         ),
         registrations=tuple(draw(st.lists(registrations, max_size=4))),
         invalid=tuple(
@@ -140,6 +174,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
             )
         ),
         cut_short=draw(st.none() | st.just("interrupted")),
+        answers=tuple(draw(st.lists(answers, max_size=2))),
     )
 
 
@@ -374,6 +409,19 @@ def test_what_was_remembered_of_earlier_sweeps_comes_back(tmp_path: Path) -> Non
     """A replay withholds what the sweep withheld."""
     memory = Memory(
         drifted={NodeId("dc1", "b"): key_of("b"), NodeId("", "a"): key_of("a")},
+        lost=tuple(
+            LostRegistration(replace(_small().registrations[0], values={}), MOMENT, "{}", None, look)
+            for look in (
+                None,
+                LostNodeLook(key_of("a"), (Prefix("10.0.0.9/32"),)),
+                LostNodeLook(why_not="unreachable: planted"),
+            )
+        ),
+        writes=(
+            AddressWrite(NodeId("dc1", "b"), Prefix("10.0.0.5/32"), MOMENT, True, 7),
+            AddressWrite(NodeId("", "a"), Prefix("fd00::5/128"), MOMENT, False),
+        ),
+        drained={NodeId("dc1", "b"): Drained(MOMENT, "anna", "command", "who answers?", "0123456789")},
     )
     record(replace(_small(), memory=memory), tmp_path / "now.json.gz")
     assert replay(tmp_path / "now.json.gz").memory == memory
@@ -391,7 +439,11 @@ def test_claims_and_workloads_come_back_and_not_read_is_not_none_there(
 
 
 def test_a_sweep_that_read_no_claims_is_recorded_as_older_versions_know_it() -> None:
-    assert {"address_claims", "workloads", "memory"}.isdisjoint(json.loads(to_json(_small())))
+    assert {"address_claims", "workloads", "memory", "answers"}.isdisjoint(json.loads(to_json(_small())))
+
+
+def test_a_mesh_without_a_name_is_recorded_as_older_versions_know_it() -> None:
+    assert "mesh" not in json.loads(to_json(_small()))["policy"]
 
 
 def test_a_claim_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

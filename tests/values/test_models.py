@@ -16,5 +16,6 @@ def test_each_source_of_a_gap_has_a_scope() -> None:
         "consul": GapScope.REGISTRY,
         "file": GapScope.REGISTRY,
         "ssh": GapScope.NODE,
+        "witness": GapScope.WITNESS,
         "sweep": GapScope.SWEEP,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 import subprocess
@@ -11,8 +12,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from auditor.values import text as texts
 from auditor.values.text import (
@@ -22,6 +24,8 @@ from auditor.values.text import (
     for_file_name,
     for_json,
     for_log,
+    for_markdown,
+    for_markdown_code,
     for_shell,
     for_slack,
     for_terminal,
@@ -148,6 +152,7 @@ def test_a_list_of_so_many_characters_counts_what_does_not_fit() -> None:
 
 
 @given(foreign)
+@example(" \U0001d400")
 def test_text_may_pass_through_two_logs(text: str) -> None:
     assert for_log(for_log(text)) == for_log(text)
 
@@ -308,3 +313,26 @@ def test_a_name_of_one_script_stays_readable(text: str) -> None:
 def test_a_password_before_a_host_is_masked(text: str) -> None:
     assert "word" not in masked(text)
     assert "[login]@" in masked(text)
+
+
+@given(foreign)
+@example(
+    "<img src=x> ![a](https://e.example/x) [b](c) *d* _e_ ~~f~~ `g` | www.example.net @all #17 &amp; $x$"
+)
+def test_foreign_text_in_markdown_shows_as_text_and_links_nowhere(text: str) -> None:
+    """As a reader of CommonMark renders it: plain words, and code spans for all others."""
+    written = for_markdown(text)
+    rendered = MarkdownIt("commonmark").render(f"- at {written}")
+    (line,) = re.findall(r"<li>at ?(.*)</li>", rendered)
+    said = html.unescape(re.sub(r"</?code>", "", line)).replace(r"\x60", "`").replace(r"\x7c", "|")
+    expected = for_log(text, most=texts.LONGEST_TEXT).replace(r"\x60", "`").replace(r"\x7c", "|")
+    assert said.split() == expected.split()
+    assert "|" not in written
+    assert not re.search(r"[@#$*_<>&~\[\]\\]|https?:|www\.", re.sub(r"`[^`]*`", "", written), re.IGNORECASE)
+
+
+@given(foreign)
+@example("a`b|c")
+def test_foreign_text_in_a_code_span_of_markdown_stays_in_it(text: str) -> None:
+    written = for_markdown_code(text)
+    assert not written or re.fullmatch(r"`[^`|\n]+`", written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from auditor.values.addresses import Prefix, PublicKey
@@ -27,7 +28,11 @@ class DropAddress:
 
 @dataclass(frozen=True, slots=True)
 class RewriteFiles:
-    """Name `new` for `old` in the device's file (wg-quick's, systemd-networkd's); a copy is kept beside it."""
+    """Name `new` for `old` in the files that bring the device up; a copy of each is kept beside it.
+
+    Files of wg-quick, netplan, NetworkManager and systemd-networkd. Said the other way round, it gives back the
+    bytes of the copy where nobody wrote the file since.
+    """
 
     old: Prefix
     new: Prefix
@@ -44,6 +49,37 @@ class SetPeer:
 Change = AddAddress | DropAddress | RewriteFiles | SetPeer
 
 
+class LeftWhy(StrEnum):
+    """Reason why a file that may name the old address was not rewritten."""
+
+    LINE = "line"
+    """The line names it in another role, or in a form that is not followed."""
+    BOTH = "both"
+    """The file names the old and the new address."""
+    WHOSE = "whose"
+    """It does not say of which device it is, or not plainly."""
+    MADE = "made"
+    """Somebody makes it anew at each boot."""
+    VENDOR = "vendor"
+    """It belongs to a package."""
+    NAME = "name"
+    """A file in this folder has a name that cannot be printed safely."""
+    MANY = "many"
+    """The folder has more files than are looked at."""
+    LARGE = "large"
+    """The file is larger than is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftFile:
+    """A place that a person must change, or look at, before the node may be restarted."""
+
+    path: str
+    """The file, or the folder."""
+    why: LeftWhy
+    line: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceState:
     """A device as its node describes it, before a change or after it."""
@@ -55,6 +91,10 @@ class DeviceState:
     """After `RewriteFiles`: the files that were rewritten, or were so already."""
     notes: tuple[str, ...] = ()
     """Remarks on the change for people, each one line."""
+    by_hand: tuple[LeftFile, ...] = ()
+    """After `RewriteFiles`: files that name the old address and were not rewritten."""
+    maintenance: bool | None = None
+    """Whether Consul's maintenance mode is on; None: it was not asked for."""
 
 
 class NodeChanger(Protocol):

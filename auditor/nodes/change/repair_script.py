@@ -1,4 +1,4 @@
-"""Requests for changes of a node, and the parser of its answers: pure functions around `repair.sh`.
+"""Requests for changes of a node, and the parser of its answers: pure functions around the scripts of this folder.
 
 An answer is lines between `wgaudit-repair/1 begin` and `wgaudit-repair/1 end`. It counts whole or not at
 all, and only with a `done` line of the verb that was asked for. Everything in it is untrusted.
@@ -15,9 +15,20 @@ from importlib import resources
 from typing import Final
 
 from auditor.errors import ChangeFailed, GapReason, InvalidValue, ProbeError
-from auditor.nodes.change.changes import AddAddress, Change, DeviceState, DropAddress, RewriteFiles, SetPeer
+from auditor.nodes.change.changes import (
+    AddAddress,
+    Change,
+    DeviceState,
+    DropAddress,
+    LeftFile,
+    LeftWhy,
+    RewriteFiles,
+    SetPeer,
+)
+from auditor.nodes.change.maintenance import Maintenance
 from auditor.nodes.framing import Framing, Request, cleaned, error_line, read_lines, unreadable
 from auditor.values.addresses import Prefix, PublicKey, format_prefix, is_host, parse_prefix, parse_public_key
+from auditor.values.text import for_detail
 
 VERSION: Final = "wgaudit-repair/1"
 FRAMING = Framing(VERSION, "the repair script")
@@ -28,12 +39,18 @@ _DEVICE = re.compile(r"[A-Za-z0-9_=+][A-Za-z0-9_=+.\-]{0,14}")
 _PATH = re.compile(r"/[A-Za-z0-9_.,:@%+=/ \-]{1,400}")
 _ROUTE = re.compile(r"[A-Za-z0-9_.:/@%+=\- ]{1,200}")
 _LENGTH = re.compile(r"[0-9]{1,3}")
+_TOKEN_FILE = re.compile(r"/[A-Za-z0-9_.,:@%+=/-]{1,400}")
+MOST_REASON = 300
+"""Characters of a maintenance mode's reason."""
 _REASONS = {
     "sudo": GapReason.SUDO,
     "no-wg": GapReason.NO_WG,
     "no-device": GapReason.NO_DEVICE,
     "wrong-host": GapReason.WRONG_HOST,
 }
+_PARTS = ("repair.sh", "boot_files.sh", "maintenance.sh")
+_LAST_LINE = b'main "$@" </dev/null\n'
+"""A text that is cut short on its way defines functions, and does nothing."""
 _WG = ("wg",)
 _MAY_BE_LOST = b":\n" * 3  # to a login shell's start-up file that reads a line
 _REFUSED = "refused"
@@ -74,14 +91,35 @@ def change_request(
     return _repair_request(verb, device, (_key(key), *words), sudo, wg_command)
 
 
+def maintenance_request(
+    device: str, key: PublicKey, asked: Maintenance, *, sudo: bool = False, wg_command: tuple[str, ...] = _WG
+) -> RepairRequest:
+    """Build the request for the maintenance mode of the node whose device has this key.
+
+    Raises `ChangeFailed` (refused) for a token's file that cannot be named in a command line. The reason is cut, and
+    without control characters.
+    """
+    verb = "ask" if asked.on is None else "on" if asked.on else "off"
+    if asked.token_file and _TOKEN_FILE.fullmatch(asked.token_file) is None:
+        raise _refusal(f"{cleaned(asked.token_file)} cannot be a file's name here")
+    reason = for_detail(asked.reason)[:MOST_REASON]
+    values = f"reason={shlex.quote(reason)}\ntoken_file={shlex.quote(asked.token_file)}\n".encode()
+    return _repair_request("maintenance", device, (_key(key), verb), sudo, wg_command, values)
+
+
 def _repair_request(
-    verb: str, device: str, words: Iterable[str], sudo: bool, wg_command: tuple[str, ...]
+    verb: str,
+    device: str,
+    words: Iterable[str],
+    sudo: bool,
+    wg_command: tuple[str, ...],
+    values: bytes = b"",
 ) -> RepairRequest:
     if _DEVICE.fullmatch(device) is None:
         raise _refusal(f"{cleaned(device)} cannot be a device's name here")
     shell = "exec sudo -n /bin/sh" if sudo else "exec /bin/sh"
     line = " ".join((shell, "-s --", VERSION, verb, device, *words))
-    return RepairRequest(verb, Request(line, _MAY_BE_LOST + _places(wg_command) + _script()))
+    return RepairRequest(verb, Request(line, _MAY_BE_LOST + _places(wg_command) + values + _script()))
 
 
 def _places(wg_command: tuple[str, ...]) -> bytes:
@@ -128,7 +166,8 @@ def _refusal(detail: str) -> ChangeFailed:
 
 @lru_cache(maxsize=1)
 def _script() -> bytes:
-    return resources.files(__package__).joinpath("repair.sh").read_bytes()
+    parts = (resources.files(__package__).joinpath(name).read_bytes() for name in _PARTS)
+    return b"\n".join((*parts, _LAST_LINE))
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -153,15 +192,26 @@ class _RepairAnswer:
         self._verb = verb
         self._key: PublicKey | None = None
         self._done = False
+        self._maintenance: bool | None = None
         self._addresses: dict[Prefix, None] = {}
         self._files: dict[str, None] = {}
+        self._by_hand: dict[LeftFile, None] = {}
         self._notes: dict[str, None] = {}
 
     def state(self) -> DeviceState:
         """Build the state that the lines describe. Raises `ProbeError` if one is missing."""
         if self._key is None or not self._done:
             raise unreadable(f"the answer has no line {'done' if self._key else 'key'}")
-        return DeviceState(self._key, tuple(self._addresses), tuple(self._files), tuple(self._notes))
+        if self._verb == "maintenance" and self._maintenance is None:
+            raise unreadable("the answer has no line maintenance")
+        return DeviceState(
+            self._key,
+            tuple(self._addresses),
+            tuple(self._files),
+            tuple(self._notes),
+            tuple(self._by_hand),
+            self._maintenance,
+        )
 
     def take(self, word: str, value: str) -> None:
         """Take one line. Raises `InvalidValue`."""
@@ -176,14 +226,21 @@ class _RepairAnswer:
                 self._addresses[_address(value)] = None
             case "file" if self._verb == "rewrite":
                 self._files[_path(value)] = None
+            case "byhand" if self._verb == "rewrite":
+                self._by_hand[_left_file(value)] = None
+            case "maintenance" if self._verb == "maintenance" and value in ("on", "off"):
+                self._maintenance = value == "on"
             case "note":
                 self._notes[_note(value)] = None
             case "done":
-                if value != self._verb:
-                    raise InvalidValue(f"{self._verb} was asked for")
-                self._done = True
+                self._end(value)
             case _:
                 raise InvalidValue("the script prints no such line")
+
+    def _end(self, verb: str) -> None:
+        if verb != self._verb:
+            raise InvalidValue(f"{self._verb} was asked for")
+        self._done = True
 
 
 def _address(value: str) -> Prefix:
@@ -217,11 +274,20 @@ def _saves(rest: str) -> str:
     )
 
 
-def _left(rest: str) -> str:
+def _reload(rest: str) -> str:
+    return f"NetworkManager has the old content of {_path(rest)} in memory until `nmcli connection reload`"
+
+
+def _left_file(value: str) -> LeftFile:
+    why, _, rest = value.partition(" ")
     number, _, path = rest.partition(" ")
     if re.fullmatch(r"[0-9]{1,9}", number) is None:
         raise InvalidValue("not a line's number")
-    return f"{_path(path)} line {number} names the old address too and was left as it is"
+    try:
+        reason = LeftWhy(why)
+    except ValueError:
+        raise InvalidValue("the script knows no such reason") from None
+    return LeftFile(_path(path), reason, int(number) or None)
 
 
 def _added_back(rest: str) -> str:
@@ -236,7 +302,7 @@ def _route(rest: str) -> str:
 
 _NOTES: dict[str, Callable[[str], str]] = {
     "save-config": _saves,
-    "left": _left,
+    "reload": _reload,
     "added-back": _added_back,
     "route": _route,
 }

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from auditor.errors import GapReason, ProbeError
 from auditor.nodes.change.changes import Change, DeviceState, NodeChanger
+from auditor.nodes.change.maintenance import Maintenance, MaintenanceChanger
 from auditor.nodes.change.repair_script import (
     FRAMING,
     RepairRequest,
     change_request,
     look_request,
+    maintenance_request,
     parse_repair,
 )
 from auditor.nodes.ssh.access import SshAccess
 from auditor.nodes.ssh.execute import Output
+from auditor.values.addresses import PublicKey
 from auditor.values.models import Registration
 
 _FORCED = (
@@ -21,7 +24,7 @@ _FORCED = (
 )
 
 
-class SshChanger(NodeChanger):
+class SshChanger(NodeChanger, MaintenanceChanger):
     """Changes nodes, with the access that looks at them too."""
 
     def __init__(self, access: SshAccess, device: str) -> None:
@@ -39,16 +42,32 @@ class SshChanger(NodeChanger):
 
     async def change(self, registration: Registration, change: Change) -> DeviceState:
         """Make one change on the device with the registration's key, once. Raises `ProbeError`."""
-        settings, public_key = self._access.settings, registration.public_key
-        if public_key is None:
-            detail = (
-                f"{registration.node}: its registered key cannot be read, so no device is known to be its own"
-            )
-            raise ProbeError(GapReason.NO_HOST, detail)
+        settings, public_key = self._access.settings, self._own_key(registration)
         asked = change_request(
             self._device, public_key, change, sudo=settings.sudo, wg_command=settings.wg_command
         )
         return await self._ask(registration, asked)
+
+    async def maintenance(self, registration: Registration, asked: Maintenance) -> bool:
+        """Switch Consul's maintenance mode of the node, or ask for it. Raises `ProbeError`."""
+        settings = self._access.settings
+        request = maintenance_request(
+            self._device,
+            self._own_key(registration),
+            asked,
+            sudo=settings.sudo,
+            wg_command=settings.wg_command,
+        )
+        return (await self._ask(registration, request)).maintenance is True
+
+    def _own_key(self, registration: Registration) -> PublicKey:
+        """Return the registered key, which the device must have. Raises `ProbeError`."""
+        if registration.public_key is None:
+            detail = (
+                f"{registration.node}: its registered key cannot be read, so no device is known to be its own"
+            )
+            raise ProbeError(GapReason.NO_HOST, detail)
+        return registration.public_key
 
     async def _ask(self, registration: Registration, asked: RepairRequest) -> DeviceState:
         if self._access.settings.probe == "installed":

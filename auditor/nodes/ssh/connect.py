@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from contextlib import AsyncExitStack
 
 import asyncssh
 
-from auditor.errors import GapReason, ProbeError
+from auditor.errors import ConfigError, GapReason, ProbeError
 from auditor.nodes.ssh.dial import Approach, reach, run_proxy
 from auditor.nodes.ssh.failures import EXPECTED, Watch, from_connecting, host_key_detail, timed_out
 from auditor.nodes.ssh.host_keys import Lookup
@@ -17,6 +18,8 @@ from auditor.nodes.ssh.lean import connect
 from auditor.nodes.ssh.login import Destination, Login
 from auditor.nodes.ssh.turns import ConnectWait, Turns
 from auditor.settings.ssh import SshSettings
+
+log = logging.getLogger(__name__)
 
 
 class _NoCommonHostKeyError(Exception):
@@ -33,20 +36,38 @@ class Connections:
     def __init__(self, settings: SshSettings) -> None:
         self._connect_wait = ConnectWait(settings.connect_timeout)
         self._logins = Turns(settings.logins_per_host)
+        self._settings = settings
         self._login = Login(settings)
         self._jumps = Jumps(self._open_hop, settings.per_jump)
         if settings.proxy_jump:
             check_jump(settings.proxy_jump)
 
     def begin(self) -> None:
-        """Begin a new sweep: facts of this machine that may have changed are read again."""
+        """Begin a new sweep, or a round of a watch: facts of this machine that may have changed are read again.
+
+        Files that changed and cannot be used now are a warning, and what was read of them before stays.
+        """
+        if self._login.is_outdated():
+            try:
+                self._login = Login(self._settings)
+            except ConfigError as error:
+                log.warning("%s; logins go on as before", error)
+                self._login.stay()
         self._login.begin()
 
-    async def open(self, host: str, port: int | None, stack: AsyncExitStack) -> asyncssh.SSHClientConnection:
-        """Open a logged-in connection, closed when the stack is. `port` None: ssh's own choice. Raises `ProbeError`."""
+    async def open(
+        self, host: str, port: int | None, stack: AsyncExitStack, *, stays: bool = False
+    ) -> asyncssh.SSHClientConnection:
+        """Open a logged-in connection, closed when the stack is. `port` None: ssh's own choice. Raises `ProbeError`.
+
+        `stays`: for long; then others may pass the jump host as soon as the login is done.
+        """
         destination = await self._login.destination(host, port)
-        tunnel = await self._jumps.connection(destination.jump, stack) if destination.jump else None
-        return await self._dial(destination, tunnel, stack)
+        if not destination.jump:
+            return await self._dial(destination, None, stack)
+        async with AsyncExitStack() as turn:
+            tunnel = await self._jumps.connection(destination.jump, stack, turn if stays else None)
+            return await self._dial(destination, tunnel, stack)
 
     async def _open_hop(
         self, last: str, tunnel: asyncssh.SSHClientConnection | None, stack: AsyncExitStack

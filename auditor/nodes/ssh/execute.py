@@ -110,53 +110,79 @@ async def execute(
     channel: asyncssh.SSHClientChannel[bytes] | None = None
     try:
         async with asyncio.timeout(seconds):
-            for pause in () if first else _FREED_WITHIN:
-                try:
-                    channel = await _open(connection, session, request.command)
-                    break
-                except asyncssh.ChannelOpenError:
-                    # With MaxSessions 1 the session of the request before is still being closed.
-                    await asyncio.sleep(pause)
-            else:
-                channel = await _open(connection, session, request.command)
+            channel = await _opened(connection, session, request.command, first=first)
             await session.finished
     except TimeoutError:
         # The probe ends itself on the node, and a repair brings to its end what it has begun.
         raise _timed_out(session, framing, seconds, where, opened=channel is not None) from None
-    except asyncssh.ChannelOpenError as error:
-        raise ProbeError(
-            GapReason.NO_CHANNEL, f"{where}: the server runs no command: {cleaned(str(error))}"
-        ) from None
     except (asyncssh.Error, OSError) as error:
-        raise ProbeError(
-            GapReason.CONNECTION_LOST, f"{where}: while {framing.script} ran: {cleaned(str(error))}"
-        ) from None
+        raise _not_run(error, framing, where) from None
     if session.too_large:
         raise ProbeError(
             GapReason.OUTPUT_TOO_LARGE, f"{where}: more than {limit} bytes; ssh.max_output sets the bound"
         )
     data = b"".join(session.chunks)
     if not framing.begun(data):
-        _check_account(data, session.errors, channel, where)
-    return Output(framing, data, session.errors, _ended(channel))
+        check_account(data, session.errors, channel, where)
+    return Output(framing, data, session.errors, words_of_end(channel))
 
 
-def _check_account(data: bytes, errors: bytes, channel: asyncssh.SSHClientChannel[bytes], where: str) -> None:
+def check_account(data: bytes, errors: bytes, channel: asyncssh.SSHClientChannel[bytes], where: str) -> None:
     """Raise `ProbeError` (auth) where the server let the account in and gave it nothing to run."""
     said = (data[:_ERRORS_KEPT] + b"\n" + errors).decode("utf-8", "replace")
     advice = account_advice(said, channel.get_exit_status())
     if advice:
         words = cleaned(" ".join(said.split()))
         raise ProbeError(
-            GapReason.AUTH, f"{where}: logged in, and then: {words} ({_ended(channel)}); {advice}"
+            GapReason.AUTH, f"{where}: logged in, and then: {words} ({words_of_end(channel)}); {advice}"
         )
 
 
+async def opened(
+    connection: asyncssh.SSHClientConnection,
+    session: asyncssh.SSHClientSession[bytes],
+    command: str,
+    framing: Framing,
+    where: str,
+    *,
+    first: bool,
+) -> asyncssh.SSHClientChannel[bytes]:
+    """Start a command that is not waited for. Raises `ProbeError`: no-channel, connection-lost."""
+    try:
+        return await _opened(connection, session, command, first=first)
+    except (asyncssh.Error, OSError) as error:
+        raise _not_run(error, framing, where) from None
+
+
+async def _opened(
+    connection: asyncssh.SSHClientConnection,
+    session: asyncssh.SSHClientSession[bytes],
+    command: str,
+    *,
+    first: bool,
+) -> asyncssh.SSHClientChannel[bytes]:
+    for pause in () if first else _FREED_WITHIN:
+        try:
+            return await _open(connection, session, command)
+        except asyncssh.ChannelOpenError:
+            # With MaxSessions 1 the session of the request before is still being closed.
+            await asyncio.sleep(pause)
+    return await _open(connection, session, command)
+
+
 async def _open(
-    connection: asyncssh.SSHClientConnection, session: _ExecSession, command: str
+    connection: asyncssh.SSHClientConnection, session: asyncssh.SSHClientSession[bytes], command: str
 ) -> asyncssh.SSHClientChannel[bytes]:
     channel, _ = await connection.create_session(lambda: session, command, encoding=None, request_pty=False)
     return channel
+
+
+def _not_run(error: Exception, framing: Framing, where: str) -> ProbeError:
+    if isinstance(error, asyncssh.ChannelOpenError):
+        return ProbeError(GapReason.NO_CHANNEL, f"{where}: the server runs no command: {cleaned(str(error))}")
+    return ProbeError(
+        GapReason.CONNECTION_LOST, f"{where}: while {framing.script} ran: {cleaned(str(error))}"
+    )
 
 
 def _timed_out(
@@ -184,7 +210,8 @@ def _send(channel: asyncssh.SSHClientChannel[bytes], data: bytes) -> None:
         return
 
 
-def _ended(channel: asyncssh.SSHClientChannel[bytes]) -> str:
+def words_of_end(channel: asyncssh.SSHClientChannel[bytes]) -> str:
+    """Word the end of a command: `exit 0`, `signal KILL` …"""
     signal = channel.get_exit_signal()
     if signal is not None:
         return f"signal {cleaned(signal[0])}"

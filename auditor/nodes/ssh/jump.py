@@ -18,6 +18,8 @@ from auditor.nodes.ssh.turns import Turns
 _HOP = re.compile(
     r"(?:(?P<user>[^,\s]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^@:,\s\[\]/]+)(?::(?P<port>[0-9]{1,5}))?/?"
 )
+MOST_STAYING = 400
+"""Nodes that are followed over one connection to a jump host: its sshd has a file open for each, of some thousand."""
 MOST_HOPS = 16
 """Jump hosts one behind the other."""
 
@@ -35,13 +37,19 @@ class Jumps:
         self._turns = Turns(most)
         self._jumps: dict[str, _Jump] = {}
 
-    async def connection(self, hops: str, stack: AsyncExitStack) -> asyncssh.SSHClientConnection:
-        """Get the connection to the last of `hops`, shared by all nodes behind it; the last user closes it."""
+    async def connection(
+        self, hops: str, stack: AsyncExitStack, turn: AsyncExitStack | None = None
+    ) -> asyncssh.SSHClientConnection:
+        """Get the connection to the last of `hops`, shared by the nodes behind it; the last user closes it.
+
+        `turn`: holds the turn, where a user stays for long; None: the turn ends with the use.
+        """
+        most = None if turn is None else MOST_STAYING
         # A user that waits for a turn counts already: the connection stays open for the next in line.
-        jump = self._enter(hops, stack)
-        await stack.enter_async_context(self._turns.at(hops))
+        jump = self._enter(hops, stack, most)
+        await (turn or stack).enter_async_context(self._turns.at(hops))
         if jump.is_lost():
-            jump = self._enter(hops, stack)
+            jump = self._enter(hops, stack, most)
         try:
             # One that gives up must not take the connection away from the others that wait for it.
             connection, _ = await asyncio.shield(jump.opening)
@@ -49,9 +57,9 @@ class Jumps:
             raise ProbeError(error.reason, f"jump host {error.detail}") from None
         return connection
 
-    def _enter(self, hops: str, stack: AsyncExitStack) -> _Jump:
+    def _enter(self, hops: str, stack: AsyncExitStack, most: int | None) -> _Jump:
         jump = self._jumps.get(hops)
-        if jump is None or jump.is_over():
+        if jump is None or jump.is_over() or (most is not None and jump.users >= most):
             jump = self._jumps[hops] = _Jump(asyncio.ensure_future(self._open(hops)))
         jump.users += 1
         stack.push_async_callback(self._leave, hops, jump)

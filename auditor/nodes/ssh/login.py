@@ -6,7 +6,7 @@ import asyncio
 import fnmatch
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import lru_cache
@@ -83,6 +83,8 @@ class Login:
 
     def __init__(self, settings: SshSettings) -> None:
         self._settings = settings
+        self._marks = {file: _mark(file) for file in _read_at_first(settings)}
+        """By file that was read: its mark before."""
         self._config = read_config(settings)
         self._local = local_facts(settings.connect_timeout)
         self._agents: dict[str, Agent] = {}
@@ -150,6 +152,14 @@ class Login:
         for agent in self._agents.values():
             agent.forget()
 
+    def is_outdated(self) -> bool:
+        """Tell whether a file that it was built of has changed since: a host was added, a certificate renewed."""
+        return any(_mark(file) != mark for file, mark in self._marks.items())
+
+    def stay(self) -> None:
+        """Go on with what was read, until a file changes once more."""
+        self._marks = {file: _mark(file) for file in self._marks}
+
     async def keys(self, destination: Destination, stack: AsyncExitStack) -> list[asyncssh.SSHKeyPair]:
         """List the identities for one connection; the agent's connection is closed with the stack."""
         return await destination.identities.offered(stack)
@@ -213,6 +223,7 @@ class Login:
 
     def _known_hosts(self, files: tuple[Path, ...]) -> KnownHosts:
         if files not in self._known:
+            self._marks |= {file: _mark(file) for file in files}
             self._known[files] = KnownHosts(files)
         return self._known[files]
 
@@ -269,6 +280,24 @@ class Login:
             return self._base
         named = {_ALGORITHMS[keyword][0]: text for keyword, text in algorithms}
         return asyncssh.SSHClientConnectionOptions(self._base, **named)
+
+
+def _read_at_first(settings: SshSettings) -> Iterable[Path]:
+    """List the files that every login is built of, and those that may be put beside them."""
+    for file in settings.identity_files:
+        yield file
+        yield file.with_name(f"{file.name}-cert.pub")
+    if settings.config_file is not None:
+        yield settings.config_file
+
+
+def _mark(file: Path) -> tuple[int, int, int] | None:
+    """Make a value that changes with a file's content; None: it is not there, or cannot be looked at."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _files(texts: tuple[str, ...]) -> tuple[Path, ...]:

@@ -8,12 +8,14 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from filelock import FileLock, Timeout
 
+from auditor.disk.bounded import read_bounded
 from auditor.disk.ownership import close_to_others, not_to_be_used
 from auditor.errors import JournalError, StateBusy
 from auditor.repair.apply.stages import INDEX, Entry, Event, Progress, after
@@ -178,6 +180,27 @@ def _read(data: bytes, path: Path, plan: str) -> tuple[list[Entry], dict[str, Pr
             ) from None
         entries.append(entry)
     return entries, states
+
+
+def read_journal(path: Path) -> tuple[Entry, ...]:
+    """Read the entries of any plan's journal, without its lock; a line that is just being written is left out.
+
+    Raises `JournalError` with the file and the line that is no entry.
+    """
+    try:
+        data = read_bounded(path, MAX_JOURNAL)
+    except OSError as error:
+        raise JournalError(f"cannot read the journal {path}: {error.strerror}") from None
+    if len(data) > MAX_JOURNAL:
+        raise JournalError(f"{path}: larger than {MAX_JOURNAL} bytes; is that a journal?")
+    entries = []
+    for number, line in enumerate(data.split(b"\n")[:-1], 1):
+        try:
+            entry = _entry(line)
+            entries.append(replace(entry, at=entry.at.astimezone(UTC)))
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            raise JournalError(f"{path}: line {number} is no entry of a journal") from None
+    return tuple(entries)
 
 
 def _opening(plan: str) -> bytes:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from auditor.errors import GapReason, InvalidValue, ProbeError
+from auditor.errors import GapReason, ProbeError
 from auditor.nodes.change.changes import NodeChanger, SetPeer
-from auditor.nodes.interface import NodeSource, TableStore
+from auditor.nodes.interface import NodeSource
+from auditor.nodes.table_store import TableStore
 from auditor.repair.moves import Keeper, Move
-from auditor.values.addresses import Prefix, PublicKey, parse_prefix
-from auditor.values.models import NodeId, Observation, Registration, RouteTable
+from auditor.repair.peer_view import PeerView
+from auditor.values.models import NodeId, Observation, Registration
 from auditor.values.text import listed
 
 AT_ONCE = 16
@@ -21,33 +21,6 @@ ROUTED = "routed"
 """Fact: the observers that routed the old address to the mover before peers were set, as a JSON list."""
 SELF_ROUTED = "self-routed"
 """Fact: whether the mover itself gave the old address to the keeper before."""
-
-
-@dataclass(frozen=True, slots=True)
-class PeerView:
-    """Observation of one node, with its route table."""
-
-    observation: Observation
-    table: RouteTable
-
-    def routes(self, prefix: Prefix, key: PublicKey) -> bool:
-        """Tell whether exactly this prefix is given to this key, the device's own addresses included."""
-        line = f"{key}\t{prefix}\n".encode()
-        return self.table.text.startswith(line) or b"\n" + line in self.table.text
-
-    def others_with(self, prefix: Prefix, key: PublicKey) -> tuple[str, ...]:
-        """Keys other than this one that have exactly this prefix."""
-        pattern = rb"(?m)^(.+)\t%s$" % re.escape(prefix.encode())
-        found = {match.decode("ascii", "replace") for match in re.findall(pattern, self.table.text)}
-        return tuple(sorted(found - {key}))
-
-    def allowed_ips(self, key: PublicKey) -> tuple[Prefix, ...]:
-        """All that is given to this key. Raises `ProbeError`."""
-        found = re.findall(rb"(?m)^%s\t(.+)$" % re.escape(key.encode()), self.table.text)
-        try:
-            return tuple(parse_prefix(text.decode("ascii")) for text in found if text != b"(none)")
-        except (InvalidValue, UnicodeDecodeError):
-            raise ProbeError(GapReason.UNREADABLE_OUTPUT, "an allowed-ip that is no prefix") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +32,10 @@ class PeerLook:
     old_right: int
     wrong: tuple[str, ...] = ()
     """Names of observers that do not yet."""
-    unseen: tuple[str, ...] = ()
-    """Names of observers that did not answer, with the reason."""
+    unseen: Mapping[str, str] = field(default_factory=dict)
+    """Observers that did not answer, by name, with the reason."""
+    still_old: int = 0
+    """Observers that route the old address to the mover, and not the new one."""
 
 
 class PeerRoutes:
@@ -89,6 +64,15 @@ class PeerRoutes:
         chosen += [others[number * len(others) // room] for number in range(room)]
         return tuple(chosen[:size])
 
+    def others(self, move: Move) -> int:
+        """Count the nodes that could be asked as observers of the move."""
+        return sum(node != move.node for node in self._registrations)
+
+    def named(self, names: Iterable[str]) -> tuple[NodeId, ...]:
+        """Find the nodes with these names among those that are registered now."""
+        wanted = frozenset(names)
+        return tuple(sorted(node for node in self._registrations if str(node) in wanted))
+
     async def look(self, nodes: Iterable[NodeId]) -> Mapping[NodeId, PeerView | ProbeError]:
         """Look at each node: its view or the error, by node."""
         tables = TableStore()
@@ -106,22 +90,25 @@ class PeerRoutes:
 
         await _each(nodes, one)
         return {
-            node: answer if isinstance(answer, ProbeError) else PeerView(answer, tables.tables[answer.table])
+            node: answer
+            if isinstance(answer, ProbeError)
+            else PeerView(answer, tables.tables[answer.table].text)
             for node, answer in sorted(answers.items())
         }
 
     def count(self, views: Mapping[NodeId, PeerView | ProbeError], move: Move, keeper: Keeper) -> PeerLook:
         """Count the observers that route both addresses as the move wants."""
         alone = self._alone(move, keeper)
-        asked = new_right = old_right = 0
+        asked = new_right = old_right = still_old = 0
         wrong: list[str] = []
-        unseen: list[str] = []
+        unseen: dict[str, str] = {}
         for node, view in views.items():
             if isinstance(view, ProbeError):
-                unseen.append(f"{node} ({view.reason.value})")
+                unseen[str(node)] = view.reason.value
                 continue
             new = view.routes(move.new, move.public_key)
             old = not view.routes(move.old, move.public_key)
+            still_old += not (new or old)
             if keeper.public_key is not None and alone and not self._delivers(view, node, move, keeper):
                 old = old and view.routes(move.old, keeper.public_key)
             asked += 1
@@ -129,7 +116,7 @@ class PeerRoutes:
             old_right += old
             if not (new and old):
                 wrong.append(str(node))
-        return PeerLook(asked, new_right, old_right, tuple(wrong), tuple(unseen))
+        return PeerLook(asked, new_right, old_right, tuple(wrong), unseen, still_old)
 
     def _alone(self, move: Move, keeper: Keeper) -> bool:
         """Tell whether nobody but the keeper is registered with the old address: else any of them may be routed to."""
@@ -160,10 +147,12 @@ class PeerRoutes:
         )
         return {ROUTED: json.dumps(routed), SELF_ROUTED: "yes" if self_routed else "no"}
 
-    async def push(self, move: Move, keeper: Keeper) -> tuple[str, ...]:
-        """Give the new address to the mover, and the old one to the keeper, on every other node.
+    async def push(
+        self, move: Move, keeper: Keeper, nodes: Iterable[NodeId] | None = None
+    ) -> Mapping[str, str]:
+        """Give the new address to the mover, and the old one to the keeper, on every other node, or on these alone.
 
-        Returns the names of those where it did not work, with the reason. All that a node gives to the two
+        Returns those where it did not work, by name, with the reason. All that a node gives to the two
         beside is left as it is. Who holds the old address itself gets no peer for it: it would route to itself.
         """
 
@@ -189,13 +178,14 @@ class PeerRoutes:
             theirs = [prefix for prefix in view.allowed_ips(keeper.public_key) if prefix != move.old]
             yield SetPeer(keeper.public_key, (*theirs, move.old))
 
-        return await self._set([node for node in self._registrations if node != move.node], wanted)
+        chosen = self._registrations if nodes is None else nodes
+        return await self._set([node for node in chosen if node != move.node], wanted)
 
     async def push_on_mover(self, move: Move, keeper: Keeper) -> None:
         """Give the old address to the keeper on the mover, which no longer holds it. Raises `ProbeError`."""
         await self._set_on_mover(move, keeper, give=True)
 
-    async def push_back(self, move: Move, facts: Mapping[str, str]) -> tuple[str, ...]:
+    async def push_back(self, move: Move, facts: Mapping[str, str]) -> Mapping[str, str]:
         """Take back what `push` did, by what `before_push` saw: as `push`."""
         routed = frozenset(json.loads(facts[ROUTED]))
 
@@ -224,8 +214,8 @@ class PeerRoutes:
 
     async def _set(
         self, nodes: Iterable[NodeId], wanted: Callable[[NodeId, PeerView], Iterable[SetPeer]]
-    ) -> tuple[str, ...]:
-        failed: list[str] = []
+    ) -> Mapping[str, str]:
+        failed: dict[str, str] = {}
         views = await self.look(nodes)
 
         async def one(node: NodeId) -> None:
@@ -240,12 +230,13 @@ class PeerRoutes:
                     ):
                         await self._changer.change(self._registrations[node], peer)
             except ProbeError as error:
-                failed.append(f"{node} ({error})")
+                failed[str(node)] = str(error)
 
         await _each(views, one)
         if failed:
-            self._say(f"peers not set on {listed(sorted(failed), last=', ')}")
-        return tuple(sorted(failed))
+            names = sorted(f"{name} ({why})" for name, why in failed.items())
+            self._say(f"peers not set on {listed(names, last=', ')}")
+        return dict(sorted(failed.items()))
 
 
 async def _each(nodes: Iterable[NodeId], act: Callable[[NodeId], Awaitable[None]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -11,6 +11,9 @@ from auditor.repair.moves import Step
 
 INDEX = "ModifyIndex"
 """Fact: the registration's ModifyIndex after the step."""
+OUT = "out of production"
+"""Fact: who took the node out of production. Written before it happens."""
+BY_US, BEFORE, LEFT_OUT = "by this apply", "before this apply", "not asked for"
 
 _ORDER = {step: number for number, step in enumerate(Step)}
 
@@ -24,6 +27,8 @@ class Event(StrEnum):
     UNDOING = "undoing"
     """Step that is about to be taken back."""
     UNDONE = "undone"
+    CHECKED = "checked"
+    """Move that is done, looked at again: its facts replace those of the same names."""
     SURPRISE = "surprise"
     """Something was not as planned; `facts["what"]` says it."""
 
@@ -62,8 +67,20 @@ class Progress:
 
     @property
     def complete(self) -> bool:
-        """Tell whether its last step is done, which is the same one for every kind of move."""
-        return Step.VERIFY in self.done
+        """Tell whether it was verified, and is not on its way back."""
+        return Step.VERIFY in self.done and not self.going_back
+
+    @property
+    def changed(self) -> bool:
+        """Tell whether anything of it may have happened but that its node is out of production."""
+        return not {*self.done, *((self.open,) if self.open else ())} <= {Step.DRAIN}
+
+    @property
+    def kept_out(self) -> bool:
+        """Tell whether the move took its node out of production, or may have, and did not put it back."""
+        return self.facts.get(OUT) == BY_US and (
+            Step.UNDRAIN not in self.done and (Step.DRAIN in self.done or self.open is Step.DRAIN)
+        )
 
     @property
     def unfinished(self) -> bool:
@@ -74,8 +91,8 @@ class Progress:
 def after(state: Progress, entry: Entry) -> Progress:
     """The state once this entry is written. Raises `ValueError` if it cannot follow: then somebody edited it."""
     step, done = entry.step, state.done
-    if entry.event is Event.SURPRISE:
-        return state
+    if entry.event in (Event.SURPRISE, Event.CHECKED):
+        return _remarked(state, entry)
     facts = {**state.facts, **entry.facts}
     match entry.event:
         case Event.BEGIN:
@@ -101,3 +118,12 @@ def after(state: Progress, entry: Entry) -> Progress:
             if state.open is not step or not state.going_back:
                 raise ValueError(f"{step.value} was not being taken back")
             return Progress(done, None, bool(done), facts if done else {})
+
+
+def _remarked(state: Progress, entry: Entry) -> Progress:
+    """The state after an entry that makes no step and takes none back."""
+    if entry.event is Event.SURPRISE:
+        return state
+    if not state.complete:
+        raise ValueError("a move that is not done cannot have been looked at again")
+    return replace(state, facts={**state.facts, **entry.facts})

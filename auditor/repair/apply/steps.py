@@ -16,9 +16,24 @@ from auditor.nodes.change.changes import (
     NodeChanger,
     RewriteFiles,
 )
+from auditor.repair.apply.answering import MoveAnswers
+from auditor.repair.apply.drain_steps import DrainSteps
 from auditor.repair.apply.ledger import Ledger
-from auditor.repair.apply.observers import ROUTED, PeerLook, PeerRoutes, PeerView
+from auditor.repair.apply.observers import ROUTED, PeerLook, PeerRoutes
+from auditor.repair.apply.outcome import (
+    ASKED,
+    BOOT_FILES,
+    BY_HAND,
+    FLEET,
+    NOT_SET,
+    UNSEEN,
+    WHY_LEFT,
+    read_table,
+    table,
+)
+from auditor.repair.apply.waiting import PeerWait
 from auditor.repair.moves import Keeper, Move, Step
+from auditor.repair.peer_view import PeerView
 from auditor.values.addresses import Prefix, format_prefix
 from auditor.values.models import NodeId, Registration
 
@@ -26,10 +41,6 @@ Facts = Mapping[str, str]
 
 HELD = "held"
 """Fact: whether the device held the new address before it was added; then the way back leaves it there."""
-
-
-NOT_SET = "not set on"
-"""Fact: observers that could not be reached when peers were set, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,8 @@ class ApplyOptions:
     """Observers that are asked."""
     poll: float = 2.0
     """Seconds between two looks at observers that do not route the new address yet."""
+    no_drain: bool = False
+    """Nobody is taken out of production, whatever the plan says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +83,26 @@ class Steps:
         registrations: dict[NodeId, Registration],
         options: ApplyOptions,
         stopping: asyncio.Event,
+        waiting: Callable[[PeerWait], None],
+        drains: DrainSteps,
+        answers: MoveAnswers | None = None,
     ) -> None:
-        """`registrations`: the registry as it is now; kept so here. `stopping`: ends a wait with `Stopped`."""
+        """`registrations`: the registry as it is now; kept so here. `stopping`: ends a wait with `Stopped`.
+
+        waiting: receives the counts of each look after which the wait goes on. drains: makes the first and last step.
+        answers: asks who answers at the new address; None: nothing is configured that could.
+        """
+        self._drains = drains
+        self._answers = answers
         self._ledger = ledger
         self._changer = changer
         self._observers = observers
         self._registrations = registrations
         self._options = options
         self._stopping = stopping
+        self._waiting = waiting
         self._do: Mapping[Step, Callable[[Task], Awaitable[Facts]]] = {
+            Step.DRAIN: self._drain,
             Step.RESERVE: self._reserve,
             Step.ADD: self._add,
             Step.REGISTER: self._register,
@@ -86,8 +110,10 @@ class Steps:
             Step.PERSIST: self._persist,
             Step.REMOVE: self._remove,
             Step.VERIFY: self._verify,
+            Step.UNDRAIN: self._undrain,
         }
         self._undo: Mapping[Step, Callable[[Task], Awaitable[Facts]]] = {
+            Step.DRAIN: self._undrain_old,
             Step.RESERVE: self._unreserve,
             Step.ADD: self._take_off,
             Step.REGISTER: self._unregister,
@@ -95,6 +121,7 @@ class Steps:
             Step.PERSIST: self._unpersist,
             Step.REMOVE: self._bring_back,
             Step.VERIFY: self._nothing,
+            Step.UNDRAIN: self._drain_again,
         }
 
     async def do(self, step: Step, task: Task) -> Facts:
@@ -167,6 +194,20 @@ class Steps:
                     f"{format_prefix(move.new)} is registered meanwhile, for {node}; make a new plan"
                 )
 
+    # -- drain and undrain
+
+    async def _drain(self, task: Task) -> Facts:
+        return await self._drains.out(task.move, self._way(task.move.node), task.facts, task.note)
+
+    async def _undrain_old(self, task: Task) -> Facts:
+        return await self._drains.back(task.move, self._way(task.move.node), task.facts, task.move.old)
+
+    async def _undrain(self, task: Task) -> Facts:
+        return await self._drains.back(task.move, self._way(task.move.node), task.facts, task.move.new)
+
+    async def _drain_again(self, task: Task) -> Facts:
+        return await self._drains.out_again(task.move, self._way(task.move.node), task.facts)
+
     # -- reserve
 
     async def _reserve(self, task: Task) -> Facts:
@@ -230,8 +271,7 @@ class Steps:
         if self._options.push_peers:
             if ROUTED not in task.facts:
                 task.note(await self._observers.before_push(task.move, task.keeper))
-            if failed := await self._observers.push(task.move, task.keeper):
-                facts[NOT_SET] = ", ".join(failed)
+            facts[NOT_SET] = table(await self._observers.push(task.move, task.keeper))
         seen = await self._until_routed(task)
         return {"observers": f"{seen.new_right} of {seen.asked}", **facts}
 
@@ -240,8 +280,8 @@ class Steps:
             return {}  # they were the agent's business
         failed = await self._observers.push_back(task.move, task.facts)
         # Who was not there when peers were set has nothing to be set back.
-        spared = {_name(item) for item in task.facts.get(NOT_SET, "").split(", ")}
-        if left := [item for item in failed if _name(item) not in spared]:
+        spared = read_table(task.facts, NOT_SET) or {}
+        if left := [f"{name} ({why})" for name, why in failed.items() if name not in spared]:
             # Going on would free the address while somebody may still route it: stop, so that it can be repeated.
             raise Surprise(f"peers are not set back on {', '.join(left)}; repeat it when they answer")
         return {}
@@ -250,11 +290,11 @@ class Steps:
 
     async def _persist(self, task: Task) -> Facts:
         device = await self._changed(task.move, RewriteFiles(task.move.old, task.move.new))
-        return {"files": ", ".join(device.files) or "none found", **_notes(device)}
+        return {**_files(device), **_notes(device)}
 
     async def _unpersist(self, task: Task) -> Facts:
         device = await self._changed(task.move, RewriteFiles(task.move.new, task.move.old))
-        return {"files": ", ".join(device.files) or "none found", **_notes(device)}
+        return {**_files(device), **_notes(device)}
 
     # -- remove
 
@@ -296,12 +336,40 @@ class Steps:
         await self._until_routed(task, only=(move.node,))
         seen = await self._until_routed(task)
         whom = f"to {keeper.node}" if keeper.node is not None else f"no longer to {move.node}"
-        facts = {
+        return {
             format_prefix(move.new): f"{seen.new_right} of {seen.asked} observers route it to {move.node}",
             format_prefix(move.old): f"{seen.old_right} of {seen.asked} route it {whom}",
+            UNSEEN: table(seen.unseen),
+            ASKED: str(seen.asked + len(seen.unseen)),
+            FLEET: str(self._observers.others(move)),
+            **await self._answered(move, seen.unseen),
         }
-        if seen.unseen:
-            facts["not seen"] = ", ".join(seen.unseen)
+
+    async def _answered(self, move: Move, unseen: Collection[str]) -> Facts:
+        """Ask observers that were seen who answers at the new address."""
+        if self._answers is None:
+            return {}
+        sample = self._observers.sample(move, self._options.sample)
+        observers = [self._way(node) for node in sample if str(node) not in unseen]
+        return await self._answers.facts(move, observers, self._registrations.values())
+
+    async def again(self, task: Task) -> Facts:
+        """Look again at a move that is done: its files, its device, the registry, and all that was not seen.
+
+        Files that name the old address yet are rewritten where they can be by now; with `push_peers`, peers that could
+        not be set are set.
+        """
+        missed = read_table(task.facts, NOT_SET) or {}
+        if missed and self._options.push_peers:
+            await self._observers.push(task.move, task.keeper, self._observers.named(missed))
+        facts = {**await self._persist(task), **await self._verify(task)}
+        views = await self._observers.look(self._observers.named(missed))
+        right = {
+            str(node)
+            for node, view in views.items()
+            if not (look := self._observers.count({node: view}, task.move, task.keeper)).wrong and look.asked
+        }
+        facts[NOT_SET] = table({name: why for name, why in missed.items() if name not in right})
         return facts
 
     async def _nothing(self, task: Task) -> Facts:  # noqa: ARG002  (a check changed nothing)
@@ -342,7 +410,8 @@ class Steps:
         """Wait until every observer of the sample, or of `only`, routes both addresses right."""
         move = task.move
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._options.wait
+        began = loop.time()
+        deadline = began + self._options.wait
         nodes = only or self._observers.sample(move, self._options.sample)
         while True:
             if self._stopping.is_set():
@@ -353,11 +422,19 @@ class Steps:
             left = deadline - loop.time()
             if left <= 0:
                 raise Surprise(self._still(seen, move))
+            self._waiting(
+                PeerWait(
+                    move, task.keeper, seen, loop.time() - began, self._options.wait, only == (move.node,)
+                )
+            )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), min(left, self._options.poll))
 
     def _still(self, seen: PeerLook, move: Move) -> str:
-        names = ", ".join((*seen.wrong, *seen.unseen)[:5]) or "there is nobody else to ask"
+        names = (
+            ", ".join((*seen.wrong, *(f"{name} ({why})" for name, why in seen.unseen.items()))[:5])
+            or "there is nobody else to ask"
+        )
         return (
             f"after {self._options.wait:g} s {seen.new_right} of {seen.asked} observers route "
             f"{format_prefix(move.new)} to "
@@ -369,9 +446,13 @@ def _held(device: DeviceState) -> str:
     return f"its device holds {', '.join(map(format_prefix, device.addresses)) or 'no address'}"
 
 
-def _name(failure: str) -> str:
-    """The node of `node (reason)`."""
-    return failure.partition(" (")[0]
+def _files(device: DeviceState) -> Facts:
+    """The files that a restart reads, as facts: those that have the wanted address, and those left to a person."""
+    left = {
+        f"{item.path} line {item.line}" if item.line is not None else item.path: WHY_LEFT[item.why]
+        for item in device.by_hand
+    }
+    return {BOOT_FILES: table(dict.fromkeys(device.files, "")), BY_HAND: table(left)}
 
 
 def _notes(device: DeviceState) -> Facts:

@@ -45,13 +45,18 @@ def read_adopted(store: KeyStore, claims_prefix: str) -> Adopted:
         raise NotAdopted(
             f"{key} is not there: run `wgaudit adopt` once, so that every registered address has a claim"
         )
+    return stored_adopted(stored)
+
+
+def stored_adopted(stored: Stored) -> Adopted:
+    """Read the marker of its key. Raises `StoreError` where it says nothing that can be read."""
     try:
         networks = adopted_networks(stored)
     except InvalidValue:
         raise StoreError(
-            f"{key}: the marker cannot be read; run `wgaudit adopt` again", permanent=True
+            f"{stored.key}: the marker cannot be read; run `wgaudit adopt` again", permanent=True
         ) from None
-    return Adopted(key, stored.modify_index, networks)
+    return Adopted(stored.key, stored.modify_index, networks)
 
 
 def adopted_networks(stored: Stored) -> tuple[Prefix, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -12,17 +11,26 @@ from auditor.checks.idents import Ident
 from auditor.errors import AdoptionDisturbed, InvalidValue, NotAdoptable, StoreConflict
 from auditor.fleet.fleet import Fleet
 from auditor.judge import judge
-from auditor.registry.interface import Create, KeyStore, Operation, Replace, Require, Stored
-from auditor.registry.records import KvItem, read_kv
+from auditor.registry.interface import Create, IndexedStore, KeyStore, Operation, Replace, Require, Stored
 from auditor.repair.claims.adopted import adopted_bytes, adopted_key, adopted_networks, read_adopted
 from auditor.repair.claims.claim import claim_bytes, claim_key, read_claim
+from auditor.repair.claims.key_claim import is_key_claim
 from auditor.repair.claims.registration import AllocatorPolicy
+from auditor.repair.claims.unclaimed import (
+    AT_ONCE,
+    FOUND_BY,
+    check_mark_key,
+    commit_in_parts,
+    key_claims,
+    mark_checked,
+    newest_registration,
+    owners_of,
+    read_registrations,
+)
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix, format_prefix, is_host, prefix_sort_key
-from auditor.values.models import AuditPolicy, Registration, RegistryReading, Report, Snapshot
-
-AT_ONCE = 64
-"""Operations of one transaction: what every Consul takes."""
+from auditor.values.models import AuditPolicy, Registration, RegistryReading, Snapshot
+from auditor.values.report import Report
 
 REFUSED_FOR = (
     Ident.DUPLICATE_ADDRESS,
@@ -63,7 +71,7 @@ class Difference:
 
 
 def adopt(
-    store: KeyStore,
+    store: IndexedStore,
     policy: AllocatorPolicy,
     audit: AuditPolicy,
     *,
@@ -76,8 +84,9 @@ def adopt(
     `NotAdoptable`, `AdoptionDisturbed`, `StoreError`.
     """
     at = now()
+    newest = newest_registration(store, policy)
     stored = {item.key: item for item in store.list(policy.registry_prefix)}
-    reading = _reading(stored.values(), policy)
+    reading = read_registrations(stored.values(), policy)
     report = _report(reading, audit, at)
     if report.findings:
         count = len(report.findings)
@@ -88,7 +97,7 @@ def adopt(
         )
     # After the registrations: a claim that came in between is then seen, whoever made it.
     claims = {item.key: item for item in store.list(policy.claims_prefix)}
-    owners = _owners(reading)
+    owners = owners_of(reading)
     # What several nodes hold lawfully has no single owner whose claim it could be.
     networks = {prefix for prefix, nodes in owners.items() if len(nodes) > 1 or not is_host(prefix)}
     wanted = [
@@ -115,8 +124,19 @@ def adopt(
         operations += needed
         written += bool(needed)
     _commit(store, operations)
+    try:
+        commit_in_parts(
+            store,
+            (
+                [operation, Require(owner.where, stored[owner.where].modify_index)]
+                for operation, owner in key_claims(reading, claims, policy)
+            ),
+        )
+    except StoreConflict as error:
+        raise _disturbed(error) from None
     orphans = _orphans(store, policy, claims, owners.keys() | frozenset(seen), at)
     _mark(store, policy, networks, at, stored)
+    mark_checked(store, policy, newest, at)
     return Adoption(
         registered=held,
         written=written,
@@ -145,20 +165,22 @@ def _compared(store: KeyStore, policy: AllocatorPolicy) -> tuple[Difference, ...
     claims: dict[Prefix, AddressClaim] = {}
     differences: list[Difference] = []
     for item in store.list(policy.claims_prefix):
-        if item.key == adopted.key:
+        if item.key in (adopted.key, check_mark_key(policy.claims_prefix)):
             continue
+        if is_key_claim(policy.claims_prefix, item.key):
+            continue  # it leads to a node, whose registration decides
         try:
             claim = read_claim(policy.claims_prefix, item.key, item.value)
         except InvalidValue as error:
             differences.append(Difference(None, f"{item.key}: not a claim that can be read: {error}"))
         else:
             claims[claim.prefix] = claim
-    reading = _reading(store.list(policy.registry_prefix), policy)
+    reading = read_registrations(store.list(policy.registry_prefix), policy)
     differences += [
         Difference(None, f"{unreadable.where}: the registration cannot be read: {unreadable.reason}")
         for unreadable in reading.invalid
     ]
-    owners = _owners(reading)
+    owners = owners_of(reading)
     retired = frozenset(item.node.name for item in reading.registrations if item.retired)
     plan = policy.address_plan
     for prefix in sorted(claims.keys() | owners.keys(), key=prefix_sort_key):
@@ -190,6 +212,11 @@ def _differences(
         )
     elif claim.state is ClaimState.HELD and not owners:
         yield Difference(prefix, f"{address} is claimed by {holder}, and no registration has it")
+    elif owners and claim.by == FOUND_BY:
+        yield Difference(
+            prefix,
+            f"{address} was registered for {names} without a claim; `wgaudit allocate` found it and keeps off it",
+        )
     elif claim.state is not ClaimState.HELD and owners:
         yield Difference(
             prefix, f"{address} is registered for {names}, and its claim says {claim.state.value}"
@@ -258,26 +285,12 @@ def _orphans(
 
 def _names(held: Stored, prefix: Prefix, policy: AllocatorPolicy) -> bool:
     """Tell whether the registration claims the address, or cannot be read and so may claim it."""
-    reading = _reading([held], policy)
-    return bool(reading.invalid) or prefix in _owners(reading)
+    reading = read_registrations([held], policy)
+    return bool(reading.invalid) or prefix in owners_of(reading)
 
 
 def _owns(claim: AddressClaim, registration: Registration) -> bool:
     return (claim.node, claim.public_key) == (registration.node.name, registration.public_key)
-
-
-def _reading(stored: Iterable[Stored], policy: AllocatorPolicy) -> RegistryReading:
-    items = [KvItem(item.key, item.value, item.create_index, item.modify_index) for item in stored]
-    return read_kv("kv-json", "", policy.registry_prefix, items, policy.fields, policy.rules)
-
-
-def _owners(reading: RegistryReading) -> Mapping[Prefix, Sequence[Registration]]:
-    """By prefix, the registrations that claim it. A retired one claims nothing."""
-    owners: dict[Prefix, list[Registration]] = defaultdict(list)
-    for registration in filter(lambda item: not item.retired, reading.registrations):
-        for prefix in registration.addresses:
-            owners[prefix].append(registration)
-    return dict(owners)
 
 
 def _report(reading: RegistryReading, audit: AuditPolicy, at: datetime) -> Report:
@@ -305,6 +318,8 @@ def _to_be_replaced(value: bytes, key: str, policy: AllocatorPolicy, wanted: Add
         return False  # a move is under way, and will settle it
     if wanted.state is ClaimState.SEEN:
         return False
+    if there.by == FOUND_BY:
+        return True  # the person who adopts vouches for it
     return (there.state, there.node, there.public_key) != (wanted.state, wanted.node, wanted.public_key)
 
 
@@ -314,9 +329,13 @@ def _commit(store: KeyStore, operations: Sequence[Operation]) -> None:
     try:
         store.commit(operations)
     except StoreConflict as error:
-        raise AdoptionDisturbed(
-            f"the registry changed while claims were built ({error}); run `wgaudit adopt` again"
-        ) from None
+        raise _disturbed(error) from None
+
+
+def _disturbed(error: StoreConflict) -> AdoptionDisturbed:
+    return AdoptionDisturbed(
+        f"the registry changed while claims were built ({error}); run `wgaudit adopt` again"
+    )
 
 
 def _mark(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
-from auditor.errors import AllocationError, InvalidValue, StoreConflict, StoreError
-from auditor.registry.interface import Create, KeyStore, Operation, Remove, Replace, Require, Stored
-from auditor.repair.claims.adopted import read_adopted
+from auditor.admission.judged_against import JudgedAgainst
+from auditor.admission.judgement import admissions
+from auditor.admission.objections import Proposal
+from auditor.errors import AllocationError, InvalidValue, StoreConflict, StoreError, UsageError
+from auditor.registry.interface import Create, IndexedStore, Operation, Remove, Replace, Require, Stored
 from auditor.repair.claims.call_budget import CallBudget
 from auditor.repair.claims.claim import claim_bytes, claim_key, claimed_prefix, read_claim
+from auditor.repair.claims.key_claim import key_claim_bytes, key_claim_key, read_key_claim
 from auditor.repair.claims.registration import (
     AllocatorPolicy,
     check_node,
@@ -19,12 +23,16 @@ from auditor.repair.claims.registration import (
     read_registration,
     source_of,
 )
+from auditor.repair.claims.unclaimed import Marks, check_mark_key, is_checked, read_marks, set_mark, take_in
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix, PublicKey, format_prefix, is_host
-from auditor.values.models import Registration
+from auditor.values.models import NodeId, Registration, RegistryReading
 
 CROWDED = 24
 """Taken candidates in a row after which the claims are listed: until then nothing depends on their number."""
+
+RELEASED_BY = "release"
+"""Writer of the claims of addresses that were released on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +60,21 @@ class Release:
     """End of their quarantine; None: there was nothing to release."""
 
 
+class _Standing(NamedTuple):
+    """The node's registration and the marks, as they stood when they were read."""
+
+    held: Stored | None
+    marks: Marks
+    checked: bool
+    """True: each registration had its claims."""
+
+
 class Allocator:
     """Allocate and releases in one store. Holds nothing between two calls, so any number may run at once."""
 
     def __init__(
         self,
-        store: KeyStore,
+        store: IndexedStore,
         policy: AllocatorPolicy,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -89,33 +106,37 @@ class Allocator:
         budget = self._budget(f"allocate {node}")
         key = self._policy.registry_prefix + node
         record = new_record(self._policy, node, public_key, region, values or {})
-        adopted = budget.read(lambda: read_adopted(self._store, self._policy.claims_prefix))
         wanted = self._free(source, region, f"{node} {public_key}", budget)
         candidate: Prefix | None = None
         replaces: Stored | None = None
+        key_claim: Stored | None = None
         while True:
-            held = budget.read(lambda: self._store.read(key))
-            if held is not None:
-                return self._held(node, public_key, held, budget)
+            seen = self._look(key, budget)
+            if seen.held is not None:
+                return self._held(node, public_key, seen.held, budget)
+            adopted = seen.marks.adopted
             if candidate is None:
                 # By the marker as it is now: it may have come to name more since the call began.
                 candidate = next((item for item in wanted if not adopted.covers(item)), None)
                 replaces = None
                 if candidate is None:
                     raise AllocationError(f"allocate {node}: {self._why_none(source, region)}")
+                self._judge(node, key, record(candidate))
             try:
                 self._store.commit(
                     [
                         Require(adopted.key, adopted.modify_index),
                         self._claimed(candidate, node, public_key, replaces),
                         Create(key, record(candidate)),
+                        self._key_claimed(node, public_key, key_claim),
+                        *self._mark(checked=seen.checked),
                     ]
                 )
             except StoreConflict:
-                # One of the three was no longer so. The registration is read above in any case.
-                adopted = budget.read(lambda: read_adopted(self._store, self._policy.claims_prefix))
+                # One of them was no longer so. Marker and registration are read above in any case.
+                key_claim = self._key_free(node, public_key, record(candidate), budget)
                 free, replaces = self._takeable(candidate, budget)
-                if not free or adopted.covers(candidate):
+                if not free or budget.read(self._marks).adopted.covers(candidate):
                     candidate = None
                 budget.check()
             except StoreError as error:
@@ -135,18 +156,21 @@ class Allocator:
         key = self._policy.registry_prefix + node
         now = self._now()
         until = now + timedelta(days=self._policy.quarantine_days)
-        budget.read(lambda: read_adopted(self._store, self._policy.claims_prefix))
         first: int | None = None
         freed: tuple[Prefix, ...] = ()
         while True:
+            # Nothing is ever written there, so it tells how new the newest write is.
+            index = budget.read(lambda: self._store.glance(f"{self._mark_key}/never")).index
+            marks = budget.read(self._marks)
             held = budget.read(lambda: self._store.read(key))
             # One that was created anew since then is not what this call is to free.
             if held is None or first not in (None, held.create_index):
                 return Release(node, freed, until if freed else None)
             first = held.create_index
             freed, quarantine = self._quarantine(node, held, now, until, budget)
+            mark = self._mark(checked=self._checked(index, marks, budget))
             try:
-                self._store.commit([Remove(key, held.modify_index), *quarantine])
+                self._store.commit([Remove(key, held.modify_index), *quarantine, *mark])
             except StoreConflict:
                 budget.check()
             except StoreError as error:
@@ -156,6 +180,47 @@ class Allocator:
 
     def _budget(self, what: str) -> CallBudget:
         return CallBudget(what, self._policy.timeout, self._clock, self._pause)
+
+    # -- what stands
+
+    @property
+    def _mark_key(self) -> str:
+        return check_mark_key(self._policy.claims_prefix)
+
+    def _look(self, key: str, budget: CallBudget) -> _Standing:
+        """Read registration and marks; where registrations may have come without claims, give them theirs first."""
+        glance = budget.read(lambda: self._store.glance(key))
+        marks = budget.read(self._marks)
+        if glance.stored is not None:
+            return _Standing(glance.stored, marks, checked=False)
+        if self._checked(glance.index, marks, budget):
+            return _Standing(None, marks, checked=True)
+        while True:
+            try:
+                settled = budget.read(lambda: take_in(self._store, self._policy, self._now()))
+            except StoreConflict:
+                budget.check()  # a registration changed meanwhile
+            else:
+                return _Standing(None, budget.read(self._marks), checked=settled)
+
+    def _marks(self) -> Marks:
+        return read_marks(self._store, self._policy.claims_prefix)
+
+    def _checked(self, index: int, marks: Marks, budget: CallBudget) -> bool:
+        return budget.read(lambda: is_checked(self._store, self._policy, index, marks))
+
+    def _judge(self, node: str, key: str, record: bytes) -> None:
+        """Refuse a record that a sweep would find fault with, whoever else is registered. Raises `UsageError`."""
+        refused = self._refusals(node, key, record, RegistryReading())
+        if refused:
+            raise UsageError(f"allocate {node}: {refused}")
+
+    def _refusals(self, node: str, key: str, record: bytes, reading: RegistryReading) -> str:
+        """Say what refuses a record beside these registrations, as `wgaudit check` does; "" for nothing."""
+        registration, _ = read_registration(self._policy, node, Stored(key, record, 0, 0))
+        against = JudgedAgainst(self._policy.audit, self._now(), reading)
+        (found,) = admissions([Proposal(NodeId("", node), key, registration)], against)
+        return "; ".join(f"{item.ident.value}: {item.statement}" for item in found.refusals)
 
     # -- what is held already
 
@@ -190,7 +255,7 @@ class Allocator:
         freed: list[Prefix] = []
         operations: list[Operation] = []
         for prefix in filter(is_host, registration.addresses):
-            gone = AddressClaim(prefix, ClaimState.RELEASED, node, registered_key, now, until, "release")
+            gone = AddressClaim(prefix, ClaimState.RELEASED, node, registered_key, now, until, RELEASED_BY)
             stored = self._read_claim(prefix, budget)
             if stored is None:
                 # No claim where one should be: it was used all the same, so nobody gets it at once.
@@ -201,6 +266,9 @@ class Allocator:
             else:
                 continue  # somebody else's: the registration was wrong about it
             freed.append(prefix)
+        key_claim = self._read_key_claim(registered_key, budget)
+        if key_claim is not None and self._names_node(key_claim) == node:
+            operations.append(Remove(key_claim.key, key_claim.modify_index))
         return tuple(freed), operations
 
     def _registration(self, node: str, held: Stored) -> tuple[Registration, PublicKey]:
@@ -262,6 +330,36 @@ class Allocator:
         key = claim_key(self._policy.claims_prefix, prefix)
         return budget.read(lambda: self._store.read(key))
 
+    def _read_key_claim(self, public_key: PublicKey, budget: CallBudget) -> Stored | None:
+        key = key_claim_key(self._policy.claims_prefix, public_key)
+        return budget.read(lambda: self._store.read(key))
+
+    def _names_node(self, key_claim: Stored) -> str:
+        try:
+            return read_key_claim(key_claim.value)
+        except InvalidValue:
+            return ""  # it keeps nobody off, and is replaced
+
+    def _key_free(self, node: str, public_key: PublicKey, record: bytes, budget: CallBudget) -> Stored | None:
+        """Return the key's claim, to be replaced; None: there is none. Raises `AllocationError` if another has it.
+
+        The claim leads to a node, and that node's registration decides: it may have got another key since.
+        """
+        key_claim = self._read_key_claim(public_key, budget)
+        other = self._names_node(key_claim) if key_claim is not None else ""
+        if not other or other == node:
+            return key_claim
+        key = self._policy.registry_prefix + other
+        held = budget.read(lambda: self._store.read(key))
+        if held is None:
+            return key_claim
+        registration, registered_key = self._registration(other, held)
+        if registered_key == public_key and not registration.retired:
+            reading = RegistryReading((registration,))
+            refused = self._refusals(node, self._policy.registry_prefix + node, record, reading)
+            raise AllocationError(f"allocate {node}: {refused}")
+        return key_claim
+
     def _parsed(self, stored: Stored) -> AddressClaim:
         try:
             return read_claim(self._policy.claims_prefix, stored.key, stored.value)
@@ -269,6 +367,16 @@ class Allocator:
             raise AllocationError(f"{stored.key}: the claim cannot be read: {error}") from None
 
     # -- what is written
+
+    def _mark(self, *, checked: bool) -> Sequence[Operation]:
+        """Set the mark that each registration has its claims, where that was so before this transaction."""
+        return [set_mark(self._policy.claims_prefix, self._now())] if checked else []
+
+    def _key_claimed(self, node: str, public_key: PublicKey, replaces: Stored | None) -> Create | Replace:
+        value = key_claim_bytes(node)
+        if replaces is not None:
+            return Replace(replaces.key, value, replaces.modify_index)
+        return Create(key_claim_key(self._policy.claims_prefix, public_key), value)
 
     def _claimed(
         self, candidate: Prefix, node: str, public_key: PublicKey, replaces: Stored | None

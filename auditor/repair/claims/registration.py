@@ -15,7 +15,8 @@ from auditor.registry.records import NO_RULES, ReadingRules, parse_json_record, 
 from auditor.settings.consul import ConsulFields
 from auditor.settings.file import Config
 from auditor.values.addresses import Prefix, PublicKey, format_prefix, parse_public_key
-from auditor.values.models import NodeId, Registration
+from auditor.values.models import AuditPolicy, NodeId, Registration
+from auditor.values.registration_changes import changed_fields
 
 # What Consul takes as part of a key's name, and what every other tool takes for a host's name.
 _NODE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._\-]{0,251}[A-Za-z0-9])?")
@@ -35,6 +36,8 @@ class AllocatorPolicy:
     quarantine_days: int = 30
     timeout: float = 30.0
     """Seconds until a call that the store has not confirmed is given up."""
+    name_pattern: str | None = None
+    """Regular expression over a node's name that says its region (`regions.name_pattern`)."""
     rules: ReadingRules = NO_RULES
     """Which registrations are retired, and which keys are none."""
 
@@ -42,6 +45,11 @@ class AllocatorPolicy:
     def address_plan(self) -> AddressPlan:
         """Pools and regions' prefixes, as checks and plan read them too."""
         return AddressPlan(self.pools, self.region_pools)
+
+    @property
+    def audit(self) -> AuditPolicy:
+        """Policy by which a sweep would judge what is written."""
+        return AuditPolicy(pools=self.pools, region_pools=self.region_pools, name_pattern=self.name_pattern)
 
 
 def allocator_policy(config: Config) -> AllocatorPolicy:
@@ -70,6 +78,7 @@ def allocator_policy(config: Config) -> AllocatorPolicy:
         region_pools=dict(config.regions.pools),
         quarantine_days=repair.quarantine_days,
         timeout=repair.timeout,
+        name_pattern=config.regions.name_pattern or None,
         rules=reading_rules(consul, config.mesh.device),
     )
 
@@ -141,6 +150,34 @@ def new_record(
     return record
 
 
+def record_again(fields: ConsulFields, registration: Registration) -> str | None:
+    """Write a registration as the record that it was read from, without fields that are not read.
+
+    None: read again, it would say something else, as where its key or an address could not be read.
+    """
+    document: dict[str, Any] = {}
+    addresses = [format_prefix(prefix) for prefix in registration.addresses]
+    values = (
+        (fields.public_key, registration.public_key),
+        (fields.address, addresses[0] if len(addresses) == 1 else addresses),
+        (fields.region, registration.region),
+        (fields.endpoint, registration.endpoint),
+        (fields.ssh_host, registration.ssh_host),
+        (fields.state, registration.state),
+    )
+    try:
+        for path, value in values:
+            if value:
+                _set(document, path, value)
+    except ConfigError:
+        return None  # a registry that is only read may have one value within another
+    record = json.dumps(document)
+    again = parse_json_record(registration.node, registration.where, record.encode(), fields).whole
+    if again is None or registration.public_key != again.public_key or changed_fields(registration, again):
+        return None
+    return record
+
+
 def read_registration(policy: AllocatorPolicy, node: str, held: Stored) -> tuple[Registration, PublicKey]:
     """A stored registration as a value, and its key. Raises `InvalidValue` if any of it cannot be read."""
     read = parse_json_record(
@@ -171,7 +208,7 @@ def _check_values(values: Mapping[str, str]) -> None:
         raise UsageError("not an SSH host: a host's name or address, without user and port")
 
 
-def _set(document: dict[str, Any], path: str, value: str) -> None:
+def _set(document: dict[str, Any], path: str, value: str | list[str]) -> None:
     *parents, last = path.split(".")
     for part in parents:
         document = document.setdefault(part, {})

@@ -133,16 +133,18 @@ observed() {
 }
 
 files() {
-    at="$node: its file"
-    line="^[[:space:]]*Address[[:space:]]*=.*$old_pattern"
-    named=$(on_node "$host" "$AS_ROOT grep -ls '$line' $file $networks || test \$? -le 2")
+    at="$node: its files"
+    # Names of files alone: what stands in them is secret.
+    line="(^|[^0-9A-Za-z.:])$old_pattern([^0-9A-Za-z.:]|\$)"
+    named=$(on_node "$host" "$AS_ROOT grep -rlsE '$line' $file $folders || test \$? -le 2")
     if [ -z "$named" ]; then
-        printf '\n%s: neither %s nor %s names %s\n' "$node" "$file" "$networks" "$old"
+        printf '\n%s: %s is named in none of: %s %s\n' "$node" "$old" "$file" "$folders"
         confirm 'what brings the device up gives it the new address' || stop 'the next boot would bring the old back'
         return 0
     fi
     printf '\n%s\n' "$named"
-    confirm "write $new for $old into these files by hand, now, and say y then" || return 0
+    printf 'Where %s makes a file in /run, its own file counts; a file of a package gets a changed one in /etc.\n' netplan
+    confirm "write $new for $old where a file gives it to $device, by hand, now, and say y then" || return 0
 }
 
 # Dropping a primary address drops its secondaries too, unless promote_secondaries is set; and if the new one is
@@ -174,8 +176,13 @@ ip -o addr show dev "$1" | grep -qF " $3 " || ip addr add "$3" dev "$1" || code=
 echo "$was" > "$f"
 exit $code'
 
+# Out of production before the move, and back once it was checked; both are empty where the plan drains nobody.
+out_of_production() { [ -z "$drain" ] || ! confirm "out of production: $drain_text" || eval "$drain"; }
+into_production() { [ -z "$undrain" ] || ! confirm "back into production: $undrain_text" || eval "$undrain"; }
+
 move() {
     look
+    out_of_production
     if [ "$kind" = renumber ]; then claim; fi
     add
     if [ "$kind" = renumber ]; then register; fi
@@ -183,4 +190,5 @@ move() {
     files
     drop
     check
+    into_production
 }

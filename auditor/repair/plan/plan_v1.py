@@ -21,9 +21,23 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema
 
 from auditor.errors import InvalidValue, PlanError
-from auditor.repair.moves import Contested, Keeper, Kind, LeftOut, Move, RepairPlan, Rule
+from auditor.repair.moves import (
+    Because,
+    CarriedService,
+    Contested,
+    Keeper,
+    Kind,
+    LeftOut,
+    Move,
+    Remaining,
+    RepairPlan,
+    Routed,
+    Rule,
+)
 from auditor.repair.plan.step_text import Wording
 from auditor.values.addresses import Prefix, PublicKey, is_host, network, parse_prefix, parse_public_key
+from auditor.values.drains import DrainMeans, DrainPolicy, fault_of
+from auditor.values.findings import Severity
 from auditor.values.json_bounds import check_json
 from auditor.values.models import NodeId
 from auditor.values.schema import schema_document
@@ -32,6 +46,7 @@ from auditor.values.text import for_detail, for_json
 SCHEMA: Literal["wgaudit.plan/1"] = "wgaudit.plan/1"
 
 Text = Annotated[StrictStr, Field(max_length=4096)]
+Count = Annotated[StrictInt, Field(ge=0)]
 Entry = TypeVar("Entry")
 Rows = Annotated[list[Entry], Field(fail_fast=True)]
 """A list that is refused at its first fault: there may be millions."""
@@ -64,6 +79,13 @@ class KeeperV1(_PlanPart):
     addresses: Rows[Text] = Field(description="all that is registered for it; empty for nobody")
 
 
+class ServiceV1(_PlanPart):
+    """A service of Consul's catalog on a node."""
+
+    name: Text
+    instances: Count
+
+
 class MoveV1(_PlanPart):
     """One node that leaves a contested address."""
 
@@ -86,6 +108,10 @@ class MoveV1(_PlanPart):
     idle: bool | None = Field(description="whether it carries no workload; null: not known")
     sample: Rows[NodeV1] = Field(description="some observers that route the old address to it")
     host: Text = Field(description="where SSH reaches it, by its registration; empty: not said there")
+    chosen: bool = Field(default=False, description="whether a person chose the new address (--to)")
+    services: Rows[ServiceV1] | None = Field(
+        default=None, description="what the node carries by Consul's catalog, most first; null: not known"
+    )
     in_words: Rows[Text] = Field(
         description="what is done, checked and how it is taken back; for people only"
     )
@@ -99,6 +125,14 @@ class LeftOutV1(_PlanPart):
     why: Text
 
 
+class RoutedV1(_PlanPart):
+    """Observers that send a contested address to one key, as the sweep saw it."""
+
+    public_key: Text | None = Field(description="null: they send it to nobody")
+    node: NodeV1 | None = Field(description="null: no node is registered with the key")
+    observers: Count
+
+
 class ContestedV1(_PlanPart):
     """One contested address: its claimants, the keeper, and the moves."""
 
@@ -107,6 +141,42 @@ class ContestedV1(_PlanPart):
     keeper: KeeperV1
     moves: Rows[MoveV1]
     left_out: Rows[LeftOutV1]
+    routed: Rows[RoutedV1] = Field(default=[], description="who is routed where now, most observers first")
+    observers: Count | None = Field(
+        default=None, description="observers whose route for the address is known; for people only"
+    )
+    reaching_keeper: Count | None = Field(
+        default=None, description="those of them that reach the keeper now; for people only"
+    )
+    changing: Count | None = Field(
+        default=None, description="those that are routed elsewhere once all is done; for people only"
+    )
+    poorly_reached: bool | None = Field(
+        default=None,
+        description="whether nobody reaches the keeper now, or fewer observers than reach another; for people only",
+    )
+
+
+class RemainingV1(_PlanPart):
+    """A finding that stands after the plan was carried out."""
+
+    check: Text
+    severity: Severity
+    subject: Text
+    fingerprint: Text
+    because: Because = Field(
+        description="left-out: not all claimants are moved; not-asked: another address was asked for; "
+        "keeper-holds-it: somebody keeps a pool's first address; no-move: it is not a matter of moves"
+    )
+    followers: Count = Field(description="findings that follow from it, and stand with it")
+
+
+class DrainV1(_PlanPart):
+    """How each node is taken out of production before it is moved, and put back once it was verified."""
+
+    means: DrainMeans = Field(description="command: the words below are run on the machine of the apply")
+    drain: Rows[Text] = Field(description="words of the command, with {node}, {region}, {address}")
+    undrain: Rows[Text] = Field(description="words of the way back")
 
 
 class PlanV1(_PlanPart):
@@ -122,6 +192,9 @@ class PlanV1(_PlanPart):
     left_out: Rows[LeftOutV1] = Field(description="addresses that no move can be vouched for")
     notes: Rows[Text] = Field(description="what could not be taken into account")
     peers: Rows[PeerV1] = Field(description="keepers and movers with their registered keys")
+    remaining: Rows[RemainingV1] = Field(default=[], description="findings that stand when all is done")
+    unseen: Rows[NodeV1] = Field(default=[], description="registered nodes that the sweep did not see")
+    drain: DrainV1 | None = Field(default=None, description="null: nobody is taken out of production")
 
 
 def document(plan: RepairPlan) -> str:
@@ -145,14 +218,47 @@ def document(plan: RepairPlan) -> str:
                     "why": for_json(item.keeper.why),
                     "addresses": list(item.keeper.addresses),
                 },
-                "moves": [_move(wording, item, move) for move in item.moves],
+                "moves": [
+                    {**_move(wording, item, move), "services": _services(plan, move)} for move in item.moves
+                ],
                 "left_out": [_left_out(left) for left in item.left_out],
+                "routed": [
+                    {
+                        "public_key": routed.public_key,
+                        "node": _optional_node(routed.node),
+                        "observers": routed.observers,
+                    }
+                    for routed in item.routed
+                ],
+                "observers": item.observers,
+                "reaching_keeper": item.reaching_keeper,
+                "changing": item.changing,
+                "poorly_reached": item.poorly_reached,
             }
             for item in plan.contested
         ],
         "left_out": [_left_out(left) for left in plan.left_out],
         "notes": [for_json(note) for note in plan.notes],
         "peers": [{**_node(node), "public_key": key} for node, key in sorted(plan.peers.items())],
+        "remaining": [
+            {
+                "check": left.check,
+                "severity": left.severity.value,
+                "subject": for_json(left.subject),
+                "fingerprint": left.fingerprint,
+                "because": left.because.value,
+                "followers": left.followers,
+            }
+            for left in plan.remaining
+        ],
+        "unseen": [_node(node) for node in plan.unseen],
+        "drain": None
+        if plan.drain is None
+        else {
+            "means": plan.drain.means.value,
+            "drain": list(plan.drain.drain),
+            "undrain": list(plan.drain.undrain),
+        },
     }
     return json.dumps(content, indent=1) + "\n"
 
@@ -215,8 +321,16 @@ def _move(wording: Wording, contested: Contested, move: Move) -> dict[str, Any]:
         "idle": move.idle,
         "sample": [_node(node) for node in move.sample],
         "host": for_json(move.host),
+        "chosen": move.chosen,
         "in_words": [for_json(f"{label}: {text}") for label, text in wording.moves(contested, move)],
     }
+
+
+def _services(plan: RepairPlan, move: Move) -> list[dict[str, Any]] | None:
+    found = plan.carried.get(move.node)
+    if found is None:
+        return None
+    return [{"name": for_json(item.name), "instances": item.instances} for item in found]
 
 
 def _left_out(left: LeftOut) -> dict[str, Any]:
@@ -248,7 +362,32 @@ class _Reader:
                 for number, item in enumerate(content.peers)
             },
             claims_prefix=content.claims_prefix,
+            remaining=tuple(
+                Remaining(
+                    left.check, left.severity, left.subject, left.fingerprint, left.because, left.followers
+                )
+                for left in content.remaining
+            ),
+            unseen=tuple(map(_read_node, content.unseen)),
+            drain=None if content.drain is None else self._drain(content.drain),
+            carried={
+                _read_node(move.node): tuple(
+                    CarriedService(each.name, each.instances) for each in move.services
+                )
+                for item in content.contested
+                for move in item.moves
+                if move.services is not None
+            },
         )
+
+    def _drain(self, item: DrainV1) -> DrainPolicy:
+        is_command = item.means is DrainMeans.COMMAND
+        if is_command != bool(item.drain) or is_command != bool(item.undrain):
+            raise self.fault("drain", "commands have words, for both ways, and nothing else has")
+        for name, words in (("drain", item.drain), ("undrain", item.undrain)):
+            if fault := fault_of(words):
+                raise self.fault(f"drain.{name}", fault)
+        return DrainPolicy(item.means, tuple(item.drain), tuple(item.undrain))
 
     def fault(self, place: str, why: str) -> PlanError:
         return PlanError(f"{self._origin}: not a plan: {place}: {why}")
@@ -262,7 +401,17 @@ class _Reader:
             if problem:
                 raise self.fault(f"{place}.moves.{number}", problem)
         left_out = self._left_out(f"{place}.left_out", item.left_out)
-        return Contested(address, tuple(map(_read_node, item.claimants)), keeper, moves, left_out)
+        routed = tuple(
+            Routed(
+                self._key(f"{place}.routed.{number}.public_key", entry.public_key)
+                if entry.public_key is not None
+                else None,
+                _read_node(entry.node) if entry.node is not None else None,
+                entry.observers,
+            )
+            for number, entry in enumerate(item.routed)
+        )
+        return Contested(address, tuple(map(_read_node, item.claimants)), keeper, moves, left_out, routed)
 
     def _keeper(self, place: str, item: KeeperV1) -> Keeper:
         if (item.node is None) != (item.public_key is None):
@@ -292,6 +441,7 @@ class _Reader:
             idle=item.idle,
             sample=tuple(map(_read_node, item.sample)),
             host=item.host,
+            chosen=item.chosen,
         )
 
     def _left_out(self, place: str, items: list[LeftOutV1]) -> tuple[LeftOut, ...]:

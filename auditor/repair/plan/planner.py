@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 
 from auditor.checks.idents import Ident
-from auditor.errors import GapReason, GapScope, Undecided
+from auditor.errors import GapReason, GapScope, InvalidValue, Undecided
 from auditor.explain.targets import unreadable_with
 from auditor.fleet.address_plan import Taken
 from auditor.fleet.fleet import Fleet
 from auditor.fleet.latest import latest_state
-from auditor.repair.moves import Contested, Keeper, Kind, LeftOut, Move, RepairPlan, Rule
+from auditor.repair.moves import Contested, Keeper, Kind, LeftOut, Move, RepairPlan, Routed, Rule
+from auditor.repair.plan.chosen import ChosenAddresses, claimed
 from auditor.repair.plan.keepers import Decision, Workload, decide
+from auditor.repair.plan.remaining import remaining
 from auditor.values.address_claims import RepairPolicy
 from auditor.values.addresses import (
     Prefix,
@@ -23,7 +25,10 @@ from auditor.values.addresses import (
     network,
     prefix_sort_key,
 )
-from auditor.values.models import Finding, NodeId, Observation, Registration, Report, Snapshot
+from auditor.values.drains import command_words
+from auditor.values.findings import Finding
+from auditor.values.models import NodeId, Observation, Registration, Snapshot
+from auditor.values.report import Report
 from auditor.values.text import count
 
 TRIES = 100_000
@@ -37,12 +42,14 @@ def plan(
     *,
     only: Prefix | None = None,
     keep: Collection[NodeId] = (),
+    to: Mapping[NodeId, Prefix] | None = None,
 ) -> RepairPlan:
     """Plan the repair of every contested address of the snapshot, or of one. Equal arguments give an equal plan.
 
-    `report` is `judge(snapshot)`; `keep` are nodes that a person chose to keep their address.
+    `report` is `judge(snapshot)`; `keep` are nodes that a person chose to keep their address, and `to` new addresses
+    that a person chose for nodes. Raises `UsageError` for one that cannot be given.
     """
-    return _Planner(snapshot, report, policy, keep).plan(only)
+    return _Planner(snapshot, report, policy, keep, to or {}).plan(only)
 
 
 def seed(node: NodeId, public_key: str) -> str:
@@ -56,7 +63,12 @@ class _NotMovable(Exception):
 
 class _Planner:
     def __init__(
-        self, snapshot: Snapshot, report: Report, policy: RepairPolicy, keep: Collection[NodeId]
+        self,
+        snapshot: Snapshot,
+        report: Report,
+        policy: RepairPolicy,
+        keep: Collection[NodeId],
+        to: Mapping[NodeId, Prefix],
     ) -> None:
         self._snapshot = snapshot
         self._report = report
@@ -70,7 +82,10 @@ class _Planner:
         known = self._fleet.known_prefixes | self._in_flight
         if snapshot.second_look is not None:
             known |= Fleet(snapshot).known_prefixes  # gone a moment ago is not free for good
-        self._taken = Taken(self._fleet.address_plan, known | self._claimed())
+        self._taken = Taken(self._fleet.address_plan, known | claimed(snapshot))
+        self._chosen = ChosenAddresses(snapshot, self._fleet, self._taken, to)
+        for address in to.values():
+            self._taken.add(address)
         self._moved: dict[NodeId, Prefix] = {}
 
     def plan(self, only: Prefix | None) -> RepairPlan:
@@ -81,6 +96,7 @@ class _Planner:
                 contested.append(self._contested(prefix, finding))
             except (_NotMovable, Undecided) as error:
                 left_out.append(LeftOut(prefix, None, str(error)))
+        self._chosen.check_all_given(contested, left_out)
         peers = {
             node: key
             for item in contested
@@ -99,6 +115,9 @@ class _Planner:
             notes=tuple(self._notes(contested)),
             peers=dict(sorted(peers.items())),
             claims_prefix=self._policy.claims_prefix,
+            remaining=remaining(self._report, contested, left_out),
+            unseen=tuple(sorted(self._fleet.by_node.keys() - self._fleet.observed.keys())),
+            drain=self._policy.drain,
         )
 
     def _standing(self, only: Prefix | None) -> list[tuple[Prefix, Finding]]:
@@ -140,7 +159,15 @@ class _Planner:
             else:
                 self._moved[node] = prefix
         return Contested(
-            prefix, claimants, self._seen_keeper(prefix, decision.keeper), tuple(moves), tuple(left_out)
+            prefix,
+            claimants,
+            self._seen_keeper(prefix, decision.keeper),
+            tuple(moves),
+            tuple(left_out),
+            tuple(
+                Routed(pick.public_key, pick.node, pick.observers)
+                for pick in self._fleet.routes.picks(prefix)
+            ),
         )
 
     def _seen_keeper(self, prefix: Prefix, keeper: Keeper) -> Keeper:
@@ -195,10 +222,12 @@ class _Planner:
             planned = self._fleet.address_plan.source(region, prefix)
             if planned is None:
                 raise _NotMovable("no pool of its family is configured (mesh.pools)")
-            source = planned
-            new = self._free(source, region, node, key)
+            chosen = self._chosen.address(node, prefix, region, planned)
+            source = chosen.source if chosen is not None else planned
+            new = chosen.address if chosen is not None else self._free(source, region, node, key)
             kept_by = self._fleet.name(decision.keeper.node) if decision.keeper.node else "nobody"
             why = f"{kept_by} keeps it: {decision.keeper.why}"
+        self._check_drainable(node, region, prefix, new)
         picks = self._fleet.routes.picks(prefix)
         return Move(
             kind=kind,
@@ -216,7 +245,19 @@ class _Planner:
             idle=idle,
             sample=next((pick.sample for pick in picks if pick.public_key == registration.public_key), ()),
             host=registration.ssh_host or "",
+            chosen=not restore and self._chosen.has(node),
         )
+
+    def _check_drainable(self, node: NodeId, region: str, old: Prefix, new: Prefix) -> None:
+        """Check that the node can be named to the commands out of production and back, before and after its move."""
+        drain = self._policy.drain
+        if drain is None:
+            return
+        try:
+            for words, address in ((drain.drain, old), (drain.undrain, new)):
+                command_words(words, node=node.name, region=region, address=format_prefix(address))
+        except InvalidValue as error:
+            raise _NotMovable(f"it cannot be taken out of production (repair.drain): {error}") from None
 
     def _seen(self, node: NodeId) -> tuple[Registration, Observation, PublicKey]:
         """Registration, device and key of one that can be moved: both seen, of one key, and of nobody else's."""
@@ -270,14 +311,6 @@ class _Planner:
             self._taken.add(candidate)
             return candidate
         raise _NotMovable(f"no free address was found in {source}")
-
-    def _claimed(self) -> set[Prefix]:
-        """Addresses that the store holds a claim for; a quarantine that was over by then holds none."""
-        return {
-            claim.prefix
-            for claim in self._snapshot.address_claims or ()
-            if not claim.is_over(self._snapshot.finished_at)
-        }
 
     def _notes(self, contested: Iterable[Contested]) -> Iterable[str]:
         snapshot, policy = self._snapshot, self._policy

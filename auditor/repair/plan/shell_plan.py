@@ -14,9 +14,10 @@ from importlib import resources
 from auditor.errors import UsageError
 from auditor.repair.claims.claim import claim_bytes, claim_key
 from auditor.repair.moves import Contested, Kind, Move, RepairPlan
-from auditor.repair.plan.step_text import NETWORKD, WG_QUICK, Wording
+from auditor.repair.plan.step_text import BOOT_FOLDERS, WG_QUICK, Wording, shell_words
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import format_prefix, network, parse_prefix, parse_public_key
+from auditor.values.drains import DrainMeans
 from auditor.values.names import DEVICE_NAME
 from auditor.values.text import for_log, for_shell
 
@@ -25,6 +26,7 @@ _PREFIX = re.compile(r"[A-Za-z0-9._\-/]{1,512}")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._:\-]{0,251}[A-Za-z0-9_.])?")
 _WITH_PORT = re.compile(r"(\[[0-9A-Fa-f:]+\]|[^:\[\]]+):([0-9]{1,5})")
 _COMMENT_WIDTH = 100
+_NOMAD_WORDS = ("ineligible", "eligible again")
 
 
 def script(plan: RepairPlan) -> str:
@@ -57,7 +59,7 @@ def _lines(plan: RepairPlan) -> Iterator[str]:
     yield _fixed_part()
     yield f"device={for_shell(plan.device)}"
     yield f"file={for_shell(WG_QUICK.format(device=plan.device))}"
-    yield f"networks={for_shell(NETWORKD)}"
+    yield f"folders={for_shell(' '.join(BOOT_FOLDERS))}"
     contested_of = {move.ident: contested for contested in plan.contested for move in contested.moves}
     for number, move in enumerate(plan.moves, start=1):
         yield from _move(plan, wording, contested_of[move.ident], move, number)
@@ -105,6 +107,7 @@ def _move(plan: RepairPlan, wording: Wording, contested: Contested, move: Move, 
         "keeper_key": keeper_key,
         "keeper_allowed": ",".join(contested.keeper.addresses or (contested.address,)),
     }
+    values |= _drain_lines(plan, wording, move)
     host = _destination(move)
     if host:
         yield f"host={for_shell(host)}"
@@ -118,6 +121,28 @@ def _move(plan: RepairPlan, wording: Wording, contested: Contested, move: Move, 
         yield f"{name}={for_shell(value)}"
     yield "move"
     yield ""
+
+
+def _drain_lines(plan: RepairPlan, wording: Wording, move: Move) -> dict[str, str]:
+    """Return what the script asks for before the move and after it, and the command lines; "" where there is none."""
+    drain, node = plan.drain, for_log(wording.name(move.node))
+    if drain is None:
+        return {"drain_text": "", "drain": "", "undrain_text": "", "undrain": ""}
+    match drain.means:
+        case DrainMeans.COMMAND:
+            out, back = (shell_words(drain, move, back=way) for way in (False, True))
+            # `command`: a function of the script may have the program's name.
+            lines = [f"command {line}" for line in (out, back)]
+            return {"drain_text": out, "drain": lines[0], "undrain_text": back, "undrain": lines[1]}
+        case DrainMeans.CONSUL_MAINTENANCE:
+            texts = (f"consul maint -enable -reason=wgaudit-plan-{plan.ident}", "consul maint -disable")
+            lines = [f'on_node "$host" "$AS_ROOT {text}"' for text in texts]
+            return {"drain_text": texts[0], "drain": lines[0], "undrain_text": texts[1], "undrain": lines[1]}
+        case DrainMeans.NOMAD_ELIGIBILITY:
+            out, back = (
+                f"make {node} {word} in Nomad, by hand, now, and say y then" for word in _NOMAD_WORDS
+            )
+            return {"drain_text": out, "drain": ":", "undrain_text": back, "undrain": ":"}
 
 
 def _check(contested: Contested, move: Move) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,10 +10,19 @@ from typing import NamedTuple
 from auditor.repair.claims.claim import claim_key
 from auditor.repair.moves import Contested, Kind, Move, RepairPlan, Rule
 from auditor.values.addresses import format_prefix
+from auditor.values.drains import DrainMeans, DrainPolicy, command_words
 from auditor.values.models import NodeId
+from auditor.values.text import listed
 
 WG_QUICK = "/etc/wireguard/{device}.conf"
-NETWORKD = "/etc/systemd/network/*.network"
+BOOT_FOLDERS = (
+    "/etc/netplan",
+    "/etc/NetworkManager/system-connections",
+    "/etc/systemd/network",
+    "/run/systemd/network",
+    "/usr/lib/systemd/network",
+)
+"""Folders of files that may bring a device up, beside wg-quick's file."""
 
 RULES: Mapping[Rule, str] = {
     Rule.CHOSEN: "--keep names who keeps it; this stands above every other rule",
@@ -25,6 +35,9 @@ RULES: Mapping[Rule, str] = {
     Rule.OLDEST: "the oldest registration (lowest CreateIndex) keeps it",
 }
 """Sentence of each rule, in the order in which they are applied."""
+
+
+_MOST_SERVICES = 6
 
 
 class Words(NamedTuple):
@@ -56,8 +69,10 @@ class Wording:
 
     def moves(self, contested: Contested, move: Move) -> tuple[Words, ...]:
         """Describe preconditions, write, change on the node, peers, check afterwards, and the way back."""
+        drain = self._plan.drain
         return (
             Words("before", self.before(move)),
+            *([Words("drain", drained(drain, move))] if drain is not None else []),
             Words("consul", self.consul(move)),
             Words("node", self.node(move)),
             Words("file", self.file(move)),
@@ -95,9 +110,10 @@ class Wording:
     def file(self, move: Move) -> str:
         """Describe the change of the file that the device comes up from."""
         wg_quick = WG_QUICK.format(device=self._plan.device)
+        old, new = format_prefix(move.old), format_prefix(move.new)
         return (
-            f"{wg_quick} (wg-quick) or what names it in {NETWORKD} (systemd-networkd), where one is found: "
-            f"Address {format_prefix(move.old)} → {format_prefix(move.new)}"
+            f"{old} → {new} where a plain line gives it to {self._plan.device}: {wg_quick}, netplan, NetworkManager's "
+            "key files, systemd-networkd's files and drop-ins; what is found and not rewritten is named"
         )
 
     def peers(self, contested: Contested, move: Move) -> str:
@@ -127,18 +143,52 @@ class Wording:
         steps.append(f"peers as before: {', '.join(move.addresses)} at its key")
         if move.kind is Kind.RENUMBER:
             steps += [f"drop {new} from the device", "remove its claim"]
+        if self._plan.drain is not None:
+            steps.append("back into production, if the move took it out")
         return "; ".join(steps) + f"; {old} is contested again then"
 
     def origin(self, move: Move) -> str:
         """Describe the prefix that the new address is taken from, and whether the node carries workload."""
         if move.kind is Kind.RESTORE:
             text = "as registered"
+        elif move.chosen:
+            text = f"chosen by --to, in {move.source}"
         elif move.region:
             text = f"out of {move.source}, region {move.region}"
         else:
             text = f"out of {move.source}"
         idle = {True: "no workload", False: "carries workload", None: ""}[move.idle]
-        return f"{text}, {idle}" if idle else text
+        return ", ".join(filter(None, (text, idle, self.services(move))))
+
+    def services(self, move: Move) -> str:
+        """Describe the services that the node carries by Consul's catalog; "" where none is known."""
+        found = self._plan.carried.get(move.node, ())
+        words = [item.name if item.instances == 1 else f"{item.name} ({item.instances:,})" for item in found]
+        return f"services: {listed(words, most=_MOST_SERVICES, total=len(words))}" if words else ""
+
+
+def drained(drain: DrainPolicy, move: Move) -> str:
+    """Describe how the node is taken out of production and put back."""
+    out, back = (shell_words(drain, move, back=way) for way in (False, True))
+    match drain.means:
+        case DrainMeans.COMMAND:
+            return f"first `{out}`, here; once it was verified `{back}`"
+        case DrainMeans.CONSUL_MAINTENANCE:
+            return (
+                "first `consul maint -enable` on it, over SSH; once it was verified `consul maint -disable`"
+            )
+        case DrainMeans.NOMAD_ELIGIBILITY:
+            return "first made ineligible in Nomad; once it was verified eligible again"
+
+
+def shell_words(drain: DrainPolicy, move: Move, *, back: bool) -> str:
+    """Return the command line of this move, quoted for a shell; "" where the means is no command.
+
+    back: the one that puts the node back, at its new address. Raises `InvalidValue` where the plan was not ours.
+    """
+    address = format_prefix(move.new if back else move.old)
+    words = command_words(drain.words(back=back), node=move.node.name, region=move.region, address=address)
+    return shlex.join(words)
 
 
 def rules_of(plan: RepairPlan) -> tuple[Rule, ...]:

@@ -1,15 +1,18 @@
-"""Parts that the table and the story share: claims, routing, gaps, the head of a finding."""
+"""Parts that the table and the story share: claims, routing, answers, gaps, the head of a finding."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from auditor.errors import GapReason
-from auditor.reports.outline import NO_REGION, Claimant, GapGroup, gap_node
+from auditor.reports.outline import NO_REGION, Claimant, GapGroup
+from auditor.reports.report_words import NameOf, filtered_words, gap_places, place_words, share_words
+from auditor.reports.selection import Selection
 from auditor.reports.terminal.page import (
+    NARROWEST_REST,
     PALETTE,
     STYLES,
     Page,
@@ -18,20 +21,30 @@ from auditor.reports.terminal.page import (
     regions_line,
 )
 from auditor.reports.terminal.rest import by_region
-from auditor.values.models import Claim, Coverage, Finding, Gap, NodeId, Pick, Report, Severity
+from auditor.values.answer_words import (
+    SOURCE_WORDS,
+    Asked,
+    asked_words,
+    called,
+    failure_words,
+    server_remark,
+    server_words,
+)
+from auditor.values.findings import Claim, Finding, Pick, Severity
+from auditor.values.models import NodeId
+from auditor.values.report import Report
 from auditor.values.text import count
 
 _WIDEST_NAME = 40
 _MOST_DETAILS = 3
 _MOST_CLAIMANTS = 8
 _MOST_PLACES = 4
+_LONGEST_PLACE = 200
 _MOST_PICKS = 8
 _MOST_NAMES = 6
 _MOST_REGIONS = 6
 _SHORTEST_BAR, _LONGEST_BAR = 10, 40
 _SEVERITY_WIDTH = max(len(severity) for severity in Severity)
-
-NameOf = Callable[[NodeId], str]
 
 
 def report_keys(report: Report) -> set[str]:
@@ -57,17 +70,32 @@ def severity_tag(severity: Severity) -> Text:
     return Text(f"{severity:<{_SEVERITY_WIDTH}}", STYLES[severity])
 
 
+def filtered_line(
+    page: Page, selection: Selection, findings: tuple[int, int], gaps: tuple[int, int] = (0, 0)
+) -> None:
+    """Write that a page leaves something out; nothing where all is selected.
+
+    findings, gaps: how many are shown, and how many there are.
+    """
+    if not selection:
+        return
+    page.line(f"FILTERED by {filtered_words(selection, findings, gaps, page.clean)}")
+
+
 def finding_head(page: Page, finding: Finding) -> None:
     """Write `critical  10.0.0.1 · duplicate-address · fra, sin · seen once`."""
     title = Text(subject_words(page, finding), "bold")
-    notes = [page.name(finding.check)]
+    notes: list[str] = []
     if finding.regions:
         notes.append(page.names(finding.regions, 8))
     if finding.confirmed is None:
         notes.append("seen once")
     if finding.silenced is not None:
         notes.append("silenced")
-    title.append(page.dot + page.dot.join(notes), "not bold dim")
+    check = page.documented("", [finding.check])
+    check.stylize("not bold dim")
+    title.append(page.dot, "not bold dim").append_text(check)
+    title.append("".join(page.dot + note for note in notes), "not bold dim")
     page.row([(severity_tag(finding.severity), _SEVERITY_WIDTH), (title, 0)])
 
 
@@ -110,27 +138,15 @@ def claims_block(
 
 
 def _places(page: Page, claims: Sequence[Claim], subject: str) -> list[str]:
-    words = [_place(page, claim, subject) for claim in claims[:_MOST_PLACES]]
+    words = [
+        place_words(claim, subject, lambda text: page.clean(text, _LONGEST_PLACE))
+        for claim in claims[:_MOST_PLACES]
+    ]
     return [*words, f"and {len(claims) - _MOST_PLACES:,} more"] if len(claims) > _MOST_PLACES else words
 
 
 def _claimant_name(page: Page, node: NodeId | None, name_of: NameOf) -> str:
     return page.name(name_of(node)) if node is not None else "(unknown node)"
-
-
-def _place(page: Page, claim: Claim, subject: str) -> str:
-    words = [claim.witness.value]
-    prefix = page.name(claim.prefix)
-    if prefix.rpartition("/")[0] != subject and prefix != subject:
-        words.append(prefix)
-    if claim.where:
-        words.append(page.clean(claim.where, 200))
-    created, modified = claim.create_index, claim.modify_index
-    if created is not None and modified is not None and created != modified:
-        words.append(f"(index {created}, changed {modified})")
-    elif created is not None or modified is not None:
-        words.append(f"(index {created if created is not None else modified})")
-    return " ".join(words)
 
 
 def claim_colours(claimants: Sequence[Claimant]) -> dict[str, str]:
@@ -142,33 +158,97 @@ def claim_colours(claimants: Sequence[Claimant]) -> dict[str, str]:
     return colours
 
 
+@dataclass(frozen=True, slots=True)
+class _BarRow:
+    name: str
+    beside: str
+    observers: int
+    regions: Mapping[str, int]
+    style: str
+
+
 def routing_block(page: Page, picks: Sequence[Pick], name_of: NameOf, colours: dict[str, str]) -> None:
     """Write a bar for each of the keys that most observers send to: how many do, and from which regions."""
     total = sum(pick.observers for pick in picks)
     hidden = [pick for pick in picks if pick.public_key is not None][_MOST_PICKS:]
-    picks = picked_most(picks)
-    names = [
-        "nobody" if pick.public_key is None else _claimant_name(page, pick.node, name_of) for pick in picks
+    rows = [
+        _BarRow(
+            "nobody" if pick.public_key is None else _claimant_name(page, pick.node, name_of),
+            page.key(pick.public_key),
+            pick.observers,
+            pick.regions,
+            "red" if pick.public_key is None else colours.get(pick.public_key, ""),
+        )
+        for pick in picked_most(picks)
     ]
-    keys = [page.key(pick.public_key) for pick in picks]
-    counts = [f"{pick.observers:,}" for pick in picks]
-    shares = [_share(pick.observers, total) for pick in picks]
-    froms = [regions_line(page, pick.regions) for pick in picks]
-    name_width, key_width = column(names, _WIDEST_NAME), column(keys, 44)
+    _bars(page, rows, total)
+    if hidden:
+        observers = count(sum(pick.observers for pick in hidden), "observer")
+        page.line(f"and {count(len(hidden), 'more key')}: {observers}", 4, "dim")
+
+
+def answers_block(
+    page: Page,
+    groups: Sequence[Asked],
+    name_of: NameOf,
+    region_of: NameOf,
+    claimants: Sequence[Claimant] = (),
+    indent: int = 2,
+) -> None:
+    """Write who answered, asked over the mesh, and for each server and each failure a bar, as for the routing.
+
+    claimants: those of the address, whose colours their bars have.
+    """
+    colours = {
+        claimant.node: PALETTE[place % len(PALETTE)]
+        for place, claimant in enumerate(claimants)
+        if claimant.node is not None
+    }
+    for item in groups:
+        words = asked_words(item, lambda reached: page.name(server_words(reached, name_of)))
+        page.line(f"{SOURCE_WORDS[item.source]}: {words}", indent)
+        rows = [
+            _BarRow(
+                page.name(name_of(reached.node) if reached.node is not None else called(reached.said)),
+                page.clean(server_remark(reached, region_of), _LONGEST_PLACE),
+                reached.observers,
+                reached.regions,
+                colours.get(reached.node, "") if reached.node is not None else "red",
+            )
+            for reached in item.answered[:_MOST_PICKS]
+        ]
+        rows += [
+            _BarRow(failure_words(reached.reason), "", reached.observers, reached.regions, "yellow")
+            for reached in item.unanswered[:_MOST_PICKS]
+            if reached.reason is not None
+        ]
+        _bars(page, rows, item.observers)
+        if hidden := item.answered[_MOST_PICKS:]:
+            observers = count(sum(reached.observers for reached in hidden), "observer")
+            page.line(f"and {count(len(hidden), 'more server')}: {observers}", 4, "dim")
+
+
+def _bars(page: Page, rows: Sequence[_BarRow], total: int) -> None:
+    """Write a row for each: a name, what stands beside it, a bar, a number with its share, and its regions."""
+    counts = [f"{row.observers:,}" for row in rows]
+    shares = [share_words(row.observers, total) for row in rows]
+    froms = [regions_line(page, row.regions) for row in rows]
+    name_width, key_width = column((row.name for row in rows), _WIDEST_NAME), 0
+    if any(row.beside for row in rows):
+        key_width = column((row.beside for row in rows), 44)
     count_width, share_width = column(counts, 9), column(shares, 6)
-    fixed = 4 + name_width + 2 + key_width + 2 + 2 + count_width + 2 + share_width
-    beside = max((cell_len(text) for text in froms), default=0)
+    fixed = 4 + name_width + 2 + key_width + 2 * bool(key_width) + 2 + count_width + 2 + share_width
+    beside = max(NARROWEST_REST, *(cell_len(text) for text in froms)) if froms else 0
     # The regions stand beside the bar where both have room, else below.
     inline = page.width - fixed - 2 - beside >= _SHORTEST_BAR
     room = page.width - fixed - (2 + beside if inline else 0)
     bar_width = max(_SHORTEST_BAR // 2, min(_LONGEST_BAR, room))
-    for index, (pick, name, key) in enumerate(zip(picks, names, keys, strict=True)):
-        style = "red" if pick.public_key is None else colours.get(pick.public_key, "")
-        drawn = bar(pick.observers, total, bar_width, ascii_only=page.ascii_only)
+    for index, row in enumerate(rows):
+        drawn = bar(row.observers, total, bar_width, ascii_only=page.ascii_only)
         cells = [
-            (Text(name, style), name_width),
-            (Text(key, "dim"), key_width),
-            (Text(drawn, style), bar_width),
+            (Text(row.name, row.style), name_width),
+            *([(Text(row.beside, "dim"), key_width)] if key_width else []),
+            (Text(drawn, row.style), bar_width),
             (Text(f"{counts[index]:>{count_width}}", "bold"), count_width),
             (Text(f"{shares[index]:>{share_width}}", "dim"), share_width),
         ]
@@ -177,9 +257,6 @@ def routing_block(page: Page, picks: Sequence[Pick], name_of: NameOf, colours: d
         else:
             page.row(cells, 4)
             page.line(f"from {froms[index]}", 6)
-    if hidden:
-        observers = count(sum(pick.observers for pick in hidden), "observer")
-        page.line(f"and {count(len(hidden), 'more key')}: {observers}", 4, "dim")
 
 
 def picked_most(picks: Sequence[Pick]) -> list[Pick]:
@@ -188,37 +265,25 @@ def picked_most(picks: Sequence[Pick]) -> list[Pick]:
     return [*somebody[:_MOST_PICKS], *(pick for pick in picks if pick.public_key is None)]
 
 
-def _share(part: int, whole: int) -> str:
-    rounded = round(100 * part / whole) if whole else 0
-    if part and not rounded:
-        return "<1%"
-    return f"{min(rounded, 99) if part < whole else rounded}%"
-
-
-def coverage_words(coverage: Coverage, noun: str = "node") -> str:
-    """Return `7 of 11 nodes seen, 4 unreadable`."""
-    seen = f"{coverage.observed:,} of {count(coverage.registered, noun)} seen"
-    return f"{seen}, {coverage.unreadable:,} unreadable" if coverage.unreadable else seen
-
-
 def gaps_block(page: Page, groups: Sequence[GapGroup], name_of: NameOf) -> None:
     """Write a row for each reason: how many, in which regions, a few names, what came back; then how to see all."""
     width = column((group.reason for group in groups), 24)
     whole = True
     for group in groups:
-        places = [_gap_place(gap, name_of) for gap in group.gaps[:_MOST_NAMES]]
+        places = gap_places(group, name_of)[:_MOST_NAMES]
         label = Text(f"{group.reason:<{width}}", "yellow")
         number = len(group.gaps)
         if number == 1:
-            text = Text(page.name(places[0]), "bold")
-            text.append(f"  {page.clean(group.details[0], 300)}", "not bold")
+            text = Text(f"{page.name(places[0])}  " if places else "", "bold")
+            text.append(page.clean(group.details[0], 300), "not bold")
         else:
             whole = whole and number <= _MOST_NAMES and len(group.details) <= _MOST_DETAILS
             text = Text(f"{number:,}  ", "bold")
             if number > _MOST_NAMES and (places_known := _known_places(group)):
                 text.append(f"{by_region(page, places_known, _MOST_REGIONS)}: ", "not bold")
-            text.append(page.names(places, _MOST_NAMES, number), "not bold")
-            text.append(f"; {_details(page, group.details)}", "not bold dim")
+            if places:
+                text.append(f"{page.names(places, _MOST_NAMES, number)}; ", "not bold")
+            text.append(_details(page, group.details), "not bold dim")
         page.row([(label, width), (text, 0)], 2)
     if not whole:
         page.more("each of them", "--format", "json")
@@ -237,15 +302,6 @@ def _details(page: Page, details: Sequence[str]) -> str:
         return f"for instance: {page.clean(details[0], 300)}; {len(details):,} different details"
     text = page.dot.join(page.clean(detail, 300) for detail in details)
     return f"each: {text}" if len(details) == 1 else text
-
-
-def _gap_place(gap: Gap, name_of: NameOf) -> str:
-    node = gap_node(gap)
-    if node is not None:
-        return name_of(node)
-    if gap.datacenter:
-        return f"datacenter {gap.datacenter}"
-    return "the sweep" if gap.reason is GapReason.CUT_SHORT else "the registry"
 
 
 def seen_by(page: Page, finding: Finding, name_of: NameOf) -> str:

@@ -9,11 +9,14 @@ from io import StringIO
 from itertools import pairwise, zip_longest
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
+from rich.theme import Theme
 
 from auditor.reports.interface import Layout
-from auditor.values.models import Severity
+from auditor.reports.terminal.colours import theme
+from auditor.values.findings import Severity
+from auditor.values.guide import Command
 from auditor.values.text import LONGEST_TEXT, for_terminal, listed
 
 LONGEST_NAME = 80
@@ -30,8 +33,15 @@ STYLES: Mapping[Severity, str] = {
 PALETTE = ("cyan", "magenta", "blue", "green")
 """One colour a claimant, so that its name and its bar can be found by eye; red is for nobody."""
 
+_LINK_NUMBER = re.compile("\x1b]8;id=[0-9-]+;")
+LONGEST_URL = 300
+_IN_ASCII = str.maketrans(
+    {"•": "*", "─": "-", "━": "-", "│": "|", "▌": "|", "·": "-", "…": "...", "█": "#", "→": "->", "×": "x"}
+)
+_LABEL = 8
 _NARROWEST_CELL = 2  # one wide character
-_NARROWEST_REST = 8
+NARROWEST_REST = 8
+"""Cells that the last column of a row has at least."""
 
 
 def short_keys(keys: Iterable[str]) -> dict[str, int]:
@@ -56,14 +66,6 @@ def bar(part: int, whole: int, width: int, *, ascii_only: bool = False) -> str:
     return ("#" if ascii_only else "█") * max(1, length)
 
 
-def percent(part: int, whole: int) -> str:
-    """Return a share in percent, rounded towards "not all": 9,999 of 10,000 is 99.9%."""
-    if not whole:
-        return "0%"
-    thousandths = part * 1000 // whole
-    return f"{thousandths // 10}%" if thousandths % 10 == 0 else f"{thousandths / 10:.1f}%"
-
-
 class Page:
     """Lines that fit the layout. All foreign text enters through `clean`, `name` or `key`."""
 
@@ -73,6 +75,7 @@ class Page:
         self._layout = layout
         self._colour = layout.colour
         self.dot = " - " if layout.ascii_only else " · "
+        self.arrow = "->" if layout.ascii_only else "→"
         self._ellipsis = "..." if layout.ascii_only else "…"
         self._key_lengths = short_keys(keys)
         self._stream = StringIO()
@@ -81,7 +84,8 @@ class Page:
             width=self.width,
             height=100,
             force_terminal=layout.colour,
-            color_system="standard" if layout.colour else None,
+            color_system=("standard" if layout.few_colours else "256") if layout.colour else None,
+            theme=theme(layout.few_colours),
             no_color=not layout.colour,
             legacy_windows=False,
             markup=False,
@@ -111,16 +115,93 @@ class Page:
         shown = [self.name(name) for name in names[:most]]
         return listed(shown, most=most, total=max(total or 0, len(names)), last=", ")
 
+    def print_whole(self, drawn: RenderableType, styles: Theme) -> None:
+        """Write something that rich folds itself, such as a document of our own, in styles that it names."""
+        begun = self._stream.tell()
+        with self._console.use_theme(styles):
+            self._console.print(drawn)
+        self._stream.seek(begun)
+        written = self._stream.read()
+        self._stream.seek(begun)
+        self._stream.truncate()
+        for line in written.lstrip("\n").split("\n")[:-1]:
+            shown = line if self._colour else line.rstrip()
+            if self.ascii_only:
+                shown = shown.translate(_IN_ASCII).encode("ascii", "backslashreplace").decode()
+            self._stream.write(f"{shown}\n")
+
+    def documented(self, before: str, idents: Iterable[str]) -> Text:
+        """Return idents of checks, each a link to its documentation where screen and guide have links."""
+        text = Text(self.clean(before, LONGEST_URL))
+        for number, ident in enumerate(idents):
+            text.append(", " if number else " " if before else "").append(self.name(ident), self._link(ident))
+        return text
+
+    def _link(self, ident: str) -> str:
+        """Return the style of a link to the documentation of a check; "" where there is none."""
+        guide = self._layout.guide
+        url = guide.documentation(ident)
+        if not (
+            self._layout.links and guide.docs_url and url.isascii() and url.isprintable() and " " not in url
+        ):
+            return ""
+        return f"link {url}"
+
     def more(self, what: str, *options: str, indent: int = 2) -> None:
         """Write how to see what was left out: the command, on a line of its own where it does not fit beside."""
-        command = self.clean(shlex.join(self._layout.command(*options)))
-        if self._layout.recording is None:
+        guide = self._layout.guide
+        if "--format" not in options:  # a form for programs has all, and takes no filter
+            options = (*self._layout.selection.options, *options)
+        if guide.recording is None:
             what = f"{what}, by sweeping again"
-        if indent + len(what) + 2 + cell_len(command) <= self.width:
-            self.line(Text(f"{what}: ", "dim").append(command, "not dim bold"), indent)
+        self.step(what, guide.again(*options), indent)
+
+    def step(self, purpose: str, command: Command, indent: int = 2) -> None:
+        """Write a purpose and the command for it, on a line of its own where it does not fit beside."""
+        words = self._words(command)
+        length = cell_len(" ".join(words))
+        if indent + cell_len(purpose) + 2 + length <= self.width:
+            self.line(Text(f"{purpose}: ", "dim").append(" ".join(words), "not dim bold"), indent)
         else:
-            self.line(f"{what}:", indent, "dim")
-            self.line(command, indent, "bold")
+            self.line(f"{purpose}:", indent, "dim")
+            self._command(words, indent)
+
+    def steps(self, label: str, commands: Sequence[Command], indent: int = 2) -> None:
+        """Write a word, and commands beside it, below it where one of them does not fit."""
+        spelled = [self._words(command) for command in commands]
+        beside = self.width - indent - _LABEL - 2
+        if all(cell_len(" ".join(words)) <= beside for words in spelled):
+            for number, words in enumerate(spelled):
+                self.labelled(label if number == 0 else "", Text(" ".join(words), "bold"), indent)
+            return
+        self.line(label, indent, "dim")
+        for words in spelled:
+            self._command(words, indent + 2)
+
+    def fits(self, command: Command, indent: int) -> bool:
+        """Tell whether each word of a command fits into a line, so that none is folded."""
+        room = self.width - indent - 6  # further indents, and the backslash at a line's end
+        return all(cell_len(word) <= room for word in self._words(command))
+
+    def _words(self, command: Command) -> tuple[str, ...]:
+        """Spell a command; one that no shell can be given safely is shown quoted all the same."""
+        words = self._layout.guide.words(command) or tuple(map(shlex.quote, command))
+        return tuple(map(self.clean, words))
+
+    def _command(self, words: Sequence[str], indent: int) -> None:
+        """Write a command, where it is too long in lines that a shell joins again."""
+        lines = [""]
+        for word in words:
+            longer = f"{lines[-1]} {word}" if lines[-1] else word
+            if lines[-1] and indent + 2 * (len(lines) > 1) + cell_len(longer) + 2 > self.width:
+                lines[-1] += " \\"
+                lines.append(word)
+            else:
+                lines[-1] = longer
+        if cell_len(" ".join(words)) + indent <= self.width:
+            lines = [" ".join(words)]
+        for number, line in enumerate(lines):
+            self.line(line, indent if number == 0 else indent + 2, "bold")
 
     def blank(self) -> None:
         """Write an empty line."""
@@ -135,7 +216,7 @@ class Page:
         """Write one paragraph, folded."""
         self.row([(text if isinstance(text, Text) else Text(text, style), 0)], indent)
 
-    def labelled(self, label: str, text: Text | str, indent: int = 2, label_width: int = 8) -> None:
+    def labelled(self, label: str, text: Text | str, indent: int = 2, label_width: int = _LABEL) -> None:
         """Write a word, and beside it a paragraph that is folded in its own column."""
         body = text if isinstance(text, Text) else Text(text)
         self.row([(Text(label, "dim"), label_width), (body, 0)], indent)
@@ -162,7 +243,7 @@ class Page:
         """Return the widths, with 0 replaced by what is left; on a narrow screen the widest give way first."""
         room = self.width - indent - 2 * (len(widths) - 1)
         fixed = list(widths)
-        while sum(width or _NARROWEST_REST for width in fixed) > room and max(fixed) > _NARROWEST_CELL:
+        while sum(width or NARROWEST_REST for width in fixed) > room and max(fixed) > _NARROWEST_CELL:
             fixed[fixed.index(max(fixed))] -= 1
         return [width or max(_NARROWEST_CELL, room - sum(fixed)) for width in fixed]
 
@@ -175,7 +256,8 @@ class Page:
 
     def text(self) -> str:
         """Return everything that was written."""
-        return self._stream.getvalue()
+        # rich numbers links at random; the same page is the same text.
+        return _LINK_NUMBER.sub("\x1b]8;;", self._stream.getvalue())
 
 
 def column(texts: Iterable[str], most: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len
@@ -14,22 +13,36 @@ from auditor.reports.outline import (
     AgreedSharing,
     Outline,
     OutlinedFinding,
-    RegistryView,
     outline,
 )
+from auditor.reports.region_words import unchecked_region_words
+from auditor.reports.report_words import (
+    NameOf,
+    coverage_words,
+    following_words,
+    percent,
+    tally_words,
+    unheard_note,
+    unsaid_facts,
+    unsaid_nodes,
+    verdict_wordings,
+)
+from auditor.reports.selected_outline import selected
 from auditor.reports.terminal.blocks import (
+    answers_block,
     claim_colours,
     claims_block,
-    coverage_words,
+    filtered_line,
     finding_head,
     gaps_block,
     report_keys,
     routing_block,
     seen_by,
 )
-from auditor.reports.terminal.page import Page, pasteable, percent
+from auditor.reports.terminal.page import Page, pasteable
 from auditor.reports.terminal.rest import rest_block
-from auditor.values.models import Finding, Report, Verdict
+from auditor.values.findings import Finding
+from auditor.values.report import Report, Verdict
 from auditor.values.text import count
 
 _VERDICT_STYLE: Mapping[Verdict, str] = {
@@ -37,26 +50,27 @@ _VERDICT_STYLE: Mapping[Verdict, str] = {
     Verdict.FINDINGS: "bold red",
     Verdict.INCONCLUSIVE: "bold yellow",
 }
-_REGISTRY: Mapping[RegistryView, str] = {
-    RegistryView.SUSPECT: "perhaps the registry was not read whole",
-    RegistryView.INCOMPLETE: "the registry was not read whole",
-}
 _MOST_GONE = 10
 _MOST_AGREED = 20
-_MOST_FOLLOWERS = 3
+_MOST_DRAINED = 20
 _MOST_FACTS = 6
-# What makes a word a part of a longer one. Compiled once: a pattern for each of 3,000 names costs a second.
-_BEFORE, _AFTER = re.compile(r"[\w.:-]"), re.compile(r"[\w:-]|\.\w")
 _INDENT = 10  # below the subject, which stands beside the severity
 
 
 def render(report: Report, layout: Layout, /) -> str:
     """Render the report as a page of text; no line is wider than the layout's columns."""
     page = Page(layout, report_keys(report))
-    grouped = outline(report)
+    grouped = outline(report, layout.guide)
     _verdict_line(page, report, grouped)
     _tally_line(page, report, grouped)
-    excerpt = grouped.excerpt(layout.limit)
+    shown = selected(grouped, report, layout.selection)
+    filtered_line(
+        page,
+        layout.selection,
+        (len(shown.leading), len(grouped.leading)),
+        (_gap_count(shown), len(report.not_seen)),
+    )
+    excerpt = shown.excerpt(layout.limit)
     if excerpt.contested:
         page.heading("CONTESTED ADDRESSES")
         for item in excerpt.contested:
@@ -68,19 +82,45 @@ def render(report: Report, layout: Layout, /) -> str:
             page.blank()
             _finding(page, report, item)
     if excerpt.counted:
-        rest_block(page, excerpt, len(grouped.leading))
-    if grouped.agreed:
-        _agreed(page, report, grouped.agreed_sharing)
-    if grouped.gone:
-        _gone(page, grouped.gone)
-    if grouped.gaps:
-        page.heading("NOT SEEN", count(len(report.gaps), "gap"))
-        gaps_block(page, grouped.gaps, report.name)
-    if grouped.in_flight:
-        page.heading("IN FLIGHT", "had not held still when the sweep ended")
-        page.line(page.names([report.name(node) for node in grouped.in_flight], 12), 2)
+        rest_block(page, excerpt, len(shown.leading))
+    if shown.agreed:
+        _agreed(page, report, shown.agreed_sharing)
+    if shown.gone:
+        _gone(page, shown.gone)
+    _drained(page, report, shown)
+    _not_seen(page, report, shown)
     _coverage(page, report, grouped)
     return page.text()
+
+
+def _drained(page: Page, report: Report, shown: Outline) -> None:
+    """Write who is out of production, since when and by whom."""
+    if not shown.drained:
+        return
+    page.heading("OUT OF PRODUCTION", count(len(shown.drained), "node"))
+    for node, drained in shown.drained[:_MOST_DRAINED]:
+        page.line(f"{page.name(report.name(node))} {page.clean(drained.sentence)}", 2)
+    if len(shown.drained) > _MOST_DRAINED:
+        page.more(f"and {len(shown.drained) - _MOST_DRAINED:,} more", "--format", "json")
+
+
+def _drained_nodes(page: Page, report: Report, finding: Finding, indent: int) -> None:
+    """Write which of a finding's nodes are out of production."""
+    if nodes := report.drained_of(finding):
+        page.labelled("drained", page.names([report.name(node) for node in nodes], 8), indent)
+
+
+def _not_seen(page: Page, report: Report, shown: Outline) -> None:
+    """Write gaps, questions without an answer, and what had not held still."""
+    if shown.gaps:
+        page.heading("NOT SEEN", count(_gap_count(shown), "gap"))
+        gaps_block(page, shown.gaps, report.name)
+    if shown.unheard:
+        page.heading("NOT HEARD", unheard_note(shown.unheard))
+        gaps_block(page, shown.unheard, report.name)
+    if shown.in_flight:
+        page.heading("IN FLIGHT", "had not held still when the sweep ended")
+        page.line(page.names([report.name(node) for node in shown.in_flight], 12), 2)
 
 
 # -- the first lines
@@ -89,55 +129,14 @@ def render(report: Report, layout: Layout, /) -> str:
 def _verdict_line(page: Page, report: Report, grouped: Outline) -> None:
     verdict = report.verdict.value.upper()
     room = page.width - cell_len(verdict) - 2
-    wordings = [page.dot.join(filter(None, words)) for words in _verdict_words(page, report, grouped)]
+    wordings = [page.dot.join(filter(None, words)) for words in verdict_wordings(report, grouped, page.name)]
     words = next((text for text in wordings if cell_len(text) <= room), wordings[-1])
     page.line(Text(verdict, _VERDICT_STYLE[report.verdict]).append(f"  {words}", "not bold default"))
 
 
-def _verdict_words(page: Page, report: Report, grouped: Outline) -> list[list[str]]:
-    """Put the verdict in words, from the longest wording to the shortest: the first that fits is taken."""
-    coverage = report.coverage
-    seen = coverage_words(coverage)
-    tiny = f"{coverage.observed:,}/{coverage.registered:,} seen"
-    gaps = count(len(report.gaps), "gap") if report.gaps else "no gaps"
-    cut = f"cut short: {page.name(report.cut_short)[:20]}" if report.cut_short else ""
-    contested, more = len(grouped.contested), len(grouped.rest)
-    found = count(more, "finding") if more else "no findings"
-    brief = found
-    if contested:
-        found = count(contested, "contested address", "contested addresses")
-        brief = f"{contested:,} contested"
-        if more:
-            found += f", {more:,} more findings" if more != 1 else ", 1 more finding"
-            brief += f", {more:,} more"
-    if report.verdict is Verdict.INCONCLUSIVE:
-        unseen = coverage.registered - coverage.observed
-        found = f"{found}, but {_unseen(report, grouped.registry, unseen)}"
-        if unseen > 0 and "seen" in found:
-            seen = tiny = ""
-        return [[found, seen, cut, gaps], [found, tiny, cut], [found, cut], [found]]
-    return [[found, seen, gaps, cut], [brief, seen, gaps, cut], [brief, tiny, gaps, cut], [brief, tiny, cut]]
-
-
-def _unseen(report: Report, registry: RegistryView, unseen: int) -> str:
-    if registry is not RegistryView.WHOLE:
-        return _REGISTRY[registry]
-    if not report.coverage.registered:
-        return "the registry was not read" if report.cut_short else "no node is registered"
-    if unseen > 0:
-        return f"{unseen:,} of {count(report.coverage.registered, 'node')} not seen"
-    return "not enough was seen"
-
-
 def _tally_line(page: Page, report: Report, grouped: Outline) -> None:
-    if grouped.severities:
-        words = ", ".join(f"{count:,} {severity}" for severity, count in grouped.severities.items())
-        if grouped.following:
-            verb = "follows" if grouped.following == 1 else "follow"
-            words += f"; {grouped.following:,} more {verb} from these"
-        if grouped.silenced:
-            words += f"; {grouped.silenced:,} silenced"
-        page.line(words)
+    if tally := tally_words(grouped):
+        page.line(tally)
     if report.verdict is Verdict.INCONCLUSIVE and grouped.unseen:
         names = dict.fromkeys(report.name(node) for node in grouped.unseen)
         page.line(f"not seen: {page.names(list(names), 8)}")
@@ -145,6 +144,10 @@ def _tally_line(page: Page, report: Report, grouped: Outline) -> None:
         page.line(
             f"The sweep was cut short ({page.name(report.cut_short)}): this is what was seen until then."
         )
+
+
+def _gap_count(grouped: Outline) -> int:
+    return sum(len(group.gaps) for group in grouped.gaps)
 
 
 # -- findings
@@ -162,14 +165,16 @@ def _contested(page: Page, report: Report, item: OutlinedFinding) -> None:
             item.claimants,
             finding.subject,
             report.name,
-            lambda node: report.node_regions.get(node, NO_REGION),
+            _region_of(report),
         )
     _routing(page, report, item)
+    _answers(page, report, item, 2)
     _guess(page, finding, 2)
     _followers(page, item, 2)
+    _drained_nodes(page, report, finding, 2)
     _silenced(page, finding, 2)
-    if item.next_command is not None and all(map(pasteable, item.next_command)):
-        page.labelled("next", Text(" ".join(item.next_command), "bold"))
+    if pasteable(finding.subject):
+        page.steps("next", [step.command for step in item.next_steps])
 
 
 def _routing(page: Page, report: Report, item: OutlinedFinding) -> None:
@@ -181,36 +186,43 @@ def _routing(page: Page, report: Report, item: OutlinedFinding) -> None:
     routing_block(page, picks, report.name, claim_colours(item.claimants))
 
 
+def _answers(page: Page, report: Report, item: OutlinedFinding, indent: int) -> None:
+    """Write who answers, and on a line of its own what the route tables do not explain."""
+    if item.answers:
+        page.line("who answers there, asked over the mesh", 2, "dim")
+        answers_block(page, item.answers, report.name, _region_of(report), item.claimants, 4)
+    if item.finding.disagreement:
+        page.labelled("but", Text(page.clean(item.finding.disagreement), "bold yellow"), indent)
+
+
+def _region_of(report: Report) -> NameOf:
+    return lambda node: report.node_regions.get(node, NO_REGION)
+
+
 def _finding(page: Page, report: Report, item: OutlinedFinding) -> None:
     finding = item.finding
     finding_head(page, finding)
-    page.line(page.clean(finding.facts), _INDENT)
-    named = f"{finding.subject} {finding.summary}"
-    others = [name for node in finding.nodes if not _says(named, name := report.name(node))]
+    # The bars below say what the statement on the answers says, more clearly.
+    said = [finding.statement, finding.routing_statement]
+    page.line(page.clean(" ".join(filter(None, said))), _INDENT)
+    others = unsaid_nodes(finding, report.name)
     if others:
         page.labelled("nodes", page.names(others, 4), _INDENT)
-    facts = [fact for fact in finding.evidence.facts if not _says(finding.summary, fact[1])]
-    if facts:
+    if facts := unsaid_facts(finding):
         words = [f"{page.name(label)}: {page.name(value)}" for label, value in facts[:_MOST_FACTS]]
         page.line(page.dot.join(words), _INDENT, "dim")
     observers = seen_by(page, finding, report.name)
     if observers:
         page.line(observers, _INDENT, "dim")
     _routing(page, report, item)
+    _answers(page, report, item, _INDENT)
     _guess(page, finding, _INDENT)
     _followers(page, item, _INDENT)
+    _drained_nodes(page, report, finding, _INDENT)
     _silenced(page, finding, _INDENT)
-
-
-def _says(text: str, word: str) -> bool:
-    """Tell whether the word stands in the text by itself, not as a part of a longer one."""
-    start = text.find(word)
-    while start >= 0:
-        inside = start > 0 and _BEFORE.match(text, start - 1)
-        if not inside and not _AFTER.match(text, start + len(word)):
-            return True
-        start = text.find(word, start + 1)
-    return False
+    # A word that is folded could not be pasted.
+    if commands := [step.command for step in item.next_steps if page.fits(step.command, _INDENT)]:
+        page.steps("next", commands, _INDENT)
 
 
 def _guess(page: Page, finding: Finding, indent: int) -> None:
@@ -226,24 +238,9 @@ def _silenced(page: Page, finding: Finding, indent: int) -> None:
 
 def _followers(page: Page, item: OutlinedFinding, indent: int) -> None:
     """Write one line for the findings that follow from this one, by check."""
-    words = []
-    for group in item.following:
-        things = [_follower(page, item.finding, finding) for finding in group.findings[:_MOST_FOLLOWERS]]
-        things = [thing for thing in things if thing]
-        if len(group.findings) > _MOST_FOLLOWERS:
-            things.append(f"{len(group.findings) - _MOST_FOLLOWERS:,} more")
-        words.append(f"{page.name(group.check)} ({', '.join(things)})" if things else page.name(group.check))
+    words = [following_words(group, item.finding, page.name) for group in item.following]
     if words:
         page.labelled("leads to", ", ".join(words), indent)
-
-
-def _follower(page: Page, cause: Finding, finding: Finding) -> str:
-    """Return `edge-fra-1 on 23 observers`: the part of the finding that its cause does not say."""
-    beside = finding.address is not None and finding.address == cause.address
-    rest = finding.party if beside else finding.subject  # "10.0.0.1 of edge-fra-1", beside 10.0.0.1
-    number = finding.evidence.observers
-    observers = count(number, "observer") if number > 1 or (number and not rest) else ""
-    return " on ".join(filter(None, [page.name(rest) if rest else "", observers]))
 
 
 # -- what is not written out
@@ -281,7 +278,17 @@ def _coverage(page: Page, report: Report, grouped: Outline) -> None:
     if coverage.undigested:
         words.append(f"{count(coverage.undigested, 'node')} could not digest, sent in full")
     page.line(page.dot.join(words), 2)
+    for sentence in unchecked_region_words(coverage.regions):
+        page.line(page.clean(sentence), 2)
     took = (report.finished_at - report.started_at).total_seconds()
-    page.line(f"{report.finished_at:%Y-%m-%d %H:%M:%S} UTC, took {took:,.1f} s", 2, "dim")
+    about = [
+        f"{report.finished_at:%Y-%m-%d %H:%M:%S} UTC, took {took:,.1f} s",
+        f"mesh {page.name(report.mesh)}" if report.mesh else "",
+        f"wgaudit {page.name(report.version)}" if report.version else "",
+    ]
+    page.line(page.dot.join(filter(None, about)), 2, "dim")
     for step in grouped.next_steps:
-        page.line(f"{step.purpose}: {step.document or ' '.join(step.command)}", 2, "dim")
+        if step.command:
+            page.step(step.purpose, step.command)
+        else:
+            page.line(page.clean(f"{step.purpose}: {step.document}"), 2, "dim")

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from alerts.delivery.deliver import LONGEST_RETRY_AFTER, LONGEST_WAIT, deliver
+from alerts.delivery.deliver import deliver
+from alerts.delivery.line import LONGEST_RETRY_AFTER, LONGEST_WAIT
 from alerts.memory.notices import State
 from alerts.memory.notification_log import NotificationLog
 from alerts.models import Notification, Receipt, Status

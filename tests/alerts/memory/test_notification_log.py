@@ -37,7 +37,8 @@ from alerts.models import (
 )
 from auditor.errors import StateError, UsageError
 from auditor.state.database import open_state
-from auditor.values.models import Memory, NodeId, Severity
+from auditor.values.findings import Severity
+from auditor.values.models import Memory, NodeId
 from tests.alerts.conftest import Reopen
 from tests.alerts.fakes import (
     NOON,
@@ -684,3 +685,19 @@ def test_a_row_that_no_version_of_ours_wrote_is_a_state_error(
     connection.execute(f"UPDATE alerts_notices SET {harm}")  # noqa: S608  (this test's own text)
     with pytest.raises(StateError, match="a record that cannot be read"):
         store.life(firing().incident.fingerprint)
+
+
+def test_the_end_of_an_incident_is_left_out_of_the_memory_once_it_has_no_say_any_more(
+    connection: sqlite3.Connection,
+) -> None:
+    """A watch reads its memory each minute for months: it must not grow with all that ever was."""
+    over, still = incident("10.0.0.1"), incident("10.0.0.2")
+    store = keep(connection, firing(about=over), firing(about=still))
+    keep(connection, resolve(about=over), sweep=2, now=NOON + timedelta(minutes=1))
+    whole = store.log().entries
+    assert {mark for _, mark in whole} == {over.fingerprint, still.fingerprint}
+    assert whole["oncall", still.fingerprint].pages == (NOON,)
+    assert store.log(NOON).entries == whole
+    later = store.log(NOON + timedelta(minutes=2)).entries
+    assert {mark for _, mark in later} == {still.fingerprint}
+    assert later["oncall", still.fingerprint].pages == ()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from alerts.models import Incident, Notification, NotifyReason, Status
+from alerts.models import Answered, Incident, Notification, NotifyReason, Status
 from alerts.notifiers.alertmanager import Alertmanager
 from alerts.notifiers.interface import Notifier
 from alerts.notifiers.pagerduty import PagerDuty
 from alerts.notifiers.slack import Slack
 from alerts.notifiers.webhook import Webhook
-from auditor.values.models import Severity, fingerprint
+from alerts.sender import Sender
+from auditor.values.findings import Severity, fingerprint
+from auditor.values.guide import Guide
 from tests.doubles.pagerduty import ROUTING_KEY
 from tests.doubles.server import Double, Reply
 from tests.doubles.slack import SECRET_PATH
@@ -44,6 +47,26 @@ PAIR = Incident(
     follows=(("displaced-allowed-ips", 3), ("split-routing", 1)),
     since=SINCE,
 )
+ANSWERED = replace(
+    PAIR,
+    answers=(
+        Answered("nats", "edge-fra-1", "edge-fra-1", 9, (("ams", 3), ("fra", 6))),
+        Answered("nats", "", "<!channel>", 2, (("sin", 2),)),
+        Answered("nats", "", "", 1, (("", 1),), "timed out"),
+    ),
+    disagreement="worker-iad-9 routes it to edge-sin-1, and edge-fra-1 answers.",
+)
+"""The pair, with those who answered at its address: one of the two, a server that is no node, and nobody."""
+DRAINED = replace(
+    PAIR, drained=(("edge-sin-1", "since 2026-03-01 02:40 UTC by anna (consul-maintenance): <!channel>"),)
+)
+"""The pair, one of which is out of production."""
+SENDER = Sender(
+    Guide(("ssh", "audit-1", "wgaudit"), docs_url="https://docs.example.net/findings"),
+    "1.2.3",
+    frozenset({"duplicate-address"}),
+)
+"""Sender whose readers log in to run wgaudit, and have its documentation in a browser."""
 HOSTILE_NAMES = (
     "<!channel>",
     "<https://evil.example|click>",
@@ -92,6 +115,18 @@ def _picks(
     return tuple((to, sum(count for _, count in seen), seen) for to, seen in picks) * repeat
 
 
+def _answers(
+    answers: list[tuple[str, str, tuple[tuple[str, int], ...]]], repeat: int
+) -> tuple[Answered, ...]:
+    made = (
+        Answered(
+            "nats", node, said, sum(count for _, count in seen), seen, "" if node or said else "timed out"
+        )
+        for node, said, seen in answers
+    )
+    return tuple(made) * repeat
+
+
 def _incident(subject: str, **values: object) -> Incident:
     mark = fingerprint(str(values["check"]), subject)
     return Incident(fingerprint=mark, subject=subject, **values)  # type: ignore[arg-type]
@@ -109,8 +144,14 @@ incidents = st.builds(
     regions=_names,
     routing=st.builds(_picks, st.lists(st.tuples(words, _seen), max_size=4), st.sampled_from((1, 1, 300))),
     follows=st.lists(st.tuples(words, st.integers(1, 999)), max_size=4).map(tuple),
+    answers=st.builds(
+        _answers, st.lists(st.tuples(words, words, _seen), max_size=4), st.sampled_from((1, 12))
+    ),
+    disagreement=words,
+    drained=st.lists(st.tuples(words, words), max_size=4).map(tuple),
     since=st.none() | _times,
     not_seen_since=st.none() | _times,
+    mesh=st.sampled_from(("", "prod-eu")),
 )
 notifications = st.one_of(
     st.builds(

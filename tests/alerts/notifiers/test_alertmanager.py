@@ -14,9 +14,11 @@ from pydantic import SecretStr
 
 from alerts.models import Incident, Notification, NotifyReason, Status
 from alerts.notifiers.alertmanager import KEEP, Alertmanager
+from alerts.sender import Sender
 from auditor.errors import DeliveryError
-from auditor.values.models import Severity, fingerprint
-from tests.alerts.notifiers.sample import HOSTILE_NAMES, NOW, PAIR, firing, resolved, trial
+from auditor.values.findings import Severity, fingerprint
+from auditor.values.guide import Guide
+from tests.alerts.notifiers.sample import HOSTILE_NAMES, NOW, PAIR, SENDER, firing, resolved, trial
 from tests.doubles.server import Double
 from tests.parts.alertmanager import AlertmanagerServer
 
@@ -70,6 +72,7 @@ def test_labels_identify_and_annotations_tell() -> None:
         " edge-fra-1: 1 observer (ams 1)",
         "follows": "displaced-allowed-ips ×3, split-routing",
         "explain": "wgaudit explain 10.0.0.1",
+        "affected": "wgaudit affected 10.0.0.1",
         "runbook": "docs/findings.md#duplicate-address",
     }
     assert made["startsAt"] == "2026-03-01T02:59:42.000Z"
@@ -113,10 +116,27 @@ def test_a_finding_about_one_node_has_its_region_and_subject() -> None:
     assert "address" not in labels
 
 
+def test_an_alert_of_a_named_mesh_has_its_label_and_one_of_another_has_none() -> None:
+    """A label with nothing in it would still be a part of the alert's identity."""
+    assert alert(firing(replace(PAIR, mesh="prod-eu")))["labels"]["mesh"] == "prod-eu"
+    assert "mesh" not in alert(firing())["labels"]
+
+
+def test_the_version_and_what_to_run_next_are_annotations() -> None:
+    annotations = alert(firing(), sender=SENDER)["annotations"]
+    assert annotations["version"] == "1.2.3"
+    assert annotations["explain"] == "ssh audit-1 wgaudit explain 10.0.0.1"
+    assert annotations["affected"] == "ssh audit-1 wgaudit affected 10.0.0.1"
+    assert annotations["plan"] == "ssh audit-1 wgaudit plan --address 10.0.0.1"
+    assert {"affected", "plan"}.isdisjoint(alert(resolved(), sender=SENDER)["annotations"])
+
+
 def test_the_runbook_is_a_link_where_its_address_is_known() -> None:
-    """Else the file's path."""
-    made = alert(firing(), docs_url="https://docs.example/findings.html")
+    """Else the file's path, and no `runbook_url`."""
+    made = alert(firing(), sender=Sender(Guide(docs_url="https://docs.example/findings.html")))
+    assert made["annotations"]["runbook_url"] == "https://docs.example/findings.html#duplicate-address"
     assert made["annotations"]["runbook"] == "https://docs.example/findings.html#duplicate-address"
+    assert "runbook_url" not in alert(firing())["annotations"]
 
 
 @pytest.mark.parametrize("status", Status)

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from alerts.notifiers.message_templates import MOST_BYTES, SHIPPED, BodyTemplate, shipped_text
 from alerts.notifiers.webhook import Webhook
 from auditor.errors import DeliveryError
-from tests.alerts.notifiers.sample import HOSTILE_NAMES, PAIR, firing, notifications, resolved, trial
+from tests.alerts.notifiers.sample import HOSTILE_NAMES, PAIR, SENDER, firing, notifications, resolved, trial
 from tests.doubles.chats import CHAT, TOPIC, ChatDouble, checked
 from tests.doubles.server import Double, Reply
 
@@ -26,7 +26,8 @@ every_shipped = pytest.mark.parametrize("kind", SHIPPED)
 def templated(kind: str, url: str = "http://127.0.0.1:9") -> Webhook:
     """A webhook with a template that comes along."""
     template = BodyTemplate(shipped_text(kind), VALUES.get(kind, {}))
-    return Webhook("chat", SecretStr(url), template=template, max_per_message=SHIPPED[kind].per_message)
+    most = SHIPPED[kind].per_message
+    return Webhook("chat", SecretStr(url), template=template, max_per_message=most, sender=SENDER)
 
 
 def of_ones_own(text: str, **values: str) -> Webhook:
@@ -40,11 +41,18 @@ async def test_the_service_takes_what_its_template_makes(kind: str) -> None:
     hostile = [replace(PAIR, subject=name, nodes=(name,), summary=name) for name in HOSTILE_NAMES]
     with ChatDouble(kind) as service:
         webhook = templated(kind, service.address)
-        for item in (firing(), resolved(), trial(), *map(firing, hostile)):
+        for item in (firing(replace(PAIR, mesh="prod-eu")), resolved(), trial(), *map(firing, hostile)):
             await webhook.send(webhook.payload([item]))
         assert len(service.messages) == 3 + len(hostile)
         told = [json.dumps(message, ensure_ascii=False) for message in service.messages]
-    assert "wgaudit explain 10.0.0.1" in told[0].replace("\\", "")
+    for part in (
+        "wgaudit explain 10.0.0.1",
+        "wgaudit affected 10.0.0.1",
+        "wgaudit plan --address 10.0.0.1",
+        "mesh prod-eu",
+        "wgaudit 1.2.3",
+    ):
+        assert part in told[0].replace("\\", "")
     assert "RESOLVED" in told[1]
     assert "TEST - not an incident" in told[2].replace("\\", "")
 

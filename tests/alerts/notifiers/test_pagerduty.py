@@ -12,9 +12,11 @@ from pydantic import SecretStr
 
 from alerts.models import Notification, Status
 from alerts.notifiers.pagerduty import EVENT_BYTES, PagerDuty
+from alerts.sender import Sender
 from auditor.errors import DeliveryError
-from auditor.values.models import Severity
-from tests.alerts.notifiers.sample import PAIR, firing, resolved, trial
+from auditor.values.findings import Severity
+from auditor.values.guide import Guide
+from tests.alerts.notifiers.sample import PAIR, SENDER, firing, resolved, trial
 from tests.doubles.pagerduty import ROUTING_KEY, PagerDutyDouble
 from tests.doubles.server import Double
 
@@ -135,9 +137,28 @@ async def test_a_trial_is_marked(service: PagerDutyDouble, status: Status) -> No
     assert event["payload"]["custom_details"]["test"] == "TEST - not an incident"
 
 
+async def test_an_event_leads_on_and_says_whose_it_is(service: PagerDutyDouble) -> None:
+    """The title that the phone reads out names the mesh."""
+    event = await told(service, firing(replace(PAIR, mesh="prod-eu")), sender=SENDER)
+    details = event["payload"]["custom_details"]
+    assert event["payload"]["summary"].startswith("duplicate-address 10.0.0.1 in mesh prod-eu: ")
+    assert {key: details[key] for key in ("run", "who_is_affected", "repair", "mesh", "wgaudit")} == {
+        "run": "ssh audit-1 wgaudit explain 10.0.0.1",
+        "who_is_affected": "ssh audit-1 wgaudit affected 10.0.0.1",
+        "repair": "ssh audit-1 wgaudit plan --address 10.0.0.1",
+        "mesh": "prod-eu",
+        "wgaudit": "1.2.3",
+    }
+    assert {"who_is_affected", "repair"}.isdisjoint(
+        (await told(service, resolved(replace(PAIR, mesh="prod-eu")), sender=SENDER))["payload"][
+            "custom_details"
+        ]
+    )
+
+
 async def test_the_documentation_is_linked_where_its_address_is_known(service: PagerDutyDouble) -> None:
     """A link must be a URL; without a base there is none."""
-    event = await told(service, firing(), docs_url="https://docs.example/findings.html")
+    event = await told(service, firing(), sender=Sender(Guide(docs_url="https://docs.example/findings.html")))
     assert event["links"] == [
         {
             "href": "https://docs.example/findings.html#duplicate-address",

@@ -13,8 +13,11 @@ from pydantic import SecretStr
 
 from alerts.models import Notification, NotifyReason, Status
 from alerts.notifiers.slack import Slack
+from alerts.sender import Sender
 from auditor.errors import DeliveryError
-from tests.alerts.notifiers.sample import HOSTILE_NAMES, PAIR, SINCE, firing, resolved, trial
+from auditor.values.findings import Severity
+from auditor.values.guide import Guide
+from tests.alerts.notifiers.sample import HOSTILE_NAMES, PAIR, SENDER, SINCE, firing, resolved, trial
 from tests.doubles.server import Reply
 from tests.doubles.slack import SlackDouble, texts
 
@@ -26,9 +29,9 @@ def workspace() -> Iterator[SlackDouble]:
         yield serving
 
 
-async def told(workspace: SlackDouble, *notifications: Notification) -> dict[str, Any]:
+async def told(workspace: SlackDouble, *notifications: Notification, in_full: int = 40) -> dict[str, Any]:
     """The message as Slack took it."""
-    slack = Slack("team", SecretStr(workspace.webhook))
+    slack = Slack("team", SecretStr(workspace.webhook), max_per_message=in_full)
     assert await slack.send(slack.payload(notifications)) == "200 OK: ok"
     return workspace.messages[-1]
 
@@ -66,7 +69,23 @@ async def test_a_section_tells_the_whole_incident(workspace: SlackDouble) -> Non
         "*Follows from it*: displaced-allowed-ips ×3, split-routing",
         "*Documentation*: docs/findings.md#duplicate-address",
         "Run: `wgaudit explain 10.0.0.1`",
+        "Who is affected: `wgaudit affected 10.0.0.1`",
     ]
+
+
+async def test_a_message_leads_on_and_says_whose_it_is(workspace: SlackDouble) -> None:
+    """To the story, to all whom it concerns, and to the plan, as the reader runs them; what is over to its story."""
+    slack = Slack("team", SecretStr(workspace.webhook), sender=SENDER)
+    await slack.send(slack.payload([firing(replace(PAIR, mesh="prod-eu")), resolved()]))
+    message = workspace.messages[-1]
+    assert section(message, 0).endswith("(mesh prod-eu)")
+    assert section(message).splitlines()[-3:] == [
+        "Run: `ssh audit-1 wgaudit explain 10.0.0.1`",
+        "Who is affected: `ssh audit-1 wgaudit affected 10.0.0.1`",
+        "Repair: `ssh audit-1 wgaudit plan --address 10.0.0.1`",
+    ]
+    assert section(message, 2).endswith("\nRun: `ssh audit-1 wgaudit explain 10.0.0.1`")
+    assert message["blocks"][-1]["elements"][0]["text"] == "mesh `prod-eu` · wgaudit 1.2.3"
 
 
 @pytest.mark.parametrize(
@@ -104,9 +123,14 @@ async def test_what_is_over_is_told_as_it_was(workspace: SlackDouble) -> None:
 
 async def test_a_link_to_the_documentation_goes_where_the_settings_say(workspace: SlackDouble) -> None:
     """The project has no address of its own that a browser could open."""
-    slack = Slack("team", SecretStr(workspace.webhook), docs_url="https://docs.example.net/findings")
+    slack = Slack(
+        "team",
+        SecretStr(workspace.webhook),
+        sender=Sender(Guide(docs_url="https://docs.example.net/findings")),
+    )
     await slack.send(slack.payload([firing()]))
-    assert "https://docs.example.net/findings#duplicate-address" in section(workspace.messages[-1])
+    link = "<https://docs.example.net/findings#duplicate-address|duplicate-address>"
+    assert f"*Documentation*: {link}" in section(workspace.messages[-1])
 
 
 @pytest.mark.parametrize("status", Status)
@@ -149,7 +173,7 @@ async def test_thousands_of_nodes_are_cut_with_a_count(workspace: SlackDouble) -
     line = next(line for line in text.splitlines() if line.startswith("*Nodes*"))
     assert line.startswith("*Nodes* (5,000): `worker-00000`, ")
     assert line.endswith(f" and {5000 - line.count('worker-'):,} more")
-    assert text.endswith("Run: `wgaudit explain 10.0.0.1`")
+    assert "\nRun: `wgaudit explain 10.0.0.1`\n" in text
 
 
 async def test_forty_long_incidents_are_all_in_one_message(workspace: SlackDouble) -> None:
@@ -178,7 +202,24 @@ async def test_incidents_beyond_the_block_limit_are_counted(workspace: SlackDoub
     message = await told(workspace, *[firing(replace(PAIR, fingerprint=str(number))) for number in range(90)])
     assert section(message, 0) == "wgaudit: critical: duplicate-address 10.0.0.1 and 89 more firing"
     shown = len(message["blocks"]) - 2
-    assert section(message, -1).startswith(f"… and {90 - shown} more that did not fit")
+    assert section(message, -1).startswith(f"… and {90 - shown} more: duplicate-address `10.0.0.1`, ")
+
+
+async def test_a_storm_is_one_message_with_the_worst_in_full_and_the_others_named_and_counted(
+    workspace: SlackDouble,
+) -> None:
+    storm = [
+        firing(replace(PAIR, subject=f"10.0.{number // 250}.{number % 250}", fingerprint=str(number)))
+        for number in range(500)
+    ]
+    mild = [firing(replace(PAIR, subject="mild", fingerprint="m", severity=Severity.WARNING))]
+    message = await told(workspace, *mild, *storm, in_full=10)
+    assert section(message, 0) == "wgaudit: critical: duplicate-address 10.0.0.0 and 500 more firing"
+    assert len(message["blocks"]) == 12
+    assert "`10.0.0.9`" in section(message, 10)
+    last = section(message, 11)
+    assert last.startswith("… and 491 more: duplicate-address `10.0.0.10`, duplicate-address `10.0.0.11`, ")
+    assert last.endswith(" more\n*All of them*: `wgaudit sweep`")
 
 
 async def test_a_command_that_does_not_fit_is_left_out_whole(workspace: SlackDouble) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 
@@ -13,67 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditor.errors import ChangeFailed, GapReason, ProbeError
-from auditor.nodes.change.changes import DeviceState, RewriteFiles
-from auditor.nodes.change.repair_script import change_request, parse_repair
-from auditor.values.addresses import Prefix, PublicKey
-from tests.nodes.namespaces import Network
-from tests.nodes.stubs import key
+from auditor.nodes.change.changes import LeftFile, LeftWhy
+from auditor.values.addresses import Prefix
+from tests.nodes.change.node_files import CONF, NETWORKD, NEW, OLD, Node
 from tests.parts import AWKS, command_of
-
-OLD, NEW = Prefix("10.0.0.1/32"), Prefix("10.99.0.107/32")
-CONF = "/etc/wireguard/wg0.conf"
-NETWORKD = "/etc/systemd/network"
-
-
-class Node:
-    """A node with files, and one request to it."""
-
-    def __init__(self, network: Network, folder: Path) -> None:
-        self.network = network
-        self.bin = folder / "bin"
-        self.bin.mkdir()
-        # Only one awk is found, and the device's key costs no program.
-        self.program("wg", f"echo {key(1)}")
-
-    def program(self, name: str, text: str) -> None:
-        (self.bin / name).write_text(f"#!/bin/sh\n{text}\n")
-        (self.bin / name).chmod(0o755)
-
-    def file(self, name: str) -> Path:
-        """A file of the node as this process reaches it."""
-        return self.network.etc / name.removeprefix("/etc/")
-
-    def rewrite(self, old: Prefix = OLD, new: Prefix = NEW) -> DeviceState:
-        asked = change_request("wg0", PublicKey(key(1)), RewriteFiles(old, new))
-        words = asked.request.command.removeprefix("exec ").split()
-        path = {"PATH": f"{self.bin}:{os.environ['PATH']}"}
-        return parse_repair(
-            self.network.run(words, stdin=asked.request.stdin, environment=path).stdout, asked
-        )
-
-    def clear(self) -> None:
-        for folder in ("wireguard", "systemd/network"):
-            for file in (self.network.etc / folder).iterdir():
-                file.unlink()
-
-    def names(self) -> list[str]:
-        return sorted(
-            f.name for d in ("wireguard", "systemd/network") for f in (self.network.etc / d).iterdir()
-        )
-
-
-@pytest.fixture(scope="module")
-def up() -> Iterator[Network]:
-    with Network() as network:
-        yield network
-
-
-@pytest.fixture
-def node(up: Network, tmp_path: Path) -> Node:
-    node = Node(up, tmp_path)
-    node.clear()
-    return node
-
 
 SPACE = st.sampled_from([b"", b" ", b"\t", b"  "])
 ANOTHER = st.sampled_from(
@@ -213,9 +155,7 @@ def test_networkds_file_of_this_device_is_rewritten(node: Node, name: str) -> No
     changed = text.replace("\nAddress=10.0.0.1/", "\nAddress=10.99.0.107/")
     assert file.read_text() == changed
     line = changed.splitlines().index("PreferredSource=10.0.0.1") + 1
-    assert state.notes == (
-        f"{NETWORKD}/10-wg.network line {line} names the old address too and was left as it is",
-    )
+    assert state.by_hand == (LeftFile(f"{NETWORKD}/10-wg.network", LeftWhy.LINE, line),)
 
 
 @pytest.mark.parametrize("name", ["wg1", "wg", "wg0x", "eth*", "!wg0", "wg0\nName=\nName=wg1", "[w]g0"])

@@ -8,7 +8,7 @@ import re
 import shlex
 from importlib import resources
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from auditor.errors import ConfigError, GapReason, ProbeError
 from auditor.nodes.probe.probe import (
-    Mode,
+    FRAMING,
     ProbeAnswer,
+    ProbePlaces,
     canonical_table,
+    follow_request,
     format_answer,
     format_failure,
     inline_request,
@@ -29,7 +31,8 @@ from auditor.nodes.probe.probe import (
     read_request,
 )
 from auditor.values.addresses import Prefix, PublicKey, parse_prefix
-from auditor.values.models import Device, RouteTable
+from auditor.values.models import Device
+from auditor.values.route_table import RouteTable
 from tests.nodes.stubs import key
 from tests.parts.cases import case_text
 
@@ -58,13 +61,16 @@ def answers(draw: st.DrawFn) -> ProbeAnswer:
     device = Device("wg0", own, held, draw(st.none() | st.booleans()))
     region = draw(st.none() | st.text("abcxyz-0 ÄÖ", min_size=1, max_size=20).map(str.strip).filter(bool))
     endpoints = draw(st.none() | st.just(dict.fromkeys(peers, "198.18.0.1:51820")))
+    ages = None
+    if endpoints:
+        ages = draw(st.none() | st.dictionaries(st.sampled_from(peers), st.integers(0, 2**33)))
     if draw(st.booleans()):
         digest = draw(st.none() | st.binary(min_size=32, max_size=32).map(bytes.hex))
-        return ProbeAnswer(device, digest, None, region, endpoints)
+        return ProbeAnswer(device, digest, None, region, endpoints, ages)
     lines = [
         f"{peer}\t{' '.join(draw(st.lists(networks() | hosts, max_size=3))) or '(none)'}" for peer in peers
     ]
-    return ProbeAnswer(device, None, canonical_table(device, "\n".join(lines)), region, endpoints)
+    return ProbeAnswer(device, None, canonical_table(device, "\n".join(lines)), region, endpoints, ages)
 
 
 def refused(data: bytes) -> ProbeError:
@@ -280,6 +286,15 @@ def test_a_table_that_contradicts_itself_is_unreadable(lines: list[str], why: st
         [f"key {OWN}", f"endpoint {PEER} 198.18.0.1:51820", "endpoints 2", "digest none"],
         [f"key {OWN}", f"endpoint {PEER} 198.18.0.1:51820", "digest none"],
         [f"key {OWN}", f"endpoint {PEER} nowhere", "endpoints 1", "digest none"],
+        [f"key {OWN}", f"endpoint {PEER} 198.18.0.1:51820 never", "endpoints 1", "digest none"],
+        [f"key {OWN}", f"endpoint {PEER} 198.18.0.1:51820 -1", "endpoints 1", "digest none"],
+        [
+            f"key {OWN}",
+            f"endpoint {PEER} 198.18.0.1:51820 9",
+            f"endpoint {OWN} 198.18.0.1:51820",
+            "endpoints 2",
+            "digest none",
+        ],
         [f"key {OWN}", "color blue", "digest none"],
         [f"key {OWN}", "link sideways", "digest none"],
         [f"key {OWN}", "link up", "link up", "digest none"],
@@ -328,13 +343,47 @@ def test_all_nodes_of_a_healthy_mesh_have_one_table() -> None:
 
 
 @pytest.mark.parametrize("mode", ["digest", "text"])
-@pytest.mark.parametrize("endpoints", [False, True])
-def test_a_request_is_read_as_it_was_made(mode: str, endpoints: bool) -> None:
+@pytest.mark.parametrize(("endpoints", "handshakes"), [(False, False), (True, False), (True, True)])
+def test_a_request_is_read_as_it_was_made(mode: str, endpoints: bool, handshakes: bool) -> None:
     assert mode in ("digest", "text")
-    inline = inline_request(mode, device="wg0", endpoints=endpoints)  # type: ignore[arg-type]
-    installed = installed_request(mode, endpoints=endpoints)  # type: ignore[arg-type]
+    asked = {"endpoints": endpoints, "handshakes": handshakes}
+    inline = inline_request(mode, device="wg0", **asked)  # type: ignore[arg-type]
+    installed = installed_request(mode, **asked)  # type: ignore[arg-type]
     assert read_request(inline.command) == read_request(installed.command) == (mode, endpoints)
     assert read_request(packed_request(inline).command) == (mode, endpoints)
+
+
+def test_the_ends_of_varying_keys_are_words_of_the_command() -> None:
+    request = inline_request("base", device="wg0", endpoints=True, varying=["bc+/", "abcd"])
+    assert request.command.endswith(" wgaudit-probe/1 base endpoints bc+/ abcd")
+    assert read_request(request.command) == ("base", True)
+    request = inline_request("base", device="wg0", endpoints=True, handshakes=True, varying=["bc+/"])
+    assert request.command.endswith(" wgaudit-probe/1 base met bc+/")
+    assert read_request(request.command) == ("base", True)
+
+
+BASE_LINES = f"key {OWN}\ndigest {'1' * 64}\nbase {'2' * 64}\nvarying\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (BASE_LINES + "10.0.0.1/32 -\n", "would not print"),
+        (BASE_LINES + "10.0.0.1/32 10.0.0.1/32\n", "twice"),
+        (BASE_LINES + "10.0.0.1/33\n", "longer than"),
+        (BASE_LINES + "10.0.0\n", "would not print"),
+        (BASE_LINES + "10.0.0.1 10.0.0.1/32\n", "twice"),
+        (BASE_LINES + "fd00::1\n", "would not print"),
+        (BASE_LINES + "\n", "would not print"),
+        (BASE_LINES.replace("varying\n", ""), "without its digests"),
+        (BASE_LINES.replace(f"digest {'1' * 64}", "digest none"), "without its digests"),
+        (BASE_LINES.replace(f"base {'2' * 64}\n", ""), "without its digests"),
+        (BASE_LINES.replace("2" * 64, "2" * 63), "64 hex digits"),
+    ],
+)
+def test_a_base_that_is_not_told_as_the_probe_does_is_refused(body: str, says: str) -> None:
+    with pytest.raises(ProbeError, match=says):
+        parse_answer(FRAMING.wrap(body.encode()), "wg0")
 
 
 @pytest.mark.parametrize(
@@ -357,9 +406,16 @@ SCRIPT = (resources.files("auditor.nodes.probe") / "probe.sh").read_text(encodin
 PARTS = {
     "digest": "send_digest",
     "text": "send_text",
+    "base": "send_base",
+    "follow": "hang_up",
     "sudo": "sudo -n",
     "address_devices": "inside_pools",
     "endpoints": "ask endpoints",
+    "met": "!= met ] || ask",
+    "routes": "route show table all",
+    "hints": "hinted = 1",
+    "shadows": "route get",
+    "transfer": "ask transfer",
     "region_command": "sh -c",
     "installed": "SSH_ORIGINAL_COMMAND",
 }
@@ -372,17 +428,23 @@ WANTED = st.fixed_dictionaries(
 )
 
 
-def sent(mode: Mode, wanted: dict[str, Any]) -> str:
+Sent = Literal["digest", "text", "base", "follow"]
+
+
+def sent(mode: Sent, wanted: dict[str, Any]) -> str:
+    if mode == "follow":
+        return follow_request(device="wg0", interval=5.0, **wanted).stdin.decode()
     return inline_request(mode, device="wg0", **wanted).stdin.decode()
 
 
-@given(st.sampled_from(["digest", "text"]), WANTED)
-def test_what_travels_are_lines_of_the_script_in_their_order(mode: Mode, wanted: dict[str, Any]) -> None:
+@given(st.sampled_from(["digest", "text", "base", "follow"]), WANTED)
+def test_what_travels_are_lines_of_the_script_in_their_order(mode: Sent, wanted: dict[str, Any]) -> None:
     """Whoever has read the script has read what runs: lines are left out and unindented, none is changed."""
     text = sent(mode, wanted)
     yes = {name: "yes" for name in ("sudo", "endpoints") if wanted[name]}
     command = {"region_command": wanted["region_command"]} if wanted["region_command"] else {}
-    settings = {"device": "wg0", "mode": mode, "seconds": "20", **yes, **command}
+    follows = {"interval": "5", "seconds": "20", "beat": "30"} if mode == "follow" else {"seconds": "20"}
+    settings = {"device": "wg0", "mode": mode, **follows, **yes, **command}
     head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items())
     before, mark, after = text.partition(head)
     assert mark
@@ -391,18 +453,20 @@ def test_what_travels_are_lines_of_the_script_in_their_order(mode: Mode, wanted:
     assert all(line in lines for line in after.splitlines() if line not in mine)
 
 
-@given(st.sampled_from(["digest", "text"]), WANTED)
-def test_no_comment_and_no_empty_line_travels(mode: Mode, wanted: dict[str, Any]) -> None:
+@given(st.sampled_from(["digest", "text", "base", "follow"]), WANTED)
+def test_no_comment_and_no_empty_line_travels(mode: Sent, wanted: dict[str, Any]) -> None:
     lines = sent(mode, wanted | {"region_command": ""}).splitlines()
     assert not [line for line in lines if not line.strip() or line.startswith(("#", " ", "\t"))]
 
 
-@given(st.sampled_from(["digest", "text"]), WANTED)
+@given(st.sampled_from(["digest", "text", "base", "follow"]), WANTED)
 def test_of_the_scripts_parts_only_those_travel_that_were_asked_for(
-    mode: Mode, wanted: dict[str, Any]
+    mode: Sent, wanted: dict[str, Any]
 ) -> None:
     text = sent(mode, wanted)
-    asked = {mode} | {name for name, value in wanted.items() if value}
+    asked = ({"follow", "digest", "transfer"} if mode == "follow" else {mode}) | {
+        name for name, value in wanted.items() if value
+    }
     assert {name for name, sign in PARTS.items() if sign in text} == asked
 
 
@@ -422,13 +486,14 @@ def test_the_installed_script_keeps_every_line_and_comment() -> None:
     assert probe_script("wg0", True, "").endswith(SCRIPT)
 
 
-def test_a_healthy_node_costs_a_hundredth_of_its_table_in_bytes() -> None:
+def test_a_healthy_node_costs_little_more_than_a_hundredth_of_its_table_in_bytes() -> None:
     """5,000 peers: what goes there and what comes back, against the lines that a naive audit would fetch."""
     peers = "".join(f"{key(n)}\t10.16.{n >> 8}.{n & 255}/32\n" for n in range(2, 5001))
     table = canonical_table(DEVICE, peers)
-    request = packed_request(inline_request("digest", device="wg0"))
-    answer = format_answer(ProbeAnswer(DEVICE, table.digest))
-    assert len(request.command) + len(request.stdin) + len(answer) <= len(table.text) / 100
+    places = ProbePlaces(pools=(Prefix("10.0.0.0/8"),))
+    request = packed_request(inline_request("digest", device="wg0", places=places, closely=False))
+    answer = format_answer(ProbeAnswer(DEVICE, table.digest, shadows=()))
+    assert len(request.command) + len(request.stdin) + len(answer) <= len(table.text) / 85
 
 
 def test_a_nul_character_in_the_region_command_is_refused() -> None:

@@ -15,8 +15,8 @@ import asyncssh
 import pytest
 
 from auditor.errors import GapReason, ProbeError
-from auditor.nodes.interface import TableStore
 from auditor.nodes.probe.probe import inline_request, parse_answer, probe_script
+from auditor.nodes.table_store import TableStore
 from tests.nodes.bench import Bench
 from tests.nodes.stubs import StubNode
 from tests.parts import SHELLS, command_of
@@ -69,18 +69,19 @@ def hanging() -> Iterator[Callable[..., Hanging]]:
         yield hang
 
 
-def left_over(node: StubNode) -> list[str]:
-    """The command lines of all processes that have this node's stubs on their PATH."""
-    mark = f"PATH={node.folder}".encode()
-    found = []
+def left_over(node: StubNode) -> dict[int, str]:
+    """The command lines of all processes that have this node's stubs on their PATH, by number."""
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            environment = (process / "environ").read_bytes()
+            environment = (process / "environ").read_bytes().split(b"\0")
             words = (process / "cmdline").read_bytes()
         except OSError:
             continue
-        if mark in environment and b"pytest" not in words:
-            found.append(words.replace(b"\0", b" ").decode())
+        # A login shell's start-up files may put folders before them.
+        path = next((line[5:] for line in environment if line.startswith(b"PATH=")), b"")
+        if str(node.folder).encode() in path.split(b":") and b"pytest" not in words:
+            found[int(process.name)] = words.replace(b"\0", b" ").decode()
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ from auditor.nodes.probe.probe import (
 )
 from auditor.values.addresses import Prefix
 from auditor.values.models import Device
+from auditor.values.route_table import RouteTable
 from tests.nodes.stubs import LINK, StubNode, key
 from tests.parts import AWKS, SHELLS, command_of, program_path
 from tests.parts.cases import case_text
@@ -113,6 +115,49 @@ def test_a_shell_that_took_the_place_of_ours_reads_nothing_of_what_is_packed(
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+VARYING = [key(number)[39:43] for number in (1, 3, 9)]
+"""Ends of the own key, of a peer with two prefixes, and of no key that is here."""
+
+
+def base_of(table: RouteTable, ends: list[str]) -> str:
+    """The base's digest, line by line."""
+    seen, lines = set(), []
+    for line in table.text.decode().splitlines():
+        own, _, _ = line.partition("\t")
+        if own[39:43] not in ends:
+            lines.append(line)
+        elif own not in seen:
+            seen.add(own)
+            lines.append(own)
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+
+
+def test_base_and_difference_are_of_the_same_table(node: StubNode, shell: list[str]) -> None:
+    """Both digests, and the prefixes of each varying key that the table has, in its order."""
+    table = canonical_table(node.device, node.allowed_ips)
+    told = answer(node, "base", shell=shell, varying=VARYING)
+    prefixes = ((b"10.0.0.1/32",), (b"10.0.0.3/32", b"10.1.0.0/16"))
+    base = base_of(table, VARYING)
+    assert told == ProbeAnswer(node.device, digest=table.digest, base=base, varying=prefixes)
+
+
+@pytest.mark.parametrize("awk", AWKS, ids="-".join)
+def test_every_awk_divides_a_table_alike(node: StubNode, awk: list[str]) -> None:
+    node.peers([*TWO_PEERS, (5, "(none)"), (6, "fd00::6/128 10.0.0.6/32")])
+    node.script("awk", f'#!/bin/sh\nexec {" ".join(command_of(awk))} "$@"\n')
+    table = canonical_table(node.device, node.allowed_ips)
+    for ends in ([], VARYING, [key(number)[39:43] for number in range(1, 7)]):
+        told = answer(node, "base", varying=ends)
+        assert (told.digest, told.base) == (table.digest, base_of(table, ends))
+        assert [prefixes for prefixes in told.varying if len(prefixes) > 1] == (
+            []
+            if not ends
+            else [(b"10.0.0.3/32", b"10.1.0.0/16")]
+            if ends is VARYING
+            else [(b"10.0.0.3/32", b"10.1.0.0/16"), (b"10.0.0.6/32", b"fd00::6/128")]
+        )
+
+
 def test_digest_and_text_are_of_one_table(node: StubNode, shell: list[str]) -> None:
     table = canonical_table(node.device, node.allowed_ips)
     digest, text = answer(node, "digest", shell=shell), answer(node, "text", shell=shell)
@@ -154,6 +199,26 @@ def test_only_single_fields_are_ever_asked_for(node: StubNode) -> None:
         "wg show wg0 endpoints",
         "ip addr show dev wg0",
     }
+
+
+@pytest.mark.parametrize("awk", AWKS, ids="-".join)
+def test_with_the_handshakes_each_endpoint_has_its_peers_age(node: StubNode, awk: tuple[str, ...]) -> None:
+    """By the node's own clock; a time to come is now, and no handshake is no age."""
+    node.script("awk", f'#!/bin/sh\nexec {" ".join(command_of(awk))} "$@"\n')
+    node.script("date", "#!/bin/sh\necho 1800000100\n")
+    times = {2: 1_800_000_040, 3: 0, 4: 1_800_000_999}
+    node.answer("latest-handshakes", "".join(f"{key(n)}\t{at}\n" for n, at in times.items()))
+    node.answer(
+        "endpoints", "".join(f"{key(n)}\t198.18.0.{n}:51820\n" for n in times) + f"{key(5)}\t(none)\n"
+    )
+    answered = answer(node, "digest", endpoints=True, handshakes=True)
+    assert answered.endpoints == {key(n): f"198.18.0.{n}:51820" for n in times}
+    assert answered.handshake_ages == {key(2): 60, key(4): 0}
+
+
+def test_handshakes_that_cannot_be_read_are_no_answer(node: StubNode) -> None:
+    node.script("wg", (node.folder / "wg").read_text().replace(" | show:latest-handshakes", ""))
+    assert refused(node, endpoints=True, handshakes=True).reason is GapReason.UNREADABLE_OUTPUT
 
 
 def test_endpoints_are_not_asked_for_unless_wanted(node: StubNode) -> None:
@@ -580,9 +645,10 @@ STATES = {
 }
 
 
-@pytest.mark.parametrize("mode", ["digest", "text"])
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("sudo", [False, True])
+@pytest.mark.parametrize("mode", ["digest", "text", "base"])
+@pytest.mark.parametrize(
+    ("state", "sudo"), [*((state, False) for state in STATES), ("healthy", True), ("without rights", True)]
+)
 def test_the_installed_script_and_what_travels_of_it_answer_the_same(
     node: StubNode, shell: list[str], mode: Mode, state: str, sudo: bool
 ) -> None:
@@ -591,23 +657,29 @@ def test_the_installed_script_and_what_travels_of_it_answer_the_same(
     for program, body in STATES[state].items():
         node.script(program, f"#!/bin/sh\n{body.replace('{folder}', str(node.folder))}\n")
     for endpoints, region_command in ((False, ""), (True, "echo fra")):
-        asked = f"wgaudit-probe/1 {mode}{' endpoints' if endpoints else ''}"
+        ends = VARYING if mode == "base" else []
+        asked = " ".join(["wgaudit-probe/1", mode, *(["endpoints"] if endpoints else []), *ends])
         whole = installed(node, asked, shell=shell, sudo=sudo, region_command=region_command)
         travelled = output(
-            node, mode, shell=shell, endpoints=endpoints, sudo=sudo, region_command=region_command
+            node,
+            mode,
+            shell=shell,
+            endpoints=endpoints,
+            sudo=sudo,
+            region_command=region_command,
+            varying=ends,
         )
         assert (travelled.stdout, travelled.returncode) == (whole.stdout, whole.returncode)
 
 
-@pytest.mark.parametrize("mode", ["digest", "text"])
-@pytest.mark.parametrize("endpoints", ["", " endpoints"])
-def test_the_installed_script_answers_the_four_known_commands(
-    node: StubNode, mode: str, endpoints: str
-) -> None:
+@pytest.mark.parametrize("mode", ["digest", "text", "base"])
+@pytest.mark.parametrize("endpoints", ["", " endpoints", " met"])
+def test_the_installed_script_answers_the_known_commands(node: StubNode, mode: str, endpoints: str) -> None:
     run = installed(node, f"wgaudit-probe/1 {mode}{endpoints}", region_command="echo fra")
     answered = parse_answer(run.stdout, "wg0")
     assert (answered.table is not None) == (mode == "text")
     assert (answered.endpoints is not None) == bool(endpoints)
+    assert (answered.handshake_ages is not None) == (endpoints == " met")
     assert answered.region == "fra"
 
 
@@ -626,7 +698,14 @@ def test_the_installed_script_answers_the_four_known_commands(
         "$(touch {folder}/pwned)",
         "`touch {folder}/pwned`",
         "wgaudit-probe/1 digest endpoints device=wg1",
+        "wgaudit-probe/1 met",
+        "wgaudit-probe/1 digest endpoints met",
         "wgaudit-probe/2 digest",
+        "wgaudit-probe/1 base abcdef;touch",
+        "wgaudit-probe/1 base $(touch {folder}/pwned)",
+        "wgaudit-probe/1 base abcdef\ntouch {folder}/pwned",
+        "wgaudit-probe/1 base " + 1500 * "abcdef ",
+        "wgaudit-probe/1 text abcdef",
         "exec /bin/sh -s -- wgaudit-probe/1 digest device=wg1 sudo=no endpoints=no",
     ],
 )

@@ -7,27 +7,33 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from auditor.errors import Stopped, Surprise
-from auditor.nodes.change.changes import Change, DeviceState, DropAddress
-from auditor.nodes.interface import TableStore
+from auditor.nodes.change.changes import Change, DeviceState, DropAddress, LeftFile, LeftWhy, RewriteFiles
+from auditor.nodes.table_store import TableStore
 from auditor.registry.consul import ConsulRegistry
+from auditor.repair.apply.answering import MoveAnswers
 from auditor.repair.apply.executor import in_words
 from auditor.repair.apply.journal import Journal
-from auditor.repair.apply.stages import Event, Progress
+from auditor.repair.apply.outcome import unverified
+from auditor.repair.apply.stages import Entry, Event, Progress
 from auditor.repair.moves import Kind, RepairPlan, Step
 from auditor.values.addresses import Prefix
 from auditor.values.models import NodeId, Observation
+from auditor.values.witness_answers import AnswerSource
 from tests.fleets import key_of
 from tests.parts.consul import ConsulServer
+from tests.repair.apply.test_answering import Answering
 from tests.repair.fleet import (
     ADDRESSES,
     CLAIMS,
+    DRAIN,
     KEEPER,
     MOVER,
     NEW,
@@ -57,11 +63,11 @@ def bench(server: ConsulServer, tmp_path: Path) -> Bench:
     return made
 
 
-def everything(bench: Bench) -> tuple[Any, Any]:
-    return bench.registry(), bench.devices.state()
+def everything(bench: Bench) -> tuple[Any, ...]:
+    return bench.registry(), bench.devices.state(), bench.production.out
 
 
-def untouched(bench: Bench, before: tuple[Any, Any]) -> bool:
+def untouched(bench: Bench, before: tuple[Any, ...]) -> bool:
     return everything(bench) == before
 
 
@@ -103,7 +109,7 @@ def killed(bench: Bench, plan: RepairPlan, line: int, *, back: bool = False, **o
 async def test_a_move_changes_registry_device_file_and_peers(bench: Bench) -> None:
     plan = bench.plan(bench.move())
     await bench.forward(plan, push_peers=True)
-    registry, devices = everything(bench)
+    registry, devices, _ = everything(bench)
     assert registry[NODES + MOVER.name] == record(MOVER, NEW, note="é 1.10").decode()
     assert registry[CLAIMS + "10.9.0.7"] == ("held", MOVER.name)
     assert (devices[MOVER.name]["addresses"], devices[MOVER.name]["files"]) == ([NEW], [NEW])
@@ -112,6 +118,20 @@ async def test_a_move_changes_registry_device_file_and_peers(bench: Bench) -> No
         assert name == KEEPER.name or node["peers"][key_of(KEEPER.name)] == [OLD]
     assert "10.9.0.7 3 of 3 observers route it to edge-sin-1" in bench.said[-1]
     assert "10.0.0.1 3 of 3 route it to edge-fra-1" in bench.said[-1]
+
+
+async def test_the_last_look_asks_who_answers_at_the_new_address_and_another_node_stops_it(
+    bench: Bench,
+) -> None:
+    plan = bench.plan(bench.move())
+    bench.answers = MoveAnswers(Answering(KEEPER), [AnswerSource.NATS])
+    with pytest.raises(Surprise, match=f"0 reached {MOVER}, and others {KEEPER}"):
+        await bench.forward(plan, push_peers=True)
+    bench.answers = MoveAnswers(Answering(MOVER), [AnswerSource.NATS])
+    await bench.forward(plan, push_peers=True)
+    with Journal(bench.journal, plan.ident) as journal:
+        facts = journal.progress(plan.moves[0].ident).facts
+    assert facts["answers"].endswith(f"asked reached {MOVER}")
 
 
 async def test_without_pushing_it_waits_for_the_fleets_agent(server: ConsulServer, tmp_path: Path) -> None:
@@ -243,7 +263,7 @@ def test_killed_at_any_journal_line_it_resumes_to_the_same_end_and_rolls_back_to
         bench.reset()
         bench.journal.unlink(missing_ok=True)
         asyncio.run(_looked(bench))
-        return bench.plan(bench.move())
+        return bench.plan(bench.move(), drain=DRAIN)
 
     first = plan()
     start = everything(bench)
@@ -280,7 +300,7 @@ def test_killed_on_the_way_back_it_goes_back_or_on_all_the_same(bench: Bench) ->
         onwards = line % 4 < 2
         bench.reset()
         bench.journal.unlink(missing_ok=True)
-        plan = bench.plan(bench.move())
+        plan = bench.plan(bench.move(), drain=DRAIN)
         asyncio.run(bench.forward(plan, push_peers=True))
         end = everything(bench)
         assert killed(bench, plan, line, back=True)
@@ -399,7 +419,7 @@ async def test_an_observer_that_cannot_be_seen_is_named_and_not_counted(bench: B
     bench.devices.down.add(DB.name)
     await bench.forward(bench.plan(bench.move()), push_peers=True)
     assert "2 of 2 observers" in bench.said[-1]
-    assert "not seen db-fra-1 (connect-refused)" in bench.said[-1]
+    assert "not seen: db-fra-1 (connect-refused)" in bench.said[-1]
 
 
 async def test_a_consul_that_goes_down_in_the_middle_stops_it_and_resuming_goes_on(
@@ -488,3 +508,167 @@ async def test_an_address_that_the_device_held_before_stays_there_on_the_way_bac
     assert bench.devices.state()[node.name]["addresses"] == [home]
     await bench.back(plan)
     assert bench.devices.state()[node.name]["addresses"] == [OLD, home]
+
+
+async def test_a_peer_that_could_not_be_set_stays_unverified_until_it_routes_right(bench: Bench) -> None:
+    """Nobody else may have set it meanwhile."""
+    plan = bench.plan(bench.move(sample=(KEEPER,)))
+    bench.devices.down.add(DB.name)
+    await bench.forward(plan, push_peers=True)
+    bench.devices.down.clear()
+    with Journal(bench.journal, plan.ident) as journal:
+        executor = await bench.executor(plan, journal, sample=1)
+
+        async def left() -> tuple[str, ...]:
+            await executor.again(plan.moves[0])
+            return unverified(plan.moves[0], journal.progress(plan.moves[0].ident)).not_set
+
+        assert [item.split()[0] for item in await left()] == [DB.name]
+        nodes = bench.devices.state()
+        nodes[DB.name]["peers"] |= {key_of(MOVER.name): [NEW], key_of(KEEPER.name): [OLD]}
+        bench.devices.write(nodes)
+        assert await left() == ()
+
+
+async def test_looked_at_again_with_push_peers_a_peer_that_could_not_be_set_is_set(bench: Bench) -> None:
+    plan = bench.plan(bench.move(sample=(KEEPER,)))
+    bench.devices.down.add(DB.name)
+    await bench.forward(plan, push_peers=True)
+    bench.devices.down.clear()
+    with Journal(bench.journal, plan.ident) as journal:
+        await (await bench.executor(plan, journal, sample=1, push_peers=True)).again(plan.moves[0])
+        assert not unverified(plan.moves[0], journal.progress(plan.moves[0].ident)).not_set
+    peers = bench.devices.state()[DB.name]["peers"]
+    assert (peers[key_of(MOVER.name)], peers[key_of(KEEPER.name)]) == ([NEW], [OLD])
+
+
+async def test_the_counts_of_each_look_are_told_while_it_waits(bench: Bench) -> None:
+    plan, waits = bench.plan(bench.move()), []
+    with Journal(bench.journal, plan.ident) as journal:
+        executor = await bench.executor(plan, journal, waiting=waits.append, wait=0.1)
+        with pytest.raises(Surprise):
+            await executor.forward(plan.moves[0])
+    assert waits[0].counts.startswith("observers: 0 of 3 route 10.9.0.7 to edge-sin-1, ")
+
+
+async def test_a_file_that_was_not_rewritten_is_journaled_and_unverified_until_it_is(bench: Bench) -> None:
+    plan = bench.plan(bench.move())
+    left = [LeftFile("/etc/netplan/50.yaml", LeftWhy.LINE, 7)]
+
+    class Leaving(type(bench.devices)):  # type: ignore[misc]
+        async def change(self, registration: Any, change: Change) -> DeviceState:
+            state = await super().change(registration, change)
+            return replace(state, by_hand=tuple(left)) if isinstance(change, RewriteFiles) else state
+
+    bench.devices = Leaving(bench.devices.file)
+    await bench.forward(plan, push_peers=True)
+    assert "/etc/netplan/50.yaml line 7" in bench.journal.read_text()
+    assert any("by hand: /etc/netplan/50.yaml line 7 (" in line for line in bench.said)
+    with Journal(bench.journal, plan.ident) as journal:
+        move = plan.moves[0]
+        assert len(unverified(move, journal.progress(move.ident)).by_hand) == 1
+        left.clear()
+        await (await bench.executor(plan, journal)).again(move)
+        assert not unverified(move, journal.progress(move.ident))
+
+
+# -- out of production
+
+
+async def test_a_node_is_out_of_production_from_before_its_move_until_it_was_verified(bench: Bench) -> None:
+    plan = bench.plan(bench.move(), drain=DRAIN)
+    out: list[list[str]] = []
+
+    class Watched(type(bench.devices)):  # type: ignore[misc]
+        async def change(self, registration: Any, change: Change) -> DeviceState:
+            out.append(bench.production.out)
+            return await super().change(registration, change)  # type: ignore[no-any-return]
+
+    bench.devices = Watched(bench.devices.file)
+    await bench.forward(plan, push_peers=True)
+    assert out
+    assert all(names == [MOVER.name] for names in out)
+    assert bench.production.out == []
+    steps = [entry.step for entry in journaled(bench, plan)]
+    assert (steps[0], steps[-1]) == (Step.DRAIN, Step.UNDRAIN)
+
+
+async def test_a_drain_that_fails_stops_before_the_move(bench: Bench) -> None:
+    before = everything(bench)
+    plan = bench.plan(bench.move(), drain=DRAIN)
+    bench.production.failing = "drain"
+    with pytest.raises(Surprise, match="edge-sin-1: drain: planted"):
+        await bench.forward(plan)
+    assert untouched(bench, before)
+    bench.production.failing = ""
+    await bench.back(plan)
+    assert untouched(bench, before)
+    await bench.forward(plan, push_peers=True)
+
+
+async def test_an_undrain_that_fails_leaves_the_move_made_and_a_resume_makes_up_for_it(bench: Bench) -> None:
+    plan = bench.plan(bench.move(), drain=DRAIN)
+    bench.production.failing = "undrain"
+    with pytest.raises(Surprise, match="edge-sin-1: undrain: planted"):
+        await bench.forward(plan, push_peers=True)
+    assert bench.devices.state()[MOVER.name]["addresses"] == [NEW]
+    with Journal(bench.journal, plan.ident) as journal:
+        (move,) = plan.moves
+        state = journal.progress(move.ident)
+        assert in_words(move, state) == "edge-sin-1: done; it holds 10.9.0.7; IT IS STILL OUT OF PRODUCTION"
+        assert unverified(move, state).kept_out
+        bench.production.failing = ""
+        executor = await bench.executor(plan, journal)
+        await executor.again(move)
+        assert not unverified(move, journal.progress(move.ident))
+    assert bench.production.out == []
+
+
+async def test_a_node_that_was_out_before_is_left_so_on_the_way_and_on_the_way_back(bench: Bench) -> None:
+    """Who took it out puts it back."""
+    plan = bench.plan(bench.move(), drain=DRAIN)
+    bench.production.put(MOVER.name)
+    await bench.forward(plan, push_peers=True)
+    await bench.back(plan)
+    assert (bench.production.out, bench.production.calls) == ([MOVER.name], [])
+
+
+async def test_a_move_is_taken_back_out_of_production_too(bench: Bench) -> None:
+    """For its users it is a move like the first one."""
+    before = everything(bench)
+    plan = bench.plan(bench.move(), drain=DRAIN)
+    await bench.forward(plan, push_peers=True)
+    bench.production.calls.clear()
+    await bench.back(plan)
+    assert bench.production.calls == ["drain edge-sin-1", "undrain edge-sin-1"]
+    assert everything(bench)[1:] == before[1:]
+
+
+async def test_without_drains_as_asked_nobody_is_drained_and_who_was_is_not_forgotten(bench: Bench) -> None:
+    plan = bench.plan(bench.move(), drain=DRAIN)
+    bench.production.failing = "drain"
+    with pytest.raises(Surprise, match="planted"):
+        await bench.forward(plan)
+    with pytest.raises(Surprise, match="leave --no-drain away"):
+        await bench.forward(plan, no_drain=True)
+    bench.journal.unlink()
+    await bench.forward(plan, no_drain=True, push_peers=True)
+    assert bench.production.calls == ["drain edge-sin-1"]
+
+
+async def test_resumed_after_the_drain_alone_all_is_looked_at_as_before_the_first_step(bench: Bench) -> None:
+    """The drain may have been long ago."""
+    plan = bench.plan(bench.move(), drain=DRAIN)
+    bench.production.failing = "drain"
+    with pytest.raises(Surprise, match="planted"):
+        await bench.forward(plan)
+    bench.production.failing = ""
+    bench.server.put(NODES + MOVER.name, record(MOVER, OLD, note="written since"))
+    with pytest.raises(Surprise, match=r"before it goes on: .* was written meanwhile"):
+        await bench.forward(plan)
+    assert bench.production.out == []
+
+
+def journaled(bench: Bench, plan: RepairPlan) -> Sequence[Entry]:
+    with Journal(bench.journal, plan.ident) as journal:
+        return journal.entries

@@ -13,10 +13,12 @@ from auditor.repair.claims.adopted import adopted_key, read_adopted
 from auditor.repair.claims.adoption import adopt
 from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix
-from auditor.values.models import Device, NodeId, Observation, Report, RouteTable, Snapshot
+from auditor.values.models import Device, NodeId, Observation, Snapshot
+from auditor.values.report import Report
+from auditor.values.route_table import RouteTable
 from tests.parts.consul import ConsulServer
 from tests.registry.records_of import PREFIX, key_of, record
-from tests.repair.registry import CLAIMS, NOW, RegistryOnConsul
+from tests.repair.registry import CLAIMS, NOW, Delegating, RegistryOnConsul
 
 pytestmark = pytest.mark.xdist_group("consul")
 
@@ -87,14 +89,8 @@ def test_an_adoption_that_was_interrupted_hands_out_nothing_and_goes_on_when_rep
 ) -> None:
     registry.server.put_many({f"{PREFIX}n{n}": record(f"n{n}", f"10.16.0.{n + 2}") for n in range(40)})
 
-    class Stops:
+    class Stops(Delegating):
         commits = 0
-
-        def read(self, key: str) -> Stored | None:
-            return registry.store.read(key)
-
-        def list(self, prefix: str) -> tuple[Stored, ...]:
-            return registry.store.list(prefix)
 
         def commit(self, operations: Sequence[Operation]) -> None:
             self.commits += 1
@@ -103,7 +99,7 @@ def test_an_adoption_that_was_interrupted_hands_out_nothing_and_goes_on_when_rep
             registry.store.commit(operations)
 
     with pytest.raises(StoreError, match="gone"):
-        adopt(Stops(), registry.settings, registry.config.policy())
+        adopt(Stops(registry.store), registry.settings, registry.config.policy())
     with pytest.raises(NotAdopted):
         registry.allocate("new")
     adoption = registry.adopt()
@@ -117,38 +113,26 @@ def test_a_registration_that_comes_while_claims_are_built_stops_the_first_adopti
     """Who wrote it knows no claims, so the address would be free for the next one."""
     registry.register("a", "10.16.0.5")
 
-    class Meanwhile:
-        def read(self, key: str) -> Stored | None:
-            return registry.store.read(key)
-
-        def list(self, prefix: str) -> tuple[Stored, ...]:
-            return registry.store.list(prefix)
-
+    class Meanwhile(Delegating):
         def commit(self, operations: Sequence[Operation]) -> None:
             registry.register("b", "10.16.0.6")
             registry.store.commit(operations)
 
     with pytest.raises(AdoptionDisturbed, match="run `wgaudit adopt` again"):
-        adopt(Meanwhile(), registry.settings, registry.config.policy())
+        adopt(Meanwhile(registry.store), registry.settings, registry.config.policy())
     assert registry.store.read(adopted_key(CLAIMS)) is None
 
 
 def test_a_registration_that_changes_under_its_claim_stops_the_adoption(registry: RegistryOnConsul) -> None:
     registry.register("a", "10.16.0.5")
 
-    class Meanwhile:
-        def read(self, key: str) -> Stored | None:
-            return registry.store.read(key)
-
-        def list(self, prefix: str) -> tuple[Stored, ...]:
-            return registry.store.list(prefix)
-
+    class Meanwhile(Delegating):
         def commit(self, operations: Sequence[Operation]) -> None:
             registry.register("a", "10.16.0.6")
             registry.store.commit(operations)
 
     with pytest.raises(AdoptionDisturbed):
-        adopt(Meanwhile(), registry.settings, registry.config.policy())
+        adopt(Meanwhile(registry.store), registry.settings, registry.config.policy())
     assert registry.claim("10.16.0.5") is None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from auditor.errors import AllocationError, ConfigError, NotAdopted, StoreConflict, StoreError, UsageError
-from auditor.registry.interface import KeyStore, Operation, Stored
+from auditor.registry.interface import Glance, IndexedStore, Operation
 from auditor.repair import allocate, release
 from auditor.repair.claims.adopted import adopted_bytes, adopted_key
 from auditor.repair.claims.allocator import Allocator
@@ -19,7 +19,7 @@ from auditor.values.address_claims import AddressClaim, ClaimState
 from auditor.values.addresses import Prefix, PublicKey
 from tests.parts.consul import ConsulServer
 from tests.registry.records_of import PREFIX, key_of, record
-from tests.repair.registry import CLAIMS, NOW, RegistryOnConsul
+from tests.repair.registry import CLAIMS, NOW, Delegating, RegistryOnConsul
 
 pytestmark = pytest.mark.xdist_group("consul")
 
@@ -41,20 +41,14 @@ def registry(server: ConsulServer) -> Iterator[RegistryOnConsul]:
     server.delete("", recurse=True)
 
 
-class Failing:
+class Failing(Delegating):
     """A store whose commits fail, before or after they were done: what a network does to a caller."""
 
-    def __init__(self, store: KeyStore, *, done: bool, times: int = 1) -> None:
-        self._store = store
+    def __init__(self, store: IndexedStore, *, done: bool, times: int = 1) -> None:
+        super().__init__(store)
         self._done = done
         self._left = times
         self.commits = 0
-
-    def read(self, key: str) -> Stored | None:
-        return self._store.read(key)
-
-    def list(self, prefix: str) -> tuple[Stored, ...]:
-        return self._store.list(prefix)
 
     def commit(self, operations: Sequence[Operation]) -> None:
         self.commits += 1
@@ -437,7 +431,7 @@ def test_a_store_that_never_confirms_gives_no_address_and_says_what_is_not_known
 
 def test_what_the_token_may_not_do_is_told_at_once(registry: RegistryOnConsul) -> None:
     class Forbidden(Failing):
-        def read(self, key: str) -> Stored | None:  # noqa: ARG002  (the store's signature)
+        def glance(self, key: str) -> Glance:  # noqa: ARG002  (the store's signature)
             raise StoreError("403 Permission denied", permanent=True)
 
     pauses: list[float] = []

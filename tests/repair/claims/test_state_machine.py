@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from auditor.errors import AllocationError, StoreConflict, StoreError
-from auditor.registry.interface import Operation, Stored
+from auditor.registry.interface import Operation
 from auditor.registry.store import ConsulStore
 from auditor.repair.claims.adoption import adopt, check
 from auditor.repair.claims.allocator import Allocator
@@ -31,6 +31,7 @@ from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.models import AuditPolicy
 from tests.fleets import key_of
 from tests.parts.consul import ConsulServer
+from tests.repair.registry import Delegating
 
 NAMES = ("a", "b", "c", "d")
 POOL = Prefix("10.9.0.0/28")
@@ -42,20 +43,14 @@ class Killed(BaseException):
     """The process is gone. Nothing of ours may catch it."""
 
 
-class FaultyStore:
+class FaultyStore(Delegating):
     """A real store whose commits fail in the way that `plan` says, one entry a commit; then they do not fail."""
 
     def __init__(self, store: ConsulStore) -> None:
-        self._store = store
+        super().__init__(store)
         self.plan: list[str] = []
         self.late: list[Sequence[Operation]] = []
         """Commits that are still on their way."""
-
-    def read(self, key: str) -> Stored | None:
-        return self._store.read(key)
-
-    def list(self, prefix: str) -> tuple[Stored, ...]:
-        return self._store.list(prefix)
 
     def commit(self, operations: Sequence[Operation]) -> None:
         how = self.plan.pop(0) if self.plan else "well"

@@ -16,9 +16,10 @@ from auditor.demo.demo_fleet import build_fleet
 from auditor.errors import GapReason
 from auditor.fleet.address_plan import AddressPlan
 from auditor.judge import judge
-from auditor.repair.moves import Kind, RepairPlan, Rule
+from auditor.repair.moves import Kind, RepairPlan, Rule, Step, steps_of
 from auditor.values.address_claims import AddressClaim, ClaimState, RepairPolicy
 from auditor.values.addresses import Prefix, network, parse_prefix
+from auditor.values.drains import DrainMeans, DrainPolicy
 from auditor.values.models import NodeId, SharedAddress, Snapshot
 from tests.demo.snapshots import snapshot_of
 from tests.fleets import FINISHED, Mesh, key_of, of, prefixes
@@ -109,17 +110,10 @@ def test_an_address_that_is_planned_whole_is_contested_no_more_once_the_plan_is_
 
 
 @pytest.mark.parametrize(("nodes", "seed"), [(15, 1), (60, 7), (200, 36)])
-def test_the_demo_fleets_incident_is_planned_whole_once_its_registry_has_indexes(
-    nodes: int, seed: int
-) -> None:
+def test_the_demo_fleets_incident_is_planned_whole(nodes: int, seed: int) -> None:
     fleet = build_fleet(nodes, seed)
     assert fleet.incident is not None
-    snapshot = snapshot_of(fleet)
-    indexed = tuple(
-        replace(item, create_index=number, modify_index=number, where=f"wireguard/nodes/{item.node.name}")
-        for number, item in enumerate(snapshot.registrations, start=1)
-    )
-    made = planned(replace(snapshot, registrations=indexed))
+    made = planned(snapshot_of(fleet))
     assert {item.address for item in made.contested} == {item.address for item in fleet.incident.contests}
     assert len(made.moves) == 3
     assert not made.left_out
@@ -303,3 +297,49 @@ def test_indexes_that_are_not_known_are_told() -> None:
     made = planned(mesh, keep=frozenset({node("a")}))
     assert [move.modify_index for move in made.moves] == [None]
     assert any("without indexes" in note for note in made.notes)
+
+
+# -- out of production
+
+DRAIN = DrainPolicy(DrainMeans.COMMAND, ("drain", "{node}", "{region}"), ("undrain", "{node}", "{address}"))
+
+
+@given(meshes(), st.booleans())
+@settings(deadline=None)
+def test_every_drain_has_its_undrain_and_all_that_changes_a_node_lies_between(
+    mesh: Mesh, drained: bool
+) -> None:
+    made = planned(mesh, RepairPolicy(drain=DRAIN if drained else None))
+    for move in made.moves:
+        steps = steps_of(move, made.drain)
+        assert (steps[0] is Step.DRAIN, steps[-1] is Step.UNDRAIN) == (drained, drained)
+        assert (steps.count(Step.DRAIN), steps.count(Step.UNDRAIN)) == (drained, drained)
+        assert [step for step in Step if step in steps] == list(steps)
+        assert list(steps_of(move, None)) == [step for step in steps if "drain" not in step.value]
+
+
+def test_a_plan_that_drains_is_another_one_for_each_way_to_do_it() -> None:
+    """What was planned is what is applied."""
+    maintenance = DrainPolicy(DrainMeans.CONSUL_MAINTENANCE)
+    idents = {planned(pair(), RepairPolicy(drain=drain)).ident for drain in (None, DRAIN, maintenance)}
+    assert len(idents) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "region", "says"),
+    [
+        ("--force", "sin", "its name is none that is put into a command"),
+        ("late", None, "its region is not known"),
+    ],
+)
+def test_a_node_that_cannot_be_named_to_the_command_is_left_out(
+    name: str, region: str | None, says: str
+) -> None:
+    mesh = (
+        Mesh().node("old", "10.7.0.9", region="fra", index=10).node(name, "10.7.0.9", region=region, index=20)
+    )
+    made = planned(mesh, RepairPolicy(drain=DRAIN))
+    (left,) = made.contested[0].left_out
+    assert left.node == node(name)
+    assert says in left.why
+    assert planned(mesh).moves

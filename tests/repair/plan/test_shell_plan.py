@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from auditor.errors import UsageError
 from auditor.repair.moves import Contested, LeftOut, RepairPlan
 from auditor.repair.plan.shell_plan import script
+from auditor.values.address_claims import RepairPolicy
 from auditor.values.addresses import format_prefix
+from auditor.values.drains import DrainMeans, DrainPolicy
 from tests.fleets import Mesh
 from tests.repair.plans import PAIR, pair, planned
 
@@ -92,16 +94,21 @@ class Bench:
         ):
             place.write_text(text)
             place.chmod(0o755)
-        # /proc of this machine is not for tests to write.
-        self.text = script(made).replace(
-            "/proc/sys/net/ipv4/conf/$1/promote_secondaries", f"{self.store}/promote"
-        )
+        self.text = ""
+        self.planned(made)
         (self.store / "promote").write_text("0\n")
         self.environment = {
             "PATH": f"{commands}:{os.environ['PATH']}",
             "STORE": str(self.store),
             "LC_ALL": "C.UTF-8",
         }
+
+    def planned(self, made: RepairPlan) -> None:
+        """Takes the script of a plan."""
+        # /proc of this machine is not for tests to write.
+        self.text = script(made).replace(
+            "/proc/sys/net/ipv4/conf/$1/promote_secondaries", f"{self.store}/promote"
+        )
 
     def holds(self, key: str, value: str, index: int) -> None:
         file = self.store / key.replace("/", "_")
@@ -190,6 +197,17 @@ def test_stopped_anywhere_it_goes_on_from_there_when_run_again(made: RepairPlan,
     again = bench.run("y\n" * 3)
     assert again.returncode == 0, again.stdout + again.stderr
     assert bench.device == [f"{format_prefix(made.moves[0].new)}/16"]
+
+
+def test_files_that_name_the_old_address_are_named_and_not_shown(bench: Bench) -> None:
+    for name, text in (("50-wg.yaml", f"key: PLANTED {PAIR}/16\n"), ("other.yaml", f"PLANTED 1{PAIR}/16\n")):
+        (bench.store / "plan").mkdir(exist_ok=True)
+        (bench.store / "plan" / name).write_text(text)
+    bench.text = bench.text.replace("/etc/netplan", f"{bench.store}/plan")
+    said = bench.run("y\n" * 6).stdout
+    assert f"{bench.store}/plan/50-wg.yaml\n" in said
+    assert "other.yaml" not in said
+    assert "PLANTED" not in said
 
 
 @pytest.mark.parametrize(
@@ -298,3 +316,38 @@ def test_a_device_that_is_no_device_gives_no_script(made: RepairPlan) -> None:
 
 def test_the_same_plan_gives_the_same_script(made: RepairPlan) -> None:
     assert script(made) == script(planned(pair()))
+
+
+# -- out of production
+
+OUT, BACK = ("drain", "it's", "{node}"), ("drain", "--back", "{address}")
+
+
+def test_a_drain_is_confirmed_before_the_move_and_its_undrain_after_the_check(bench: Bench) -> None:
+    made = planned(pair(), RepairPolicy(drain=DrainPolicy(DrainMeans.COMMAND, OUT, BACK)))
+    bench.planned(made)
+    tool = bench.store.parent / "bin" / "drain"
+    tool.write_text('#!/bin/sh\necho "drain $*" >> "$STORE/calls"\n')
+    tool.chmod(0o755)
+    done = bench.run("y\n" * 8)
+    assert done.returncode == 0, done.stdout + done.stderr
+    calls = bench.calls
+    assert calls.index("drain it's new\n") < calls.index("addr add")
+    assert calls.index("addr del") < calls.index(f"drain --back {format_prefix(made.moves[0].new)}\n")
+
+
+def test_a_drain_that_fails_stops_the_script_before_the_move(bench: Bench) -> None:
+    made = planned(pair(), RepairPolicy(drain=DrainPolicy(DrainMeans.COMMAND, ("false",), ("true",))))
+    bench.planned(made)
+    done = bench.run("y\n" * 8)
+    assert done.returncode == 1
+    assert "STOPPED at new: out of production: false" in done.stderr
+    assert bench.device == [f"{PAIR}/16"]
+
+
+def test_consul_s_maintenance_is_asked_for_on_the_node_and_nomad_by_hand(bench: Bench) -> None:
+    text = script(planned(pair(), RepairPolicy(drain=DrainPolicy(DrainMeans.CONSUL_MAINTENANCE))))
+    assert "consul maint -enable -reason=wgaudit-plan-" in text
+    assert "consul maint -disable" in text
+    text = script(planned(pair(), RepairPolicy(drain=DrainPolicy(DrainMeans.NOMAD_ELIGIBILITY))))
+    assert "make new ineligible in Nomad, by hand, now" in text

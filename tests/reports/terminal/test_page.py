@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from auditor.reports.interface import Layout
-from auditor.reports.terminal.page import Page, bar, pasteable, percent, short_keys
+from auditor.reports.report_words import percent
+from auditor.reports.terminal.page import Page, bar, pasteable, short_keys
 from tests.reports.strategies import words
 
 

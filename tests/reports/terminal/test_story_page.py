@@ -13,10 +13,14 @@ from auditor.explain.story import Routing, Story
 from auditor.explain.story_builder import explain
 from auditor.judge import judge
 from auditor.reports.interface import Layout
+from auditor.reports.selection import Selection
 from auditor.reports.terminal.story_page import render_explain
-from auditor.values.models import Coverage, InvalidRegistration, NodeId
-from tests.reports import fleet
-from tests.reports.strategies import claims, findings, gaps, nodes, picks, prefixes, words
+from auditor.values.guide import Guide
+from auditor.values.models import InvalidRegistration, NodeId
+from auditor.values.report import Coverage
+from tests.fleets import Mesh, contested
+from tests.reports import fleet, sample
+from tests.reports.strategies import answers, claims, findings, gaps, nodes, picks, prefixes, words
 
 PLAIN = Layout(width=80)
 
@@ -41,6 +45,8 @@ stories = st.builds(
             prefixes,
             st.lists(picks(), max_size=3).map(tuple),
             st.lists(words, max_size=2).map(tuple),
+            st.lists(answers(), max_size=3).map(tuple),
+            words,
         ),
         max_size=2,
     ).map(tuple),
@@ -153,3 +159,106 @@ def test_the_story_of_a_key_that_was_cloned_to_3000_nodes_is_a_few_screens() -> 
     text = render_explain(crowd, PLAIN)
     assert "and 2,980 more" in text
     assert len(text.splitlines()) < 600
+
+
+def test_an_observer_that_is_cut_off_says_so_in_place_of_no_finding() -> None:
+    snapshot = contested().snapshot()
+    text = render_explain(explain(snapshot, judge(snapshot), "watch-c"), PLAIN)
+    assert "as an observer: 10.0.0.9 → twin-fra (fra), not twin-sin (sin)\n" in text
+    assert "none touches it" not in text
+
+
+def test_the_story_leads_on_to_who_is_affected_and_to_the_plan() -> None:
+    text = render_explain(story_of("10.0.0.1"), PLAIN)
+    for command in ("explain duplicate-address", "affected 10.0.0.1", "plan --address 10.0.0.1"):
+        assert f"\n  wgaudit {command}\n" in text
+
+
+def test_every_observer_is_named_where_everyone_is_asked_for() -> None:
+    mesh = contested()
+    for number in range(40):
+        mesh.node(f"calm-{number:02}", f"10.1.0.{number + 1}", region="ams").picks(
+            f"calm-{number:02}", "twin-sin"
+        )
+    snapshot = mesh.snapshot()
+    text = render_explain(explain(snapshot, judge(snapshot), "10.0.0.9", everyone=True), PLAIN)
+    assert all(f"calm-{number:02}" in text for number in range(40))
+    assert " more\n" not in text
+
+
+def test_checks_are_links_on_a_terminal_that_shows_them_and_only_there() -> None:
+    """Of the place that the configuration names; the same text each time."""
+    guide = Guide(docs_url="https://wiki.example/findings")
+    link = "\x1b]8;;https://wiki.example/findings#duplicate-address\x1b\\"
+    linked = Layout(colour=True, links=True, guide=guide)
+    assert link in render_explain(story_of("10.0.0.1"), linked)
+    assert render_explain(story_of("10.0.0.1"), linked) == render_explain(story_of("10.0.0.1"), linked)
+    for layout in (
+        Layout(colour=True, guide=guide),
+        Layout(links=True, guide=guide),
+        Layout(colour=True, links=True),
+    ):
+        assert "\x1b]8" not in render_explain(story_of("10.0.0.1"), layout)
+    assert "https://wiki.example/findings" in render_explain(story_of("10.0.0.1"), Layout(guide=guide))
+
+
+def test_a_filtered_story_says_so_and_keeps_who_claims_what_and_who_goes_where() -> None:
+    story = story_of("10.0.0.1")
+    page = render_explain(story, Layout(selection=Selection(checks=("split-routing",))))
+    assert f"FILTERED by --check split-routing: 1 of {len(story.findings)} findings shown" in page
+    assert "WHO CLAIMS IT" in page
+    assert "WHO IS ROUTED WHERE" in page
+    assert "· duplicate-address ·" not in page
+    none = render_explain(story, Layout(selection=Selection(checks=("key-drift",))))
+    assert "FINDINGS  none is shown" in none  # not that nothing touches it
+
+
+def test_the_story_of_an_address_says_who_answers_there_beside_its_routes() -> None:
+    """And on a line of its own what the routes do not explain."""
+    told = story_of("10.0.0.1")
+    (routing,) = told.routing
+    asked = replace(routing, answers=sample.ANSWERS, disagreement=sample.DISAGREEMENT)
+    text = render_explain(replace(told, routing=(asked,)), Layout(width=120))
+    routes, answers = text.index("WHO IS ROUTED WHERE"), text.index("who answers at 10.0.0.1")
+    assert routes < answers < text.index("\nFINDINGS")
+    assert "NATS: of 12 asked, 9 reached edge-fra-1, 2 edge-sin-1, 1 timed out" in text
+    assert f"\n  but       {sample.DISAGREEMENT}" in text
+
+
+def test_the_story_takes_the_answers_from_the_finding_of_its_address() -> None:
+    """As its routing is."""
+    snapshot = fleet.snapshot()
+    report = judge(snapshot)
+    findings = tuple(
+        replace(item, evidence=replace(item.evidence, answers=sample.ANSWERS))
+        if item.subject == "10.0.0.1"
+        else item
+        for item in report.findings
+    )
+    told = explain(snapshot, replace(report, findings=findings), "10.0.0.1")
+    assert told.routing[0].answers == sample.ANSWERS
+
+
+def test_the_story_shows_questions_without_an_answer_apart() -> None:
+    """They hide no node."""
+    text = render_explain(replace(story_of("10.0.0.1"), gaps=(sample.UNANSWERED,)), PLAIN)
+    assert "NOT HEARD  1 gap of witnesses" in text
+    assert "NOT SEEN" not in text
+
+
+def test_the_story_of_a_healthy_address_says_who_answered_there_too() -> None:
+    """Where a sweep asked for it beside the contested ones."""
+    mesh = Mesh().node("edge-fra-1", "10.0.0.1", region="fra").node("edge-sin-1", "10.0.0.2", region="sin")
+    snapshot = mesh.asks("edge-sin-1", "10.0.0.1", "edge-fra-1").snapshot()
+    text = render_explain(explain(snapshot, judge(snapshot), "10.0.0.1"), PLAIN)
+    assert "NATS: of 1 asked, 1 reached edge-fra-1" in text
+
+
+def test_a_finding_of_a_story_does_not_repeat_the_answers_that_are_drawn_above_it() -> None:
+    """Each of an incident's findings would say them again."""
+    told = story_of("10.0.0.1")
+    said = replace(told.findings[0], answers_statement="Of 12 asked, 9 reached edge-fra-1.")
+    asked = replace(told.routing[0], answers=sample.ANSWERS)
+    drawn = render_explain(replace(told, findings=(said,), routing=(asked,)), Layout(width=120))
+    alone = render_explain(replace(told, findings=(said,)), Layout(width=120))
+    assert (drawn.count("9 reached edge-fra-1"), alone.count("9 reached edge-fra-1")) == (1, 1)

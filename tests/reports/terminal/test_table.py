@@ -16,7 +16,10 @@ from rich.cells import cell_len
 from auditor.errors import GapReason
 from auditor.reports.interface import Layout
 from auditor.reports.terminal.table import render
-from auditor.values.models import Coverage, Gap, Report, Severity, Verdict
+from auditor.values.findings import Severity
+from auditor.values.guide import Guide
+from auditor.values.models import Gap
+from auditor.values.report import Coverage, RegionCoverage, Report, Verdict
 from tests.reports import sample
 from tests.reports.strategies import crowded, reports
 
@@ -131,7 +134,7 @@ def test_colour_is_the_layouts_decision_alone(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("COLUMNS", "20")
     coloured = render(sample.incident(), Layout(width=80, colour=True))
-    assert "\x1b[1;31m" in coloured
+    assert "\x1b[1;38;5;161m" in coloured
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "\x1b" not in render(sample.incident(), PLAIN)
@@ -338,7 +341,7 @@ def test_of_3000_findings_the_worst_are_written_out_and_the_rest_is_counted() ->
 def test_the_command_for_the_rest_shows_this_sweep_where_it_was_recorded() -> None:
     """Hours of sweeping need not be done again; and the command is one that a shell takes."""
     report = sample.huge(500, 100)
-    text = render(report, replace(PLAIN, recording="it's tonight.json.gz", limit=10))
+    text = render(report, replace(PLAIN, guide=Guide(recording="it's tonight.json.gz"), limit=10))
     assert "all of them: wgaudit sweep --replay 'it'\"'\"'s tonight.json.gz' --limit 100\n" in text
     assert "by sweeping again" not in text
     assert "NOT SHOWN HERE" not in render(report, replace(PLAIN, limit=100))
@@ -346,7 +349,7 @@ def test_the_command_for_the_rest_shows_this_sweep_where_it_was_recorded() -> No
 
 def test_the_command_for_the_rest_names_the_configuration_that_the_caller_named() -> None:
     """Else it would audit another fleet."""
-    text = render(sample.huge(500, 100), replace(PLAIN, config="/etc/w.toml"))
+    text = render(sample.huge(500, 100), replace(PLAIN, guide=Guide(config="/etc/w.toml")))
     assert "wgaudit sweep --config /etc/w.toml --record sweep.json.gz --limit 100" in text
 
 
@@ -459,3 +462,11 @@ def test_no_command_is_offered_with_a_subject_that_a_shell_would_read() -> None:
     finding = replace(sample.PAIR, subject="$(reboot)")
     assert "wgaudit explain $(reboot)" not in render(sample.report(Verdict.FINDINGS, (finding,)), PLAIN)
     assert "wgaudit explain 10.0.0.1" in render(sample.incident(), PLAIN)
+
+
+def test_the_coverage_says_which_regions_one_witness_alone_names() -> None:
+    """There nothing can mismatch, so a report without such a finding has checked nothing."""
+    alone = RegionCoverage("sin", 3, 0, {"registration": 3}, {"registration": 3})
+    report = replace(sample.clean(), coverage=Coverage(3, 3, 1, regions=(alone,)))
+    text = render(report, PLAIN)
+    assert "  region: one witness (registration), not checked, for 3 of 3 nodes\n" in text

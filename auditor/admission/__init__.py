@@ -1,0 +1,1 @@
+"""PURE: whether a registration may be written, judged before the write: what stands, objections, the admission."""

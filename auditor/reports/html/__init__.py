@@ -1,0 +1,1 @@
+"""Report as one HTML page, with the split-brain picture."""

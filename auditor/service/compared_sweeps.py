@@ -1,0 +1,75 @@
+"""Sides of a comparison: recordings, judged anew, and sweeps of the history."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from auditor.errors import UsageError
+from auditor.explain.comparison import ComparedSweep
+from auditor.service.alert_state import existing_state, no_state
+from auditor.service.audit import audit_recording
+from auditor.settings.file import Config
+from auditor.state import history
+from auditor.state.database import Connection
+from auditor.values.past_sweeps import PastSweep, content_of
+
+_REFERENCE = re.compile(r"(?P<number>[0-9]{1,12})|last(?:-(?P<before>[0-9]{1,6}))?")
+
+
+def names_history(text: str) -> bool:
+    """Tell whether a text names a sweep of the history: a number, `last`, `last-1`."""
+    return _REFERENCE.fullmatch(text) is not None
+
+
+async def recorded_sweep(path: Path) -> ComparedSweep:
+    """Judge a recording. Raises `SnapshotError`."""
+    audit = await audit_recording(path)
+    report = audit.report
+    return ComparedSweep(
+        name=str(path),
+        number=None,
+        started_at=report.started_at,
+        finished_at=report.finished_at,
+        verdict=report.verdict,
+        registered=report.coverage.registered,
+        observed=report.coverage.observed,
+        content=content_of(report),
+        registrations=audit.snapshot.registrations,
+    )
+
+
+def remembered_sweep(config: Config, text: str) -> ComparedSweep:
+    """Read a sweep of the history. Raises `UsageError` where there is none of that name, and `StateError`."""
+    with existing_state(config.state.path) as state:
+        if state is None:
+            raise UsageError(f"{text}: {no_state(config.state.path)}")
+        sweep = _find(state.connection, text)
+        if sweep is None:
+            raise UsageError(f"the history has no sweep {text}; `wgaudit history` shows their numbers")
+        content = history.content(state.connection, sweep.number)
+    if content is None:
+        raise UsageError(
+            f"sweep {sweep.number} was recorded before the history kept what a sweep saw; take a later one"
+        )
+    return ComparedSweep(
+        name=text,
+        number=sweep.number,
+        started_at=sweep.started_at,
+        finished_at=sweep.finished_at,
+        verdict=sweep.verdict,
+        registered=sweep.registered,
+        observed=sweep.observed,
+        content=content,
+    )
+
+
+def _find(connection: Connection, text: str) -> PastSweep | None:
+    match = _REFERENCE.fullmatch(text)
+    if match is None:
+        return None
+    if match["number"] is not None:
+        return history.sweep(connection, int(match["number"]))
+    before = int(match["before"] or 0)
+    latest = history.sweeps(connection, before + 1)
+    return latest[before] if len(latest) > before else None

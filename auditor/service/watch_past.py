@@ -1,0 +1,86 @@
+"""What a watch's state remembers, for its page: who was told what and when, and the last days in spans."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from alerts.memory.notices import Row
+from alerts.models import Status
+from auditor.service.alert_state import AlertState, state_to_look_at
+from auditor.service.watch_state import WatchState
+from auditor.state import history
+from auditor.values.past_sweeps import PastNotice, PastSpan
+
+T = TypeVar("T")
+
+LONGEST_TURN = 10.0
+"""Seconds to wait for the watch's loop, where the state is in its memory."""
+
+
+class WatchPast:
+    """Memory of a watch, read beside its loop: each call blocks, and is made in a thread."""
+
+    def __init__(self, state: WatchState, path: Path) -> None:
+        """state: used in the running event loop. path: the database."""
+        self._state, self._path = state, path
+        self._loop = asyncio.get_running_loop()
+
+    def notices(self, most: int) -> tuple[PastNotice, ...]:
+        """Read the newest notifications, newest first. Raises `StateError`."""
+        return self._read(lambda state: tuple(map(_notice, state.notifications.newest(most))))
+
+    def spans(self, since: datetime, step: timedelta) -> tuple[PastSpan, ...]:
+        """Read what rounds since then came to, oldest first, one value for each step. Raises `StateError`."""
+        return self._read(lambda state: spans_in(state, since, step))
+
+    def page_seconds(self, since: datetime) -> tuple[float, ...]:
+        """Read the seconds from each news since then to its first acceptance. Raises `StateError`."""
+        return self._read(
+            lambda state: tuple(word.seconds for word in state.notifications.first_words(since))
+        )
+
+    def _read(self, work: Callable[[AlertState], T]) -> T:
+        if not self._state.in_memory:
+            with state_to_look_at(self._path) as state:
+                return work(state)
+
+        async def turn() -> T:
+            return work(self._state.current)
+
+        return asyncio.run_coroutine_threadsafe(turn(), self._loop).result(LONGEST_TURN)
+
+
+def spans_in(state: AlertState, since: datetime, step: timedelta) -> tuple[PastSpan, ...]:
+    """Read the spans from an opened state; those without a round are left out. Raises `StateError`."""
+    sizes = history.span_sizes(state.connection, since, step)
+    longest: dict[int, float] = {}
+    for word in state.notifications.first_words(since):
+        number = (word.arrived_at - since) // step
+        longest[number] = max(word.seconds, longest.get(number, 0.0))
+    return tuple(
+        PastSpan(since + number * step, size.most_findings, size.least_share, longest.get(number))
+        for number, size in sorted(sizes.items())
+    )
+
+
+def _notice(row: Row) -> PastNotice:
+    notification = row.notification
+    incident = notification.incident
+    return PastNotice(
+        notifier=notification.notifier,
+        fingerprint=incident.fingerprint,
+        check=incident.check,
+        severity=incident.severity,
+        subject=incident.subject,
+        reason=notification.reason.value,
+        firing=notification.status is Status.FIRING,
+        state=row.state.value,
+        planned_at=row.created_at,
+        at=row.at,
+        attempts=row.attempts,
+        answer=row.detail,
+    )

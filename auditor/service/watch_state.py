@@ -1,0 +1,104 @@
+"""State of a watch: the database, and a copy in memory for as long as the database cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from alerts.memory.notification_log import NotificationLog
+from auditor.errors import StateError, UsageError
+from auditor.service.alert_state import MIGRATIONS, AlertState
+from auditor.state.database import Connection, copied_to_memory, open_state, state_in_memory, written_back
+
+T = TypeVar("T")
+
+
+class WatchState:
+    """State that goes on working where its disk is full, read-only or damaged.
+
+    A page is worth more than its memory: what could not be remembered on disk is remembered until the process ends, and
+    written back once the database can be used again. It is used by one thread.
+    """
+
+    def __init__(self, path: Path, complain: Callable[[str], None]) -> None:
+        """Open the database, or begin in memory. complain: told once of each change between the two."""
+        self._path, self._complain = path, complain
+        self.in_memory = False
+        """True: the database cannot be used, and what is remembered ends with this process."""
+        self.changed: Callable[[AlertState], None] | None = None
+        """Called with the state that is used from now on."""
+        try:
+            self.current = _state(open_state(path, MIGRATIONS))
+        except StateError as error:
+            self.current = _state(state_in_memory(MIGRATIONS))
+            self._in_memory_from_now_on(error)
+
+    def with_it(self, work: Callable[[AlertState], T]) -> T:
+        """Do work on the state; where the state fails, on a copy of it in memory, or at last on an empty one.
+
+        The work is whole or not at all: it is done again.
+        """
+        try:
+            return work(self.current)
+        except StateError as error:
+            self.fail(error)
+        try:
+            return work(self.current)
+        except StateError as error:
+            # A record that cannot be read was copied along.
+            self._use(state_in_memory(MIGRATIONS))
+            self._complain(f"alerts: {error}; begun anew: what stands is told again")
+        return work(self.current)
+
+    def fail(self, error: StateError) -> None:
+        """Go on in memory after this fault of the database; with what is in memory, if it is used already."""
+        if self.in_memory:
+            return
+        try:
+            copy = copied_to_memory(self.current.connection)
+        except StateError:
+            copy = state_in_memory(MIGRATIONS)
+        self._use(copy)
+        self._in_memory_from_now_on(error)
+
+    def try_again(self) -> None:
+        """Go back to the database, with all that was remembered meanwhile, if it can be used."""
+        if not self.in_memory:
+            return
+        try:
+            disk = open_state(self._path, MIGRATIONS)
+        except StateError:
+            return  # said when it began
+        try:
+            for silence in NotificationLog(disk).silences():
+                with suppress(UsageError):  # it is known here, too
+                    self.current.notifications.add_silence(silence)
+            written_back(self.current.connection, disk)
+        except StateError:
+            disk.close()
+            return
+        self._use(disk)
+        self.in_memory = False
+        self._complain(f"alerts: {self._path} can be used again, and holds what was remembered meanwhile")
+
+    def close(self) -> None:
+        """Close it; what is in memory alone is gone."""
+        self.current.connection.close()
+
+    def _in_memory_from_now_on(self, error: StateError) -> None:
+        self.in_memory = True
+        self._complain(
+            f"alerts: {error}; people are told all the same, from memory: after a restart, what stands is told again"
+        )
+
+    def _use(self, connection: Connection) -> None:
+        before, self.current = self.current, _state(connection)
+        before.connection.close()
+        if self.changed is not None:
+            self.changed(self.current)
+
+
+def _state(connection: Connection) -> AlertState:
+    return AlertState(connection, NotificationLog(connection))

@@ -1,0 +1,294 @@
+"""Telling of a watch: what is new at once, the rest with each round; deliveries run beside it.
+
+The plan, the transaction and the outbox are those of `sweep --alert`. The state's lock is held for the watch's whole
+life, so a sweep that would tell of the same beside it is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from alerts.between_rounds import has_begun
+from alerts.delivery.courier import PACE_OF_PEOPLE, Courier, CourierEvents, StormTimes
+from alerts.memory.notices import State
+from alerts.models import Receipt
+from alerts.notifiers.heartbeat import HeartbeatKind
+from alerts.notifiers.interface import Notifier
+from auditor.errors import ConfigError, StateBusy, StateError
+from auditor.registry.interface import RegistryNews
+from auditor.reports.audit_health import AuditHealth
+from auditor.service import registration_news
+from auditor.service.alert_parts import build_alert_policy, build_heartbeat, build_notifiers
+from auditor.service.alert_planning import Planned, keep_news, keep_round, now, planned, prune, with_marks
+from auditor.service.alert_state import AlertState
+from auditor.service.health_from_state import health_with
+from auditor.service.remembered import Remembered, remembered_in
+from auditor.service.watch_past import WatchPast
+from auditor.service.watch_state import WatchState
+from auditor.settings.file import Config
+from auditor.state.database import LockHolder, exclusive_in_loop, transaction
+from auditor.values.models import Snapshot
+from auditor.values.report import Report
+
+T = TypeVar("T")
+
+LATE = timedelta(minutes=1)
+"""A notification that is tried in vain for so long counts as not handed over."""
+PRUNE_EVERY = 3600.0
+"""Seconds between two deletions of what is too old."""
+HAND_OVER_ANEW = 2.0
+"""Seconds for the calls under way, before other notifiers take over."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundOutcome:
+    """Outcome of a round."""
+
+    report: Report
+    """With its silenced findings marked."""
+    health: AuditHealth
+
+
+class WatchAlerts:
+    """Alerts of a watch, inside one event loop: open it, tell, round after round, and close it.
+
+    Nothing raises for a notifier or for the state: what fails is a complaint, once, and part of the health.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        complain: Callable[[str], None],
+        *,
+        config_file: Path | None = None,
+        accepted: Callable[[str], None] | None = None,
+        build: Callable[[Config, Path | None], Sequence[Notifier]] = build_notifiers,
+        storm: StormTimes = PACE_OF_PEOPLE,
+    ) -> None:
+        """Build the notifiers. Raises `ConfigError` before anything is looked at.
+
+        complain: told in one line of what failed. config_file: the file that `config` was read from, for the commands
+        in messages. accepted: called with the notifier's name for each message that the other side took. build: makes
+        the notifiers of a configuration.
+        """
+        self._complain, self._build, self._storm = complain, build, storm
+        self._accepted = accepted
+        self._config_file = config_file
+        self._configure(config)
+        self._stack = AsyncExitStack()
+        self._state: WatchState | None = None
+        self._courier: Courier | None = None
+        self._troubles: dict[str, str] = {}
+        self._beating: asyncio.Task[None] | None = None
+        self._heartbeat_complaint: str | None = None
+        self._pruned_at: float | None = None
+        self._planned: Planned | None = None
+        """Last plan: a report without anything that begins or grows worse needs no other before the round."""
+
+    async def open(self) -> None:
+        """Take the state's lock, open the state, begin to deliver. Raises `StateBusy` at once where it is held."""
+        path = self._config.state.path
+        try:
+            await self._stack.enter_async_context(exclusive_in_loop(path, 0, LockHolder.WATCH))
+        except StateBusy:
+            raise
+        except StateError as error:
+            # No lock can be made: where the folder cannot be written, nobody else can tell from there either.
+            self._complain(f"alerts: {error}; the lock is not held")
+        self._state = WatchState(path, self._complain)
+        self._stack.callback(self._state.close)
+        self._state.changed = self._state_changed
+        if not self._notifiers:
+            self._complain("alerts: no [[notifiers]] in the configuration: nobody is told")
+        self._name_strangers()
+        self._begin_delivery()
+        self._beat(HeartbeatKind.START)
+
+    async def close(self, within: float) -> None:
+        """End within so many seconds: what was told is handed over by then, or waits in the outbox."""
+        if self._courier is not None:
+            await self._courier.close(within)
+            self._courier = None
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.gather(self._beating, return_exceptions=True)
+        await self._stack.aclose()
+        self._state = None
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close(self._config.watch.stop_within)
+
+    async def reconfigure(self, config: Config) -> None:
+        """Go on with other notifiers and another policy. Raises `ConfigError`; then all stays as it was."""
+        if config.state.path != self._config.state.path:
+            raise ConfigError(
+                f"state.path: {self._config.state.path} is in use by this watch; a restart changes it"
+            )
+        self._configure(config)
+        if self._courier is not None:
+            await self._courier.close(HAND_OVER_ANEW)
+            self._troubles.clear()
+            self._begin_delivery()
+
+    # -- telling
+
+    def remembered(self) -> Remembered:
+        """Read the memory that helps to judge; see `Remembered`."""
+        return self._with_state(remembered_in)
+
+    async def tell(self, report: Report, *, arrived_at: datetime | None = None) -> Report:
+        """Tell of incidents that are new or worse, between two rounds; return the report with silenced ones marked.
+
+        Nothing resolves or changes, and no blindness is counted. arrived_at: time when the cause arrived.
+        """
+        before = self._planned
+        if before is not None and not has_begun(report, before.made):
+            return with_marks(report, before.made, before.silences)
+
+        def plan_news(state: AlertState) -> tuple[Planned, bool]:
+            made = planned(report, state, self._policy)
+            news = made.news
+            if news.notifications:
+                keep_news(made, news, state, arrived_at)
+            return made, bool(news.notifications)
+
+        self._planned, new = self._with_state(plan_news)
+        if new:
+            self._wake()
+        return self._planned.report
+
+    async def round(self, report: Report, snapshot: Snapshot | None = None) -> RoundOutcome:
+        """Plan a whole round: what resolved, changed, and was not seen, too; store it with its history.
+
+        snapshot: what the report was made of, for the journal of registrations.
+        """
+        self._opened.try_again()
+
+        def plan_round(state: AlertState) -> Planned:
+            made = planned(report, state, self._policy)
+            keep_round(made, snapshot, state)
+            return made
+
+        self._planned = self._with_state(plan_round)
+        self._wake()
+        self._prune()
+        health = self.health()
+        self._beat(HeartbeatKind.SUCCESS if health.handed_over else HeartbeatKind.FAILURE)
+        return RoundOutcome(self._planned.report, health)
+
+    def take_down(self, news: RegistryNews) -> None:
+        """Store what news of the registry change, in the journal of registrations. All of a datacenter in turn."""
+
+        def keep(state: AlertState) -> None:
+            with transaction(state.connection):
+                registration_news.keep_news(state, news)
+
+        self._with_state(keep)
+
+    def health(self) -> AuditHealth:
+        """Read the health of the audit."""
+        late = now() - LATE
+
+        def read(state: AlertState) -> AuditHealth:
+            rows = state.notifications.undelivered()
+            stuck = any(row.state is State.DEAD or (row.detail and row.created_at <= late) for row in rows)
+            return replace(health_with(state, rows), handed_over=not stuck)
+
+        health = self._with_state(read)
+        return replace(health, state_readable=not self._opened.in_memory)
+
+    @property
+    def past(self) -> WatchPast:
+        """Memory of the watch, for its page."""
+        return WatchPast(self._opened, self._config.state.path)
+
+    # -- inside
+
+    def _configure(self, config: Config) -> None:
+        notifiers = self._build(config, self._config_file)
+        heartbeat = build_heartbeat(config)
+        self._config, self._policy = config, build_alert_policy(config)
+        self._notifiers, self._heartbeat = notifiers, heartbeat
+        self._planned = None
+
+    @property
+    def _opened(self) -> WatchState:
+        if self._state is None:
+            raise RuntimeError("these alerts are not open")
+        return self._state
+
+    def _with_state(self, work: Callable[[AlertState], T]) -> T:
+        return self._opened.with_it(work)
+
+    def _begin_delivery(self) -> None:
+        events = CourierEvents(self._receipt, self._trouble, self._opened.fail)
+        self._courier = Courier(
+            self._opened.current.notifications, self._notifiers, events, storm=self._storm
+        )
+
+    def _state_changed(self, state: AlertState) -> None:
+        if self._courier is not None:
+            self._courier.use(state.notifications)
+
+    def _wake(self) -> None:
+        if self._courier is not None:
+            self._courier.wake()
+
+    def _name_strangers(self) -> None:
+        known = {notifier.name for notifier in self._notifiers}
+        for name, count in sorted(self._with_state(lambda state: state.notifications.waiting()).items()):
+            if name not in known:
+                self._complain(
+                    f"alerts: {name}: {count} wait for it, but the configuration has no notifier of this name; "
+                    "`wgaudit alerts list` shows them"
+                )
+
+    def _receipt(self, receipt: Receipt) -> None:
+        if receipt.accepted:
+            if self._accepted is not None:
+                self._accepted(receipt.notifier)
+            if self._troubles.pop(receipt.notifier, None) is not None:
+                self._complain(f"alerts: {receipt.notifier}: takes alerts again")
+        elif receipt.permanent:
+            self._complain(f"alerts: {receipt.notifier}: not handed over: {receipt.detail}")
+        else:
+            self._trouble(receipt.notifier, receipt.detail)
+
+    def _trouble(self, notifier: str, why: str) -> None:
+        # Said when it begins, and not with each attempt; the health has it for as long as it lasts.
+        if notifier not in self._troubles:
+            self._complain(f"alerts: {notifier}: not handed over yet, tried again: {why}")
+        self._troubles[notifier] = why
+
+    def _prune(self) -> None:
+        clock = asyncio.get_running_loop().time()
+        if self._pruned_at is not None and clock - self._pruned_at < PRUNE_EVERY:
+            return
+        self._pruned_at = clock
+        self._with_state(lambda state: prune(state, self._config.state.keep_days))
+
+    def _beat(self, kind: HeartbeatKind) -> None:
+        if self._heartbeat is None or (self._beating is not None and not self._beating.done()):
+            return  # one that takes so long says enough by itself
+        heartbeat = self._heartbeat
+
+        async def beat() -> None:
+            complaint = await heartbeat.beat(kind)
+            if complaint and complaint != self._heartbeat_complaint:
+                self._complain(complaint)
+            self._heartbeat_complaint = complaint
+
+        self._beating = asyncio.create_task(beat(), name="heartbeat")

@@ -1,0 +1,1 @@
+"""Page of the watch: served on loopback, read-only."""

@@ -1,0 +1,1 @@
+"""Active witnesses: who answers at a mesh address, asked over the mesh from other nodes."""
