@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip $(PIP_OPTIONS)
 BENCH_PIP := $(BENCH_BIN)/python -m pip $(PIP_OPTIONS)
 PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder # the order is that of tests/conftest.py
 
-# The command needs few packages, its watch two more, the tests many more. One environment, three stamps.
+# The command needs few packages, its extras a few more, the tests many more. One environment, three stamps.
 RUN_STAMP := $(VENV)/.installed-run
 WATCH_STAMP := $(VENV)/.installed-watch
 DEV_STAMP := $(VENV)/.installed-dev
@@ -44,7 +44,7 @@ $(WATCH_STAMP): requirements-watch.txt $(RUN_STAMP)
 	@$(PIP) install -r requirements-watch.txt
 	@touch $@
 
-$(DEV_STAMP): requirements-dev.txt $(WATCH_STAMP)
+$(DEV_STAMP): requirements-dev.txt requirements-collectors.txt requirements-postgres.txt $(WATCH_STAMP)
 	@echo "installing test tools into $(VENV)"
 	@$(PIP) install -r requirements-dev.txt
 	@$(PIP) check

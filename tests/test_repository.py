@@ -24,10 +24,12 @@ SCRIPTS = sorted((ROOT / "auditor").rglob("*.sh"))
 REQUIREMENTS = (
     "requirements.txt",
     "requirements-watch.txt",
+    "requirements-collectors.txt",
+    "requirements-postgres.txt",
     "requirements-dev.txt",
     "benchmarks/requirements.txt",
 )
-INCLUDE = re.compile(r"-r (\.\./)?requirements(-watch)?\.txt")
+INCLUDE = re.compile(r"-r (\.\./)?requirements(-watch|-collectors|-postgres)?\.txt")
 
 HELP_BUDGET = 0.3  # seconds of CPU, user and system
 HEAVY = ("asyncssh", "consul", "cryptography", "pydantic", "requests", "rich")
