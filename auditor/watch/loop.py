@@ -24,6 +24,7 @@ from auditor.nodes.stop import Stop
 from auditor.nodes.table_store import TableStore
 from auditor.registry.interface import RegistryNews
 from auditor.reports.audit_health import AuditHealth
+from auditor.service.pulse import Pulse
 from auditor.service.remembered import Remembered, with_silences
 from auditor.service.version import VERSION
 from auditor.values.findings import Finding, Severity
@@ -39,7 +40,6 @@ from auditor.watch.met_keys import observers_of_turn
 from auditor.watch.newest_view import NewestView
 from auditor.watch.not_judged import not_judged
 from auditor.watch.out_of_sight import OutOfSight
-from auditor.watch.pulse import Pulse
 from auditor.watch.registry_alone import RegistryFindings, judge_alone, merged
 from auditor.watch.view import WatchCounter, WatchView
 from auditor.watch.young import YoungFindings

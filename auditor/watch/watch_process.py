@@ -14,6 +14,7 @@ from typing import Protocol
 from auditor.errors import ConfigError, StateBusy, UsageError, WatchEnded
 from auditor.service import open_files
 from auditor.service.alert_parts import build_sender
+from auditor.service.service_manager import ServiceManager
 from auditor.service.version import VERSION
 from auditor.service.watch_telling import WatchAlerts
 from auditor.settings.file import Config
@@ -21,7 +22,6 @@ from auditor.values.text import count, listed
 from auditor.watch.garbage import collect_rarely
 from auditor.watch.loop import FleetWatch
 from auditor.watch.page_service import PageService
-from auditor.watch.service_manager import ServiceManager
 from auditor.watch.watch_log import WatchLog, status_words
 from auditor.watch.watch_parts import watch_parts
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from auditor.watch.pulse import Pulse
-from auditor.watch.service_manager import ServiceManager
+from auditor.service.pulse import Pulse
+from auditor.service.service_manager import ServiceManager
 
 LONGEST = 4096
 

@@ -10,8 +10,8 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 
+from auditor.service.pulse import Pulse
 from auditor.values.text import one_line
-from auditor.watch.pulse import Pulse
 
 _LONGEST_STATUS = 200
 

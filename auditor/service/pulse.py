@@ -1,4 +1,4 @@
-"""Pulse of the watch's working loop: when it last turned, for who must know whether it still does."""
+"""Pulse of a daemon's working loop: when it last turned, for who must know whether it still does."""
 
 from __future__ import annotations
 
