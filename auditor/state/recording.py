@@ -9,42 +9,54 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
     AliasChoices,
     AliasPath,
-    AwareDatetime,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    PlainSerializer,
     TypeAdapter,
     ValidationError,
-    ValidationInfo,
 )
 
 from auditor.disk.bounded import read_bounded
 from auditor.errors import GapReason, InvalidValue, SnapshotError
 from auditor.state.files import write_whole
+from auditor.state.recorded_forms import (
+    GapForm,
+    KeyText,
+    MaskedText,
+    Moment,
+    NodeForm,
+    Number,
+    ObservationForm,
+    OfNodeForm,
+    PrefixText,
+    RecordedForm,
+    RegistrationForm,
+    Rows,
+    Share,
+    Time,
+    node_id,
+    read_gap,
+    read_observation,
+    read_registration,
+    with_node,
+)
 from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import Prefix, PublicKey, parse_prefix, parse_public_key
+from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.drains import Drained
-from auditor.values.hidden_addresses import RouteKind
 from auditor.values.json_bounds import check_density, check_json, count_values
 from auditor.values.models import (
     AddressWrite,
     AuditPolicy,
-    Gap,
     InvalidRegistration,
     Looks,
     LostNodeLook,
@@ -52,18 +64,15 @@ from auditor.values.models import (
     Meeting,
     Memory,
     MovedRegistration,
-    NodeId,
-    Observation,
     OtherKeys,
     OtherKind,
-    Registration,
     SecondLook,
     Snapshot,
 )
 from auditor.values.names import MESH_NAME
 from auditor.values.region_pattern import RegionPattern
-from auditor.values.route_table import Bases, RouteTable
-from auditor.values.text import for_detail, without_login
+from auditor.values.route_table import Bases, RouteTable, check_lines
+from auditor.values.text import for_detail
 from auditor.values.witness_answers import AnswerSource, WitnessAnswer
 
 SCHEMA = "wgaudit.snapshot/1"
@@ -84,14 +93,6 @@ def _in_order(value: object) -> object:
     return sorted(value) if isinstance(value, frozenset) else value
 
 
-def _prefix(text: str, info: ValidationInfo) -> str:
-    return parse_prefix(text) if info.mode == "json" else text  # a value was read when it was made
-
-
-def _key(text: str, info: ValidationInfo) -> str:
-    return parse_public_key(text) if info.mode == "json" else text
-
-
 def _region_pattern(pattern: str | None) -> str | None:
     if pattern:
         RegionPattern(pattern)  # its InvalidValue is a ValueError, which names the place
@@ -100,26 +101,6 @@ def _region_pattern(pattern: str | None) -> str | None:
 
 def _outer_address(text: str) -> str:
     return str(ip_address(text))  # its ValueError names the place
-
-
-def _in_years(moment: datetime) -> datetime:
-    # At the ends of the calendar a time has no other zone.
-    if not 1970 <= moment.year < 9999:
-        raise ValueError("a time that no sweep and no agreement has")
-    return moment
-
-
-PrefixText = Annotated[str, AfterValidator(_prefix)]
-KeyText = Annotated[str, AfterValidator(_key)]
-MaskedText = Annotated[str, AfterValidator(without_login)]
-"""Text that, in recordings made before passwords were masked where they are read, may hold one."""
-Entry = TypeVar("Entry")
-Rows = Annotated[list[Entry], Field(fail_fast=True)]
-"""A list that is refused at its first fault: there may be millions."""
-Number = Annotated[int, Field(ge=0, lt=2**64)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Moment = Annotated[AwareDatetime, AfterValidator(_in_years)]
-Time = Annotated[Moment, PlainSerializer(datetime.isoformat, return_type=str, when_used="json")]
 
 
 def _memory_parts(value: object) -> object:
@@ -145,106 +126,22 @@ def _memory_parts(value: object) -> object:
     return {name: part for name, part in parts.items() if part} or None
 
 
-class _RecordedForm(BaseModel):
-    """Part of the file, made from a value by its attributes or from the file by its keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True, loc_by_alias=False)
-
-
-class _NodeForm(_RecordedForm):
-    name: str
-    datacenter: str = ""
-
-
-class _OfNodeForm(_RecordedForm):
-    """Part of the file about one node, with name and datacenter beside the other fields."""
-
-    name: str = Field(validation_alias=AliasChoices(AliasPath("node", "name"), "name"))
-    datacenter: str = Field("", validation_alias=AliasChoices(AliasPath("node", "datacenter"), "datacenter"))
-
-
-class _RegistrationForm(_OfNodeForm):
-    public_key: KeyText | None = None
-    addresses: Rows[PrefixText]
-    region: str | None = None
-    endpoint: MaskedText | None = None
-    ssh_host: MaskedText | None = None
-    values: dict[str, str] = Field({}, exclude=True)
-    """They fed the ssh host template, which a replay does not need, and may hold anything that the registry's owners
-    put there, secrets included: neither written nor read."""
-    where: str = ""
-    create_index: Number | None = None
-    modify_index: Number | None = None
-    state: str | None = None
-    """Not in recordings made before states were read; so with the next two."""
-    retired: bool = False
-    all_addresses_read: bool = True
-
-
-class _FaultForm(_RecordedForm):
+class _FaultForm(RecordedForm):
     field: str
     reason: str
 
 
-class _InvalidForm(_OfNodeForm):
+class _InvalidForm(OfNodeForm):
     where: str
     reason: str
     excerpt: MaskedText
     public_key: KeyText | None = Field(None, exclude=True)
     """In older recordings, where it is null: the registration that stands beside it has the key."""
-    faults: Rows[_FaultForm] = []
+    faults: Rows[_FaultForm] = Field([])
     """Not in recordings made before registrations were read field by field."""
 
 
-class _ShadowForm(_RecordedForm):
-    prefix: PrefixText
-    kind: RouteKind
-    device: str
-    hidden: Number
-    sample: Rows[PrefixText]
-
-
-class _TransferForm(_RecordedForm):
-    public_key: KeyText
-    sent: Number
-    received: Number
-    seconds: Number
-
-
-class _ObservationForm(_OfNodeForm):
-    device: str = Field(validation_alias=AliasChoices(AliasPath("device", "name"), "device"))
-    public_key: KeyText = Field(
-        validation_alias=AliasChoices(AliasPath("device", "public_key"), "public_key")
-    )
-    addresses: Rows[PrefixText] = Field(
-        validation_alias=AliasChoices(AliasPath("device", "addresses"), "addresses")
-    )
-    link_up: bool | None = Field(
-        default=None, validation_alias=AliasChoices(AliasPath("device", "link_up"), "link_up")
-    )
-    table: str
-    region: str | None = None
-    host_key: str | None = None
-    endpoints: dict[KeyText, str] | None = None
-    handshake_ages: dict[KeyText, Number] | None = None
-    """Not in recordings made before they were asked for."""
-    digested: bool = True
-    shadows: Rows[_ShadowForm] | None = None
-    """Not in recordings of nodes that did not tell; so with the next one."""
-    one_way: Rows[_TransferForm] | None = None
-    routes_unread: str = ""
-    transfers_unread: str = ""
-
-
-class _GapForm(_RecordedForm):
-    source: Literal["consul", "file", "ssh", "witness", "sweep"]
-    reason: GapReason
-    detail: MaskedText
-    node: str | None = None
-    datacenter: str | None = None
-
-
-class _SharedForm(_RecordedForm):
+class _SharedForm(RecordedForm):
     prefix: PrefixText = Field(
         validation_alias=AliasChoices("address", "prefix"), serialization_alias="address"
     )
@@ -253,42 +150,42 @@ class _SharedForm(_RecordedForm):
     until: Time
 
 
-class _RoamingForm(_RecordedForm):
+class _RoamingForm(RecordedForm):
     nodes: Annotated[Rows[str], BeforeValidator(_in_order)]
     hosts: Rows[PrefixText]
     reason: str
     until: Time
 
 
-class _MeetingForm(_RecordedForm):
+class _MeetingForm(RecordedForm):
     public_key: KeyText
     host: Annotated[str, AfterValidator(_outer_address)]
-    observer: _NodeForm
+    observer: NodeForm
 
 
-class _PolicyForm(_RecordedForm):
+class _PolicyForm(RecordedForm):
     device: str
     pools: Rows[PrefixText]
     topology: Literal["full", "partial"]
     name_pattern: Annotated[str | None, AfterValidator(_region_pattern)]
     region_pools: dict[str, PrefixText]
     minimum_coverage: Share
-    shared: Rows[_SharedForm] = []
+    shared: Rows[_SharedForm] = Field([])
     """Not in recordings made before there were agreements."""
-    roaming: Rows[_RoamingForm] = []
+    roaming: Rows[_RoamingForm] = Field([])
     """Not in recordings where nobody is agreed to roam."""
     mesh: Annotated[str, Field(pattern=MESH_NAME)] = ""
     """Not in recordings of meshes without a name."""
 
 
-class _LooksForm(_NodeForm):
+class _LooksForm(NodeForm):
     first: Number
     changed: Number
     last: Number
 
 
-class _MovedForm(_RecordedForm):
-    registration: _RegistrationForm
+class _MovedForm(RecordedForm):
+    registration: RegistrationForm
     round: Number
 
 
@@ -301,18 +198,18 @@ def _with_names(value: object) -> object:
     ]
 
 
-class _SecondLookForm(_RecordedForm):
-    asked: Rows[_NodeForm]
-    observations: Rows[_ObservationForm]
-    gaps: Rows[_GapForm]
+class _SecondLookForm(RecordedForm):
+    asked: Rows[NodeForm]
+    observations: Rows[ObservationForm]
+    gaps: Rows[GapForm]
     rounds: Number = 1
     """Not in recordings made when there was one round only; so with the rest."""
     time_up: bool = False
-    looks: Annotated[Rows[_LooksForm], BeforeValidator(_with_names)] = []
-    moved: Rows[_MovedForm] = []
+    looks: Annotated[Rows[_LooksForm], BeforeValidator(_with_names)] = Field([])
+    moved: Rows[_MovedForm] = Field([])
 
 
-class _ClaimForm(_RecordedForm):
+class _ClaimForm(RecordedForm):
     prefix: PrefixText
     state: ClaimState
     node: str
@@ -322,18 +219,18 @@ class _ClaimForm(_RecordedForm):
     by: str
 
 
-class _DriftedForm(_NodeForm):
+class _DriftedForm(NodeForm):
     public_key: KeyText
 
 
-class _LostLookForm(_RecordedForm):
+class _LostLookForm(RecordedForm):
     public_key: KeyText | None
     addresses: Rows[PrefixText]
     why_not: str
 
 
-class _LostForm(_RecordedForm):
-    registration: _RegistrationForm
+class _LostForm(RecordedForm):
+    registration: RegistrationForm
     last_read: Time
     record: str = ""
     released: bool | None = None
@@ -341,15 +238,15 @@ class _LostForm(_RecordedForm):
     """Not in recordings made before lost nodes were asked, nor where one was not."""
 
 
-class _AddressWriteForm(_RecordedForm):
-    node: _NodeForm
+class _AddressWriteForm(RecordedForm):
+    node: NodeForm
     prefix: PrefixText
     at: Time
     to_the_moment: bool
     index: Number | None
 
 
-class _DrainedForm(_NodeForm):
+class _DrainedForm(NodeForm):
     since: Time
     by: str
     how: str
@@ -357,67 +254,67 @@ class _DrainedForm(_NodeForm):
     plan: str = ""
 
 
-class _MetForm(_RecordedForm):
+class _MetForm(RecordedForm):
     fingerprint: str
-    nodes: Rows[_NodeForm]
+    nodes: Rows[NodeForm]
 
 
-class _MemoryForm(_RecordedForm):
-    drifted: Rows[_DriftedForm] = []
-    unsettled: Rows[_NodeForm] = []
-    ghosts: Rows[KeyText] = []
-    several: Rows[KeyText] = []
-    met: Rows[_MetForm] = []
+class _MemoryForm(RecordedForm):
+    drifted: Rows[_DriftedForm] = Field([])
+    unsettled: Rows[NodeForm] = Field([])
+    ghosts: Rows[KeyText] = Field([])
+    several: Rows[KeyText] = Field([])
+    met: Rows[_MetForm] = Field([])
     """Not in recordings made before there were witnesses; so where no such finding stands."""
-    lost: Rows[_LostForm] = []
+    lost: Rows[_LostForm] = Field([])
     """Not in recordings made before registrations were taken down; so where none is lost."""
-    writes: Rows[_AddressWriteForm] = []
+    writes: Rows[_AddressWriteForm] = Field([])
     """Not in recordings where no address is contested that a watch saw written."""
-    drained: Rows[_DrainedForm] = []
+    drained: Rows[_DrainedForm] = Field([])
     """Not in recordings where no node was drained."""
 
 
-class _AnswerForm(_RecordedForm):
-    observer: _NodeForm
+class _AnswerForm(RecordedForm):
+    observer: NodeForm
     address: PrefixText
     source: AnswerSource
     seconds: Annotated[float, Field(ge=0, lt=1e6, allow_inf_nan=False)]
     said: str = ""
-    node: _NodeForm | None = None
+    node: NodeForm | None = None
     region: str | None = None
     reason: GapReason | None = None
     detail: MaskedText = ""
 
 
-class _SeenForm(_RecordedForm):
+class _SeenForm(RecordedForm):
     """Form of a snapshot without its tables, of which no second copy is made."""
 
     started_at: Time
     finished_at: Time
     policy: _PolicyForm
-    registrations: Rows[_RegistrationForm]
+    registrations: Rows[RegistrationForm]
     invalid: Rows[_InvalidForm]
-    in_flight: Rows[_RegistrationForm]
-    observations: Rows[_ObservationForm]
-    gaps: Rows[_GapForm]
+    in_flight: Rows[RegistrationForm]
+    observations: Rows[ObservationForm]
+    gaps: Rows[GapForm]
     second_look: _SecondLookForm | None
     cut_short: str | None
     address_claims: Rows[_ClaimForm] | None = None
     """Not in recordings of sweeps that did not read them; so with the workloads."""
-    workloads: Annotated[Rows[_NodeForm] | None, BeforeValidator(_in_order)] = None
+    workloads: Annotated[Rows[NodeForm] | None, BeforeValidator(_in_order)] = None
     others: dict[OtherKind, Number] | None = Field(
         None, validation_alias=AliasChoices(AliasPath("others", "counts"), "others")
     )
     """Keys under the prefix that are no registrations, by kind. Not in recordings made before they were counted."""
     memory: Annotated[_MemoryForm | None, BeforeValidator(_memory_parts)] = None
     """Not in recordings of sweeps that nothing was handed in to."""
-    answers: Rows[_AnswerForm] = []
+    answers: Rows[_AnswerForm] = Field([])
     """Not in recordings of sweeps that asked no witness."""
     meetings: Rows[_MeetingForm] | None = None
     """Not in recordings of sweeps, nor where a watch had asked nobody yet."""
 
 
-class _DifferenceForm(_RecordedForm):
+class _DifferenceForm(RecordedForm):
     base: str
     without: str
     plus: str
@@ -426,16 +323,12 @@ class _DifferenceForm(_RecordedForm):
 class _Document(_SeenForm):
     schema_: Literal["wgaudit.snapshot/1"] = Field(alias="schema")
     tables: dict[str, str]
-    differences: dict[str, _DifferenceForm] = {}
+    differences: dict[str, _DifferenceForm] = Field({})
     """Tables that are written as their difference from one of `tables`. Not in recordings of few distinct tables."""
 
 
-_TABLE = re.compile(rb"(?:[A-Za-z0-9+/]{43}=\t(?:[0-9a-f.:/]{1,50}|\(none\))\n)*+")
-_PREFIX = re.compile(rb"\t([^\n]*)\n")
-
-_REGISTRATION, _INVALID = TypeAdapter(Registration), TypeAdapter(InvalidRegistration)
-_OBSERVATION, _GAP = TypeAdapter(Observation), TypeAdapter(Gap)
-_POLICY, _CLAIM = TypeAdapter(AuditPolicy), TypeAdapter(AddressClaim)
+_INVALID, _POLICY = TypeAdapter(InvalidRegistration), TypeAdapter(AuditPolicy)
+_CLAIM = TypeAdapter(AddressClaim)
 
 
 def record(snapshot: Snapshot, path: Path) -> None:
@@ -597,24 +490,25 @@ def _snapshot(document: _Document) -> Snapshot:
         started_at=document.started_at,
         finished_at=document.finished_at,
         policy=_POLICY.validate_python(document.policy.model_dump()),
-        registrations=tuple(map(_registration, document.registrations)),
-        invalid=tuple(_INVALID.validate_python(_with_node(item)) for item in document.invalid),
-        observations=tuple(map(_observation, document.observations)),
+        registrations=tuple(map(read_registration, document.registrations)),
+        invalid=tuple(_INVALID.validate_python(with_node(item)) for item in document.invalid),
+        observations=tuple(map(read_observation, document.observations)),
         tables=tables,
-        gaps=tuple(map(_gap, document.gaps)),
-        in_flight=tuple(map(_registration, document.in_flight)),
+        gaps=tuple(map(read_gap, document.gaps)),
+        in_flight=tuple(map(read_registration, document.in_flight)),
         second_look=None if second is None else _second_look(second),
         cut_short=document.cut_short,
         address_claims=None
         if claims is None
         else tuple(_CLAIM.validate_python(item.model_dump()) for item in claims),
-        workloads=None if workloads is None else frozenset(map(_node, workloads)),
+        workloads=None if workloads is None else frozenset(map(node_id, workloads)),
         others=OtherKeys(document.others or {}),
         memory=_memory(document.memory),
         meetings=None
         if document.meetings is None
         else tuple(
-            Meeting(PublicKey(item.public_key), item.host, _node(item.observer)) for item in document.meetings
+            Meeting(PublicKey(item.public_key), item.host, node_id(item.observer))
+            for item in document.meetings
         ),
         answers=tuple(map(_answer, document.answers)),
     )
@@ -626,7 +520,7 @@ def _tables(document: _Document) -> dict[str, RouteTable]:
     for digest, table in whole.items():
         if table.digest != digest:
             raise InvalidValue(f"table {digest[:12]}… does not have the digest that it is stored under")
-    _check_lines(table.base for table in whole.values())
+    check_lines(table.base for table in whole.values())
     if not document.differences:
         bases = Bases()
         return {digest: bases.held(table) for digest, table in whole.items()}
@@ -662,47 +556,32 @@ def _differences(
         if not known[form.base].issuperset(lines[0]) or not known[form.base].isdisjoint(lines[1]):
             raise InvalidValue("a route table's difference does not fit the table that it is of")
         found[digest] = RouteTable(whole[form.base].base, *lines)
-    _check_lines(texts)
+    check_lines(texts)
     return found
-
-
-def _check_lines(texts: Iterable[bytes]) -> None:
-    """Check that each line is one that a node's answer could have. Raises `InvalidValue`."""
-    prefixes: set[bytes] = set()
-    for text in texts:
-        if not _TABLE.fullmatch(text):
-            raise InvalidValue("a route table has a line that no node sends")
-        prefixes.update(_PREFIX.findall(text))
-    for prefix in prefixes - {b"(none)"}:
-        spelling = prefix.decode("ascii")
-        if parse_prefix(spelling) != spelling:
-            raise InvalidValue("a route table has a prefix that is not written canonically")
 
 
 def _second_look(form: _SecondLookForm) -> SecondLook:
     return SecondLook(
-        asked=tuple(map(_node, form.asked)),
-        observations=tuple(map(_observation, form.observations)),
-        gaps=tuple(map(_gap, form.gaps)),
+        asked=tuple(map(node_id, form.asked)),
+        observations=tuple(map(read_observation, form.observations)),
+        gaps=tuple(map(read_gap, form.gaps)),
         rounds=form.rounds,
         time_up=form.time_up,
-        looks={_node(item): Looks(item.first, item.changed, item.last) for item in form.looks},
-        moved=tuple(MovedRegistration(_registration(item.registration), item.round) for item in form.moved),
+        looks={node_id(item): Looks(item.first, item.changed, item.last) for item in form.looks},
+        moved=tuple(
+            MovedRegistration(read_registration(item.registration), item.round) for item in form.moved
+        ),
     )
-
-
-def _node(form: _NodeForm | _OfNodeForm) -> NodeId:
-    return NodeId(form.datacenter, form.name)
 
 
 def _answer(form: _AnswerForm) -> WitnessAnswer:
     return WitnessAnswer(
-        _node(form.observer),
+        node_id(form.observer),
         Prefix(form.address),
         form.source,
         form.seconds,
         form.said,
-        None if form.node is None else _node(form.node),
+        None if form.node is None else node_id(form.node),
         form.region,
         form.reason,
         form.detail,
@@ -713,14 +592,14 @@ def _memory(form: _MemoryForm | None) -> Memory:
     if form is None:
         return Memory()
     return Memory(
-        drifted={_node(item): PublicKey(item.public_key) for item in form.drifted},
-        unsettled=frozenset(map(_node, form.unsettled)),
+        drifted={node_id(item): PublicKey(item.public_key) for item in form.drifted},
+        unsettled=frozenset(map(node_id, form.unsettled)),
         ghosts=frozenset(map(PublicKey, form.ghosts)),
         several=frozenset(map(PublicKey, form.several)),
-        met={item.fingerprint: frozenset(map(_node, item.nodes)) for item in form.met},
+        met={item.fingerprint: frozenset(map(node_id, item.nodes)) for item in form.met},
         lost=tuple(
             LostRegistration(
-                _registration(item.registration),
+                read_registration(item.registration),
                 item.last_read,
                 item.record,
                 item.released,
@@ -729,11 +608,11 @@ def _memory(form: _MemoryForm | None) -> Memory:
             for item in form.lost
         ),
         writes=tuple(
-            AddressWrite(_node(item.node), Prefix(item.prefix), item.at, item.to_the_moment, item.index)
+            AddressWrite(node_id(item.node), Prefix(item.prefix), item.at, item.to_the_moment, item.index)
             for item in form.writes
         ),
         drained={
-            _node(item): Drained(item.since, item.by, item.how, item.reason, item.plan)
+            node_id(item): Drained(item.since, item.by, item.how, item.reason, item.plan)
             for item in form.drained
         },
     )
@@ -744,26 +623,3 @@ def _lost_look(form: _LostLookForm | None) -> LostNodeLook | None:
         return None
     key = None if form.public_key is None else PublicKey(form.public_key)
     return LostNodeLook(key, tuple(map(Prefix, form.addresses)), form.why_not)
-
-
-def _with_node(form: _OfNodeForm) -> dict[str, object]:
-    """Return the form's fields and its `NodeId`; the values pass over the name beside it."""
-    return {**form.model_dump(), "node": _node(form)}
-
-
-def _registration(form: _RegistrationForm) -> Registration:
-    return _REGISTRATION.validate_python(_with_node(form))
-
-
-def _observation(form: _ObservationForm) -> Observation:
-    device = {
-        "name": form.device,
-        "public_key": form.public_key,
-        "addresses": form.addresses,
-        "link_up": form.link_up,
-    }
-    return _OBSERVATION.validate_python({**_with_node(form), "device": device})
-
-
-def _gap(form: _GapForm) -> Gap:
-    return _GAP.validate_python(form.model_dump())

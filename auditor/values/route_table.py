@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from auditor.errors import InvalidValue
+from auditor.values.addresses import parse_prefix
 
 MOST_BASES = 4
 """Bases that tables are held as differences from."""
 LEAST_SHARED = 2
 """A table that differs from a base in no more than one line of so many is held as the difference."""
+
+_LINES = re.compile(rb"(?:[A-Za-z0-9+/]{43}=\t(?:[0-9a-f.:/]{1,50}|\(none\))\n)*+")
+_PREFIX = re.compile(rb"\t([^\n]*)\n")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,3 +110,16 @@ class Bases:
     def shared(self, lines: Iterable[bytes]) -> tuple[bytes, ...]:
         """Return the lines, each one object however many tables have it."""
         return tuple(self._spelled.setdefault(line, line) for line in lines)
+
+
+def check_lines(texts: Iterable[bytes]) -> None:
+    """Check that each line is one that a node's answer could have. Raises `InvalidValue`."""
+    prefixes: set[bytes] = set()
+    for text in texts:
+        if not _LINES.fullmatch(text):
+            raise InvalidValue("a route table has a line that no node sends")
+        prefixes.update(_PREFIX.findall(text))
+    for prefix in prefixes - {b"(none)"}:
+        spelling = prefix.decode("ascii")
+        if parse_prefix(spelling) != spelling:
+            raise InvalidValue("a route table has a prefix that is not written canonically")

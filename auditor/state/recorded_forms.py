@@ -1,0 +1,187 @@
+"""Forms that recordings and collectors' messages share: how a registration, an observation and a gap are JSON.
+
+A form is a type of its own, apart from the models, so that either can change without the other.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AliasPath,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationInfo,
+)
+
+from auditor.errors import GapReason
+from auditor.values.addresses import parse_prefix, parse_public_key
+from auditor.values.hidden_addresses import RouteKind
+from auditor.values.models import Gap, NodeId, Observation, Registration
+from auditor.values.text import without_login
+
+
+def _prefix(text: str, info: ValidationInfo) -> str:
+    return parse_prefix(text) if info.mode == "json" else text  # a value was read when it was made
+
+
+def _key(text: str, info: ValidationInfo) -> str:
+    return parse_public_key(text) if info.mode == "json" else text
+
+
+def _in_years(moment: datetime) -> datetime:
+    # At the ends of the calendar a time has no other zone.
+    if not 1970 <= moment.year < 9999:
+        raise ValueError("a time that no sweep and no agreement has")
+    return moment
+
+
+PrefixText = Annotated[str, AfterValidator(_prefix)]
+KeyText = Annotated[str, AfterValidator(_key)]
+MaskedText = Annotated[str, AfterValidator(without_login)]
+"""Text that, in recordings made before passwords were masked where they are read, may hold one."""
+Entry = TypeVar("Entry")
+Rows = Annotated[list[Entry], Field(fail_fast=True)]
+"""A list that is refused at its first fault: there may be millions."""
+Number = Annotated[int, Field(ge=0, lt=2**64)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_years)]
+Time = Annotated[Moment, PlainSerializer(datetime.isoformat, return_type=str, when_used="json")]
+
+
+class RecordedForm(BaseModel):
+    """Part of a document, made from a value by its attributes or from the document by its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True, loc_by_alias=False)
+
+
+class NodeForm(RecordedForm):
+    """Name of a node."""
+
+    name: str
+    datacenter: str = ""
+
+
+class OfNodeForm(RecordedForm):
+    """Part of a document about one node, with name and datacenter beside the other fields."""
+
+    name: str = Field(validation_alias=AliasChoices(AliasPath("node", "name"), "name"))
+    datacenter: str = Field("", validation_alias=AliasChoices(AliasPath("node", "datacenter"), "datacenter"))
+
+
+class RegistrationForm(OfNodeForm):
+    """Registration."""
+
+    public_key: KeyText | None = None
+    addresses: Rows[PrefixText]
+    region: str | None = None
+    endpoint: MaskedText | None = None
+    ssh_host: MaskedText | None = None
+    values: dict[str, str] = Field({}, exclude=True)
+    """They fed the ssh host template, which a replay does not need, and may hold anything that the registry's owners
+    put there, secrets included: neither written nor read."""
+    where: str = ""
+    create_index: Number | None = None
+    modify_index: Number | None = None
+    state: str | None = None
+    """Not in recordings made before states were read; so with the next two."""
+    retired: bool = False
+    all_addresses_read: bool = True
+
+
+class ShadowForm(RecordedForm):
+    """Route of a node that hides mesh addresses."""
+
+    prefix: PrefixText
+    kind: RouteKind
+    device: str
+    hidden: Number
+    sample: Rows[PrefixText]
+
+
+class TransferForm(RecordedForm):
+    """Traffic with a peer."""
+
+    public_key: KeyText
+    sent: Number
+    received: Number
+    seconds: Number
+
+
+class ObservationForm(OfNodeForm):
+    """Live state of one node."""
+
+    device: str = Field(validation_alias=AliasChoices(AliasPath("device", "name"), "device"))
+    public_key: KeyText = Field(
+        validation_alias=AliasChoices(AliasPath("device", "public_key"), "public_key")
+    )
+    addresses: Rows[PrefixText] = Field(
+        validation_alias=AliasChoices(AliasPath("device", "addresses"), "addresses")
+    )
+    link_up: bool | None = Field(
+        default=None, validation_alias=AliasChoices(AliasPath("device", "link_up"), "link_up")
+    )
+    table: str
+    region: str | None = None
+    host_key: str | None = None
+    endpoints: dict[KeyText, str] | None = None
+    handshake_ages: dict[KeyText, Number] | None = None
+    """Not in recordings made before they were asked for."""
+    digested: bool = True
+    shadows: Rows[ShadowForm] | None = None
+    """Not in recordings of nodes that did not tell; so with the next one."""
+    one_way: Rows[TransferForm] | None = None
+    routes_unread: str = ""
+    transfers_unread: str = ""
+
+
+class GapForm(RecordedForm):
+    """Gap."""
+
+    source: Literal["consul", "file", "ssh", "witness", "sweep"]
+    reason: GapReason
+    detail: MaskedText
+    node: str | None = None
+    datacenter: str | None = None
+
+
+_REGISTRATION, _OBSERVATION = TypeAdapter(Registration), TypeAdapter(Observation)
+_GAP = TypeAdapter(Gap)
+
+
+def node_id(form: NodeForm | OfNodeForm) -> NodeId:
+    """Name the node that a form is of."""
+    return NodeId(form.datacenter, form.name)
+
+
+def with_node(form: OfNodeForm) -> dict[str, object]:
+    """Return the form's fields and its `NodeId`; the values pass over the name beside it."""
+    return {**form.model_dump(), "node": node_id(form)}
+
+
+def read_registration(form: RegistrationForm) -> Registration:
+    """Convert the form to its value. Raises `ValidationError`."""
+    return _REGISTRATION.validate_python(with_node(form))
+
+
+def read_observation(form: ObservationForm) -> Observation:
+    """Convert the form to its value. Raises `ValidationError`."""
+    device = {
+        "name": form.device,
+        "public_key": form.public_key,
+        "addresses": form.addresses,
+        "link_up": form.link_up,
+    }
+    return _OBSERVATION.validate_python({**with_node(form), "device": device})
+
+
+def read_gap(form: GapForm) -> Gap:
+    """Convert the form to its value. Raises `ValidationError`."""
+    return _GAP.validate_python(form.model_dump())
