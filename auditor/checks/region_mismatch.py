@@ -9,7 +9,7 @@ from auditor.checks.idents import Ident
 from auditor.checks.interface import Check, Draft
 from auditor.fleet.fleet import ANSWERED, Fleet
 from auditor.fleet.met import Met
-from auditor.fleet.registered import RegionWitness
+from auditor.fleet.region_sources import RegionWitness
 from auditor.values.addresses import format_prefix, prefix_sort_key
 from auditor.values.findings import Evidence, Severity
 from auditor.values.models import NodeId

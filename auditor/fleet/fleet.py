@@ -13,7 +13,8 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from auditor.fleet.met_hosts import MetPlace, meetings, places_at_once
-from auditor.fleet.registered import Claims, RegionWitness, Registered
+from auditor.fleet.region_sources import RegionWitness
+from auditor.fleet.registered import Claims, Registered
 from auditor.fleet.routes import Routes
 from auditor.values.addresses import Network, Prefix, PublicKey, covers, is_host, network, prefix_sort_key
 from auditor.values.findings import Claim, Witness

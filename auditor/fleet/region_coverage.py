@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from auditor.fleet.registered import RegionWitness
+from auditor.fleet.region_sources import RegionWitness
 from auditor.values.report import RegionCoverage
 
 

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
-from typing import Generic, NamedTuple, TypeVar
+from functools import cached_property
+from typing import Generic, TypeVar
 
 from auditor.fleet.address_plan import AddressPlan
 from auditor.fleet.deviations import Expected
 from auditor.fleet.met_hosts import registered_hosts
+from auditor.fleet.region_sources import RegionSources, RegionWitness
 from auditor.values.addresses import Prefix, PublicKey
 from auditor.values.findings import Claim, Witness
 from auditor.values.models import InvalidRegistration, NodeId, Registration, Snapshot
-from auditor.values.region_pattern import RegionPattern
 
 T = TypeVar("T")
-
-
-class RegionWitness(NamedTuple):
-    """Region of a node by one source."""
-
-    source: str
-    region: str
 
 
 class Claims(Mapping[Prefix, tuple[Claim, ...]], Generic[T]):
@@ -74,9 +66,8 @@ class Registered:
             if registration.public_key is not None:
                 by_key[registration.public_key].append(registration)
         self.by_key: Mapping[PublicKey, list[Registration]] = dict(by_key)
-        pattern = self._policy.name_pattern
-        self._name_pattern = RegionPattern(pattern) if pattern else None
         self.address_plan = AddressPlan(self._policy.pools, self._policy.region_pools)
+        self._regions = RegionSources(self._policy, self.address_plan)
         self._words: dict[NodeId, tuple[RegionWitness, ...]] = {}
 
     @cached_property
@@ -167,28 +158,8 @@ class Registered:
         """List the node's region by registration, name and address plan, in this order."""
         known = self._words.get(node)
         if known is None:
-            registration = self.by_node.get(node)
-            named = self._name_pattern.region(node.name) if self._name_pattern is not None else None
-            planned: set[str] = set()
-            if registration is not None and self.address_plan.regions:
-                for prefix in itertools.filterfalse(self.is_route, registration.addresses):
-                    owners = self.address_plan.regions_of(prefix)
-                    # Of regions that share one prefix, the registration's own contradicts nobody.
-                    planned.update([registration.region] if registration.region in owners else owners[:1])
-            known = self._words[node] = _words(
-                registration.region if registration is not None else None,
-                named,
-                tuple(sorted(planned)),
-            )
+            known = self._words[node] = self._regions.words(node, self.by_node.get(node))
         return known
-
-
-@lru_cache(maxsize=1024)
-def _words(registered: str | None, named: str | None, planned: tuple[str, ...]) -> tuple[RegionWitness, ...]:
-    """Make region witnesses, one shared value for equal ones: a fleet has few regions."""
-    words = [RegionWitness("registration", registered)] if registered else []
-    words += [RegionWitness("name", named)] if named else []
-    return (*words, *(RegionWitness("address plan", region) for region in planned))
 
 
 def registered_claim(prefix: Prefix, item: Registration) -> Claim:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from auditor.errors import ConfigError, GapReason
 from auditor.fleet.region_coverage import region_coverage
-from auditor.fleet.registered import RegionWitness, Registered
+from auditor.fleet.region_sources import RegionWitness
+from auditor.fleet.registered import Registered
 from auditor.reports.region_words import unchecked_region_words
 from auditor.service import parts
 from auditor.service.advice import ADVICE, advice
