@@ -57,7 +57,9 @@ class DatacenterState:
         """Tell whether the reading at hand is newer than this one. asked_at: see `Live.read`."""
         held = self._news
         if news.arrived_at < held.arrived_at:
-            return True
+            # An answer to a question is taken at once, and may so pass news that arrived a moment before it and tell
+            # of a later write. Those are not told a second time.
+            return (news.index or 0) <= (held.index or 0)
         overtaken = asked_at is not None and held.arrived_at >= asked_at
         return overtaken and (news.index or 0) < (held.index or 0)
 

@@ -335,6 +335,20 @@ def test_a_reading_that_was_asked_for_earlier_does_not_undo_a_later_one() -> Non
     assert NodeId("dc1", "edge-fra-9") in {item.node for item in told.live.assignment().nodes}
 
 
+def test_news_of_a_later_write_that_an_answer_passed_on_the_way_are_taken() -> None:
+    told = Told(trio())
+    told.read(trio())
+    asked_at = FINISHED + told.at()
+    answer = told.news("dc1", readings(trio())["dc1"])
+    written_later = replace(
+        told.news("dc1", readings(trio().node("edge-fra-9", "10.0.0.9"))["dc1"], confirmed=False),
+        arrived_at=answer.arrived_at - timedelta(milliseconds=1),
+    )
+    told.live.read(answer, told.now, asked_at=asked_at)
+    assert told.live.read(written_later, told.now)
+    assert NodeId("dc1", "edge-fra-9") in {item.node for item in told.live.assignment().nodes}
+
+
 def test_nothing_is_kept_of_nodes_that_left() -> None:
     told = Told(trio())
     for number in range(50):
