@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from auditor.nodes.probe.probe import canonical_table, probe_script
 from auditor.nodes.ssh import SshNodes
 from auditor.nodes.table_store import TableStore
 from auditor.values.models import Observation
+from auditor.values.route_table import RouteTable
 from tests.nodes.bench import Bench
 from tests.nodes.probe.test_probe_ends import gone, left_over
 from tests.nodes.stubs import key
@@ -127,6 +128,44 @@ async def test_a_device_that_goes_and_comes_back_is_an_error_and_then_a_state_on
         assert said.reason is GapReason.NO_DEVICE
         (bench.node.folder / "well").rename(bench.node.folder / "wg")
         assert await news(stream) == first
+    assert server.log().count("Accepted publickey") == 1
+
+
+class GoneWhileAsked(TableStore):
+    """A store in whose first fetch the node's device is gone."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__()
+        self._folder = bench.node.folder
+        self._bench = bench
+
+    async def obtain(self, digest: str, fetch: Callable[[], Awaitable[RouteTable | str]]) -> str:
+        async def gone_meanwhile() -> RouteTable | str:
+            well = self._folder / "well"
+            if well.exists():
+                return await fetch()
+            (self._folder / "wg").rename(well)
+            self._bench.node.script(
+                "wg", "#!/bin/sh\necho 'Unable to access interface: No such device' >&2\nexit 1\n"
+            )
+            try:
+                return await fetch()
+            finally:
+                (self._folder / "wg").write_bytes(well.read_bytes())
+
+        return await super().obtain(digest, gone_meanwhile)
+
+
+async def test_a_device_that_is_gone_when_its_table_is_asked_for_ends_no_session(bench: Bench) -> None:
+    server = bench.sshd()
+    async with followed(bench, server, GoneWhileAsked(bench)) as stream:
+        said = await word(stream)
+        assert isinstance(said, ProbeError)
+        assert said.reason is GapReason.NO_DEVICE
+        seen = await news(stream)
+        while isinstance(seen, ProbeError):  # its own look may have met the same
+            seen = await news(stream)
+        assert seen.table == table_of(bench)
     assert server.log().count("Accepted publickey") == 1
 
 

@@ -26,6 +26,11 @@ class End(Enum):
 
 OVER: Final = End.OVER
 
+SAID_BY_THE_NODE = frozenset(
+    {GapReason.SUDO, GapReason.NO_WG, GapReason.NO_DEVICE, GapReason.UNREADABLE_OUTPUT}
+)
+"""Failures of a question that say nothing of the connection, on which the node goes on looking at itself."""
+
 
 class _Failed(NamedTuple):
     """Failed look, as the node tells of it."""
@@ -157,7 +162,13 @@ class FollowedNode:
         if isinstance(said, _Failed):
             self._settled = True
             return ProbeError(said.reason, said.detail)
-        answer, table = await look_further(said, self._asked, self._tables)
+        try:
+            answer, table = await look_further(said, self._asked, self._tables)
+        except ProbeError as error:
+            if error.reason not in SAID_BY_THE_NODE:
+                raise
+            # Its device went between its word and the question, say. It is asked again with its next word, a beat too.
+            return error
         self._settled = answer is said or _same(answer, said)
         return NewState(answer, table)
 
