@@ -182,11 +182,12 @@ def test_each_node_is_taken_out_of_production_before_its_move_and_back_when_it_w
 
 
 def test_each_move_is_verified_by_who_answers_at_its_new_address(circle: Circle) -> None:
-    """The NATS server of the node that moved; answers to who still has a contested address may go to its rival."""
+    """The NATS server of the node that moved, by all but those whose own address is contested: answers to them may go
+    to a rival."""
     said = circle.applied.stdout + circle.applied.stderr
     for name in circle.moves:
         assert re.search(
-            rf"^{name}@dc1: verify done .*\b[1-9] of 9 asked reached {name}@dc1", said, re.MULTILINE
+            rf"^{name}@dc1: verify done .*\b([6-9]) of \1 asked reached {name}@dc1", said, re.MULTILINE
         ), said
 
 
