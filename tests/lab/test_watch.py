@@ -293,8 +293,9 @@ def test_the_incident_is_one_page_from_its_first_write_to_its_repair(
     after = watch.until(lambda report: report["verdict"] == "clean", "a clean mesh")
     assert after["coverage"]["observed"] == 8
     assert watched.pages() == watched.pages("resolved") == {FALLBACK: 1, RACE: 1}
-    # Nobody has the new servers as peers before the agents are started: that was true, and is over.
-    assert watched.checks() <= {"duplicate-address", "missing-peer"}
+    # Nobody has the new servers as peers before the agents are started, and between two moves one server alone holds
+    # the first address: that was true, and is over.
+    assert watched.checks() <= {"duplicate-address", "missing-peer", "fallback-address"}
     watched.pagerduty.wait_until(lambda: not watched.pagerduty.open, "all incidents to be over")
     watched.people.wait_until(
         lambda: watched.passed_on() == once_each(FALLBACK, RACE), "Alertmanager's people"
