@@ -12,6 +12,7 @@
     ├── RegistryError            one datacenter's registrations could not be read; becomes a gap
     ├── ProbeError               one node could not be seen; becomes a gap
     │   └── ChangeFailed         the node answered, and did not make a change
+    ├── StreamBroken             what a collector or an auditor sends is not whole; becomes a gap of each node
     ├── UnreadableLine           a line of known_hosts that ssh skips; counted in a warning
     ├── RevocationError          a line of known_hosts that revokes a key, and cannot be read
     ├── UnfollowableLine         a line of ssh's configuration that cannot be followed for one host; becomes a gap
@@ -88,6 +89,10 @@ class GapReason(StrEnum):
     PROBE_NOT_BEGUN = "probe-not-begun"
     SILENT = "silent"
     CANNOT_FOLLOW = "cannot-follow"
+    # a collector elsewhere
+    COLLECTOR_MISSING = "collector-missing"
+    COLLECTOR_REFUSED = "collector-refused"
+    COLLECTOR_LOST = "collector-lost"
     # on the node
     SUDO = "sudo"
     NO_WG = "no-wg"
@@ -229,6 +234,10 @@ class ChangeFailed(ProbeError):
         self.args = (f"{'refused' if refused else 'failed'}: {detail}",)
         self.refused = refused
         """True: nothing was changed. False: it was begun, and how far it came must be looked at."""
+
+
+class StreamBroken(WgauditError):
+    """What the other side of a collector's job sends is not whole, or not what was agreed; the text says how."""
 
 
 class UnreadableLine(WgauditError):

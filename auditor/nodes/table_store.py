@@ -113,6 +113,28 @@ class TableStore:
 
         return await self._obtain((varying, base), known, unknown)
 
+    async def obtain_difference(
+        self,
+        digest: str,
+        base: str,
+        fetch_base: Callable[[], Awaitable[RouteTable | str]],
+        changed: Callable[[RouteTable], RouteTable],
+    ) -> str:
+        """Make sure that the table of a digest is kept that is told as its difference from another one, whose digest is
+        `base`; as `obtain` does. Returns its digest.
+
+        changed: makes it from the other one, held as a difference from the same text. Its text is not put together, so
+        the digest is believed of those alone who say it, as that of a base and prefixes.
+        """
+
+        def known() -> str | None:
+            return self._known(digest, check=False)
+
+        async def make() -> str:
+            return self._kept(digest, changed(self.tables[await self.obtain(base, fetch_base)]))
+
+        return await self._obtain(("difference", digest), known, make)
+
     async def text(self, fetch: Callable[[], Awaitable[RouteTable]]) -> RouteTable | None:
         """Fetch a table's text, one of the first few distinct ones.
 

@@ -1,0 +1,1 @@
+"""Collectors elsewhere, asked over NATS. Loaded only where collectors are configured; the only importer of `nats`."""
