@@ -14,6 +14,7 @@ from auditor.disk.ownership import others_hand
 from auditor.errors import ConfigError, ConfigFault
 from auditor.settings.alerts import AlertSettings, AnyNotifier
 from auditor.settings.base import Contradiction, Settings
+from auditor.settings.collectors import CollectorSettings
 from auditor.settings.consul import ConsulSettings
 from auditor.settings.faults import faults_of, known_keys, syntax_fault
 from auditor.settings.mesh import (
@@ -53,6 +54,7 @@ class Config(Settings):
     repair: RepairSettings = Field(default_factory=RepairSettings)
     nomad: NomadSettings = Field(default_factory=NomadSettings)
     watch: WatchSettings = Field(default_factory=WatchSettings)
+    collectors: CollectorSettings = Field(default_factory=CollectorSettings)
     notifiers: tuple[AnyNotifier, ...] = ()
     shared: tuple[SharedSettings, ...] = ()
     roaming: tuple[RoamingSettings, ...] = ()
