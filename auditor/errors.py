@@ -16,6 +16,7 @@
     ├── UnreadableLine           a line of known_hosts that ssh skips; counted in a warning
     ├── RevocationError          a line of known_hosts that revokes a key, and cannot be read
     ├── UnfollowableLine         a line of ssh's configuration that cannot be followed for one host; becomes a gap
+    ├── NatsAway                 the NATS server was not reached, or let nobody in; becomes gaps
     ├── NotReached               none of a name's addresses was reached (an `OSError`, too); becomes a gap
     ├── StoreError               Consul's store could not be read, or whether it was written is not known
     ├── StoreConflict            the store refused a transaction whole; nothing was written
@@ -250,6 +251,10 @@ class RevocationError(WgauditError):
 
 class UnfollowableLine(WgauditError):
     """Line of ssh's configuration that cannot be followed for this host. `str()` is file, line and reason."""
+
+
+class NatsAway(WgauditError):
+    """The NATS server was not reached, or did not let this user in; `str()` is one line, without any secret."""
 
 
 class NotReached(WgauditError, OSError):

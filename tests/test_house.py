@@ -106,6 +106,7 @@ PLANTS = [
     Plant("Only auditor.watch.web serves HTTP", "auditor.service.planted", "uvicorn"),
     Plant("Only auditor.registry speaks to Consul", "auditor.repair.planted", "consul"),
     Plant("Only auditor.registry speaks to Consul", "alerts.notifiers.planted", "requests"),
+    Plant("Only auditor.gather.nats speaks NATS", "auditor.gather.planted", "nats"),
     Plant("Only auditor.nodes.ssh and the demo's servers speak SSH", "auditor.gather.planted", "asyncssh"),
     Plant("Only the state and the memory of alerts speak to SQLite", "auditor.gather.planted", "sqlite3"),
     Plant("Only reports.terminal and the command line draw", "auditor.reports.planted", "rich"),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, SecretStr
 
+from auditor.disk.ownership import other_readers
 from auditor.settings.file import Config
 
 
@@ -24,9 +23,9 @@ def exposed(config: Config, path: Path | None) -> tuple[str, ...]:
         if holder is not None:
             holders.setdefault(holder, []).append(key)
     return tuple(
-        f"{holder}: {who} may read it (mode {mode:04o}), and it holds {', '.join(keys)}; chmod 600 it"
+        f"{holder}: {who}, and it holds {', '.join(keys)}; chmod 600 it"
         for holder, keys in holders.items()
-        for mode, who in _open_to(holder)
+        if (who := other_readers(holder))
     )
 
 
@@ -66,21 +65,3 @@ def _holds_a_secret(settings: BaseModel, field: str) -> bool:
     return field in ("key_file", "bearer_token_file", "password_file") or (
         secret != field and secret in known
     )
-
-
-def _open_to(file: Path) -> Iterator[tuple[int, str]]:
-    """Yield the file's mode and its other readers; nothing where there are none, or no file."""
-    try:
-        found = file.stat()
-        folders = [folder.stat().st_mode for folder in file.resolve().parents]
-    except OSError:
-        return  # the reader of the file reports why it cannot be read
-    mode = stat.S_IMODE(found.st_mode)
-    if mode & stat.S_IROTH and all(folder & stat.S_IXOTH for folder in folders):
-        yield mode, "everybody here"
-    elif (
-        mode & stat.S_IRGRP
-        and found.st_uid == os.geteuid()
-        and all(folder & (stat.S_IXGRP | stat.S_IXOTH) for folder in folders)
-    ):
-        yield mode, "its group"

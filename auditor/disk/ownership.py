@@ -54,6 +54,29 @@ def not_to_be_used(path: Path) -> str:
     return "it is a chain of too many links"
 
 
+def other_readers(path: Path) -> str:
+    """Say who beside its owner may read a file of ours, and its mode; "" where nobody may, or it cannot be looked at.
+
+    One that is read by way of its group, because it belongs to somebody else, is as it must be; so is one in a closed
+    folder.
+    """
+    try:
+        found = path.stat()
+        folders = [folder.stat().st_mode for folder in path.resolve().parents]
+    except OSError:
+        return ""  # the reader of the file reports why it cannot be read
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & stat.S_IROTH and all(folder & stat.S_IXOTH for folder in folders):
+        return f"everybody here may read it (mode {mode:04o})"
+    if (
+        mode & stat.S_IRGRP
+        and found.st_uid == os.geteuid()
+        and all(folder & (stat.S_IXGRP | stat.S_IXOTH) for folder in folders)
+    ):
+        return f"its group may read it (mode {mode:04o})"
+    return ""
+
+
 def close_to_others(path: Path) -> None:
     """Take from others what a file of ours grants them. Raises `OSError`.
 

@@ -51,7 +51,9 @@ def read_nats_url(text: str) -> NatsAddress:
 def region_name(text: str) -> str:
     """Check a region's name, which stands in subjects of NATS. Raises `ValueError` with the reason."""
     if _REGION.fullmatch(text) is None:
-        raise ValueError("must be a region's name: 1 to 32 letters, digits, _ and -, with a letter or digit first")
+        raise ValueError(
+            "must be a region's name: 1 to 32 letters, digits, _ and -, with a letter or digit first"
+        )
     return text
 
 

@@ -72,14 +72,11 @@ class NatsServer:
         self.monitoring_port = monitoring_port
         self._inside = inside
         self._file = folder / "nats.conf"
-        settings = {"server_name": name, "host": address, "port": port or -1, "server_tags": list(tags)}
-        if monitoring:
-            settings["http"] = f"127.0.0.1:{monitoring_port or -1}"
+        self._settings: dict[str, object] = {"server_name": name, "host": address, "server_tags": list(tags)}
+        self._monitoring = monitoring
         if cluster:
-            settings["cluster"] = {"name": cluster, "host": "127.0.0.1", "port": -1}
-        # Its configuration's language takes JSON values.
-        written = [f"{key}: {json.dumps(value)}" for key, value in settings.items()]
-        self._file.write_text("\n".join([*written, *lines]) + "\n")
+            self._settings["cluster"] = {"name": cluster, "host": "127.0.0.1", "port": -1}
+        self._lines = tuple(lines)
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._log: list[str] = []
@@ -95,6 +92,13 @@ class NatsServer:
         return "".join(self._log)
 
     def __enter__(self) -> NatsServer:
+        """Start it; once more at the ports that it had, after a `stop`."""
+        settings = {**self._settings, "port": self.port or -1}
+        if self._monitoring:
+            settings["http"] = f"127.0.0.1:{self.monitoring_port or -1}"
+        # Its configuration's language takes JSON values.
+        written = [f"{key}: {json.dumps(value)}" for key, value in settings.items()]
+        self._file.write_text("\n".join([*written, *self._lines]) + "\n")
         with self._inside():
             process = subprocess.Popen(
                 [str(_BINARY), "-c", str(self._file)],
