@@ -17,6 +17,7 @@
     ├── RevocationError          a line of known_hosts that revokes a key, and cannot be read
     ├── UnfollowableLine         a line of ssh's configuration that cannot be followed for one host; becomes a gap
     ├── NatsAway                 the NATS server was not reached, or let nobody in; becomes gaps
+    ├── JobRefused               a collector does not take a job; the auditor makes gaps of it
     ├── NotReached               none of a name's addresses was reached (an `OSError`, too); becomes a gap
     ├── StoreError               Consul's store could not be read, or whether it was written is not known
     ├── StoreConflict            the store refused a transaction whole; nothing was written
@@ -255,6 +256,10 @@ class UnfollowableLine(WgauditError):
 
 class NatsAway(WgauditError):
     """The NATS server was not reached, or did not let this user in; `str()` is one line, without any secret."""
+
+
+class JobRefused(WgauditError):
+    """A collector does not take a job; `str()` says why, for its auditor."""
 
 
 class NotReached(WgauditError, OSError):

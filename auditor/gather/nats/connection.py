@@ -79,6 +79,8 @@ class NatsConnection:
         self.client = GuardedClient(login)
         self.closed = asyncio.Event()
         """Set when it will not be made anew: open another one."""
+        self.connected = asyncio.Event()
+        """Set while the server is there."""
         self.refusals: list[str] = []
         """What the server did not permit, in its words."""
         self._complain = complain
@@ -107,6 +109,7 @@ class NatsConnection:
             await self.close()
             raise
         self._first = False
+        self.connected.set()
 
     async def _check_name(self) -> None:
         """Look the server's name up, and refuse one that leads into the mesh."""
@@ -191,6 +194,7 @@ class NatsConnection:
         self._complain(f"NATS {self.login.server}: {words}")
 
     async def _disconnected(self) -> None:
+        self.connected.clear()
         if self._lost_at is None and not self.client.is_closed:
             loop = asyncio.get_running_loop()
             self._lost_at = loop.time()
@@ -199,6 +203,7 @@ class NatsConnection:
             self._complain(f"NATS {self.login.server}: connection lost; trying again")
 
     async def _reconnected(self) -> None:
+        self.connected.set()
         if self._lost_at is not None:
             seconds = asyncio.get_running_loop().time() - self._lost_at
             self._lost_at = None

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
+from pydantic import BaseModel
+
 from auditor.errors import InvalidValue, StreamBroken
 from auditor.gather.nats.messages import (
     LONGEST_PART,
@@ -20,7 +22,6 @@ from auditor.gather.nats.messages import (
     JobMessage,
     TableDifference,
     TextPart,
-    WireForm,
     written,
 )
 from auditor.values.addresses import Prefix, is_host
@@ -40,7 +41,7 @@ LEAST_BYTES = 16 * 1024
 """Bytes that a message may have, at least: no server takes fewer."""
 
 Message = TypeVar("Message", bound=JobMessage)
-Form = TypeVar("Form", bound=WireForm)
+Form = TypeVar("Form", bound=BaseModel)
 
 
 # -- rows

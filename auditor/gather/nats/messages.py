@@ -457,7 +457,7 @@ def read_long(raw: bytes, most: int) -> NodeSeen:
     return read_form(_NODE_SEEN, raw, most)
 
 
-def written(message: WireForm) -> bytes:
+def written(message: BaseModel) -> bytes:
     """Write a message, or a part of one, as compact JSON; what is as by default is left out.
 
     Raises `InvalidValue` for text that is no Unicode.
