@@ -21,6 +21,14 @@ EXAMPLES = {
         wgaudit watch --no-page
         wgaudit watch --listen unix:///run/wgaudit-watch/page.sock
     """,
+    "collector": """
+        wgaudit collector --region fra
+        wgaudit collector --config /etc/wgaudit/collector.toml --region fra
+    """,
+    "collectors": """
+        wgaudit collectors
+        wgaudit collectors --format json
+    """,
     "explain": """
         wgaudit explain 10.0.0.1
         wgaudit explain edge-sin-1@dc1 10.20.0.7 --all

@@ -30,6 +30,8 @@ EXIT_INTERRUPTED = 130
 COMMANDS = {
     "sweep": ("auditor.cli.sweep", "Look at the whole fleet once and report."),
     "watch": ("auditor.cli.watch", "Follow the fleet: tell at once, and show it on a page."),
+    "collector": ("auditor.cli.collector", "Look at a region's nodes, for auditors elsewhere."),
+    "collectors": ("auditor.cli.collectors", "List the collectors that are there, and regions without one."),
     "explain": ("auditor.cli.explain", "Tell the story of an address, node, key, finding or check."),
     "affected": ("auditor.cli.affected", "List every observer: whom it reaches and whom it loses."),
     "ask": ("auditor.cli.ask", "Ask who answers at an address, from where."),

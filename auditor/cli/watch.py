@@ -3,34 +3,13 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import click
 
-from auditor.cli import complaints, running, settings
-from auditor.values.text import timestamp
-
-_LONGEST = 600
-
-
-class StderrLog:
-    """Log on stderr: a line each, with its time, in one style."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        """quiet: complaints alone are written."""
-        self._quiet = quiet
-
-    def say(self, line: str) -> None:
-        """Write what happened."""
-        if not self._quiet:
-            self.complain(line)
-
-    def complain(self, line: str) -> None:
-        """Write what failed and did not end the watch."""
-        text = line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
-        complaints.say(f"{timestamp(datetime.now(UTC), 'seconds')} {text}")
+from auditor.cli import running, settings
+from auditor.cli.stderr_log import StderrLog
 
 
 @click.command("watch")

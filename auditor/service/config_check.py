@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from auditor.errors import ConfigError, ConfigFault
 from auditor.service import parts
 from auditor.service.alert_parts import build_heartbeat, build_notifiers
+from auditor.service.collectors_there import check_login
 from auditor.service.draining import build_drainer
 from auditor.settings.faults import dotted
 from auditor.settings.file import Config
@@ -91,6 +92,7 @@ def _builders(config: Config) -> Iterator[tuple[KeyPath, Callable[[], object]]]:
     """Yield each table's path with what builds its part."""
     yield ("consul",), lambda: parts.build_registry(config)
     yield ("ssh",), lambda: parts.build_nodes(config)
+    yield ("collectors",), lambda: check_login(config)
     yield ("repair",), lambda: build_drainer(config, ())
     yield ("alerts",), lambda: build_heartbeat(config)
     for number, witness in enumerate(config.witnesses):

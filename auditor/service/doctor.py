@@ -7,6 +7,7 @@ from pathlib import Path
 
 from auditor.service import open_files
 from auditor.service.alert_trials import heartbeat_trials, notifier_trials, state_trials
+from auditor.service.collector_trials import collector_trials
 from auditor.service.consul_trials import region_trials, registered_in, try_registry
 from auditor.service.drain_trials import drain_trials
 from auditor.service.node_trials import TriedNodes, named_nodes, spread_sample, try_nodes
@@ -73,6 +74,7 @@ async def try_everything(
         *region_trials(config, registered, nodes.observations),
         *nodes.trials,
         *await witness_trials(config, reading.registrations, seen),
+        *await collector_trials(config, guide),
         *await drain_trials(config, live, seen, registered.region),
         *_open_files(len(live)),
         *await notifier_trials(config),

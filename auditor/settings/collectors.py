@@ -97,7 +97,7 @@ class CollectorSettings(Settings):
     def contradictions(cls, table: Mapping[str, object]) -> Iterator[Contradiction]:
         """Faults: no server, half a client certificate, a certificate for a server that is spoken to in the clear."""
         nats = table.get("nats")
-        if table and not nats:
+        if not nats and any(table.get(key) for key in ("regions", "nkey_file", *_TLS_KEYS)):
             yield Contradiction((), "nats is missing: the server that collectors are asked through")
         if ("cert_file" in table) != ("key_file" in table):
             yield Contradiction((), "cert_file and key_file go together")

@@ -1,4 +1,4 @@
-"""A `wgaudit watch` that runs, and its log while it does."""
+"""A `wgaudit watch`, or another daemon, that runs, and its log while it does."""
 
 from __future__ import annotations
 
@@ -21,8 +21,14 @@ LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (.*)")
 class Watching:
     """The process, and what it has said so far."""
 
-    def __init__(self, folder: Path, *arguments: str | Path, environment: Mapping[str, str] | None = None):
-        self.process = started("watch", *arguments, folder=folder, environment=environment)
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str | Path,
+        environment: Mapping[str, str] | None = None,
+        command: str = "watch",
+    ):
+        self.process = started(command, *arguments, folder=folder, environment=environment)
         self.said: list[str] = []
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -74,10 +80,13 @@ class Watching:
 
 @contextmanager
 def watching(
-    folder: Path, *arguments: str | Path, environment: Mapping[str, str] | None = None
+    folder: Path,
+    *arguments: str | Path,
+    environment: Mapping[str, str] | None = None,
+    command: str = "watch",
 ) -> Iterator[Watching]:
-    """Runs a watch while it is entered."""
-    watch = Watching(folder, *arguments, environment=environment)
+    """Runs a watch, or another daemon, while it is entered."""
+    watch = Watching(folder, *arguments, environment=environment, command=command)
     try:
         yield watch
     finally:

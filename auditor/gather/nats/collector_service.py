@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -127,25 +128,26 @@ class CollectorService:
 
         before = len(connection.refusals)
         try:
-            service = await micro.add_service(
-                connection.client,
-                ServiceConfig(
-                    name=SERVICE,
-                    version=semantic_version(identity.version),
-                    description="Looks at the WireGuard nodes of a region",
-                    metadata={
-                        "region": identity.region,
-                        "host": identity.host,
-                        "pid": str(identity.pid),
-                        "version": identity.version,
-                    },
-                    stats_handler=self._stats,
-                ),
+            config = ServiceConfig(
+                name=SERVICE,
+                version=semantic_version(identity.version),
+                description="Looks at the WireGuard nodes of a region",
+                metadata={
+                    "region": identity.region,
+                    "host": identity.host,
+                    "pid": str(identity.pid),
+                    "version": identity.version,
+                },
+                stats_handler=self._stats,
             )
+            with warnings.catch_warnings():
+                # The library asks for the time in a way that newer Pythons warn of.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                service = await micro.add_service(connection.client, config)
             await service.add_endpoint(
                 name="collect", subject=collect_subject(identity.region), queue_group=QUEUE, handler=asked
             )
-            await connection.client.flush()
+            await connection.settle()
         except (Error, OSError) as error:
             raise NatsAway(f"NATS: {for_detail(str(error)) or type(error).__name__}") from None
         if refused := connection.refusals[before:]:

@@ -11,6 +11,7 @@ from auditor.errors import NatsAway
 from auditor.gather.nats.connection import NatsConnection
 from auditor.gather.nats.message_parts import room_of
 from auditor.gather.nats.messages import SILENT, UNHEARD, job_subject, seen_subject
+from auditor.gather.nats.publishing import publish
 
 MOST_WAITING = 10_000
 """Messages of the auditor that may wait to be read; more are lost, and the job with them."""
@@ -45,7 +46,7 @@ class JobChannel:
                 pending_msgs_limit=MOST_WAITING,
                 pending_bytes_limit=MOST_WAITING_BYTES,
             )
-            await client.flush()
+            await self._connection.settle()
         except (Error, OSError) as error:
             raise NatsAway(f"NATS: {type(error).__name__}") from None
 
@@ -68,7 +69,7 @@ class JobChannel:
             async with asyncio.timeout(SILENT):
                 while True:
                     try:
-                        await self._connection.client.publish(self._seen, raw)
+                        await publish(self._connection.client, self._seen, raw)
                         return
                     except OutboundBufferLimitError:
                         await self._connection.connected.wait()

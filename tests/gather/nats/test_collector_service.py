@@ -196,7 +196,7 @@ class Flood:
     async def collect(
         self,
         assignment: Assignment,
-        tables: TableStore,
+        tables: TableStore,  # noqa: ARG002
         stop: Stop,  # noqa: ARG002
     ) -> AsyncGenerator[Seen, None]:
         for item in assignment.nodes:
@@ -215,7 +215,7 @@ async def test_it_is_never_more_than_the_window_ahead_of_its_auditor(server: Nat
         seen = auditor._subscription
         assert seen is not None
         await until(lambda: seen.pending_msgs >= WINDOW)
-        await auditor.connection.client.flush()
+        await auditor.connection.settle()
         assert seen.pending_msgs == WINDOW
         came = await auditor.until(Last)
         assert sum(len(batch.gaps) for batch in came if isinstance(batch, SeenBatch)) == len(nodes)
