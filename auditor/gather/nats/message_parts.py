@@ -10,7 +10,7 @@ import hashlib
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
@@ -30,6 +30,8 @@ from auditor.values.route_table import RouteTable, check_lines
 
 MOST_LEFT_OUT = 1000
 """Messages of a job that may be left out before it is given up: each costs time."""
+MOST_KINDS = 16
+"""Kinds of what is left out that are counted apart."""
 MOST_LINES = 1_000_000
 """Lines of route tables that a job's messages may bring."""
 MOST_CHANGED = 20_000
@@ -42,6 +44,7 @@ LEAST_BYTES = 16 * 1024
 
 Message = TypeVar("Message", bound=JobMessage)
 Form = TypeVar("Form", bound=BaseModel)
+Line = TypeVar("Line", bound=str)
 
 
 # -- rows
@@ -105,10 +108,10 @@ class Reading(Generic[Message]):
         try:
             message = self._read(raw)
         except InvalidValue as error:
-            self._leave_out(f"unreadable ({error})")
+            self.leave_out(f"unreadable ({error})")
             return None
         if message.job != self._job or message.number < self.number:
-            self._leave_out("doubled" if message.job == self._job else "of another job")
+            self.leave_out("doubled" if message.job == self._job else "of another job")
             return None
         if message.number > self.number:
             raise StreamBroken(f"message {self.number:,} of the row is missing{self.words()}")
@@ -125,12 +128,13 @@ class Reading(Generic[Message]):
         most = self.left_out.most_common(3)
         return f" ({', '.join(f'{times:,} {what}' for what, times in most)}: left out)"
 
-    def _leave_out(self, what: str) -> None:
-        if what not in self.left_out and len(self.left_out) >= 16:
-            what = "unreadable"
+    def leave_out(self, what: str) -> None:
+        """Count something that is left out, in words. Raises `StreamBroken` where that is too much."""
+        if what not in self.left_out and len(self.left_out) >= MOST_KINDS:
+            what = "other things"
         self.left_out[what] += 1
         if self.left_out.total() > MOST_LEFT_OUT:
-            raise StreamBroken(f"too many messages that are none of its row{self.words()}")
+            raise StreamBroken(f"too much that is not of the job{self.words()}")
 
 
 def room_of(max_payload: int) -> int:
@@ -160,6 +164,11 @@ def batches(items: Iterable[Form], most_bytes: int, most_items: int | None = Non
         yield batch
 
 
+def fits_alone(form: BaseModel, most_bytes: int) -> bool:
+    """Tell whether a form fits into a message. Raises `InvalidValue` where it cannot be written."""
+    return len(written(form)) + 1 <= most_bytes - ENVELOPE
+
+
 def mesh_addresses_of(registered: Iterable[Registration]) -> list[Prefix]:
     """List the mesh addresses of a whole registry, sorted, each once: by none of them a node is reached."""
     return sorted({prefix for item in registered for prefix in item.addresses if is_host(prefix)})
@@ -187,41 +196,44 @@ def text_parts(job: str, text: bytes, most_bytes: int) -> Iterator[TextPart]:
         yield TextPart(job=job, digest=digest, part=number, parts=len(pieces), text=piece)
 
 
-class ReadingTexts:
-    """Reader of texts in parts, one text at a time, each checked against its digest.
+class WholeText(NamedTuple):
+    """Text that came whole, and the digest that it was sent under."""
 
-    most_bytes: of one text.
-    """
+    digest: str
+    text: bytes
+
+    @property
+    def fits(self) -> bool:
+        """Tell whether the text has the digest."""
+        return hashlib.sha256(self.text).hexdigest() == self.digest
+
+
+class ReadingTexts:
+    """Reader of texts in parts, one text at a time. most_bytes: of one text."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
         self._parts: list[bytes] = []
         self._size = 0
-        self._under_way: tuple[str, int] | None = None
+        self._of: tuple[str, int] | None = None
 
-    def take(self, part: TextPart) -> bytes | None:
+    def take(self, part: TextPart) -> WholeText | None:
         """Take the next part. Returns the text, once it is whole. Raises `StreamBroken` where a part is not the next
-        one of its text, the text too long, or not the digest's."""
-        if part.part != len(self._parts) or (self._under_way or (part.digest, part.parts)) != (
-            part.digest,
-            part.parts,
-        ):
+        one of its text, or the text too long."""
+        of = part.digest, part.parts
+        if part.part != len(self._parts) or part.part >= part.parts or (self._of or of) != of:
             raise StreamBroken(f"part {part.part} of a text came out of its turn")
-        if part.part >= part.parts:
-            raise StreamBroken(f"part {part.part} of {part.parts} of a text")
-        piece = part.text.encode("utf-8", "surrogatepass")
+        piece = part.text.encode()
         self._size += len(piece)
         if self._size > self._most:
             raise StreamBroken(f"a text of more than {self._most:,} bytes")
         self._parts.append(piece)
-        self._under_way = part.digest, part.parts
+        self._of = of
         if len(self._parts) < part.parts:
             return None
         text = b"".join(self._parts)
-        self._parts, self._size, self._under_way = [], 0, None
-        if hashlib.sha256(text).hexdigest() != part.digest:
-            raise StreamBroken(f"a text is not the one of its digest {part.digest[:12]}…")
-        return text
+        self._parts, self._size, self._of = [], 0, None
+        return WholeText(part.digest, text)
 
 
 def read_table(text: bytes) -> RouteTable:
@@ -269,10 +281,10 @@ class WritingLines:
         return number
 
 
-def line_batches(lines: Iterable[str], most_bytes: int) -> Iterator[list[str]]:
-    """Divide lines into lists, each of which fits into a message."""
+def line_batches(lines: Iterable[Line], most_bytes: int) -> Iterator[list[Line]]:
+    """Divide lines of route tables, or prefixes, into lists, each of which fits into a message."""
     room = most_bytes - ENVELOPE
-    batch: list[str] = []
+    batch: list[Line] = []
     left = room
     for line in lines:
         size = len(line) + 4  # quotation marks, a comma, and the tab is two characters
