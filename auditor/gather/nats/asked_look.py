@@ -46,6 +46,7 @@ from auditor.gather.nats.messages import (
     seen_subject,
     written,
 )
+from auditor.gather.nats.publishing import publish
 from auditor.nodes.stop import Stop
 from auditor.nodes.table_store import TableStore
 from auditor.values.addresses import Prefix
@@ -307,7 +308,7 @@ class AskedLook:
                 raw = self._writing.write(message)
             except InvalidValue as error:
                 raise StreamBroken(f"a message for it cannot be written: {error}") from None
-            await self._client.publish(job_subject(self._region, self._job), raw)
+            await publish(self._client, job_subject(self._region, self._job), raw)
 
     async def _receive(self, tables: TableStore) -> None:
         self._heard_at = _now()
