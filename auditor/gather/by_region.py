@@ -99,7 +99,7 @@ class RegionalCollector(Collector):
                         yield gap
             if self._local is None:
                 for region, item in others:
-                    yield gap_of(item.node, ProbeError(GapReason.COLLECTOR_MISSING, _unlisted(region)))
+                    yield gap_of(item.node, ProbeError(GapReason.COLLECTOR_MISSING, unlisted(region)))
             elif local:
                 streams.append(
                     self._local.collect(Assignment(tuple(local), assignment.registered), tables, stop)
@@ -141,7 +141,8 @@ class RegionalCollector(Collector):
             raise
 
 
-def _unlisted(region: str) -> str:
+def unlisted(region: str) -> str:
+    """Word why no collector looks at a node of this region."""
     if not region:
         return "neither its registration nor its name nor its address says its region, so no collector looks at it"
     return f"its region {region} is not among collectors.regions"

@@ -55,6 +55,11 @@ def uses_mesh_address(template: str) -> bool:
     return "address" in _template_names(template, _HOST_KEY)
 
 
+def further_values(template: str) -> tuple[str, ...]:
+    """List the values of a registration that `[ssh] host` names, beside those that every registration may have."""
+    return tuple(sorted({*_template_names(template, _HOST_KEY)}.difference(KNOWN_NAMES)))
+
+
 def target_for(registration: Registration, settings: SshSettings, mesh_addresses: Collection[str]) -> Target:
     """Find host and port of one node.
 

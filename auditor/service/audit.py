@@ -13,6 +13,7 @@ from auditor.gather.local import LocalCollector
 from auditor.gather.questioning import Questioning
 from auditor.gather.sweep import SweepOptions, sweep
 from auditor.judge import judge
+from auditor.service.collecting import CollectorsElsewhere
 from auditor.service.lost_nodes import look_at_lost
 from auditor.service.lost_registrations import lost_registrations
 from auditor.service.observer import ServiceObserver
@@ -58,6 +59,9 @@ class Auditor:
             config, endpoints=endpoints, transfer=transfer or config.mesh.transfer, access=access
         )
         self._witnesses = build_witnesses(config, access)
+        self._elsewhere = CollectorsElsewhere(
+            config, endpoints=endpoints, transfer=transfer or config.mesh.transfer
+        )
 
     async def look(
         self,
@@ -73,7 +77,7 @@ class Auditor:
         is read from the state, if there is one.
         """
         room = partial(room_for, complain=observer.complain)
-        collector = LocalCollector(self._nodes, self._concurrency, room)
+        local = LocalCollector(self._nodes, self._concurrency, room)
         from auditor.service.address_writes import address_writes  # it brings the state's libraries along
 
         if before is None:
@@ -86,9 +90,14 @@ class Auditor:
             if self._witnesses is not None
             else None
         )
-        snapshot = await sweep(registry, collector, self._policy, options, observer, interrupt, questioning)
-        lost = await asyncio.to_thread(lost_registrations, self._config, snapshot, before, observer.complain)
-        lost = await look_at_lost(lost, snapshot, collector, interrupt)
+        async with self._elsewhere.beside(local, observer.complain) as collector:
+            snapshot = await sweep(
+                registry, collector, self._policy, options, observer, interrupt, questioning
+            )
+            lost = await asyncio.to_thread(
+                lost_registrations, self._config, snapshot, before, observer.complain
+            )
+            lost = await look_at_lost(lost, snapshot, collector, interrupt)
         writes: tuple[AddressWrite, ...] = ()
         if before.readable:  # else it was said already
             writes = await asyncio.to_thread(

@@ -196,12 +196,18 @@ class AskedLook:
                 GapReason.COLLECTOR_MISSING, f"no collector of region {self._region} is there"
             ) from None
         except TimeoutError:
+            if not self._client.is_connected:
+                raise ProbeError(
+                    GapReason.COLLECTOR_MISSING, "no collector can be asked: NATS is away"
+                ) from None
             raise ProbeError(
                 GapReason.COLLECTOR_LOST,
                 f"no collector of region {self._region} answered within {OPEN_WITHIN:.0f} s",
             ) from None
         except EXPECTED as error:
-            raise ProbeError(GapReason.COLLECTOR_LOST, f"NATS: {_words(error)}") from None
+            raise ProbeError(
+                GapReason.COLLECTOR_MISSING, f"no collector can be asked: {_words(error)}"
+            ) from None
         except InvalidValue as error:
             raise ProbeError(
                 GapReason.COLLECTOR_LOST, f"what answers for region {self._region} is no collector: {error}"
