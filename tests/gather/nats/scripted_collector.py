@@ -85,7 +85,7 @@ class Talk:
     async def send_text(self, digest: str) -> None:
         """Sends a text in parts of 100 characters."""
         text = self.collector.texts[digest].decode()
-        pieces = [text[at : at + 100] for at in range(0, len(text), 100)]
+        pieces = [text[at : at + 100] for at in range(0, len(text), 100)] or [""]
         for number, piece in enumerate(pieces):
             await self.send("text", digest=digest, part=number, parts=len(pieces), text=piece)
 
