@@ -28,7 +28,7 @@ from auditor.settings.file import Config
 from auditor.values.addresses import Prefix
 from auditor.values.text import count
 
-DRAIN, LAST_WORDS = 2.5, 1.0
+DRAIN, LAST_WORDS = 2.0, 0.7
 """Seconds that jobs at hand have after a signal, and then to say that they end unfinished. With what closing takes, it
 ends within five."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0

@@ -56,7 +56,8 @@ def folder(server: DocumentedServer, fleet: ServedFleet, tmp_path: Path) -> Path
     text = replaced(
         server.configuration("collector", "UFRA"),
         {
-            'user = "wgaudit"': f'user = "root"\nagent = false\nconfig_file = "{tmp_path / "ssh_config"}"',
+            'user = "wgaudit"': f'user = "root"\nagent = false\nconfig_file = "{tmp_path / "ssh_config"}"\n'
+            "connect_timeout = 120.0",
             "/etc/wgaudit/id_ed25519": str(fleet.client_key),
             "/etc/wgaudit/known_hosts": str(fleet.known_hosts),
         },

@@ -46,7 +46,7 @@ _MOST_SAID = 300
 EXPECTED = (OSError, Error, TimeoutError, ValueError)
 
 
-class _Refused(Exception):
+class _NotConnected(Exception):
     """The first connection failed; its cause says how."""
 
 
@@ -109,7 +109,7 @@ class NatsConnection:
         except TimeoutError:
             await self.close()
             raise NatsAway(f"{self.login.server}: no answer within {CONNECT_WITHIN:.0f} s") from None
-        except _Refused as refused:
+        except _NotConnected as refused:
             await self.close()
             cause = refused.__cause__
             raise NatsAway(f"{self.login.server}: {_words(cause, self.login)}") from None
@@ -127,7 +127,7 @@ class NatsConnection:
                 server.host, server.port, type=socket.SOCK_STREAM
             )
         except OSError as error:
-            raise _Refused from error
+            raise _NotConnected from error
         for *_, address in found:
             if self.login.in_mesh(str(address[0])):
                 raise ConfigError(f"{self.login.mesh_words(str(address[0]))} ({server.host} resolves to it)")
@@ -159,7 +159,7 @@ class NatsConnection:
                 **options,
             )
         except EXPECTED as error:
-            raise _Refused from error
+            raise _NotConnected from error
 
     async def close(self) -> None:
         """Close it, without waiting for a server that does not answer."""
@@ -199,7 +199,7 @@ class NatsConnection:
     async def _error(self, error: Exception) -> None:
         if self._first:
             # Ends the library's tries: it would go on for ever, whatever the reason.
-            raise _Refused from error
+            raise _NotConnected from error
         words = _words(error, self.login)
         if "ermissions violation" in str(error):
             self.refusals.append(words)

@@ -72,7 +72,7 @@ class LookJob:
         self._addresses = addresses
         self._tables = TableStore()
         self._reading: Reading[AuditorMessage] = Reading(opened.job, read_from_auditor)
-        self._sender = _Sender(opened.job, channel, self._tables)
+        self._sender = _LookSender(opened.job, channel, self._tables)
         self._wanted: asyncio.Queue[str] = asyncio.Queue()
 
     async def run(self) -> None:
@@ -205,7 +205,7 @@ async def _batch(results: asyncio.Queue[Seen | None]) -> tuple[list[Seen], bool]
     return batch, True
 
 
-class _Sender:
+class _LookSender:
     """Sender of a job's messages, each in its place of the row."""
 
     def __init__(self, job: str, channel: JobChannel, tables: TableStore) -> None:

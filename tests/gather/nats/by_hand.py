@@ -49,7 +49,7 @@ from auditor.settings.collectors import CollectorSettings
 from auditor.values.models import Registration
 from tests.parts.nats import NatsServer
 
-WITHIN = 10.0
+WITHIN = 30.0
 
 
 def login_at(server: NatsServer) -> NatsLogin:
