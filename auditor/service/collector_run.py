@@ -88,19 +88,27 @@ class RunningCollector:
             asyncio.create_task(work, name=f"collector: {name}")
             for name, work in (("pulse", self._beat()), ("service manager", self._manager.feed(self._pulse)))
         ]
+        serving = asyncio.create_task(self._serve(), name="collector")
         try:
             with self._signals():
-                await self._serve()
+                stopping = asyncio.ensure_future(self._stop.wait())
+                await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                stopping.cancel()
+                if self._stop.is_set():
+                    self._manager.stopping()
+                    await self._service.drain(DRAIN, LAST_WORDS)
         finally:
-            for task in beside:
+            for task in (serving, *beside):
                 task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await asyncio.gather(serving, *beside, return_exceptions=True)
+        if not serving.cancelled():
+            serving.result()
         self._log.say("ended")
 
     async def _serve(self) -> None:
-        """Connect and serve, again and again."""
+        """Connect and serve, again and again. Raises `ConfigError` for a server in the mesh."""
         said, pause = "", FIRST_PAUSE
-        while not self._stop.is_set():
+        while True:
             try:
                 async with (
                     open_nats(self._login, COLLECTOR_INBOX, self._log.complain) as connection,
@@ -109,27 +117,14 @@ class RunningCollector:
                     said, pause = "", FIRST_PAUSE
                     self._log.say(f"collects for {self._region}, by {self._login.server}")
                     self._manager.ready(self._status())
-                    await self._until(connection.closed)
-                    if self._stop.is_set():
-                        self._manager.stopping()
-                        await self._service.drain(DRAIN, LAST_WORDS)
-                        return
+                    await connection.closed.wait()
             except NatsAway as away:
                 if str(away) != said:
                     said = str(away)
                     self._log.complain(f"{said}; trying again")
                 self._manager.status(said)
-            await self._until(None, pause)
+            await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-
-    async def _until(self, event: asyncio.Event | None, seconds: float | None = None) -> None:
-        """Wait for a signal, for the event, or for so many seconds."""
-        waits = [asyncio.ensure_future(one.wait()) for one in (self._stop, event) if one is not None]
-        try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
 
     async def _beat(self) -> None:
         """Beat for the watchdog while the loop turns, and tell how the collector fares."""

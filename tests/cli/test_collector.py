@@ -16,9 +16,10 @@ import pytest
 
 from auditor.demo.servers import ServedFleet
 from auditor.errors import GapReason
-from auditor.gather.nats.messages import Failed, Last, SeenBatch
+from auditor.gather.nats.messages import Failed, Last, OpenJob, SeenBatch
 from auditor.gather.nats.nats_login import read_login
 from auditor.registry.file import FileRegistry, export_text
+from auditor.service.collector_run import job_config
 from auditor.service.version import VERSION
 from auditor.settings.consul import ConsulSettings
 from auditor.settings.file import parse_toml
@@ -198,3 +199,54 @@ def test_a_key_of_another_region_serves_nothing_and_says_so(folder: Path, server
     ) as running:
         running.wait_for("does not let this user collect for sin: .*; trying again")
         assert running.end()[0] == 0
+
+
+def test_it_ends_in_time_while_it_waits_for_a_server_that_does_not_answer(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"nats://127.0.0.1:{silent.getsockname()[1]}"
+        text = re.sub(
+            'nats = "tls://.*"\nca_file = .*', f'nats = "{url}"', (folder / "collector.toml").read_text()
+        )
+        (folder / "silent.toml").write_text(text)
+        with watching(
+            folder, *("--config", "silent.toml", "--region", "fra"), command="collector"
+        ) as running:
+            running.wait_for("collector .*, configured by silent.toml")
+            silent.settimeout(20)
+            with silent.accept()[0]:
+                code, seconds = running.end()
+    assert code == 0
+    assert seconds < 5
+
+
+def test_an_auditor_has_a_say_in_what_the_probe_asks_and_in_nothing_else() -> None:
+    """Whatever a job says, what runs on nodes and how they are reached is the collector's own."""
+    config = parse_toml(
+        """
+        [ssh]
+        user = "root"
+        wg_command = ["/usr/bin/wg"]
+        [mesh]
+        device = "wg0"
+        [regions]
+        command = "cat /etc/region"
+        """,
+        "collector.toml",
+    )
+    opened = OpenJob(
+        job="0" * 32,
+        region="fra",
+        nodes=1,
+        device="wg0",
+        pools=["10.128.0.0/9"],
+        address_devices=["lo"],
+        endpoints=True,
+    )
+    made = job_config(config, opened)
+    asked = made.model_dump()
+    assert (asked["mesh"]["pools"], asked["mesh"]["address_devices"]) == (("10.128.0.0/9",), ("lo",))
+    assert asked["ssh"]["endpoints"] is True
+    own = config.model_dump()
+    for table, key in (("mesh", "pools"), ("mesh", "address_devices"), ("ssh", "endpoints")):
+        del asked[table][key], own[table][key]
+    assert asked == own

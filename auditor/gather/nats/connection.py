@@ -167,12 +167,11 @@ class NatsConnection:
         self._no_timer()
         if not self._begun:
             return
-        try:
-            # A handshake of TLS that failed is waited for without end.
-            async with asyncio.timeout(CLOSED_WITHIN):
-                await self.client.close()
-        except EXPECTED as error:
-            log.debug("closing the connection to NATS: %s", type(error).__name__)
+        # A handshake of TLS that failed is waited for without end, and the library swallows a cancel on its way.
+        closing = asyncio.create_task(self.client.close())
+        closing.add_done_callback(_looked_at)
+        await asyncio.wait({closing}, timeout=CLOSED_WITHIN)
+        closing.cancel()
         self.closed.set()
 
     @property
@@ -248,6 +247,11 @@ class NatsConnection:
         return chosen, pause * random.uniform(0.5, 1.0)  # noqa: S311  (spreads the load, keeps no secret)
 
 
+def _looked_at(closing: asyncio.Task[None]) -> None:
+    if not closing.cancelled() and (error := closing.exception()) is not None:
+        log.debug("closing the connection to NATS: %s", type(error).__name__)
+
+
 @asynccontextmanager
 async def open_nats(
     login: NatsLogin, inbox: str, complain: Callable[[str], None]
@@ -271,7 +275,8 @@ def _words(error: BaseException | None, login: NatsLogin) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {CONNECT_WITHIN:.0f} s"
     if isinstance(error, OSError):
-        return f"{error.strerror or type(error).__name__}"
+        hint = "; perhaps it wants a client certificate that it knows: collectors.cert_file"
+        return error.strerror or f"it hung up{hint if login.tls is not None else ''}"
     said = for_detail(str(error))[:_MOST_SAID].removeprefix("nats: ")
     if isinstance(error, AuthorizationError) or "uthorization" in said:
         if not login.user:
@@ -287,6 +292,6 @@ def _tls_words(error: ssl.SSLError) -> str:
         return (
             f"its certificate is not accepted: {error.verify_message}; check collectors.ca_file and its name"
         )
-    if "CERTIFICATE_REQUIRED" in str(error.reason):
-        return "it wants a client certificate; set collectors.cert_file and collectors.key_file"
+    if any(words in str(error.reason) for words in ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE")):
+        return "it wants a client certificate that it knows; see collectors.cert_file and collectors.key_file"
     return f"TLS failed: {for_detail(str(error.reason or error))[:_MOST_SAID]}"

@@ -148,6 +148,31 @@ async def test_a_server_in_the_mesh_is_refused_as_it_is_written_and_as_its_name_
         assert not connection.client.asks_for_login
 
 
+async def test_a_name_that_resolves_into_the_mesh_a_moment_later_is_refused_before_a_word_is_said(
+    plain: NatsServer,
+) -> None:
+    """The address of the connection counts, each time that it is made."""
+    mesh = (Prefix("127.0.0.0/8"), Prefix("::1/128"))
+    made = NatsConnection(login(f"nats://localhost:{plain.port}", mesh), print)
+    with pytest.raises(module._NotConnected) as caught:
+        await made._connect("_INBOX_test")
+    await made.close()
+    assert "lies in mesh.pools" in str(caught.value.__cause__)
+
+
+async def test_a_server_that_wants_client_certificates_gets_one_or_it_is_told(tmp_path: Path) -> None:
+    cert, key = self_signed(tmp_path, HOST)
+    tls = f'tls {{ cert_file: "{cert}", key_file: "{key}", ca_file: "{cert}", verify: true }}'
+    with NatsServer(tmp_path / "verify", name="verify", lines=[tls], monitoring=False) as server:
+        url = f"tls://{HOST}:{server.port}"
+        async with connected(login(url, ca_file=cert, cert_file=cert, key_file=key)):
+            pass
+        assert "it wants a client certificate that it knows" in await refusal(login(url, ca_file=cert))
+    key.write_text("no key")
+    with pytest.raises(ConfigError, match=r"collectors\.key_file: not usable PEM"):
+        login(url, ca_file=cert, cert_file=cert, key_file=key)
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604])
 def test_a_seed_that_others_may_read_is_refused(user: Nkey, mode: int, tmp_path: Path) -> None:
     file = tmp_path / "seed"
