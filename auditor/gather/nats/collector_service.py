@@ -22,7 +22,15 @@ from auditor.errors import InvalidValue, JobRefused, NatsAway
 from auditor.gather.nats.connection import NatsConnection
 from auditor.gather.nats.job_channel import JobChannel
 from auditor.gather.nats.mesh_addresses import KnownAddresses
-from auditor.gather.nats.messages import SERVICE, JobAnswer, OpenJob, collect_subject, read_open, written
+from auditor.gather.nats.messages import (
+    MOST_NODES,
+    SERVICE,
+    JobAnswer,
+    OpenJob,
+    collect_subject,
+    read_open,
+    written,
+)
 from auditor.values.text import count, for_detail
 
 if TYPE_CHECKING:
@@ -212,6 +220,8 @@ class CollectorService:
             raise JobRefused(f"this is a collector of {self.identity.region}")
         if not opened.nodes:
             raise JobRefused("no nodes")
+        if opened.nodes > MOST_NODES:
+            raise JobRefused(f"more than {MOST_NODES:,} nodes")
         if self._stopping.is_set():
             raise JobRefused("it is about to end")
         if opened.device != self._device:

@@ -55,6 +55,8 @@ from auditor.values.addresses import Prefix
 from auditor.values.models import Gap, NodeId, Observation, Registration
 from auditor.values.text import count, for_detail
 
+MOST_ADDRESSES = 2_000_000
+"""Mesh addresses of a registry."""
 MOST_TIMES = 8
 """Times that one text is sent in a job: it is asked for once, and again where the auditor lost it."""
 _UNSAYABLE = "what it sent cannot be passed on by its collector"
@@ -100,6 +102,8 @@ class LookJob:
                 mesh += map(Prefix, message.addresses)
                 if len(nodes) > self._opened.nodes:
                     raise StreamBroken(f"more nodes than the {self._opened.nodes:,} that were announced")
+                if len(mesh) > MOST_ADDRESSES:
+                    raise StreamBroken(f"more than {MOST_ADDRESSES:,} mesh addresses")
                 if message.whole:
                     break
             elif isinstance(message, Want):

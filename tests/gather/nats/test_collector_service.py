@@ -62,8 +62,8 @@ async def texts(auditor: AskingByHand, *digests: str) -> dict[str, bytes]:
     while len(found) < len(digests):
         part = await auditor.next()
         assert isinstance(part, TextPart)
-        if (text := reading.take(part)) is not None:
-            found[part.digest] = text
+        if (whole := reading.take(part)) is not None:
+            found[whole.digest] = whole.text
     return found
 
 
@@ -152,6 +152,7 @@ async def test_what_it_does_not_take_is_refused_with_the_reason(
             await auditor.open(3, device="wg1")
         ).refused == "it looks at wg0, and not at wg1 (mesh.device)"
         assert "no job of mode follow" in (await auditor.open(3, mode="follow")).refused
+        assert (await auditor.open(100_001)).refused == "more than 100,000 nodes"
         there = await auditor.open(0)
         assert (there.accepted, there.refused, there.collector) == (False, "no nodes", "here/7")
         for raw in (b"", b"{}", b'{"schema": "wgaudit.collect/2"}', b"[" * 10_000, b"\xff"):
@@ -251,7 +252,7 @@ async def test_what_fits_into_no_message_comes_in_parts_and_what_is_no_text_is_a
         await auditor.look(trio().registrations.values())
         came = await auditor.until(Last)
         reading = ReadingTexts(10_000_000)
-        long = [text for part in came if isinstance(part, TextPart) if (text := reading.take(part))]
+        long = [whole.text for part in came if isinstance(part, TextPart) if (whole := reading.take(part))]
         named = [digest for batch in came if isinstance(batch, SeenBatch) for digest in batch.long]
         assert [hashlib.sha256(text).hexdigest() for text in long] == named
         assert len(json.loads(long[0])["endpoints"]) == 9000
