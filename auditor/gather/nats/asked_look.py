@@ -19,7 +19,7 @@ from auditor.errors import GapReason, InvalidValue, ProbeError, StreamBroken
 from auditor.gather.collector import Seen, gap_of
 from auditor.gather.nats.look_reading import LookBounds, LookReading
 from auditor.gather.nats.message_parts import (
-    Writing,
+    RowWriting,
     addresses_digest,
     batches,
     fits_alone,
@@ -33,7 +33,7 @@ from auditor.gather.nats.messages import (
     TAKEN_EACH,
     Assign,
     Beat,
-    End,
+    EndJob,
     JobAnswer,
     JobMessage,
     NodeToAsk,
@@ -136,7 +136,7 @@ class AskedLook:
         bounds = LookBounds.of(
             len(self._left), registry.nodes, endpoints=terms.endpoints, most_text=terms.most_text
         )
-        self._writing = Writing(self._job, self._room)
+        self._writing = RowWriting(self._job, self._room)
         self._publishing = asyncio.Lock()
         self._reading = LookReading(self._job, self._left, terms.device, bounds)
         self._subscription: Subscription | None = None
@@ -254,7 +254,7 @@ class AskedLook:
             return
         try:
             async with asyncio.timeout(CLOSE_WITHIN):
-                await self._publish(End(job=self._job))
+                await self._publish(EndJob(job=self._job))
                 await subscription.unsubscribe()
                 await self._client.flush()
         except (*EXPECTED, TimeoutError, StreamBroken) as error:

@@ -17,8 +17,8 @@ from auditor.gather.nats.job_channel import JobChannel
 from auditor.gather.nats.mesh_addresses import KnownAddresses
 from auditor.gather.nats.message_parts import (
     ENVELOPE,
-    Reading,
-    Writing,
+    RowReading,
+    RowWriting,
     WritingLines,
     batches,
     line_batches,
@@ -34,7 +34,7 @@ from auditor.gather.nats.messages import (
     Assign,
     AuditorMessage,
     Beat,
-    End,
+    EndJob,
     Failed,
     JobMessage,
     Last,
@@ -73,7 +73,7 @@ class LookJob:
         self._collector = collector
         self._addresses = addresses
         self._tables = TableStore()
-        self._reading: Reading[AuditorMessage] = Reading(opened.job, read_from_auditor)
+        self._reading: RowReading[AuditorMessage] = RowReading(opened.job, read_from_auditor)
         self._sender = _LookSender(opened.job, channel, self._tables)
         self._wanted: asyncio.Queue[str] = asyncio.Queue()
 
@@ -119,7 +119,7 @@ class LookJob:
         """Wait for the next message that counts; None: it is over. Raises `StreamBroken`."""
         while (raw := await self._channel.next()) is not None:
             message = self._reading.take(raw)
-            if isinstance(message, End):
+            if isinstance(message, EndJob):
                 return None
             if isinstance(message, Beat):
                 self._sender.heard(message.taken)
@@ -215,7 +215,7 @@ class _LookSender:
     def __init__(self, job: str, channel: JobChannel, tables: TableStore) -> None:
         self._channel = channel
         self._tables = tables
-        self._writing = Writing(job, channel.most_bytes)
+        self._writing = RowWriting(job, channel.most_bytes)
         self._lines = WritingLines()
         self._turn = asyncio.Lock()
         """Held for a message, from its number to its sending."""

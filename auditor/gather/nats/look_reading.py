@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from auditor.errors import InvalidValue, StreamBroken
 from auditor.gather.collector import Seen
-from auditor.gather.nats.message_parts import Reading, ReadingLines, ReadingTexts, WholeText
+from auditor.gather.nats.message_parts import ReadingLines, ReadingTexts, RowReading, WholeText
 from auditor.gather.nats.messages import (
     CollectorMessage,
     Failed,
@@ -72,7 +72,7 @@ class LookReading:
     """
 
     def __init__(self, job: str, nodes: Collection[NodeId], device: str, bounds: LookBounds) -> None:
-        self._reading: Reading[CollectorMessage] = Reading(job, read_from_collector)
+        self._reading: RowReading[CollectorMessage] = RowReading(job, read_from_collector)
         self._device = device
         self._bounds = bounds
         self._bytes_left = bounds.all_bytes

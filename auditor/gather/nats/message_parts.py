@@ -50,7 +50,7 @@ Line = TypeVar("Line", bound=str)
 # -- rows
 
 
-class Writing:
+class RowWriting:
     """Writer of a row of messages: numbers each, and vouches for those before it.
 
     most_bytes: of a message; a longer one is `InvalidValue`.
@@ -79,7 +79,7 @@ class Writing:
         return raw
 
 
-class Reading(Generic[Message]):
+class RowReading(Generic[Message]):
     """Reader of a row of messages. What is foreign, unreadable or doubled is left out and counted.
 
     read: reads one message; raises `InvalidValue`.

@@ -7,7 +7,7 @@ following with messages of its own on the second and the third:
    answered by `JobAnswer`. The collector has subscribed to the job's subject before it accepts. One for no nodes asks
    who is there, and opens none.
 2. `wgaudit.job.REGION.JOB`, from the auditor to that collector: `Assign` in one or more parts, then `Want` (the text
-   of a digest), `Beat` every `BEAT` seconds, and `End`.
+   of a digest), `Beat` every `BEAT` seconds, and `EndJob`.
 3. `wgaudit.seen.REGION.JOB`, from the collector to the auditor: `SeenBatch`, `TextPart`, `Alive` every `ALIVE` seconds,
    and at the end `Last`, or `Failed`. `Last` ends the results; texts are sent for as long as they are asked for. A
    collector is at most `WINDOW` messages ahead of what the auditor has taken.
@@ -16,7 +16,7 @@ REGION and JOB are of `REGION_NAME` and `JOB_NAME`: nothing that a registry or a
 
 Each message of the second and third subject has a `number`, from 0 in steps of 1, and `before`: the sha256 over the
 sha256 digests of all messages before it on that subject, in order. So whoever reads knows of every message whether it
-is missing, doubled or another one (`message_parts.Reading`), and what a message said counts once the next one
+is missing, doubled or another one (`message_parts.RowReading`), and what a message said counts once the next one
 vouches for it. `Last` says the same of the whole.
 
 A collector speaks only of the nodes that it was assigned. No secret travels, and no command.
@@ -206,7 +206,7 @@ class JobMessage(_Versioned):
 
     number: Count = 0
     before: Digest = NOTHING
-    """Both are set when it is written: see `message_parts.Writing`."""
+    """Both are set when it is written: see `message_parts.RowWriting`."""
 
 
 class NodeToAsk(WireForm):
@@ -253,13 +253,13 @@ class Beat(JobMessage):
     """Messages of the collector that were taken so far."""
 
 
-class End(JobMessage):
+class EndJob(JobMessage):
     """End of the job: nothing more is wanted of it."""
 
     kind: Literal["end"] = "end"
 
 
-AuditorMessage = Annotated[Assign | Want | Beat | End, Field(discriminator="kind")]
+AuditorMessage = Annotated[Assign | Want | Beat | EndJob, Field(discriminator="kind")]
 
 
 def node_to_ask(registration: Registration, names: Collection[str]) -> NodeToAsk:
@@ -403,7 +403,7 @@ class Failed(JobMessage):
 
 
 class Last(JobMessage):
-    """End of a look's results: each node has one. Texts are still sent where they are asked for, until `End`."""
+    """End of a look's results: each node has one. Texts are still sent where they are asked for, until `EndJob`."""
 
     kind: Literal["last"] = "last"
     count: Count

@@ -18,8 +18,8 @@ from auditor.gather.nats.job_channel import JobChannel
 from auditor.gather.nats.look_job import LookJob
 from auditor.gather.nats.mesh_addresses import KnownAddresses
 from auditor.gather.nats.message_parts import (
-    Reading,
-    Writing,
+    RowReading,
+    RowWriting,
     addresses_digest,
     mesh_addresses_of,
     room_of,
@@ -31,7 +31,7 @@ from auditor.gather.nats.messages import (
     Assign,
     Beat,
     CollectorMessage,
-    End,
+    EndJob,
     JobAnswer,
     JobMessage,
     OpenJob,
@@ -93,8 +93,8 @@ class AskingByHand:
         self.connection = connection
         self.region = region
         self.job = secrets.token_hex(16)
-        self.writing = Writing(self.job, room_of(connection.max_payload))
-        self.reading: Reading[CollectorMessage] = Reading(self.job, read_from_collector)
+        self.writing = RowWriting(self.job, room_of(connection.max_payload))
+        self.reading: RowReading[CollectorMessage] = RowReading(self.job, read_from_collector)
         self.raw: list[bytes] = []
         """What came, in order."""
         self._subscription: Subscription | None = None
@@ -152,7 +152,7 @@ class AskingByHand:
 
     async def end(self) -> None:
         """Wants nothing more."""
-        await self.say(End(job=self.job))
+        await self.say(EndJob(job=self.job))
 
 
 @asynccontextmanager

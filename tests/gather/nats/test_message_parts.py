@@ -17,10 +17,10 @@ from auditor.gather.nats.look_reading import LookBounds, LookReading
 from auditor.gather.nats.message_parts import (
     LEAST_BYTES,
     MOST_LEFT_OUT,
-    Reading,
     ReadingLines,
     ReadingTexts,
-    Writing,
+    RowReading,
+    RowWriting,
     WritingLines,
     batches,
     line_batches,
@@ -77,7 +77,7 @@ def seen_of(mesh: Mesh) -> list[Seen]:
 
 def row_of(results: Sequence[Seen], tables: Sequence[RouteTable], sizes: Sequence[int]) -> list[bytes]:
     """Messages of a look: results in batches of these sizes, tables as differences from the first, texts among them."""
-    writing, lines = Writing(JOB), WritingLines()
+    writing, lines = RowWriting(JOB), WritingLines()
     raw = []
     base = tables[0]
     for table in tables[1:]:
@@ -192,7 +192,7 @@ def test_each_message_twice_is_the_same_look() -> None:
 )
 @settings(max_examples=200, deadline=None)
 def test_what_is_no_message_is_left_out_and_counted(raw: bytes) -> None:
-    reading = Reading(JOB, read_from_collector)
+    reading = RowReading(JOB, read_from_collector)
     assert reading.take(raw) is None
     assert reading.left_out.total() == 1
 
@@ -215,13 +215,13 @@ def test_what_is_no_message_is_left_out_and_counted(raw: bytes) -> None:
     ids=["deep", "long number", "a name twice", "no schema", "another version", "more than the form", "huge"],
 )
 def test_a_hostile_message_costs_nothing_but_itself(raw: bytes) -> None:
-    reading = Reading(JOB, read_from_collector)
+    reading = RowReading(JOB, read_from_collector)
     assert reading.take(raw) is None
     assert reading.take(written(Alive(job=JOB))) is not None
 
 
 def test_a_flood_of_what_is_none_of_the_job_ends_it() -> None:
-    reading = Reading(JOB, read_from_collector)
+    reading = RowReading(JOB, read_from_collector)
     for _ in range(MOST_LEFT_OUT):
         reading.take(b"")
     with pytest.raises(StreamBroken, match=r"too much .*1,001 unreadable"):
@@ -234,7 +234,7 @@ def test_a_flood_of_what_is_none_of_the_job_ends_it() -> None:
 )
 @settings(max_examples=30, deadline=None)
 def test_a_text_is_put_together_from_parts_of_any_size(text: bytes, most: int) -> None:
-    texts, writing = ReadingTexts(len(text) or 1), Writing(JOB, most)
+    texts, writing = ReadingTexts(len(text) or 1), RowWriting(JOB, most)
     whole = [texts.take(_read_part(writing.write(part))) for part in text_parts(JOB, text, most)]
     assert whole[:-1] == [None] * (len(whole) - 1)
     assert whole[-1] is not None
@@ -270,12 +270,12 @@ def test_lists_are_divided_so_that_each_fits_and_nothing_is_lost(lengths: list[i
     assert [gap for batch in divided for gap in batch] == gaps
     assert all(len(batch) <= most for batch in divided)
     for batch in divided:
-        Writing(JOB, LEAST_BYTES).write(SeenBatch(job=JOB, gaps=batch))
+        RowWriting(JOB, LEAST_BYTES).write(SeenBatch(job=JOB, gaps=batch))
     lines = [f"{key_of(str(at))}\t10.0.0.{at}/32" for at in range(len(lengths) * 20)]
     in_batches = list(line_batches(lines, LEAST_BYTES))
     assert [line for batch in in_batches for line in batch] == lines
     for told in in_batches:
-        Writing(JOB, LEAST_BYTES).write(SeenBatch(job=JOB, lines=told))
+        RowWriting(JOB, LEAST_BYTES).write(SeenBatch(job=JOB, lines=told))
 
 
 @pytest.mark.parametrize(
