@@ -31,6 +31,8 @@ from auditor.values.text import count
 DRAIN, LAST_WORDS = 2.0, 0.7
 """Seconds that jobs at hand have after a signal, and then to say that they end unfinished. With what closing takes, it
 ends within five."""
+CANCELS, CANCEL_EACH = 4, 0.4
+"""Times that what does not end is cancelled, and seconds between."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
 """Seconds between two tries for a server that is away: twice as many each time, up to the longest."""
 PULSE_EACH = 2.0
@@ -98,10 +100,8 @@ class RunningCollector:
                     self._manager.stopping()
                     await self._service.drain(DRAIN, LAST_WORDS)
         finally:
-            for task in (serving, *beside):
-                task.cancel()
-            await asyncio.gather(serving, *beside, return_exceptions=True)
-        if not serving.cancelled():
+            await _ended({serving, *beside})
+        if serving.done() and not serving.cancelled():
             serving.result()
         self._log.say("ended")
 
@@ -182,6 +182,16 @@ class RunningCollector:
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+
+
+async def _ended(tasks: set[asyncio.Task[None]]) -> None:
+    """Cancel tasks, some times if need be: the library, and asyncio up to Python 3.11, swallow one now and then."""
+    for _ in range(CANCELS):
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=CANCEL_EACH)
+        if not tasks:
+            return
 
 
 def job_config(config: Config, opened: OpenJob) -> Config:
