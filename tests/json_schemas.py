@@ -1,4 +1,5 @@
-"""Write docs/NAME-v1.schema.json of every JSON document of auditor/reports/json/: part of `make docs`."""
+"""Write the JSON Schemas of docs/: of every document of auditor/reports/json/, the configuration and the messages of
+collectors: part of `make docs`."""
 
 from __future__ import annotations
 
@@ -6,12 +7,14 @@ import importlib
 import pkgutil
 from pathlib import Path
 
+from auditor.gather.nats.messages import messages_schema
 from auditor.reports import json
 from auditor.reports.json.documents import Document
 from auditor.settings.json_schema import config_schema
 
 DOCS = Path(__file__).parent.parent / "docs"
 CONFIG_SCHEMA = DOCS / "config.schema.json"
+MESSAGES_SCHEMA = DOCS / "collect.schema.json"
 
 
 def documents() -> list[type[Document]]:
@@ -34,7 +37,8 @@ def schema_file(document: type[Document]) -> Path:
 
 
 def write_schemas() -> None:
-    """Write the schema of every document, and of the configuration."""
+    """Write all of them."""
     for document in documents():
         schema_file(document).write_text(document.schema_text(), encoding="utf-8")
     CONFIG_SCHEMA.write_text(config_schema(), encoding="utf-8")
+    MESSAGES_SCHEMA.write_text(messages_schema(), encoding="utf-8")

@@ -29,6 +29,7 @@ from auditor.cli import running
 from auditor.cli.examples import EXAMPLES
 from auditor.cli.main import EXIT_USAGE, cli
 from auditor.errors import GapReason
+from auditor.gather.nats.messages import messages_schema
 from auditor.judge import judge
 from auditor.nodes.probe.probe import INSTALLED_SECONDS
 from auditor.reports.interface import Layout
@@ -46,7 +47,7 @@ from auditor.settings.mesh import RoamingSettings, SharedSettings
 from auditor.settings.witnesses import WitnessSettings
 from auditor.state.recording import replay
 from tests.cli_reference import CLI_DOCUMENT, every_command, reference
-from tests.json_schemas import CONFIG_SCHEMA, documents, schema_file
+from tests.json_schemas import CONFIG_SCHEMA, MESSAGES_SCHEMA, documents, schema_file
 from tests.man_pages import MAN, man_pages
 
 ROOT = Path(__file__).parent.parent
@@ -159,13 +160,19 @@ def test_each_json_document_has_its_schema_in_the_docs() -> None:
     assert {schema_file(each): each.schema_text() for each in documents()} == {
         path: read(path)
         for path in (ROOT / "docs").glob("*.schema.json")
-        if path.name.split("-v")[0] not in ("report", "plan", "alert", "config.schema.json")
+        if path.name.split("-v")[0]
+        not in ("report", "plan", "alert", CONFIG_SCHEMA.name, MESSAGES_SCHEMA.name)
     }
 
 
 def test_the_schema_of_the_configuration_is_the_settings() -> None:
     """Written by `make docs`."""
     assert read(CONFIG_SCHEMA) == config_schema()
+
+
+def test_the_schema_of_collectors_messages_is_the_codes() -> None:
+    """Written by `make docs`."""
+    assert read(MESSAGES_SCHEMA) == messages_schema()
 
 
 def command_lines() -> list[tuple[str, str]]:

@@ -457,6 +457,13 @@ def read_long(raw: bytes, most: int) -> NodeSeen:
     return read_form(_NODE_SEEN, raw, most)
 
 
+def messages_schema() -> str:
+    """Return the JSON Schema of a look's messages, requests and answers included, as docs/ publishes it."""
+    made = TypeAdapter(OpenJob | JobAnswer | AuditorMessage | CollectorMessage).json_schema()
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": SCHEMA}
+    return json.dumps(document, indent=2) + "\n"
+
+
 def written(message: BaseModel) -> bytes:
     """Write a message, or a part of one, as compact JSON; what is as by default is left out.
 

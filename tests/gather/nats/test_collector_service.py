@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
+import jsonschema
 import pytest
 from nats.errors import NoRespondersError
 
@@ -34,6 +35,7 @@ from auditor.values.route_table import RouteTable
 from tests.fakes import MemoryNodes
 from tests.fleets import Mesh, trio
 from tests.gather.nats.by_hand import AskingByHand, ServedRegion, asking, login_at, registry_digest, until
+from tests.json_schemas import MESSAGES_SCHEMA
 from tests.parts.nats import NatsServer, require_nats
 
 
@@ -84,6 +86,8 @@ async def test_each_node_has_one_result_and_a_table_comes_when_it_is_asked_for(s
         (digest,) = {form.table for form in observations}
         assert (await texts(auditor, digest))[digest] == mesh.table(NodeId("dc1", "edge-fra-1")).text
         assert region.service.load == (1, 3)
+        for raw in auditor.raw:
+            jsonschema.validate(json.loads(raw), json.loads(MESSAGES_SCHEMA.read_text()))
         await auditor.end()
         await until(lambda: region.service.load.jobs == 0)
 
