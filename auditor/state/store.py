@@ -1,0 +1,133 @@
+"""Store of the state: one way to read and write it for SQLite and PostgreSQL, in SQLAlchemy's Core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, Executable, Insert, MetaData, RowMapping, Table, asc, desc, select
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from auditor.errors import StateError
+from auditor.state.reading import Stored
+from auditor.state.refusals import unusable
+
+
+class StateStore:
+    """Opened state, used by one thread at a time.
+
+    Outside of a transaction each call is one of its own. What the database refuses is a `StateError` that names the
+    place (the file, or the URL without its password), whichever method meets it.
+    """
+
+    def __init__(self, engine: Engine, name: str, tables: Sequence[MetaData]) -> None:
+        """Take over an engine whose database has the newest schema. name: the place, for messages."""
+        self.engine, self.name, self.tables = engine, name, tables
+        self._known = {table.name: table for group in tables for table in group.sorted_tables}
+        self._under_way: Connection | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Hold one transaction, kept whole or not at all; within one under way, that one.
+
+        No other process writes meanwhile. Raises `StateError`, for a full disk too.
+        """
+        if self._under_way is not None:
+            yield
+            return
+        with self.reported(), self.engine.connect().execution_options(writes=True) as connection:
+            with connection.begin(), self._held(connection):
+                yield
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Hold several reads together, on SQLite of one moment. Raises `StateError`."""
+        if self._under_way is not None:
+            yield
+            return
+        with self.reported(), self.engine.connect() as connection, self._held(connection):
+            yield
+
+    def rows(self, statement: Executable) -> Sequence[RowMapping]:
+        """Read all rows that a statement yields. Raises `StateError`."""
+        return tuple(self.each(statement))
+
+    def first(self, statement: Executable) -> RowMapping | None:
+        """Read the first row that a statement yields; None: there is none. Raises `StateError`."""
+        with self.reading(), self.reported():
+            return self._connection.execute(statement).mappings().first()
+
+    def each(self, statement: Executable) -> Iterator[RowMapping]:
+        """Read the rows that a statement yields, one at a time. Raises `StateError`."""
+        if self._under_way is not None:
+            with self.reported():
+                yield from self._under_way.execute(statement).mappings()
+            return
+        with self.reported(), self.engine.connect() as connection:
+            yield from connection.execute(statement, execution_options={"yield_per": 500}).mappings()
+
+    def execute(self, statement: Executable, rows: Sequence[Mapping[str, object]] | None = None) -> int:
+        """Write, or once for each of several rows; return the number of rows that were met. Raises `StateError`."""
+        if rows is not None and not rows:
+            return 0
+        with self.transaction(), self.reported():
+            return int(self._connection.execute(statement, rows).rowcount)
+
+    def add(self, statement: Insert) -> int:
+        """Insert one row; return the number that the database gave it. Raises `StateError`."""
+        with self.transaction(), self.reported():
+            key = self._connection.execute(statement).inserted_primary_key
+            assert key is not None  # noqa: S101  (an INSERT of one row always has one)
+            return int(key[0])
+
+    def insert(self, table: Table) -> sqlite.Insert:
+        """Begin an INSERT that knows `on_conflict_do_update` and `on_conflict_do_nothing`, as both databases do."""
+        if self.engine.dialect.name == "sqlite":
+            return sqlite.insert(table)
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)  # type: ignore[return-value]  # the same methods
+
+    def rows_of(
+        self,
+        table: str,
+        where: Mapping[str, object] | None = None,
+        *,
+        order: Sequence[str] = (),
+        most: int | None = None,
+    ) -> Iterator[Stored]:
+        """Read rows of a table as `TableReader` says."""
+        columns = self._known[table].columns
+        return self.each(
+            select(self._known[table])
+            .where(*(columns[name].is_(None) if value is None else columns[name] == value
+                     for name, value in (where or {}).items()))
+            .order_by(*(desc(columns[name[1:]]) if name[0] == "-" else asc(columns[name]) for name in order))
+            .limit(most)
+        )
+
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Turn the database's errors into `StateError`s that name the place."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise unusable(self.name, error.orig if isinstance(error, DBAPIError) and error.orig else error) from None
+
+    def close(self) -> None:
+        """Let go of the database; what is in memory alone is gone."""
+        self.engine.dispose()
+
+    @property
+    def _connection(self) -> Connection:
+        assert self._under_way is not None  # noqa: S101  (held by the caller)
+        return self._under_way
+
+    @contextmanager
+    def _held(self, connection: Connection) -> Iterator[None]:
+        self._under_way = connection
+        try:
+            yield
+        finally:
+            self._under_way = None
