@@ -3,116 +3,115 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
+from sqlalchemy import RowMapping, delete, func, insert, select
+
+from auditor.state.reading import TableReader, readable
+from auditor.state.schema import CHANGES, FINDINGS
+from auditor.state.store import StateStore
 from auditor.values.findings import Severity
 from auditor.values.past_sweeps import FindingChange, PastChange
 from auditor.values.text import stored_time
 
-
-def changes_by_sweep(
-    connection: sqlite3.Connection,
-    at: datetime,
-    sweep: int,
-    shown: Mapping[str, tuple[Severity, tuple[str, ...]]],
-    over: Collection[str],
-) -> tuple[PastChange, ...]:
-    """Compare a sweep with the findings that the history has of earlier ones, before it takes over the new ones.
-
-    shown: severity and nodes of what the sweep showed, by fingerprint. over: fingerprints that ended with it.
-    """
-    found = list(changes_of_shown(connection, at, sweep, shown))
-    for row in connection.execute(
-        "SELECT fingerprint, severity, nodes FROM history_findings WHERE resolved_at IS NULL"
-    ).fetchall():
-        mark = row["fingerprint"]
-        if mark in shown:
-            continue
-        change = FindingChange.RESOLVED if mark in over else FindingChange.NOT_SEEN
-        if change is FindingChange.RESOLVED or _last_change(connection, mark) is not FindingChange.NOT_SEEN:
-            nodes = tuple(json.loads(row["nodes"]))
-            found.append(PastChange(at, mark, change, Severity(row["severity"]), nodes, sweep))
-    return tuple(found)
+AT_ONCE = 500
+"""Fingerprints that one statement names."""
+_STANDING = FINDINGS.c.resolved_at.is_(None)
+_LATEST = (
+    select(func.max(CHANGES.c.id))
+    .where(CHANGES.c.fingerprint.in_(select(FINDINGS.c.fingerprint).where(_STANDING)))
+    .group_by(CHANGES.c.fingerprint)
+)
+Shown = Mapping[str, tuple[Severity, tuple[str, ...]]]
+"""Severity and nodes of what is shown, by fingerprint."""
 
 
-def changes_of_shown(
-    connection: sqlite3.Connection,
-    at: datetime,
-    sweep: int | None,
-    shown: Mapping[str, tuple[Severity, tuple[str, ...]]],
-) -> Iterator[PastChange]:
-    """Yield the changes of what is shown, before the history takes it over. sweep: None between two rounds."""
-    for mark, (severity, nodes) in shown.items():
-        change = _change_of_shown(connection, mark, severity, nodes)
-        if change is not None:
-            yield PastChange(at, mark, change, severity, nodes, sweep)
+class FindingsBefore:
+    """Findings as the history has them of earlier sweeps, before it takes over the new ones."""
+
+    def __init__(self, store: StateStore, shown: Iterable[str]) -> None:
+        """Read those that stand, and whether those that are shown are known. Raises `StateError`."""
+        columns = FINDINGS.c.fingerprint, FINDINGS.c.severity, FINDINGS.c.nodes, FINDINGS.c.caused_by
+        self.standing: Mapping[str, RowMapping] = {
+            row["fingerprint"]: row for row in store.rows(select(*columns).where(_STANDING))
+        }
+        last = store.rows(select(CHANGES.c.fingerprint, CHANGES.c.change).where(CHANGES.c.id.in_(_LATEST)))
+        self._last = {row["fingerprint"]: row["change"] for row in last}
+        self._over: set[str] = set()
+        others = [mark for mark in shown if mark not in self.standing]
+        for begin in range(0, len(others), AT_ONCE):
+            known = FINDINGS.c.fingerprint.in_(others[begin : begin + AT_ONCE])
+            self._over |= {
+                row["fingerprint"] for row in store.rows(select(FINDINGS.c.fingerprint).where(known))
+            }
+
+    def changes_by_sweep(
+        self, at: datetime, sweep: int, shown: Shown, over: Collection[str]
+    ) -> tuple[PastChange, ...]:
+        """Compare a whole sweep with them. over: fingerprints that ended with it."""
+        found = list(self.changes_of_shown(at, sweep, shown))
+        for mark, row in self.standing.items():
+            if mark not in shown:
+                change = FindingChange.RESOLVED if mark in over else FindingChange.NOT_SEEN
+                if change is FindingChange.RESOLVED or self._last.get(mark) != FindingChange.NOT_SEEN:
+                    nodes = tuple(json.loads(row["nodes"]))
+                    found.append(PastChange(at, mark, change, Severity(row["severity"]), nodes, sweep))
+        return tuple(found)
+
+    def changes_of_shown(self, at: datetime, sweep: int | None, shown: Shown) -> Iterator[PastChange]:
+        """Yield the changes of what is shown. sweep: None between two rounds."""
+        for mark, (severity, nodes) in shown.items():
+            change = self._change_of_shown(mark, severity, nodes)
+            if change is not None:
+                yield PastChange(at, mark, change, severity, nodes, sweep)
+
+    def _change_of_shown(self, mark: str, severity: Severity, nodes: Sequence[str]) -> FindingChange | None:
+        before = self.standing.get(mark)
+        if before is None:
+            return FindingChange.CAME_BACK if mark in self._over else FindingChange.FIRST_SEEN
+        if self._last.get(mark) == FindingChange.NOT_SEEN:
+            return FindingChange.SEEN_AGAIN
+        same = (before["severity"], json.loads(before["nodes"])) == (severity.value, list(nodes))
+        return None if same else FindingChange.CHANGED
 
 
-def _change_of_shown(
-    connection: sqlite3.Connection, mark: str, severity: Severity, nodes: tuple[str, ...]
-) -> FindingChange | None:
-    before = connection.execute(
-        "SELECT severity, nodes, resolved_at FROM history_findings WHERE fingerprint = ?", (mark,)
-    ).fetchone()
-    if before is None:
-        return FindingChange.FIRST_SEEN
-    if before["resolved_at"] is not None:
-        return FindingChange.CAME_BACK
-    if _last_change(connection, mark) is FindingChange.NOT_SEEN:
-        return FindingChange.SEEN_AGAIN
-    same = (before["severity"], json.loads(before["nodes"])) == (severity.value, list(nodes))
-    return None if same else FindingChange.CHANGED
-
-
-def _last_change(connection: sqlite3.Connection, mark: str) -> FindingChange | None:
-    row = connection.execute(
-        "SELECT change FROM history_changes WHERE fingerprint = ? ORDER BY id DESC LIMIT 1", (mark,)
-    ).fetchone()
-    return None if row is None else FindingChange(row["change"])
-
-
-def keep_changes(connection: sqlite3.Connection, changes: Iterable[PastChange]) -> None:
-    """Store changes, in the caller's transaction."""
-    connection.executemany(
-        "INSERT INTO history_changes VALUES (NULL, ?, ?, ?, ?, ?, ?)",
+def keep_changes(store: StateStore, changes: Iterable[PastChange]) -> None:
+    """Store changes. Raises `StateError`."""
+    store.execute(
+        insert(CHANGES),
         [
-            (
-                stored_time(item.at),
-                item.sweep,
-                item.fingerprint,
-                item.change.value,
-                item.severity.value,
-                json.dumps(item.nodes),
-            )
+            {
+                "at": stored_time(item.at),
+                "sweep": item.sweep,
+                "fingerprint": item.fingerprint,
+                "change": item.change.value,
+                "severity": item.severity.value,
+                "nodes": json.dumps(item.nodes),
+            }
             for item in changes
         ],
     )
 
 
-def read_changes(connection: sqlite3.Connection) -> tuple[PastChange, ...]:
-    """Read all changes that are kept, in the order in which they were recorded."""
-    rows = connection.execute("SELECT * FROM history_changes ORDER BY id").fetchall()
-    return tuple(
-        PastChange(
-            at=datetime.fromisoformat(row["at"]),
-            fingerprint=row["fingerprint"],
-            change=FindingChange(row["change"]),
-            severity=Severity(row["severity"]),
-            nodes=tuple(json.loads(row["nodes"])),
-            sweep=row["sweep"],
+def read_changes(reader: TableReader) -> tuple[PastChange, ...]:
+    """Read all changes that are kept, in the order in which they were recorded. Raises `StateError`."""
+    with readable():
+        return tuple(
+            PastChange(
+                at=datetime.fromisoformat(row["at"]),
+                fingerprint=row["fingerprint"],
+                change=FindingChange(row["change"]),
+                severity=Severity(row["severity"]),
+                nodes=tuple(json.loads(row["nodes"])),
+                sweep=row["sweep"],
+            )
+            for row in reader.rows_of("history_changes", order=("id",))
         )
-        for row in rows
-    )
 
 
-def forget_changes(connection: sqlite3.Connection, before: datetime) -> None:
-    """Delete changes older than that, but those of findings that stand, in the caller's transaction."""
-    connection.execute(
-        """
-        DELETE FROM history_changes WHERE at < ?
-        AND fingerprint NOT IN (SELECT fingerprint FROM history_findings WHERE resolved_at IS NULL)
-        """,
-        (stored_time(before),),
-    )
+def forget_changes(store: StateStore, before: datetime) -> None:
+    """Delete changes older than that, but those of findings that stand. Raises `StateError`."""
+    standing = select(FINDINGS.c.fingerprint).where(_STANDING)
+    old = CHANGES.c.at < stored_time(before)
+    store.execute(delete(CHANGES).where(old, CHANGES.c.fingerprint.not_in(standing)))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
 from pydantic import TypeAdapter
 
 from auditor.errors import StateError
+from auditor.state.reading import Stored, TableReader, readable
 from auditor.values.addresses import Prefix
 from auditor.values.models import AddressWrite, LostRegistration, NodeId, Registration
 from auditor.values.registration_changes import (
@@ -33,6 +33,9 @@ _KEPT = (
     "all_addresses_read",
 )
 _REGISTRATION = TypeAdapter(Registration)
+REGISTRATIONS = "history_registrations"
+READS = "history_registry_reads"
+CHANGES = "history_registration_changes"
 
 
 def body_of(registration: Registration) -> str:
@@ -50,25 +53,22 @@ def read_body(node: NodeId, body: str) -> Registration:
         raise StateError(f"the history holds a registration of {node} that cannot be read") from None
 
 
-def read_registration_changes(connection: sqlite3.Connection) -> Iterator[RegistrationChange]:
-    """Read every change that is kept, oldest first, one at a time. Raises `StateError` for what none of ours wrote."""
-    for row in connection.execute("SELECT * FROM history_registration_changes ORDER BY not_after, id"):
-        yield _change(row)
+def read_registration_changes(reader: TableReader) -> Iterator[RegistrationChange]:
+    """Read every change of a registration, oldest first, one at a time. Raises `StateError`."""
+    with readable():
+        for row in reader.rows_of(CHANGES, order=("not_after", "id")):
+            yield _change(row)
 
 
-def read_known_registrations(connection: sqlite3.Connection) -> Iterator[KnownRegistration]:
-    """Read the newest form of each registration, by node, one at a time. Raises `StateError`."""
-    rows = connection.execute(
-        """
-        SELECT known.datacenter, known.node, known.body, known.gone, change.*
-        FROM history_registrations AS known
-        LEFT JOIN history_registration_changes AS change ON change.id = known.gone
-        ORDER BY known.datacenter, known.node
-        """
-    )
-    for row in rows:
-        node = NodeId(row[0], row[1])
-        yield KnownRegistration(read_body(node, row[2]), None if row["id"] is None else _change_at(row, 4))
+def read_known_registrations(reader: TableReader) -> Iterator[KnownRegistration]:
+    """Read the newest form of each registration, by node, lost ones included, one at a time. Raises `StateError`."""
+    with readable():
+        for row in reader.rows_of(REGISTRATIONS, order=("datacenter", "node")):
+            gone = (
+                next(reader.rows_of(CHANGES, {"id": row["gone"]}), None) if row["gone"] is not None else None
+            )
+            node = NodeId(row["datacenter"], row["node"])
+            yield KnownRegistration(read_body(node, row["body"]), None if gone is None else _change(gone))
 
 
 class RememberedRegistrations:
@@ -87,114 +87,99 @@ class RememberedRegistrations:
         )
 
 
-def read_remembered_registrations(connection: sqlite3.Connection) -> RememberedRegistrations:
-    """Read the newest form of each registration, of those that are gone too."""
-    rows = connection.execute(
-        """
-        SELECT known.datacenter, node, body, coalesce(missing_not_before, last_began_at) AS last_read
-        FROM history_registrations AS known JOIN history_registry_reads USING (datacenter)
-        """
-    )
+def read_remembered_registrations(reader: TableReader) -> RememberedRegistrations:
+    """Read what the registry said when it was last read, of those that are gone too. Raises `StateError`."""
+    began = {row["datacenter"]: row["last_began_at"] for row in reader.rows_of(READS)}
     return RememberedRegistrations(
-        {NodeId(row["datacenter"], row["node"]): (row["body"], row["last_read"]) for row in rows}
+        {
+            NodeId(row["datacenter"], row["node"]): (
+                row["body"],
+                row["missing_not_before"] or began[row["datacenter"]],
+            )
+            for row in reader.rows_of(REGISTRATIONS)
+            if row["datacenter"] in began
+        }
     )
 
 
 def read_address_writes(
-    connection: sqlite3.Connection, wanted: Mapping[NodeId, Collection[Prefix]]
-) -> Iterator[AddressWrite]:
+    reader: TableReader, wanted: Mapping[NodeId, Collection[Prefix]]
+) -> tuple[AddressWrite, ...]:
     """Read by which write each of these nodes got each of these addresses, as far as it is known. Raises `StateError`.
 
     One that was registered before the journal began got its addresses then, or before.
     """
-    for node, prefixes in wanted.items():
-        left = set(prefixes)
-        place = (node.datacenter, fit_name(node.name))
-        for row in connection.execute(
-            "SELECT * FROM history_registration_changes WHERE datacenter = ? AND node = ? ORDER BY id DESC",
-            place,
-        ):
-            change = _change(row)
-            before = set(change.before.addresses) if change.before is not None else set()
-            after = set(change.after.addresses) if change.after is not None else set()
-            watched = change.seen_by is ChangeSource.WATCH
-            for prefix in sorted(left & (after - before)):
-                yield AddressWrite(node, prefix, change.not_after, watched, change.index if watched else None)
-            # An address that this change took, or that it did not give, says nothing of an older one.
-            left -= after ^ before
-            if not left:
-                break
-        if left and (began := _registered_since(connection, place)) is not None:
-            for prefix in sorted(left & set(began[0].addresses)):
-                yield AddressWrite(node, prefix, began[1], to_the_moment=False)
+    with readable():
+        return tuple(item for node, prefixes in wanted.items() for item in _writes_of(reader, node, prefixes))
 
 
-def read_latest_writes(connection: sqlite3.Connection, most: int) -> Iterator[AddressWrite]:
+def _writes_of(reader: TableReader, node: NodeId, prefixes: Collection[Prefix]) -> Iterator[AddressWrite]:
+    left = set(prefixes)
+    place = {"datacenter": node.datacenter, "node": fit_name(node.name)}
+    for row in reader.rows_of(CHANGES, place, order=("-id",)):
+        change = _change(row)
+        before, after = _addresses(change.before), _addresses(change.after)
+        watched = change.seen_by is ChangeSource.WATCH
+        for prefix in sorted(left & (after - before)):
+            yield AddressWrite(node, prefix, change.not_after, watched, change.index if watched else None)
+        # An address that this change took, or that it did not give, says nothing of an older one.
+        left -= after ^ before
+        if not left:
+            return
+    read = next(reader.rows_of(READS, {"datacenter": node.datacenter}), None)
+    known = next(reader.rows_of(REGISTRATIONS, {**place, "gone": None}), None)
+    if read is not None and known is not None:
+        for prefix in sorted(left & _addresses(read_body(node, known["body"]))):
+            yield AddressWrite(node, prefix, datetime.fromisoformat(read["first_at"]), to_the_moment=False)
+
+
+def read_latest_writes(reader: TableReader, most: int) -> tuple[AddressWrite, ...]:
     """Read the latest writes, at most so many changes back, by which nodes got addresses that they still hold.
 
     Only those that are known to the moment. Raises `StateError`.
     """
     passed: set[tuple[NodeId, Prefix]] = set()
-    for row in connection.execute(
-        "SELECT * FROM history_registration_changes ORDER BY id DESC LIMIT ?", (most,)
-    ):
-        change = _change(row)
-        before = set(change.before.addresses) if change.before is not None else set()
-        after = set(change.after.addresses) if change.after is not None else set()
-        for prefix in sorted(after ^ before):
-            if (change.node, prefix) in passed:
-                continue
-            passed.add((change.node, prefix))
-            if prefix in after and change.seen_by is ChangeSource.WATCH:
-                yield AddressWrite(change.node, prefix, change.not_after, True, change.index)
+    found: list[AddressWrite] = []
+    with readable():
+        for row in reader.rows_of(CHANGES, order=("-id",), most=most):
+            change = _change(row)
+            after = _addresses(change.after)
+            for prefix in sorted(after ^ _addresses(change.before)):
+                if (change.node, prefix) in passed:
+                    continue
+                passed.add((change.node, prefix))
+                if prefix in after and change.seen_by is ChangeSource.WATCH:
+                    found.append(AddressWrite(change.node, prefix, change.not_after, True, change.index))
+    return tuple(found)
 
 
-def _registered_since(
-    connection: sqlite3.Connection, place: tuple[str, str]
-) -> tuple[Registration, datetime] | None:
-    """Read the newest form of a registration, and the first reading of its datacenter; None: it is not known."""
-    row = connection.execute(
-        """
-        SELECT known.datacenter, node, body, first_at
-        FROM history_registrations AS known JOIN history_registry_reads USING (datacenter)
-        WHERE known.datacenter = ? AND node = ? AND gone IS NULL
-        """,
-        place,
-    ).fetchone()
-    if row is None:
-        return None
-    return read_body(NodeId(*place), row["body"]), datetime.fromisoformat(row["first_at"])
+def _addresses(registration: Registration | None) -> set[Prefix]:
+    return set() if registration is None else set(registration.addresses)
 
 
 def fit_name(name: str) -> str:
-    """Return a name as SQLite can store it: a lone surrogate is none of its characters."""
+    """Return a name as databases can store it: a lone surrogate is none of its characters."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def read_journal_begin(connection: sqlite3.Connection) -> datetime | None:
-    """Read the time of the first reading that is remembered; None: there is none."""
-    found = connection.execute("SELECT min(first_at) FROM history_registry_reads").fetchone()[0]
-    return None if found is None else datetime.fromisoformat(found)
+def read_journal_begin(reader: TableReader) -> datetime | None:
+    """Read when registrations were first taken down; None: not yet. Raises `StateError`."""
+    with readable():
+        first = min((row["first_at"] for row in reader.rows_of(READS)), default=None)
+        return None if first is None else datetime.fromisoformat(first)
 
 
-def _change(row: sqlite3.Row) -> RegistrationChange:
-    return _change_at(row, 0)
-
-
-def _change_at(row: sqlite3.Row, first: int) -> RegistrationChange:
-    """Make a change of the columns of its table, which begin at the `first`."""
-    _, datacenter, name, kind, before, after, not_before, not_after, seen_by, index, sweep = tuple(row)[
-        first : first + 11
-    ]
-    node = NodeId(datacenter, name)
+def _change(row: Stored) -> RegistrationChange:
+    node = NodeId(row["datacenter"], row["node"])
+    before, after = row["before"], row["after"]
     return RegistrationChange(
         node=node,
-        kind=RegistrationChangeKind(kind),
+        kind=RegistrationChangeKind(row["kind"]),
         before=None if before is None else read_body(node, before),
         after=None if after is None else read_body(node, after),
-        not_before=datetime.fromisoformat(not_before),
-        not_after=datetime.fromisoformat(not_after),
-        seen_by=ChangeSource(seen_by),
-        index=index,
-        sweep=sweep,
+        not_before=datetime.fromisoformat(row["not_before"]),
+        not_after=datetime.fromisoformat(row["not_after"]),
+        seen_by=ChangeSource(row["seen_by"]),
+        index=row["consul_index"],
+        sweep=row["sweep"],
     )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
+
+from auditor.errors import StateError
 
 Stored = Mapping[str, Any]
 """One stored row: its values by the names of their columns."""
@@ -26,3 +29,12 @@ class TableReader(Protocol):
         counts most; a `-` before a name: from its greatest value down.
         """
         ...
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Turn a record that no version of ours wrote into a `StateError`."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise StateError(f"the history holds a record that cannot be read ({type(error).__name__})") from None

@@ -1,16 +1,19 @@
-"""Journal of registrations in the state database: the newest form of each, and every change, as they are noticed."""
+"""Journal of registrations in the state: the newest form of each, and every change, as they are noticed."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from sqlalchemy import bindparam, delete, insert, select, update
+
 from auditor.errors import GapReason
 from auditor.state.known_registrations import body_of, fit_name, read_body
+from auditor.state.schema import REGISTRATION_CHANGES, REGISTRATIONS, REGISTRY_READS
+from auditor.state.store import StateStore
 from auditor.values.models import InvalidRegistration, Registration, RegistryReading, Snapshot
 from auditor.values.registration_changes import (
     MOMENT,
@@ -21,37 +24,6 @@ from auditor.values.registration_changes import (
 from auditor.values.report import Report
 from auditor.values.text import stored_time
 
-MIGRATION = """
-    CREATE TABLE history_registrations (
-        datacenter TEXT NOT NULL,
-        node TEXT NOT NULL,
-        body TEXT NOT NULL,
-        missing_not_before TEXT,
-        missing_not_after TEXT,
-        gone INTEGER,
-        PRIMARY KEY (datacenter, node)
-    ) STRICT;
-    CREATE TABLE history_registry_reads (
-        datacenter TEXT PRIMARY KEY,
-        first_at TEXT NOT NULL,
-        last_began_at TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE history_registration_changes (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        datacenter TEXT NOT NULL,
-        node TEXT NOT NULL,
-        kind TEXT NOT NULL,
-        before TEXT,
-        after TEXT,
-        not_before TEXT NOT NULL,
-        not_after TEXT NOT NULL,
-        seen_by TEXT NOT NULL,
-        consul_index INTEGER,
-        sweep INTEGER
-    ) STRICT;
-    CREATE INDEX history_registration_changes_by_node ON history_registration_changes (datacenter, node, id);
-    CREATE INDEX history_registration_changes_by_time ON history_registration_changes (not_after)
-"""
 FEWEST_MISSING = 2
 """A registry that lost a single node has not shrunk."""
 LONGEST_OVERTAKEN = timedelta(minutes=5)
@@ -69,9 +41,7 @@ class _Row:
     gone: int | None
 
 
-def keep_registrations(
-    connection: sqlite3.Connection, snapshot: Snapshot, report: Report, sweep: int
-) -> None:
+def keep_registrations(store: StateStore, snapshot: Snapshot, report: Report, sweep: int) -> None:
     """Store what differs from the sweep before, in the caller's transaction.
 
     Only datacenters that were read whole, and show a registration at all, are compared. Where many nodes are missing at
@@ -81,18 +51,18 @@ def keep_registrations(
     suspect = any(gap.reason is GapReason.REGISTRY_SUSPECT for gap in report.gaps)
     present = _by_datacenter(snapshot.registrations, snapshot.invalid)
     for datacenter in _whole(report, {item.node.datacenter for item in snapshot.registrations}):
-        before = _last_read(connection, datacenter)
+        before = _last_read(store, datacenter)
         if before is not None and _is_older(report.finished_at, before):
             continue
         read = _Read(
             present[datacenter], before, stored_time(report.finished_at), ChangeSource.SWEEP, sweep=sweep
         )
-        _Compared(connection, datacenter, read).store(suspect=suspect)
-        _remember_read(connection, datacenter, stored_time(report.started_at))
+        _Compared(store, datacenter, read).store(suspect=suspect)
+        _remember_read(store, datacenter, stored_time(report.started_at))
 
 
 def keep_reading(
-    connection: sqlite3.Connection,
+    store: StateStore,
     datacenter: str,
     reading: RegistryReading,
     *,
@@ -113,15 +83,15 @@ def keep_reading(
     """
     if not reading.registrations or any(gap.hides_registrations for gap in reading.gaps):
         return
-    before = _last_read(connection, datacenter)
+    before = _last_read(store, datacenter)
     if before is not None and not_before is not None:
         before = max(before, stored_time(not_before))
     soon = before is not None and not_after - datetime.fromisoformat(before) <= MOMENT
     source = ChangeSource.WATCH if woken or soon else ChangeSource.SWEEP
     present = _by_datacenter(reading.registrations, reading.invalid)[datacenter]
     read = _Read(present, before, stored_time(not_after), source, index=index)
-    _Compared(connection, datacenter, read).store(suspect=False)
-    _remember_read(connection, datacenter, stored_time(not_after))
+    _Compared(store, datacenter, read).store(suspect=False)
+    _remember_read(store, datacenter, stored_time(not_after))
 
 
 class _Present(NamedTuple):
@@ -142,22 +112,15 @@ def _by_datacenter(
     return found
 
 
-def _last_read(connection: sqlite3.Connection, datacenter: str) -> str | None:
+def _last_read(store: StateStore, datacenter: str) -> str | None:
     """Read the begin of the last reading that is stored; None: there is none, and all is only taken down."""
-    row = connection.execute(
-        "SELECT last_began_at FROM history_registry_reads WHERE datacenter = ?", (datacenter,)
-    ).fetchone()
+    row = next(store.rows_of(REGISTRY_READS.name, {"datacenter": datacenter}), None)
     return None if row is None else str(row["last_began_at"])
 
 
-def _remember_read(connection: sqlite3.Connection, datacenter: str, began: str) -> None:
-    connection.execute(
-        """
-        INSERT INTO history_registry_reads VALUES (?, ?, ?)
-        ON CONFLICT (datacenter) DO UPDATE SET last_began_at = excluded.last_began_at
-        """,
-        (datacenter, began, began),
-    )
+def _remember_read(store: StateStore, datacenter: str, began: str) -> None:
+    read = store.insert(REGISTRY_READS).values(datacenter=datacenter, first_at=began, last_began_at=began)
+    store.execute(read.on_conflict_do_update(index_elements=["datacenter"], set_={"last_began_at": began}))
 
 
 def _is_older(ended: datetime, before: str) -> bool:
@@ -187,18 +150,15 @@ class _Read:
 class _Compared:
     """Comparison of one datacenter's reading with the newest forms that are stored."""
 
-    def __init__(self, connection: sqlite3.Connection, datacenter: str, read: _Read) -> None:
-        self._connection, self._datacenter, self._read = connection, datacenter, read
-        rows = connection.execute(
-            "SELECT * FROM history_registrations WHERE datacenter = ?", (datacenter,)
-        ).fetchall()
+    def __init__(self, store: StateStore, datacenter: str, read: _Read) -> None:
+        self._store, self._datacenter, self._read = store, datacenter, read
         self._known = {
             row["node"]: _Row(
                 row["body"],
                 (row["missing_not_before"], row["missing_not_after"]) if row["missing_not_after"] else None,
                 row["gone"],
             )
-            for row in rows
+            for row in store.rows_of(REGISTRATIONS.name, {"datacenter": datacenter})
         }
 
     def store(self, *, suspect: bool) -> None:
@@ -209,24 +169,33 @@ class _Compared:
 
     def _take(self, read: Mapping[str, Registration]) -> int:
         """Store registrations that are new or not as before; return the number of changes."""
-        changed, before_at = 0, self._read.before
+        forms: list[Mapping[str, object]] = []
+        changes: list[Mapping[str, object]] = []
+        before_at = self._read.before
         for name, item in read.items():
             row, body = self._known.get(name), body_of(item)
             if row is not None and row.body == body and row.missing is None:
                 continue
-            self._connection.execute(
-                "INSERT OR REPLACE INTO history_registrations VALUES (?, ?, ?, NULL, NULL, NULL)",
-                (self._datacenter, name, body),
-            )
+            forms.append({"datacenter": self._datacenter, "node": name, "body": body})
             if before_at is None:
                 continue
             added = row is None or row.gone is not None
             if added or (row is not None and self._differs(item, row.body)):
                 kind = RegistrationChangeKind.ADDED if added else RegistrationChangeKind.CHANGED
                 before = row.body if row is not None and not added else None
-                self._note(name, kind, before, body, (before_at, self._read.ended), item.modify_index)
-                changed += 1
-        return changed
+                when = before_at, self._read.ended
+                changes.append(self._change(name, kind, before, body, when, item.modify_index))
+        newest = self._store.insert(REGISTRATIONS)
+        found = {
+            "body": newest.excluded.body,
+            "missing_not_before": None,
+            "missing_not_after": None,
+            "gone": None,
+        }
+        key = ["datacenter", "node"]
+        self._store.execute(newest.on_conflict_do_update(index_elements=key, set_=found), forms)
+        self._store.execute(insert(REGISTRATION_CHANGES), changes)
+        return len(changes)
 
     @staticmethod
     def _differs(item: Registration, body: str) -> bool:
@@ -240,20 +209,22 @@ class _Compared:
         # News come twice a second, perhaps: only a sweep is a second reading that counts.
         read_again = self._read.sweep is not None
         index = self._read.index if not changed and len(missing) == 1 else None
+        rows: list[Mapping[str, object]] = []
         for name, row in missing.items():
             since = row.missing or (self._read.before or self._read.ended, self._read.ended)
             number = None
             if not suspect and (read_again if row.missing is not None else not shrunk):
-                number = self._note(name, RegistrationChangeKind.REMOVED, row.body, None, since, index)
-            self._connection.execute(
-                """
-                UPDATE history_registrations SET missing_not_before = ?, missing_not_after = ?, gone = ?
-                WHERE datacenter = ? AND node = ?
-                """,
-                (*since, number, self._datacenter, name),
-            )
+                removed = self._change(name, RegistrationChangeKind.REMOVED, row.body, None, since, index)
+                number = self._store.add(insert(REGISTRATION_CHANGES).values(removed))
+            rows.append({"name": name, "from": since[0], "to": since[1], "number": number})
+        columns = REGISTRATIONS.c
+        lost = update(REGISTRATIONS).where(
+            columns.datacenter == self._datacenter, columns.node == bindparam("name")
+        )
+        times = {"missing_not_before": bindparam("from"), "missing_not_after": bindparam("to")}
+        self._store.execute(lost.values(**times, gone=bindparam("number")), rows)
 
-    def _note(
+    def _change(
         self,
         name: str,
         kind: RegistrationChangeKind,
@@ -261,31 +232,24 @@ class _Compared:
         after: str | None,
         when: tuple[str, str],
         index: int | None,
-    ) -> int | None:
-        return self._connection.execute(
-            "INSERT INTO history_registration_changes VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                self._datacenter,
-                name,
-                kind.value,
-                before,
-                after,
-                *when,
-                self._read.source.value,
-                index,
-                self._read.sweep,
-            ),
-        ).lastrowid
+    ) -> Mapping[str, object]:
+        return {
+            "datacenter": self._datacenter,
+            "node": name,
+            "kind": kind.value,
+            "before": before,
+            "after": after,
+            "not_before": when[0],
+            "not_after": when[1],
+            "seen_by": self._read.source.value,
+            "consul_index": index,
+            "sweep": self._read.sweep,
+        }
 
 
-def forget_registrations(connection: sqlite3.Connection, before: datetime) -> None:
-    """Delete changes older than that, and what was removed by them, in the caller's transaction."""
-    old = (stored_time(before),)
-    connection.execute(
-        """
-        DELETE FROM history_registrations WHERE gone IN
-        (SELECT id FROM history_registration_changes WHERE not_after < ?)
-        """,
-        old,
-    )
-    connection.execute("DELETE FROM history_registration_changes WHERE not_after < ?", old)
+def forget_registrations(store: StateStore, before: datetime) -> None:
+    """Delete changes older than that, and what was removed by them. Raises `StateError`."""
+    old = REGISTRATION_CHANGES.c.not_after < stored_time(before)
+    gone = REGISTRATIONS.c.gone.in_(select(REGISTRATION_CHANGES.c.id).where(old))
+    store.execute(delete(REGISTRATIONS).where(gone))
+    store.execute(delete(REGISTRATION_CHANGES).where(old))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from sqlalchemy import select
+
+from auditor.state.reading import readable
+from auditor.state.schema import SWEEPS
+from auditor.state.store import StateStore
 from auditor.values.report import Coverage
 from auditor.values.text import stored_time
 
@@ -20,18 +24,18 @@ class SpanSizes(NamedTuple):
     """0 to 1."""
 
 
-def read_span_sizes(
-    connection: sqlite3.Connection, since: datetime, step: timedelta
-) -> Mapping[int, SpanSizes]:
-    """Read the spans since then, by their number from 0 on; those without a sweep are left out."""
+def read_span_sizes(store: StateStore, since: datetime, step: timedelta) -> Mapping[int, SpanSizes]:
+    """Read what sweeps since then came to, by the number of their span, from 0 on; one without a sweep is left out.
+
+    Raises `StateError`.
+    """
     found: dict[int, SpanSizes] = {}
-    for finished_at, registered, observed, findings in connection.execute(
-        "SELECT finished_at, registered, observed, findings FROM history_sweeps WHERE finished_at >= ?",
-        (stored_time(since),),
-    ):
-        number = (datetime.fromisoformat(finished_at) - since) // step
-        count = sum(json.loads(findings).values())
-        share = Coverage(registered, observed).share
-        before = found.get(number, SpanSizes(count, share))
-        found[number] = SpanSizes(max(count, before.most_findings), min(share, before.least_share))
+    columns = SWEEPS.c.finished_at, SWEEPS.c.registered, SWEEPS.c.observed, SWEEPS.c.findings
+    with readable():
+        for row in store.each(select(*columns).where(SWEEPS.c.finished_at >= stored_time(since))):
+            number = (datetime.fromisoformat(row["finished_at"]) - since) // step
+            count = sum(json.loads(row["findings"]).values())
+            share = Coverage(row["registered"], row["observed"]).share
+            before = found.get(number, SpanSizes(count, share))
+            found[number] = SpanSizes(max(count, before.most_findings), min(share, before.least_share))
     return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, Executable, Insert, MetaData, RowMapping, Table, asc, desc, select
@@ -26,28 +27,36 @@ class StateStore:
         self.engine, self.name, self.tables = engine, name, tables
         self._known = {table.name: table for group in tables for table in group.sorted_tables}
         self._under_way: Connection | None = None
+        self.begun: Callable[[Connection], None] | None = None
+        """Called first in each transaction; what it raises ends the transaction, and nothing is written."""
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[Connection]:
         """Hold one transaction, kept whole or not at all; within one under way, that one.
 
         No other process writes meanwhile. Raises `StateError`, for a full disk too.
         """
         if self._under_way is not None:
-            yield
+            yield self._under_way
             return
-        with self.reported(), self.engine.connect().execution_options(writes=True) as connection:
-            with connection.begin(), self._held(connection):
-                yield
+        with (
+            self.reported(),
+            self.engine.connect().execution_options(writes=True) as connection,
+            connection.begin(),
+            self._held(connection),
+        ):
+            if self.begun is not None:
+                self.begun(connection)
+            yield connection
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Hold several reads together, on SQLite of one moment. Raises `StateError`."""
+    def reading(self) -> Iterator[Connection]:
+        """Hold several reads together. Raises `StateError`."""
         if self._under_way is not None:
-            yield
+            yield self._under_way
             return
         with self.reported(), self.engine.connect() as connection, self._held(connection):
-            yield
+            yield connection
 
     def rows(self, statement: Executable) -> Sequence[RowMapping]:
         """Read all rows that a statement yields. Raises `StateError`."""
@@ -55,8 +64,8 @@ class StateStore:
 
     def first(self, statement: Executable) -> RowMapping | None:
         """Read the first row that a statement yields; None: there is none. Raises `StateError`."""
-        with self.reading(), self.reported():
-            return self._connection.execute(statement).mappings().first()
+        with self.reading() as connection, self.reported():
+            return connection.execute(statement).mappings().first()
 
     def each(self, statement: Executable) -> Iterator[RowMapping]:
         """Read the rows that a statement yields, one at a time. Raises `StateError`."""
@@ -71,13 +80,13 @@ class StateStore:
         """Write, or once for each of several rows; return the number of rows that were met. Raises `StateError`."""
         if rows is not None and not rows:
             return 0
-        with self.transaction(), self.reported():
-            return int(self._connection.execute(statement, rows).rowcount)
+        with self.transaction() as connection, self.reported():
+            return int(connection.execute(statement, rows).rowcount)
 
     def add(self, statement: Insert) -> int:
         """Insert one row; return the number that the database gave it. Raises `StateError`."""
-        with self.transaction(), self.reported():
-            key = self._connection.execute(statement).inserted_primary_key
+        with self.transaction() as connection, self.reported():
+            key = connection.execute(statement).inserted_primary_key
             assert key is not None  # noqa: S101  (an INSERT of one row always has one)
             return int(key[0])
 
@@ -101,8 +110,12 @@ class StateStore:
         columns = self._known[table].columns
         return self.each(
             select(self._known[table])
-            .where(*(columns[name].is_(None) if value is None else columns[name] == value
-                     for name, value in (where or {}).items()))
+            .where(
+                *(
+                    columns[name].is_(None) if value is None else columns[name] == value
+                    for name, value in (where or {}).items()
+                )
+            )
             .order_by(*(desc(columns[name[1:]]) if name[0] == "-" else asc(columns[name]) for name in order))
             .limit(most)
         )
@@ -112,17 +125,13 @@ class StateStore:
         """Turn the database's errors into `StateError`s that name the place."""
         try:
             yield
-        except SQLAlchemyError as error:
-            raise unusable(self.name, error.orig if isinstance(error, DBAPIError) and error.orig else error) from None
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else None
+            raise unusable(self.name, cause or error) from None
 
     def close(self) -> None:
         """Let go of the database; what is in memory alone is gone."""
         self.engine.dispose()
-
-    @property
-    def _connection(self) -> Connection:
-        assert self._under_way is not None  # noqa: S101  (held by the caller)
-        return self._under_way
 
     @contextmanager
     def _held(self, connection: Connection) -> Iterator[None]:

@@ -1,16 +1,18 @@
-"""Contents of sweeps in the state database: what each sweep saw, stored once for all sweeps that saw the same."""
+"""Contents of sweeps in the state: what each sweep saw, stored once for all sweeps that saw the same."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import zlib
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter
+from sqlalchemy import delete, select
 
 from auditor.errors import GapReason, StateError
+from auditor.state.schema import CONTENTS, SWEEPS
+from auditor.state.store import StateStore
 from auditor.values.findings import Severity
 from auditor.values.models import NodeId
 from auditor.values.past_sweeps import SweepContent
@@ -66,25 +68,20 @@ class _ContentForm(_ContentPart):
 _CONTENT = TypeAdapter(SweepContent)
 
 
-def keep_content(connection: sqlite3.Connection, content: SweepContent) -> str:
-    """Store a content unless it is there already, in the caller's transaction; return its digest."""
+def keep_content(store: StateStore, content: SweepContent) -> str:
+    """Store a content unless it is there already; return its digest. Raises `StateError`."""
     # ASCII, so that any name that Consul or a node came up with can be stored.
     text = json.dumps(_ContentForm.model_validate(content).model_dump(mode="json")).encode("ascii")
     digest = hashlib.sha256(text).hexdigest()
-    connection.execute(
-        "INSERT INTO history_contents VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, zlib.compress(text))
-    )
+    kept = store.insert(CONTENTS).values(digest=digest, body=zlib.compress(text))
+    store.execute(kept.on_conflict_do_nothing())
     return digest
 
 
-def read_content(connection: sqlite3.Connection, number: int) -> SweepContent | None:
+def read_content(store: StateStore, number: int) -> SweepContent | None:
     """Read what a sweep saw; None where it was recorded before contents were kept. Raises `StateError`."""
-    row = connection.execute(
-        """
-        SELECT body FROM history_sweeps JOIN history_contents ON digest = content WHERE number = ?
-        """,
-        (number,),
-    ).fetchone()
+    joined = SWEEPS.join(CONTENTS, CONTENTS.c.digest == SWEEPS.c.content)
+    row = store.first(select(CONTENTS.c.body).select_from(joined).where(SWEEPS.c.number == number))
     if row is None:
         return None
     try:
@@ -96,15 +93,11 @@ def read_content(connection: sqlite3.Connection, number: int) -> SweepContent | 
         for finding in form["findings"]:
             finding["places"] = [NodeId(*node) for node in finding["places"]]
         return _CONTENT.validate_python(form)
-    except (ValueError, RecursionError, zlib.error):
+    except (ValueError, TypeError, RecursionError, zlib.error):
         raise StateError(f"the history holds what sweep {number} saw, and it cannot be read") from None
 
 
-def forget_unused_contents(connection: sqlite3.Connection) -> None:
-    """Delete the contents of sweeps that were forgotten, in the caller's transaction."""
-    connection.execute(
-        """
-        DELETE FROM history_contents
-        WHERE digest NOT IN (SELECT content FROM history_sweeps WHERE content IS NOT NULL)
-        """
-    )
+def forget_unused_contents(store: StateStore) -> None:
+    """Delete the contents of sweeps that were forgotten. Raises `StateError`."""
+    used = select(SWEEPS.c.content).where(SWEEPS.c.content.is_not(None))
+    store.execute(delete(CONTENTS).where(CONTENTS.c.digest.not_in(used)))

@@ -1,0 +1,226 @@
+"""Opening of the state: whole and of the newest schema, or refused in one clear line; never made anew over an old one."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+from sqlalchemy import Connection, Engine, MetaData, StaticPool, create_engine, event, insert, select
+
+from auditor.errors import StateError
+from auditor.state.places import WITHIN, StatePlace, driver_url, place_name, postgresql
+from auditor.state.refusals import unusable
+from auditor.state.schema import VERSIONS
+from auditor.state.schema_age import NEWEST, SchemaAge, schema_age
+from auditor.state.sqlite_file import age_of_file, connected, is_writable, make_file
+from auditor.state.store import StateStore
+
+_BEGINNINGS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(9586)"}
+"""Statement with which a transaction begins: who writes, writes alone."""
+
+
+def open_store(place: StatePlace, tables: Sequence[MetaData], within: float = WITHIN) -> StateStore:
+    """Open the state, made where there is none, mode 0600, and bring it to the newest schema.
+
+    Raises `StateError` with place and reason: unreadable, read-only, in others' hands, no database, damaged, another
+    program's, or written by a newer version of this program. Such a database is left as it is. within: seconds that a
+    PostgreSQL has for each answer.
+    """
+    if isinstance(place, SecretStr):
+        return _brought_up_to_date(_on_server(place, tables, within))
+    try:
+        make_file(place)
+    except OSError as error:
+        raise unusable(str(place), error) from None
+    age_of_file(place, writable=True)
+    return _brought_up_to_date(_in_file(place, tables, writable=True))
+
+
+def open_existing_store(place: StatePlace, tables: Sequence[MetaData]) -> StateStore | None:
+    """Open the state where there is one, as `open_store` does; else None, and nothing is created.
+
+    Where nothing can be written, on a read-only mount for one, it is opened to be read. Raises `StateError`.
+    """
+    if isinstance(place, SecretStr):
+        store = _on_server(place, tables)
+        if _age(store) is SchemaAge.NOTHING_YET:
+            store.close()
+            return None
+        return _brought_up_to_date(store)
+    try:
+        if not place.exists():
+            return None
+        if is_writable(place):
+            return open_store(place, tables)
+    except OSError as error:
+        raise unusable(str(place), error) from None
+    refuse_older_to_read(place)
+    return _in_file(place, tables, writable=False)
+
+
+def refuse_older_to_read(path: Path) -> None:
+    """Refuse a read-only database that would have to be brought up to date. Raises `StateError`."""
+    if age_of_file(path, writable=False) is not SchemaAge.NEWEST:
+        raise StateError(
+            f"{path}: written by an older wgaudit, and cannot be brought up to date: it is read-only here"
+        )
+
+
+def store_to_look_at(place: StatePlace, tables: Sequence[MetaData]) -> StateStore:
+    """Open a state that this process holds opened and checked, to read it in another thread."""
+    if isinstance(place, SecretStr):
+        return _on_server(place, tables)
+    return _in_file(place, tables, writable=False)
+
+
+def store_in_memory(tables: Sequence[MetaData]) -> StateStore:
+    """Make an empty state that no disk holds, and that ends with its store."""
+    engine = create_engine(
+        "sqlite://",
+        creator=lambda: sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False),
+        poolclass=StaticPool,
+    )
+    return _brought_up_to_date(_store(engine, "memory", tables))
+
+
+def copied_to_memory(store: StateStore) -> StateStore:
+    """Copy a state into memory, without what a transaction under way has written. Raises `StateError`."""
+    copy = store_in_memory(store.tables)
+    try:
+        if store.engine.dialect.name == "sqlite":
+            _copy_pages(store, copy)
+        else:
+            with store.reading(), copy.transaction():
+                for group in store.tables:
+                    for table in group.sorted_tables:
+                        copy.execute(table.delete())
+                        copy.execute(table.insert(), [dict(row) for row in store.each(select(table))])
+    except BaseException:
+        copy.close()
+        raise
+    return copy
+
+
+def written_back(copy: StateStore, store: StateStore) -> None:
+    """Write a state in memory over one in a file, whole or not at all. Raises `StateError`."""
+    _copy_pages(copy, store)
+
+
+def _copy_pages(source: StateStore, target: StateStore) -> None:
+    with (
+        source.reported(),
+        target.reported(),
+        closing(source.engine.raw_connection()) as from_there,
+        closing(target.engine.raw_connection()) as to_here,
+    ):
+        driver = from_there.driver_connection
+        assert isinstance(driver, sqlite3.Connection)  # noqa: S101  (both are SQLite's)
+        driver.backup(to_here.driver_connection)
+
+
+@dataclass(frozen=True, slots=True)
+class StateCondition:
+    """Condition of a state database, as far as a look tells that changes nothing."""
+
+    writable: bool
+    outdated: bool
+    """True: an older version wrote it; the next one that writes brings it up to date."""
+
+
+def inspect_store(place: StatePlace) -> StateCondition | None:
+    """Look at the state without bringing it up to date: whole, ours, and to be written; None where there is none.
+
+    Raises `StateError` as `open_store` does, also where another process holds it for too long.
+    """
+    writable = True
+    if isinstance(place, SecretStr):
+        store = _on_server(place, ())
+    else:
+        try:
+            if not place.exists():
+                return None
+            writable = os.access(place, os.W_OK) and os.access(place.parent, os.W_OK)
+        except OSError as error:
+            raise unusable(str(place), error) from None
+        age_of_file(place, writable=writable)
+        store = _in_file(place, (), writable=writable, as_it_is=True)
+    with closing(store):
+        age = _age(store)
+        if age is SchemaAge.NOTHING_YET and isinstance(place, SecretStr):
+            return None
+        if writable:
+            with store.transaction():
+                pass
+    return StateCondition(writable, outdated=age is not SchemaAge.NEWEST)
+
+
+def _age(store: StateStore) -> SchemaAge:
+    with store.reported(), closing(store.engine.raw_connection()) as connection:
+        driver = connection.driver_connection
+        assert driver is not None  # noqa: S101  (it was just connected)
+        return schema_age(driver, store.name)
+
+
+def _brought_up_to_date(store: StateStore) -> StateStore:
+    """Bring a database to the newest schema; the store is closed where that cannot be. Raises `StateError`."""
+    try:
+        if _age(store) is not SchemaAge.NEWEST:
+            with store.transaction() as connection:
+                _bring_up_to_date(connection, store)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _bring_up_to_date(connection: Connection, store: StateStore) -> None:
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101  (it is connected)
+    # Looked at again: another process may have been here since.
+    age = schema_age(driver, store.name)
+    if age is SchemaAge.OLDER:
+        from auditor.state.migrating import migrate
+
+        migrate(connection, store.name)
+    elif age is SchemaAge.NOTHING_YET:
+        for group in store.tables:
+            group.create_all(connection, checkfirst=False)
+        VERSIONS.metadata.create_all(connection, checkfirst=False)
+        connection.execute(insert(VERSIONS).values(version_num=NEWEST))
+
+
+def _store(engine: Engine, name: str, tables: Sequence[MetaData]) -> StateStore:
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("writes"):
+            connection.exec_driver_sql(_BEGINNINGS[engine.dialect.name])
+
+    return StateStore(engine, name, tables)
+
+
+def _in_file(path: Path, tables: Sequence[MetaData], *, writable: bool, as_it_is: bool = False) -> StateStore:
+    def connect() -> sqlite3.Connection:
+        connection = connected(path, writable=writable)
+        if writable and not as_it_is:
+            # A commit must have reached the disk before a notification is reported as sent.
+            connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
+        return connection
+
+    return _store(create_engine("sqlite://", creator=connect), str(path), tables)
+
+
+def _on_server(url: SecretStr, tables: Sequence[MetaData], within: float = WITHIN) -> StateStore:
+    name = place_name(url)
+    session = postgresql(name)
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: session.connected(driver_url(url), within),
+        pool_size=1,
+        max_overflow=1,
+    )
+    return _store(engine, name, tables)

@@ -1,0 +1,68 @@
+"""Age of a database's schema, and whether the database is one of ours, found without the library for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Any, Protocol
+
+from auditor.errors import StateError
+
+NEWEST = "0001"
+"""Revision of the schema that this version writes: the last of `revisions/`."""
+VERSION_TABLE = "wgaudit_version"
+"""Table that holds the revision of a database; a name of ours, for a database may have others' migrations in it."""
+LAST_PARTS: Mapping[str, int] = {"history": 5, "alerts": 4}
+"""Versions of the parts as they were before revisions counted, in the table `parts`."""
+
+
+class SchemaAge(Enum):
+    """Age of a schema."""
+
+    NOTHING_YET = auto()
+    OLDER = auto()
+    NEWEST = auto()
+
+
+class DriverConnection(Protocol):
+    """Connection of a database's driver, of sqlite3 or psycopg."""
+
+    def execute(self, query: str, /) -> Any:
+        """Execute a statement; what it returns can be fetched from."""
+        ...
+
+
+_TABLES = {
+    "sqlite3": "SELECT name FROM sqlite_schema",
+    "psycopg": "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
+}
+
+
+def schema_age(connection: DriverConnection, name: str) -> SchemaAge:
+    """Find the age of a database's schema. name: its place, for messages.
+
+    Raises `StateError` for a newer version's database and for another program's, and the driver's errors.
+    """
+    driver = type(connection).__module__.partition(".")[0]
+    tables = {row[0] for row in connection.execute(_TABLES[driver]).fetchall()}
+    if VERSION_TABLE in tables:
+        (version,) = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608
+        if version > NEWEST:
+            raise _newer(name, f"schema {version}, known is {NEWEST}")
+        return SchemaAge.NEWEST if version == NEWEST else SchemaAge.OLDER
+    if "parts" in tables:
+        for part, version in connection.execute("SELECT part, version FROM parts").fetchall():
+            if version > (known := LAST_PARTS.get(part, version)):
+                raise _newer(name, f"{part} version {version}, known are {known}")
+        return SchemaAge.OLDER
+    if tables:
+        raise StateError(
+            f"{name}: a database of another program; point state.path or state.url at one of its own"
+        )
+    return SchemaAge.NOTHING_YET
+
+
+def _newer(name: str, which: str) -> StateError:
+    return StateError(
+        f"{name}: written by a newer wgaudit ({which}); install that one, or point state.path elsewhere"
+    )
