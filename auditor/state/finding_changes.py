@@ -6,9 +6,9 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import RowMapping, delete, func, insert, select
+from sqlalchemy import delete, func, insert, select
 
-from auditor.state.reading import TableReader, readable
+from auditor.state.reading import Stored, TableReader, readable
 from auditor.state.schema import CHANGES, FINDINGS
 from auditor.state.store import StateStore
 from auditor.values.findings import Severity
@@ -33,7 +33,7 @@ class FindingsBefore:
     def __init__(self, store: StateStore, shown: Iterable[str]) -> None:
         """Read those that stand, and whether those that are shown are known. Raises `StateError`."""
         columns = FINDINGS.c.fingerprint, FINDINGS.c.severity, FINDINGS.c.nodes, FINDINGS.c.caused_by
-        self.standing: Mapping[str, RowMapping] = {
+        self.standing: Mapping[str, Stored] = {
             row["fingerprint"]: row for row in store.rows(select(*columns).where(_STANDING))
         }
         last = store.rows(select(CHANGES.c.fingerprint, CHANGES.c.change).where(CHANGES.c.id.in_(_LATEST)))

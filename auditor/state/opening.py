@@ -1,4 +1,4 @@
-"""Opening of the state: whole and of the newest schema, or refused in one clear line; never made anew over an old one."""
+"""Opening of the state: whole and of the newest schema, or refused in one clear line; never anew over an old one."""
 
 from __future__ import annotations
 
@@ -118,9 +118,10 @@ def _copy_pages(source: StateStore, target: StateStore) -> None:
         closing(source.engine.raw_connection()) as from_there,
         closing(target.engine.raw_connection()) as to_here,
     ):
-        driver = from_there.driver_connection
-        assert isinstance(driver, sqlite3.Connection)  # noqa: S101  (both are SQLite's)
-        driver.backup(to_here.driver_connection)
+        pages, place = from_there.driver_connection, to_here.driver_connection
+        assert isinstance(pages, sqlite3.Connection)  # noqa: S101  (both are SQLite's)
+        assert isinstance(place, sqlite3.Connection)  # noqa: S101
+        pages.backup(place)
 
 
 @dataclass(frozen=True, slots=True)

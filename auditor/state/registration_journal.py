@@ -211,18 +211,19 @@ class _Compared:
         index = self._read.index if not changed and len(missing) == 1 else None
         rows: list[Mapping[str, object]] = []
         for name, row in missing.items():
-            since = row.missing or (self._read.before or self._read.ended, self._read.ended)
+            when = row.missing or (self._read.before or self._read.ended, self._read.ended)
             number = None
             if not suspect and (read_again if row.missing is not None else not shrunk):
-                removed = self._change(name, RegistrationChangeKind.REMOVED, row.body, None, since, index)
+                removed = self._change(name, RegistrationChangeKind.REMOVED, row.body, None, when, index)
                 number = self._store.add(insert(REGISTRATION_CHANGES).values(removed))
-            rows.append({"name": name, "from": since[0], "to": since[1], "number": number})
+            rows.append({"name": name, "from": when[0], "to": when[1], "number": number})
         columns = REGISTRATIONS.c
         lost = update(REGISTRATIONS).where(
             columns.datacenter == self._datacenter, columns.node == bindparam("name")
         )
-        times = {"missing_not_before": bindparam("from"), "missing_not_after": bindparam("to")}
-        self._store.execute(lost.values(**times, gone=bindparam("number")), rows)
+        since, until, gone = bindparam("from"), bindparam("to"), bindparam("number")
+        noted = lost.values(missing_not_before=since, missing_not_after=until, gone=gone)
+        self._store.execute(noted, rows)
 
     def _change(
         self,

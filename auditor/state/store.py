@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, Executable, Insert, MetaData, RowMapping, Table, asc, desc, select
+from sqlalchemy import Connection, Engine, Executable, Insert, MetaData, Result, Table, asc, desc, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from auditor.errors import StateError
 from auditor.state.reading import Stored
 from auditor.state.refusals import unusable
 
@@ -58,23 +58,23 @@ class StateStore:
         with self.reported(), self.engine.connect() as connection, self._held(connection):
             yield connection
 
-    def rows(self, statement: Executable) -> Sequence[RowMapping]:
+    def rows(self, statement: Executable) -> Sequence[Stored]:
         """Read all rows that a statement yields. Raises `StateError`."""
         return tuple(self.each(statement))
 
-    def first(self, statement: Executable) -> RowMapping | None:
+    def first(self, statement: Executable) -> Stored | None:
         """Read the first row that a statement yields; None: there is none. Raises `StateError`."""
         with self.reading() as connection, self.reported():
-            return connection.execute(statement).mappings().first()
+            return cast("Stored | None", connection.execute(statement).mappings().first())
 
-    def each(self, statement: Executable) -> Iterator[RowMapping]:
+    def each(self, statement: Executable) -> Iterator[Stored]:
         """Read the rows that a statement yields, one at a time. Raises `StateError`."""
         if self._under_way is not None:
             with self.reported():
-                yield from self._under_way.execute(statement).mappings()
+                yield from _as_stored(self._under_way.execute(statement))
             return
         with self.reported(), self.engine.connect() as connection:
-            yield from connection.execute(statement, execution_options={"yield_per": 500}).mappings()
+            yield from _as_stored(connection.execute(statement, execution_options={"yield_per": 500}))
 
     def execute(self, statement: Executable, rows: Sequence[Mapping[str, object]] | None = None) -> int:
         """Write, or once for each of several rows; return the number of rows that were met. Raises `StateError`."""
@@ -140,3 +140,7 @@ class StateStore:
             yield
         finally:
             self._under_way = None
+
+
+def _as_stored(found: Result[Any]) -> Iterable[Stored]:
+    return cast("Iterable[Stored]", found.mappings())
