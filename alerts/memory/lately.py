@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from alerts.memory.notices import Row, read_row
+from sqlalchemy import func, select
+
+from alerts.memory.notices import Row, State, read_row
+from alerts.memory.state_access import StateAccess
+from alerts.memory.tables import alerts_notices as notices
 from auditor.values.text import stored_time
 
-NEWEST = """
-    SELECT * FROM alerts_notices WHERE state <> 'closed' ORDER BY at DESC, id DESC LIMIT ?
-"""
-FIRST_WORDS = """
-    SELECT arrived_at, min(at) AS accepted_at FROM alerts_notices
-    WHERE arrived_at >= ? AND state = 'accepted' GROUP BY fingerprint, arrived_at ORDER BY accepted_at
-"""
+NEWEST = (
+    select(notices).where(notices.c.state != State.CLOSED).order_by(notices.c.at.desc(), notices.c.id.desc())
+)
+FIRST_WORDS = (
+    select(notices.c.arrived_at, func.min(notices.c.at).label("accepted_at"))
+    .where(notices.c.state == State.ACCEPTED)
+    .group_by(notices.c.fingerprint, notices.c.arrived_at)
+    .order_by("accepted_at")
+)
 
 
 class FirstWord(NamedTuple):
@@ -32,12 +37,12 @@ class FirstWord(NamedTuple):
         return max((self.accepted_at - self.arrived_at).total_seconds(), 0.0)
 
 
-def newest_notices(connection: sqlite3.Connection, most: int) -> list[Row]:
-    """Read the notifications that changed their state last, newest first. Raises SQLite's errors and `StateError`."""
-    return [read_row(row) for row in connection.execute(NEWEST, (most,))]
+def newest_notices(state: StateAccess, most: int) -> list[Row]:
+    """Read the notifications that changed their state last, newest first. Raises `StateError`."""
+    return [read_row(row) for row in state.rows(NEWEST.limit(most))]
 
 
-def first_words(connection: sqlite3.Connection, since: datetime) -> Iterator[FirstWord]:
-    """Read the first words on causes that arrived since then, one at a time. Raises SQLite's errors."""
-    for arrived_at, accepted_at in connection.execute(FIRST_WORDS, (stored_time(since),)):
-        yield FirstWord(datetime.fromisoformat(arrived_at), datetime.fromisoformat(accepted_at))
+def first_words(state: StateAccess, since: datetime) -> Iterator[FirstWord]:
+    """Read the first words on causes that arrived since then. Raises `StateError`."""
+    for row in state.rows(FIRST_WORDS.where(notices.c.arrived_at >= stored_time(since))):
+        yield FirstWord(datetime.fromisoformat(row["arrived_at"]), datetime.fromisoformat(row["accepted_at"]))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from alerts.memory.forms import read_incident
+from alerts.memory.state_access import StoredRow
 from alerts.models import LogEntry, Notification, NotifyReason, Status
 from auditor.errors import StateError
 
@@ -45,7 +45,7 @@ class Row:
     """True: a dead letter that something newer replaced, so that it must not be sent any more."""
 
 
-def read_row(row: sqlite3.Row) -> Row:
+def read_row(row: StoredRow) -> Row:
     """Read one row of the table `alerts_notices`. Raises `StateError`."""
     try:
         return _row(row)
@@ -55,7 +55,7 @@ def read_row(row: sqlite3.Row) -> Row:
         ) from None
 
 
-def _row(row: sqlite3.Row) -> Row:
+def _row(row: StoredRow) -> Row:
     notification = Notification(
         row["notifier"],
         NotifyReason(row["reason"]),
@@ -72,6 +72,7 @@ def _row(row: sqlite3.Row) -> Row:
         attempts=row["attempts"],
         detail=row["detail"],
         unclear=row["attempts"] > row["declined"],
+        stale=row.get("stale", False),
     )
 
 
