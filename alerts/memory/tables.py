@@ -17,13 +17,13 @@ from sqlalchemy import (
     text,
 )
 
-METADATA = MetaData()
+TABLES = MetaData()
 TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 """Text that sorts by its characters' numbers, as SQLite does, whatever the database's language: times, names."""
 
 alerts_memory = Table(
     "alerts_memory",
-    METADATA,
+    TABLES,
     Column("one", Integer, CheckConstraint("one = 1"), primary_key=True, autoincrement=False),
     Column("sweep", Integer, nullable=False),
     Column("blind_sweeps", Integer, nullable=False),
@@ -42,7 +42,7 @@ def _remember_nothing(table: Table, connection: Connection, **_: object) -> None
 
 alerts_standing = Table(
     "alerts_standing",
-    METADATA,
+    TABLES,
     Column("fingerprint", TEXT, primary_key=True),
     Column("last_sweep", Integer, nullable=False),
     Column("body", TEXT, nullable=False),
@@ -50,7 +50,7 @@ alerts_standing = Table(
 )
 alerts_ended = Table(
     "alerts_ended",
-    METADATA,
+    TABLES,
     Column("fingerprint", TEXT, primary_key=True),
     Column("first_seen", TEXT, nullable=False),
     Column("at", TEXT, nullable=False),
@@ -59,7 +59,7 @@ alerts_ended = Table(
 )
 alerts_seen = Table(
     "alerts_seen",
-    METADATA,
+    TABLES,
     Column("place", TEXT, primary_key=True),
     Column("sweep", Integer, nullable=False),
     Column("at", TEXT, nullable=False),
@@ -67,24 +67,24 @@ alerts_seen = Table(
 )
 alerts_unseen = Table(
     "alerts_unseen",
-    METADATA,
+    TABLES,
     Column("place", TEXT, primary_key=True),
     Column("sweep", Integer, nullable=False),
     sqlite_strict=True,
 )
 alerts_unsettled = Table(
-    "alerts_unsettled", METADATA, Column("place", TEXT, primary_key=True), sqlite_strict=True
+    "alerts_unsettled", TABLES, Column("place", TEXT, primary_key=True), sqlite_strict=True
 )
 alerts_drifted = Table(
     "alerts_drifted",
-    METADATA,
+    TABLES,
     Column("place", TEXT, primary_key=True),
     Column("public_key", TEXT, nullable=False),
     sqlite_strict=True,
 )
 alerts_notices = Table(
     "alerts_notices",
-    METADATA,
+    TABLES,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("notifier", TEXT, nullable=False),
     Column("fingerprint", TEXT, nullable=False),
@@ -116,14 +116,14 @@ Index(
 
 alerts_waits = Table(
     "alerts_waits",
-    METADATA,
+    TABLES,
     Column("notifier", TEXT, primary_key=True),
     Column("not_before", TEXT, nullable=False),
     sqlite_strict=True,
 )
 alerts_silences = Table(
     "alerts_silences",
-    METADATA,
+    TABLES,
     Column("ident", TEXT, primary_key=True),
     Column("ends_at", TEXT, nullable=False),
     Column("body", TEXT, nullable=False),

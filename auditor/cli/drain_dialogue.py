@@ -74,10 +74,9 @@ def drain(wish: DrainWish, config_path: Path | None) -> int:
         running.tell("nothing was changed")
         return EXIT_FAILED
     failed = running.run(_carry_out(config, found, targets, wish))
-    if not wish.back and not config.state.path.exists():
-        complain(
-            f"there is no state database {config.state.path}, so no report will say that a node is drained"
-        )
+    if not wish.back and not has_state(config):
+        name = place_name(config.state.place)
+        complain(f"there is no state database {name}, so no report will say that a node is drained")
     return _end(failed, targets, wish, guide)
 
 

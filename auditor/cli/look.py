@@ -38,7 +38,7 @@ async def remembering(config: Config) -> Remembered:
     """Read what alerted sweeps left in the state; a state that cannot be read is one line on stderr."""
     from auditor.service.remembered import remembered  # it brings the state's libraries along
 
-    return await asyncio.to_thread(remembered, config.state.path, running.StderrObserver().complain)
+    return await asyncio.to_thread(remembered, config.state.place, running.StderrObserver().complain)
 
 
 def audited(

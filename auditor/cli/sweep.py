@@ -307,7 +307,7 @@ def _finish(report: Report, form: _Form, fail_on: Severity, config: Config | Non
     if form.needs_health and config is not None:
         from auditor.service.health_from_state import health_of
 
-        health = health_of(config.state.path, running.StderrObserver().complain)
+        health = health_of(config.state.place, running.StderrObserver().complain)
     try:
         _show(report, form, health)
     finally:

@@ -38,7 +38,7 @@ async def watch_table(config: Config, render: Render, *, guide: Guide, colour: s
     complain = said.append if terminal else complaints.complain
     fleet = FleetWatch(
         watch_parts(config, complain),
-        Untold(config.state.path, complain),
+        Untold(config.state.place, complain),
         complain,
         stop_within=config.watch.stop_within,
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 from auditor.errors import StateError
-from auditor.service.alert_state import AlertState, existing_state
+from auditor.service.alert_state import existing_tables
 from auditor.state import history
+from auditor.state.places import StatePlace
+from auditor.state.reading import TableReader
 from auditor.values.addresses import Prefix
 from auditor.values.models import AddressWrite, NodeId, Registration
 
@@ -28,17 +29,17 @@ def contested_registrations(registrations: Iterable[Registration]) -> Mapping[No
     return {node: frozenset(prefixes) for node, prefixes in sorted(contested.items())}
 
 
-def address_writes_in(state: AlertState, registrations: Iterable[Registration]) -> tuple[AddressWrite, ...]:
+def address_writes_in(state: TableReader, registrations: Iterable[Registration]) -> tuple[AddressWrite, ...]:
     """Read the writes behind contested registrations from an opened state; () where none is contested.
 
     Raises `StateError`.
     """
     wanted = contested_registrations(registrations)
-    return history.address_writes(state.connection, wanted) if wanted else ()
+    return history.address_writes(state, wanted) if wanted else ()
 
 
 def address_writes(
-    path: Path, registrations: Iterable[Registration], complain: Callable[[str], None]
+    place: StatePlace, registrations: Iterable[Registration], complain: Callable[[str], None]
 ) -> tuple[AddressWrite, ...]:
     """Read them from the state, which is opened only where an address is contested. () where there is no state.
 
@@ -48,8 +49,8 @@ def address_writes(
     if not wanted:
         return ()
     try:
-        with existing_state(path) as state:
-            return () if state is None else history.address_writes(state.connection, wanted)
+        with existing_tables(place) as tables:
+            return () if tables is None else history.address_writes(tables, wanted)
     except StateError as error:
         complain(f"{error}; when contested addresses were written is not known")
         return ()

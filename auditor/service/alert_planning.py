@@ -13,7 +13,6 @@ from alerts.plan import OF_ITSELF, PAGES_IN, plan
 from auditor.service.alert_state import AlertState
 from auditor.service.remembered import marked
 from auditor.state import history
-from auditor.state.database import transaction
 from auditor.values.findings import Finding
 from auditor.values.models import Snapshot
 from auditor.values.report import Report
@@ -59,9 +58,9 @@ def keep_round(planned: Planned, snapshot: Snapshot | None, state: AlertState) -
     report was made of, for the journal of registrations. Raises `StateError`; then nothing is stored.
     """
     made = planned.made
-    with transaction(state.connection):
+    with state.store.transaction():
         history.record(
-            state.connection,
+            state.store,
             planned.report,
             standing=frozenset(made.standing),
             resolved=frozenset(made.resolved),
@@ -76,16 +75,16 @@ def keep_news(planned: Planned, news: News, state: AlertState, arrived_at: datet
 
     arrived_at: time when its cause arrived. Raises `StateError`; then nothing is stored.
     """
-    with transaction(state.connection):
-        history.record_news(state.connection, planned.report, frozenset(news.standing))
+    with state.store.transaction():
+        history.record_news(state.store, planned.report, frozenset(news.standing))
         state.notifications.keep_news(news, now(), arrived_at)
 
 
 def prune(state: AlertState, keep_days: int) -> None:
     """Forget what is older than so many days and no plan needs. Raises `StateError`."""
     before = now() - timedelta(days=keep_days)
-    with transaction(state.connection):
-        history.prune(state.connection, before)
+    with state.store.transaction():
+        history.prune(state.store, before)
         state.notifications.prune(before)
 
 

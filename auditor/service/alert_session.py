@@ -20,7 +20,7 @@ from auditor.service.health_from_state import health_in
 from auditor.service.observer import ServiceObserver
 from auditor.service.remembered import Remembered, remembered_in
 from auditor.settings.file import Config
-from auditor.state.database import exclusive_in_loop
+from auditor.state.lock import exclusive_in_loop
 from auditor.values.models import Snapshot
 from auditor.values.report import Report
 
@@ -76,10 +76,10 @@ class AlertSession:
             await self._beat(HeartbeatKind.SUCCESS if whole else HeartbeatKind.FAILURE)
 
     async def _open(self, stack: AsyncExitStack) -> AlertRound:
-        path = self.config.state.path
+        settings = self.config.state
         try:
-            await stack.enter_async_context(exclusive_in_loop(path, self._lock_wait))
-            state = stack.enter_context(opened_state(path))
+            await stack.enter_async_context(exclusive_in_loop(settings.path, self._lock_wait))
+            state = stack.enter_context(opened_state(settings.place))
         except StateError as error:
             current = AlertRound(self, None)
             current.fail(f"{error}; nothing is alerted")
@@ -123,7 +123,7 @@ class AlertRound:
         if self._state is None:
             return Remembered(readable=False)
         try:
-            return remembered_in(self._state)
+            return remembered_in(self._state.store)
         except StateError:
             return Remembered(readable=False)  # `plan` reads the same state, and complains
 

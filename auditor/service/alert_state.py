@@ -1,53 +1,90 @@
-"""State of audit and alerts together: history and notification log in one database."""
+"""State of audit and alerts together: history and notification log in one database.
+
+The library that writes it is loaded where the state is opened, so a sweep that only reads a little does not pay for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
-from typing import NamedTuple
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
-from alerts.memory import notification_log
-from alerts.memory.notification_log import NotificationLog
-from auditor.state import history
-from auditor.state.database import Connection, connected_to_look, open_existing_state, open_state
+from auditor.state import plain_reader
+from auditor.state.places import StatePlace, place_name
+from auditor.state.reading import TableReader
 from auditor.values.guide import INSTALLED, Guide
 
-MIGRATIONS = {history.PART: history.MIGRATIONS, notification_log.PART: notification_log.MIGRATIONS}
+if TYPE_CHECKING:
+    from sqlalchemy import MetaData
+
+    from alerts.memory.notification_log import NotificationLog
+    from auditor.state.store import StateStore
 
 
 class AlertState(NamedTuple):
-    """Opened state: `transaction(connection)` covers history and notifications alike."""
+    """Opened state: `store.transaction()` covers history and notifications alike."""
 
-    connection: Connection
+    store: StateStore
     notifications: NotificationLog
 
 
+def state_tables() -> tuple[MetaData, ...]:
+    """List the tables of both parts."""
+    from alerts.memory import tables
+    from auditor.state import schema
+
+    return schema.TABLES, tables.TABLES
+
+
+def state_of(store: StateStore) -> AlertState:
+    """Join history and notification log in an opened store."""
+    from alerts.memory.notification_log import NotificationLog
+
+    return AlertState(store, NotificationLog(store))
+
+
 @contextmanager
-def opened_state(path: Path) -> Iterator[AlertState]:
+def opened_state(place: StatePlace) -> Iterator[AlertState]:
     """Open the state; create it where there is none. Raises `StateError`."""
-    with closing(open_state(path, MIGRATIONS)) as connection:
-        yield AlertState(connection, NotificationLog(connection))
+    from auditor.state.opening import open_store
+
+    with closing(open_store(place, state_tables())) as store:
+        yield state_of(store)
 
 
 @contextmanager
-def existing_state(path: Path) -> Iterator[AlertState | None]:
+def existing_state(place: StatePlace) -> Iterator[AlertState | None]:
     """Open the state to read it; None where there is none yet. Creates nothing. Raises `StateError`."""
-    connection = open_existing_state(path, MIGRATIONS)
-    if connection is None:
+    from auditor.state.opening import open_existing_store
+
+    store = open_existing_store(place, state_tables())
+    if store is None:
         yield None
         return
-    with closing(connection):
-        yield AlertState(connection, NotificationLog(connection))
+    with closing(store):
+        yield state_of(store)
 
 
 @contextmanager
-def state_to_look_at(path: Path) -> Iterator[AlertState]:
+def state_to_look_at(place: StatePlace) -> Iterator[AlertState]:
     """Open a state that this process holds open elsewhere, to read it in another thread. Raises `StateError`."""
-    with closing(connected_to_look(path)) as connection:
-        yield AlertState(connection, NotificationLog(connection))
+    from auditor.state.opening import store_to_look_at
+
+    with closing(store_to_look_at(place, state_tables())) as store:
+        yield state_of(store)
 
 
-def no_state(path: Path, guide: Guide = INSTALLED) -> str:
+def existing_tables(place: StatePlace) -> AbstractContextManager[TableReader | None]:
+    """Open the state to read whole tables of it, at little cost; None where there is none yet. Raises `StateError`."""
+    return plain_reader.existing_reader(place, lambda: _existing_store(place))
+
+
+@contextmanager
+def _existing_store(place: StatePlace) -> Iterator[TableReader | None]:
+    with existing_state(place) as state:
+        yield None if state is None else state.store
+
+
+def no_state(place: StatePlace, guide: Guide = INSTALLED) -> str:
     """Say that there is no state yet, and which command creates it."""
-    return f"there is no state database {path} yet: {guide.mention('sweep', '--alert')} makes it"
+    return f"there is no state database {place_name(place)} yet: {guide.mention('sweep', '--alert')} makes it"

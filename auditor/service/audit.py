@@ -83,7 +83,7 @@ class Auditor:
         if before is None:
             from auditor.service.remembered import remembered
 
-            before = await asyncio.to_thread(remembered, self._config.state.path, observer.complain)
+            before = await asyncio.to_thread(remembered, self._config.state.place, observer.complain)
         registry = self._registry.expecting(before.datacenters)
         questioning = (
             Questioning(self._witnesses, self._config.witnesses, before.memory.met)
@@ -101,7 +101,7 @@ class Auditor:
         writes: tuple[AddressWrite, ...] = ()
         if before.readable:  # else it was said already
             writes = await asyncio.to_thread(
-                address_writes, self._config.state.path, snapshot.registrations, observer.complain
+                address_writes, self._config.state.place, snapshot.registrations, observer.complain
             )
         return replace(snapshot, memory=replace(before.memory, lost=lost, writes=writes))
 

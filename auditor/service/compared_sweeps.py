@@ -11,7 +11,7 @@ from auditor.service.alert_state import existing_state, no_state
 from auditor.service.audit import audit_recording
 from auditor.settings.file import Config
 from auditor.state import history
-from auditor.state.database import Connection
+from auditor.state.store import StateStore
 from auditor.values.past_sweeps import PastSweep, content_of
 
 _REFERENCE = re.compile(r"(?P<number>[0-9]{1,12})|last(?:-(?P<before>[0-9]{1,6}))?")
@@ -41,13 +41,13 @@ async def recorded_sweep(path: Path) -> ComparedSweep:
 
 def remembered_sweep(config: Config, text: str) -> ComparedSweep:
     """Read a sweep of the history. Raises `UsageError` where there is none of that name, and `StateError`."""
-    with existing_state(config.state.path) as state:
+    with existing_state(config.state.place) as state:
         if state is None:
-            raise UsageError(f"{text}: {no_state(config.state.path)}")
-        sweep = _find(state.connection, text)
+            raise UsageError(f"{text}: {no_state(config.state.place)}")
+        sweep = _find(state.store, text)
         if sweep is None:
             raise UsageError(f"the history has no sweep {text}; `wgaudit history` shows their numbers")
-        content = history.content(state.connection, sweep.number)
+        content = history.content(state.store, sweep.number)
     if content is None:
         raise UsageError(
             f"sweep {sweep.number} was recorded before the history kept what a sweep saw; take a later one"
@@ -64,12 +64,12 @@ def remembered_sweep(config: Config, text: str) -> ComparedSweep:
     )
 
 
-def _find(connection: Connection, text: str) -> PastSweep | None:
+def _find(store: StateStore, text: str) -> PastSweep | None:
     match = _REFERENCE.fullmatch(text)
     if match is None:
         return None
     if match["number"] is not None:
-        return history.sweep(connection, int(match["number"]))
+        return history.sweep(store, int(match["number"]))
     before = int(match["before"] or 0)
-    latest = history.sweeps(connection, before + 1)
+    latest = history.sweeps(store, before + 1)
     return latest[before] if len(latest) > before else None

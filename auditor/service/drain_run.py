@@ -89,8 +89,8 @@ class DrainTargets:
             f"{command}: {shown}: no node of that name is registered, and no finding that the state knows begins so"
         )
         try:
-            with existing_state(self._config.state.path) as state:
-                finding = None if state is None else history.finding(state.connection, word)
+            with existing_state(self._config.state.place) as state:
+                finding = None if state is None else history.finding(state.store, word)
         except UsageError:
             raise unknown from None
         except StateError as error:

@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 
 from auditor.errors import StateError
 from auditor.repair.drain.interface import Drainer, DrainTarget
-from auditor.service.alert_state import existing_state
+from auditor.service.alert_state import existing_state, existing_tables
 from auditor.service.parts import ENVIRONMENT, build_access
 from auditor.settings.file import Config
-from auditor.state.database import transaction
 from auditor.state.drained_nodes import forget_drained, keep_drained, read_drained
 from auditor.values.drains import Drained, DrainMeans
 from auditor.values.models import NodeId, Registration
@@ -99,8 +98,8 @@ class NotedDrainer(Drainer):
 def drained_nodes(config: Config, complain: Complain) -> Mapping[NodeId, Drained]:
     """Read from the state who is out of production; nobody without a state. One that cannot be read is a complaint."""
     try:
-        with existing_state(config.state.path) as state:
-            return {} if state is None else read_drained(state.connection)
+        with existing_tables(config.state.place) as tables:
+            return {} if tables is None else read_drained(tables)
     except StateError as error:
         complain(f"{error}; who is out of production is not known from earlier")
         return {}
@@ -108,14 +107,13 @@ def drained_nodes(config: Config, complain: Complain) -> Mapping[NodeId, Drained
 
 def _note(config: Config, node: NodeId, drained: Drained | None, complain: Complain) -> None:
     try:
-        with existing_state(config.state.path) as state:
+        with existing_state(config.state.place) as state:
             if state is None:
                 return
-            with transaction(state.connection):
-                if drained is None:
-                    forget_drained(state.connection, node)
-                else:
-                    keep_drained(state.connection, node, drained)
+            if drained is None:
+                forget_drained(state.store, node)
+            else:
+                keep_drained(state.store, node, drained)
     except StateError as error:
         out = "back in production" if drained is None else "out of production"
         complain(f"{error}; reports will not know that {node} is {out}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from alerts.memory.notices import Row, State
 from auditor.errors import StateError
 from auditor.reports.audit_health import AuditHealth
 from auditor.service.alert_state import AlertState, existing_state
 from auditor.state import history
+from auditor.state.places import StatePlace
 
 
 def health_in(state: AlertState) -> AuditHealth:
@@ -23,16 +23,16 @@ def health_with(state: AlertState, undelivered: Iterable[Row]) -> AuditHealth:
     counted = Counter(row.state for row in undelivered)
     return AuditHealth(
         state_readable=True,
-        last_clean_at=history.last_clean(state.connection),
+        last_clean_at=history.last_clean(state.store),
         waiting=counted[State.PENDING],
         refused=counted[State.DEAD],
     )
 
 
-def health_of(path: Path, complain: Callable[[str], None]) -> AuditHealth:
+def health_of(place: StatePlace, complain: Callable[[str], None]) -> AuditHealth:
     """Read the health from the state, if there is one. Creates nothing; an unreadable state is a complaint."""
     try:
-        with existing_state(path) as state:
+        with existing_state(place) as state:
             return AuditHealth() if state is None else health_in(state)
     except StateError as error:
         complain(f"{error}; the metrics are without what it says")

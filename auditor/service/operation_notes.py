@@ -12,7 +12,6 @@ from auditor.errors import StateError
 from auditor.repair.moves import RepairPlan
 from auditor.service.alert_state import existing_state
 from auditor.settings.file import Config
-from auditor.state.database import transaction
 from auditor.state.operations import begin_operation, end_operation
 from auditor.values.models import NodeId
 from auditor.values.past_sweeps import OperationKind, PastOperation
@@ -85,11 +84,8 @@ def _operation(kind: OperationKind, plan: RepairPlan, path: Path, by: str) -> Pa
 
 def _begin(config: Config, operation: PastOperation, complain: Complain) -> int | None:
     try:
-        with existing_state(config.state.path) as state:
-            if state is None:
-                return None
-            with transaction(state.connection):
-                return begin_operation(state.connection, operation)
+        with existing_state(config.state.place) as state:
+            return None if state is None else begin_operation(state.store, operation)
     except StateError as error:
         complain(f"{error}; `wgaudit timeline` will not know of this {operation.kind.value}")
         return None
@@ -97,9 +93,8 @@ def _begin(config: Config, operation: PastOperation, complain: Complain) -> int 
 
 def _end(config: Config, number: int, outcome: str, complain: Complain) -> None:
     try:
-        with existing_state(config.state.path) as state:
+        with existing_state(config.state.place) as state:
             if state is not None:
-                with transaction(state.connection):
-                    end_operation(state.connection, number, datetime.now(UTC), outcome)
+                end_operation(state.store, number, datetime.now(UTC), outcome)
     except StateError as error:
         complain(f"{error}; `wgaudit timeline` will not know how this ended")

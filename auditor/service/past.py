@@ -43,14 +43,14 @@ def read_past(
 
     leading_only: without findings that follow from another, unless their check is selected. Raises `StateError`.
     """
-    with existing_state(config.state.path) as state:
+    with existing_state(config.state.place) as state:
         if state is None:
             return None
-        sweeps = history.sweeps(state.connection, limit)
+        sweeps = history.sweeps(state.store, limit)
         leading_only = leading_only and not selection.checks
         if not selection:
-            return Past(sweeps, history.findings(state.connection, limit, leading_only=leading_only))
-        every = history.findings(state.connection, history.ALL, leading_only=leading_only)
+            return Past(sweeps, history.findings(state.store, limit, leading_only=leading_only))
+        every = history.findings(state.store, history.ALL, leading_only=leading_only)
     return Past(
         sweeps,
         tuple(itertools.islice(filter(selection.takes_past, every), limit)),
@@ -66,8 +66,8 @@ def _named(name: str) -> NodeId:
 
 def read_life(config: Config, fingerprint: str) -> FindingLife:
     """Read the life of the one finding whose fingerprint begins so. Raises `UsageError` and `StateError`."""
-    with existing_state(config.state.path) as state:
-        finding = None if state is None else history.finding(state.connection, fingerprint)
+    with existing_state(config.state.place) as state:
+        finding = None if state is None else history.finding(state.store, fingerprint)
         if state is None or finding is None:
             raise UsageError(
                 f"history: no finding has the fingerprint {fingerprint[:40]}; `wgaudit history` lists them"

@@ -8,7 +8,7 @@ from auditor.errors import InvalidValue, StateError, UsageError
 from auditor.service.alert_state import existing_state
 from auditor.settings.file import Config
 from auditor.state import history
-from auditor.state.database import Connection
+from auditor.state.store import StateStore
 from auditor.values.addresses import parse_prefix
 from auditor.values.guide import INSTALLED, Guide
 from auditor.values.models import Registration
@@ -27,8 +27,8 @@ def read_registration_history(
     Returns: None where there is no state. Raises `UsageError` where nothing is remembered of the target, and
     `StateError`.
     """
-    with existing_state(config.state.path) as state:
-        return None if state is None else _history(state.connection, target, guide)
+    with existing_state(config.state.place) as state:
+        return None if state is None else _history(state.store, target, guide)
 
 
 def past_changes(
@@ -39,29 +39,29 @@ def past_changes(
     A state that cannot be read is a complaint.
     """
     try:
-        with existing_state(config.state.path) as state:
+        with existing_state(config.state.place) as state:
             if state is None:
                 return {}
-            changes = tuple(history.registration_changes(state.connection))
+            changes = tuple(history.registration_changes(state.store))
     except StateError as error:
         complain(f"{error}; what registrations were before is not told")
         return {}
     return {target: tuple(filter(_change_selector(_selector(target)), changes)) for target in targets}
 
 
-def _history(connection: Connection, target: str, guide: Guide) -> RegistrationHistory:
-    began_at = history.journal_begin(connection)
+def _history(store: StateStore, target: str, guide: Guide) -> RegistrationHistory:
+    began_at = history.journal_begin(store)
     if began_at is None:
         raise UsageError(
             "history node: no sweep has taken registrations down yet; the next "
             f"{guide.mention('sweep', '--alert')} begins"
         )
     has = _selector(target)
-    changes = tuple(filter(_change_selector(has), history.registration_changes(connection)))
+    changes = tuple(filter(_change_selector(has), history.registration_changes(store)))
     nodes = {item.node for item in changes}
     known = tuple(
         item
-        for item in history.known_registrations(connection)
+        for item in history.known_registrations(store)
         if item.registration.node in nodes or has(item.registration)
     )
     if not known and not changes:

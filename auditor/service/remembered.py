@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 
 from alerts.incidents import groups, incident
+from alerts.memory.memory_for_judging import read_memory, read_seen, read_silences, read_standing_incidents
 from alerts.models import Silence, Standing
 from alerts.silences import active, muting
 from auditor.checks.idents import Ident
 from auditor.errors import StateError
-from auditor.service.alert_state import AlertState, existing_state
+from auditor.service.alert_state import existing_tables
 from auditor.state import history
 from auditor.state.drained_nodes import read_drained
 from auditor.state.known_registrations import RememberedRegistrations
+from auditor.state.places import StatePlace
+from auditor.state.reading import TableReader
 from auditor.values.addresses import PublicKey
 from auditor.values.models import Memory, NodeId
 from auditor.values.report import Report
@@ -43,27 +45,27 @@ class Remembered:
     """False: the state could not be read, which was said."""
 
 
-def remembered_in(state: AlertState) -> Remembered:
-    """Read the memory from an opened state. Raises `StateError`."""
-    standing = history.findings(state.connection, MOST_GHOSTS, standing_only=True)
+def remembered_in(state: TableReader) -> Remembered:
+    """Read the memory from the tables of an opened state. Raises `StateError`."""
+    standing = history.findings(state, MOST_GHOSTS, standing_only=True)
     ghosts = frozenset(PublicKey(item.subject) for item in standing if item.check == Ident.UNREGISTERED_PEER)
     several = frozenset(PublicKey(item.subject) for item in standing if item.check == Ident.SEVERAL_ENDPOINTS)
     return Remembered(
         replace(
-            state.notifications.memory(),
+            read_memory(state),
             ghosts=ghosts,
             several=several,
             met={
                 mark: _observers(item)
-                for mark, item in state.notifications.log().standing.items()
+                for mark, item in read_standing_incidents(state).items()
                 if item.incident.check in _BY_ANSWERS
             },
-            writes=history.latest_writes(state.connection, LATEST_CHANGES),
-            drained=read_drained(state.connection),
+            writes=history.latest_writes(state, LATEST_CHANGES),
+            drained=read_drained(state),
         ),
-        frozenset(state.notifications.log().datacenters),
-        tuple(state.notifications.silences()),
-        history.remembered_registrations(state.connection),
+        frozenset(place[0] for place in read_seen(state) if len(place) == 1),
+        tuple(read_silences(state)),
+        history.remembered_registrations(state),
     )
 
 
@@ -95,14 +97,14 @@ def marked(report: Report, muted: Mapping[str, Silence]) -> Report:
     return replace(report, findings=findings)
 
 
-def remembered(path: Path, complain: Callable[[str], None]) -> Remembered:
+def remembered(place: StatePlace, complain: Callable[[str], None]) -> Remembered:
     """Read the memory from the state. A state that cannot be read is a complaint, and the memory is empty.
 
     Only `sweep --alert` and the watch write it; nothing is created here.
     """
     try:
-        with existing_state(path) as state:
-            return Remembered() if state is None else remembered_in(state)
+        with existing_tables(place) as tables:
+            return Remembered() if tables is None else remembered_in(tables)
     except StateError as error:
         complain(
             f"{error}; judged without what earlier sweeps saw; a datacenter that has left Consul's list is not missed"

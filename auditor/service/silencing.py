@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from alerts.memory.memory_for_judging import read_silences
 from alerts.models import Log, Silence
 from alerts.silences import active, matches
 from auditor.errors import UsageError
-from auditor.service.alert_state import AlertState, existing_state, opened_state
+from auditor.service.alert_state import existing_state, existing_tables, opened_state
 from auditor.settings.file import Config
 from auditor.state import history
-from auditor.state.database import transaction
 from auditor.state.operations import begin_operation
 from auditor.values.addresses import Prefix, covers, format_prefix, network
 from auditor.values.guide import INSTALLED, Guide
@@ -62,13 +62,14 @@ def add_silence(
         nodes=frozenset(nodes),
         regions=frozenset(regions),
     )
-    with opened_state(config.state.path) as state:
-        state.notifications.add_silence(silence)
+    with opened_state(config.state.place) as state:
         now = datetime.now(UTC)
         added = PastOperation(OperationKind.SILENCE_ADDED, now, created_by, silence.ident, ended_at=ends_at)
-        _note(state, added)
+        with state.store.transaction():
+            state.notifications.add_silence(silence)
+            begin_operation(state.store, added)
         log = state.notifications.log()
-        known = history.known_registrations(state.connection)
+        known = history.known_registrations(state.store)
         registered = [item.registration for item in known if item.gone is None]
     standing = [item.incident for item in log.standing.values()]
     muted = sum(matches(silence, incident) for incident in standing)
@@ -119,10 +120,10 @@ class ListedSilence:
 
 def list_silences(config: Config, now: datetime) -> tuple[ListedSilence, ...] | None:
     """Read all silences, the next to end first; None where there is no state. Raises `StateError`."""
-    with existing_state(config.state.path) as state:
-        if state is None:
+    with existing_tables(config.state.place) as tables:
+        if tables is None:
             return None
-        silences = state.notifications.silences()
+        silences = read_silences(tables)
     return tuple(
         ListedSilence(
             silence, "active" if active(silence, now) else OVER if silence.ends_at <= now else "to come"
@@ -136,16 +137,13 @@ def expire_silence(config: Config, ident: str, now: datetime, by: str, guide: Gu
 
     by: login name of who asked for it.
     """
-    with existing_state(config.state.path) as state:
+    with existing_state(config.state.place) as state:
         silences = state.notifications.silences() if state is not None else ()
         before = {silence.ident: silence.ends_at for silence in silences}
         if state is None or ident not in before:
             raise UsageError(f"there is no silence {ident}; {guide.mention('silence list')} shows them")
-        state.notifications.expire_silence(ident, now)
-        if before[ident] > now:
-            _note(state, PastOperation(OperationKind.SILENCE_EXPIRED, now, by, ident))
+        with state.store.transaction():
+            state.notifications.expire_silence(ident, now)
+            if before[ident] > now:
+                begin_operation(state.store, PastOperation(OperationKind.SILENCE_EXPIRED, now, by, ident))
 
-
-def _note(state: AlertState, operation: PastOperation) -> None:
-    with transaction(state.connection):
-        begin_operation(state.connection, operation)

@@ -33,8 +33,8 @@ def read_records(config: Config, plans: Iterable[Path] = (), journals: Iterable[
     The plans and journals that the state names are read too, where they still are; one that is not there is a note.
     Raises `StateError`, and `PlanError` and `JournalError` of the given files.
     """
-    with existing_state(config.state.path) as state:
-        records = Records(notes=(no_state(config.state.path),)) if state is None else _remembered(state)
+    with existing_state(config.state.place) as state:
+        records = Records(notes=(no_state(config.state.place),)) if state is None else _remembered(state)
     made = {path: read_plan(path) for path in plans}
     unremembered = tuple(_unremembered(made, records.operations))
     given = tuple(journals)
@@ -63,8 +63,8 @@ def read_records(config: Config, plans: Iterable[Path] = (), journals: Iterable[
 
 def find_target(config: Config, fingerprint: str, guide: Guide = INSTALLED) -> PastFinding:
     """Find the one finding whose fingerprint begins so. Raises `UsageError` and `StateError`."""
-    with existing_state(config.state.path) as state:
-        found = None if state is None else history.finding(state.connection, fingerprint)
+    with existing_state(config.state.place) as state:
+        found = None if state is None else history.finding(state.store, fingerprint)
     if found is None:
         raise UsageError(
             f"timeline: no finding has the fingerprint {fingerprint[:40]}; {guide.mention('history')} lists them"
@@ -73,15 +73,15 @@ def find_target(config: Config, fingerprint: str, guide: Guide = INSTALLED) -> P
 
 
 def _remembered(state: AlertState) -> Records:
-    connection, log = state
+    store, log = state
     return Records(
-        sweeps=history.sweeps(connection, -1)[::-1],
-        findings=history.findings(connection, MOST_FINDINGS),
-        changes=history.changes(connection),
+        sweeps=history.sweeps(store, -1)[::-1],
+        findings=history.findings(store, MOST_FINDINGS),
+        changes=history.changes(store),
         notices=tuple(map(past_notice, log.every())),
         silences=tuple(map(_silence, log.silences())),
-        operations=history.operations(connection),
-        registrations=tuple(history.registration_changes(connection)),
+        operations=history.operations(store),
+        registrations=tuple(history.registration_changes(store)),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TypeVar
 
 from alerts.memory.notices import Row
@@ -13,6 +12,7 @@ from alerts.models import Status
 from auditor.service.alert_state import AlertState, state_to_look_at
 from auditor.service.watch_state import WatchState
 from auditor.state import history
+from auditor.state.places import StatePlace
 from auditor.values.past_sweeps import PastNotice, PastSpan
 
 T = TypeVar("T")
@@ -24,9 +24,9 @@ LONGEST_TURN = 10.0
 class WatchPast:
     """Memory of a watch, read beside its loop: each call blocks, and is made in a thread."""
 
-    def __init__(self, state: WatchState, path: Path) -> None:
-        """state: used in the running event loop. path: the database."""
-        self._state, self._path = state, path
+    def __init__(self, state: WatchState, place: StatePlace) -> None:
+        """state: used in the running event loop. place: where it is."""
+        self._state, self._place = state, place
         self._loop = asyncio.get_running_loop()
 
     def notices(self, most: int) -> tuple[PastNotice, ...]:
@@ -45,7 +45,7 @@ class WatchPast:
 
     def _read(self, work: Callable[[AlertState], T]) -> T:
         if not self._state.in_memory:
-            with state_to_look_at(self._path) as state:
+            with state_to_look_at(self._place) as state:
                 return work(state)
 
         async def turn() -> T:
@@ -56,7 +56,7 @@ class WatchPast:
 
 def spans_in(state: AlertState, since: datetime, step: timedelta) -> tuple[PastSpan, ...]:
     """Read the spans from an opened state; those without a round are left out. Raises `StateError`."""
-    sizes = history.span_sizes(state.connection, since, step)
+    sizes = history.span_sizes(state.store, since, step)
     longest: dict[int, float] = {}
     for word in state.notifications.first_words(since):
         number = (word.arrived_at - since) // step

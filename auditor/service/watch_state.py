@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TypeVar
 
-from alerts.memory.notification_log import NotificationLog
 from auditor.errors import StateError, UsageError
-from auditor.service.alert_state import MIGRATIONS, AlertState
-from auditor.state.database import Connection, copied_to_memory, open_state, state_in_memory, written_back
+from auditor.service.alert_state import AlertState, state_of, state_tables
+from auditor.state.opening import copied_to_memory, open_store, store_in_memory, written_back
+from auditor.state.places import StatePlace, place_name
+from auditor.state.store import StateStore
 
 T = TypeVar("T")
 
@@ -22,17 +22,17 @@ class WatchState:
     written back once the database can be used again. It is used by one thread.
     """
 
-    def __init__(self, path: Path, complain: Callable[[str], None]) -> None:
+    def __init__(self, place: StatePlace, complain: Callable[[str], None]) -> None:
         """Open the database, or begin in memory. complain: told once of each change between the two."""
-        self._path, self._complain = path, complain
+        self._place, self._complain = place, complain
         self.in_memory = False
         """True: the database cannot be used, and what is remembered ends with this process."""
         self.changed: Callable[[AlertState], None] | None = None
         """Called with the state that is used from now on."""
         try:
-            self.current = _state(open_state(path, MIGRATIONS))
+            self.current = state_of(open_store(place, state_tables()))
         except StateError as error:
-            self.current = _state(state_in_memory(MIGRATIONS))
+            self.current = state_of(_empty())
             self._in_memory_from_now_on(error)
 
     def with_it(self, work: Callable[[AlertState], T]) -> T:
@@ -48,7 +48,7 @@ class WatchState:
             return work(self.current)
         except StateError as error:
             # A record that cannot be read was copied along.
-            self._use(state_in_memory(MIGRATIONS))
+            self._use(_empty())
             self._complain(f"alerts: {error}; begun anew: what stands is told again")
         return work(self.current)
 
@@ -57,9 +57,9 @@ class WatchState:
         if self.in_memory:
             return
         try:
-            copy = copied_to_memory(self.current.connection)
+            copy = copied_to_memory(self.current.store)
         except StateError:
-            copy = state_in_memory(MIGRATIONS)
+            copy = _empty()
         self._use(copy)
         self._in_memory_from_now_on(error)
 
@@ -68,24 +68,24 @@ class WatchState:
         if not self.in_memory:
             return
         try:
-            disk = open_state(self._path, MIGRATIONS)
+            disk = open_store(self._place, state_tables())
         except StateError:
             return  # said when it began
         try:
-            for silence in NotificationLog(disk).silences():
+            for silence in state_of(disk).notifications.silences():
                 with suppress(UsageError):  # it is known here, too
                     self.current.notifications.add_silence(silence)
-            written_back(self.current.connection, disk)
+            written_back(self.current.store, disk)
         except StateError:
             disk.close()
             return
         self._use(disk)
         self.in_memory = False
-        self._complain(f"alerts: {self._path} can be used again, and holds what was remembered meanwhile")
+        self._complain(f"alerts: {place_name(self._place)} can be used again, and holds what was remembered meanwhile")
 
     def close(self) -> None:
         """Close it; what is in memory alone is gone."""
-        self.current.connection.close()
+        self.current.store.close()
 
     def _in_memory_from_now_on(self, error: StateError) -> None:
         self.in_memory = True
@@ -93,12 +93,12 @@ class WatchState:
             f"alerts: {error}; people are told all the same, from memory: after a restart, what stands is told again"
         )
 
-    def _use(self, connection: Connection) -> None:
-        before, self.current = self.current, _state(connection)
-        before.connection.close()
+    def _use(self, store: StateStore) -> None:
+        before, self.current = self.current, state_of(store)
+        before.store.close()
         if self.changed is not None:
             self.changed(self.current)
 
 
-def _state(connection: Connection) -> AlertState:
-    return AlertState(connection, NotificationLog(connection))
+def _empty() -> StateStore:
+    return store_in_memory(state_tables())

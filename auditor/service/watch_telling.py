@@ -33,7 +33,8 @@ from auditor.service.remembered import Remembered, remembered_in
 from auditor.service.watch_past import WatchPast
 from auditor.service.watch_state import WatchState
 from auditor.settings.file import Config
-from auditor.state.database import LockHolder, exclusive_in_loop, transaction
+from auditor.state.lock import LockHolder, exclusive_in_loop
+from auditor.state.places import place_name
 from auditor.values.models import Snapshot
 from auditor.values.report import Report
 
@@ -102,7 +103,7 @@ class WatchAlerts:
         except StateError as error:
             # No lock can be made: where the folder cannot be written, nobody else can tell from there either.
             self._complain(f"alerts: {error}; the lock is not held")
-        self._state = WatchState(path, self._complain)
+        self._state = WatchState(self._config.state.place, self._complain)
         self._stack.callback(self._state.close)
         self._state.changed = self._state_changed
         if not self._notifiers:
@@ -133,10 +134,9 @@ class WatchAlerts:
 
     async def reconfigure(self, config: Config) -> None:
         """Go on with other notifiers and another policy. Raises `ConfigError`; then all stays as it was."""
-        if config.state.path != self._config.state.path:
-            raise ConfigError(
-                f"state.path: {self._config.state.path} is in use by this watch; a restart changes it"
-            )
+        if config.state.place != self._config.state.place:
+            key, place = self._config.state.key, place_name(self._config.state.place)
+            raise ConfigError(f"{key}: {place} is in use by this watch; a restart changes it")
         self._configure(config)
         if self._courier is not None:
             await self._courier.close(HAND_OVER_ANEW)
@@ -147,7 +147,7 @@ class WatchAlerts:
 
     def remembered(self) -> Remembered:
         """Read the memory that helps to judge; see `Remembered`."""
-        return self._with_state(remembered_in)
+        return self._with_state(lambda state: remembered_in(state.store))
 
     async def tell(self, report: Report, *, arrived_at: datetime | None = None) -> Report:
         """Tell of incidents that are new or worse, between two rounds; return the report with silenced ones marked.
@@ -193,7 +193,7 @@ class WatchAlerts:
         """Store what news of the registry change, in the journal of registrations. All of a datacenter in turn."""
 
         def keep(state: AlertState) -> None:
-            with transaction(state.connection):
+            with state.store.transaction():
                 registration_news.keep_news(state, news)
 
         self._with_state(keep)
@@ -213,7 +213,7 @@ class WatchAlerts:
     @property
     def past(self) -> WatchPast:
         """Memory of the watch, for its page."""
-        return WatchPast(self._opened, self._config.state.path)
+        return WatchPast(self._opened, self._config.state.place)
 
     # -- inside
 

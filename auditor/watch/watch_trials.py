@@ -13,7 +13,7 @@ from auditor.service import open_files, parts
 from auditor.service.advice import ADVICE, advice
 from auditor.service.asked_page import ask_page
 from auditor.settings.file import Config
-from auditor.state.database import exclusive
+from auditor.state.lock import exclusive
 from auditor.values.models import Registration
 from auditor.values.text import count, listed
 from auditor.values.trials import Trial, TrialOutcome
