@@ -97,7 +97,7 @@ def list_(config_path: Path | None, format_name: str) -> int:
         running.deliver(_document(outbox or Outbox((), ())), None)
         return 0
     if outbox is None:
-        running.tell(no_state(config.state.place, guide))
+        running.tell(no_state(config, guide))
         return 0
     waiting, dead = outbox.waiting, outbox.dead
     page = Page(screen.layout(None, "auto", 50))

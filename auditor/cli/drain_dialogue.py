@@ -47,7 +47,9 @@ class DrainWish:
 
 def drain(wish: DrainWish, config_path: Path | None) -> int:
     """Carry out a wish; return the exit code."""
+    from auditor.service.alert_state import has_state, state_place
     from auditor.service.drain_run import read_targets
+    from auditor.state.places import place_name
 
     if bool(wish.names) is wish.every:
         raise UsageError(f"{wish.command}: name nodes{', or give --all' if wish.back else ''}")
@@ -75,7 +77,7 @@ def drain(wish: DrainWish, config_path: Path | None) -> int:
         return EXIT_FAILED
     failed = running.run(_carry_out(config, found, targets, wish))
     if not wish.back and not has_state(config):
-        name = place_name(config.state.place)
+        name = place_name(state_place(config))
         complain(f"there is no state database {name}, so no report will say that a node is drained")
     return _end(failed, targets, wish, guide)
 

@@ -54,7 +54,7 @@ def command(
         running.deliver(history_document(sweeps, findings, state=past is not None).text(), None)
         return 0
     if past is None:
-        running.tell(no_state(config.state.place, guide))
+        running.tell(no_state(config, guide))
         return 0
     filters.tell_strangers(selection, past.nodes, past.regions)
     page = Page(screen.layout(None, "auto", limit))
@@ -151,7 +151,7 @@ def node(ctx: click.Context, /, target: str, config_path: Path | None, format_na
         running.deliver(registration_history_document(target, past).text(), None)
         return 0
     if past is None:
-        running.tell(no_state(config.state.place, guide))
+        running.tell(no_state(config, guide))
         return 0
     page = Page(screen.layout(None, "auto", 50))
     page.line("REGISTRATIONS  as last read")

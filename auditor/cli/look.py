@@ -36,9 +36,10 @@ async def look(
 
 async def remembering(config: Config) -> Remembered:
     """Read what alerted sweeps left in the state; a state that cannot be read is one line on stderr."""
-    from auditor.service.remembered import remembered  # it brings the state's libraries along
+    from auditor.service.alert_state import state_place  # it brings the state's libraries along
+    from auditor.service.remembered import remembered
 
-    return await asyncio.to_thread(remembered, config.state.place, running.StderrObserver().complain)
+    return await asyncio.to_thread(remembered, state_place(config), running.StderrObserver().complain)
 
 
 def audited(

@@ -114,7 +114,7 @@ def list_(config_path: Path | None, everything: bool, format_name: str) -> int:
         running.deliver(_document(shown), None)
         return 0
     if listed is None:
-        running.tell(f"no silences: {no_state(config.state.place, settings.guide(config, config_path))}")
+        running.tell(f"no silences: {no_state(config, settings.guide(config, config_path))}")
         return 0
     page = Page(screen.layout(None, "auto", 50))
     for item in listed:

@@ -305,9 +305,10 @@ def _finish(report: Report, form: _Form, fail_on: Severity, config: Config | Non
     """Show the report and sum it up; return the exit code of its verdict. config: None for a recording."""
     health = AuditHealth()
     if form.needs_health and config is not None:
+        from auditor.service.alert_state import state_place
         from auditor.service.health_from_state import health_of
 
-        health = health_of(config.state.place, running.StderrObserver().complain)
+        health = health_of(state_place(config), running.StderrObserver().complain)
     try:
         _show(report, form, health)
     finally:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from auditor.cli import complaints, running, screen
 from auditor.errors import NothingSeen, WatchEnded
+from auditor.service.alert_state import state_place
 from auditor.settings.file import Config
 from auditor.values.guide import Guide
 from auditor.values.report import Report
@@ -38,7 +39,7 @@ async def watch_table(config: Config, render: Render, *, guide: Guide, colour: s
     complain = said.append if terminal else complaints.complain
     fleet = FleetWatch(
         watch_parts(config, complain),
-        Untold(config.state.place, complain),
+        Untold(state_place(config), complain),
         complain,
         stop_within=config.watch.stop_within,
     )

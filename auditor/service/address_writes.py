@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from auditor.errors import StateError
 from auditor.service.alert_state import existing_tables
-from auditor.state import history
+from auditor.state.known_registrations import read_address_writes
 from auditor.state.places import StatePlace
 from auditor.state.reading import TableReader
 from auditor.values.addresses import Prefix
@@ -35,7 +35,7 @@ def address_writes_in(state: TableReader, registrations: Iterable[Registration])
     Raises `StateError`.
     """
     wanted = contested_registrations(registrations)
-    return history.address_writes(state, wanted) if wanted else ()
+    return read_address_writes(state, wanted) if wanted else ()
 
 
 def address_writes(
@@ -50,7 +50,7 @@ def address_writes(
         return ()
     try:
         with existing_tables(place) as tables:
-            return () if tables is None else history.address_writes(tables, wanted)
+            return () if tables is None else read_address_writes(tables, wanted)
     except StateError as error:
         complain(f"{error}; when contested addresses were written is not known")
         return ()

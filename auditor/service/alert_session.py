@@ -15,7 +15,7 @@ from auditor.errors import StateError
 from auditor.reports.audit_health import AuditHealth
 from auditor.service.alert_parts import build_alert_policy, build_heartbeat, build_notifiers
 from auditor.service.alert_planning import Planned, keep_round, planned, prune
-from auditor.service.alert_state import AlertState, opened_state
+from auditor.service.alert_state import AlertState, opened_state, state_place
 from auditor.service.health_from_state import health_in
 from auditor.service.observer import ServiceObserver
 from auditor.service.remembered import Remembered, remembered_in
@@ -43,6 +43,7 @@ class AlertSession:
         config_file: the file that `config` was read from, for the commands in messages.
         """
         self.config = config
+        self._place = state_place(config)
         self.notifiers = build_notifiers(config, config_file)
         self.policy = build_alert_policy(config)
         self.budget = budget
@@ -76,10 +77,9 @@ class AlertSession:
             await self._beat(HeartbeatKind.SUCCESS if whole else HeartbeatKind.FAILURE)
 
     async def _open(self, stack: AsyncExitStack) -> AlertRound:
-        settings = self.config.state
         try:
-            await stack.enter_async_context(exclusive_in_loop(settings.path, self._lock_wait))
-            state = stack.enter_context(opened_state(settings.place))
+            await stack.enter_async_context(exclusive_in_loop(self.config.state.path, self._lock_wait))
+            state = stack.enter_context(opened_state(self._place))
         except StateError as error:
             current = AlertRound(self, None)
             current.fail(f"{error}; nothing is alerted")

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from auditor.service.parts import ENVIRONMENT
+from auditor.settings.file import Config
 from auditor.state import plain_reader
 from auditor.state.places import StatePlace, place_name
 from auditor.state.reading import TableReader
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
 
     from alerts.memory.notification_log import NotificationLog
     from auditor.state.store import StateStore
+
+
+def state_place(config: Config) -> StatePlace:
+    """Find where the state is. Raises `ConfigError` where its URL cannot be read."""
+    return config.state.resolved_url(ENVIRONMENT) if config.state.on_server else config.state.path
 
 
 class AlertState(NamedTuple):
@@ -85,6 +92,13 @@ def _existing_store(place: StatePlace) -> Iterator[TableReader | None]:
         yield None if state is None else state.store
 
 
-def no_state(place: StatePlace, guide: Guide = INSTALLED) -> str:
+def no_state(config: Config, guide: Guide = INSTALLED) -> str:
     """Say that there is no state yet, and which command creates it."""
-    return f"there is no state database {place_name(place)} yet: {guide.mention('sweep', '--alert')} makes it"
+    name = place_name(state_place(config))
+    return f"there is no state database {name} yet: {guide.mention('sweep', '--alert')} makes it"
+
+
+def has_state(config: Config) -> bool:
+    """Tell whether there is a state. Raises `StateError`."""
+    with existing_tables(state_place(config)) as tables:
+        return tables is not None

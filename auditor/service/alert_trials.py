@@ -22,12 +22,14 @@ from alerts.notifiers.trial_connection import try_connection
 from alerts.notifiers.webhook import Webhook
 from auditor.errors import ConfigError, DeliveryError, StateBusy, StateError
 from auditor.service.alert_parts import build_heartbeat, build_notifiers
-from auditor.service.alert_state import MIGRATIONS
+from auditor.service.alert_state import state_place
 from auditor.service.consul_trials import CORRECT
 from auditor.service.outbox import read_outbox
 from auditor.settings.alerts import AnyNotifier
 from auditor.settings.file import Config
-from auditor.state.database import exclusive, inspect_state
+from auditor.state.lock import exclusive
+from auditor.state.opening import inspect_store
+from auditor.state.places import place_name
 from auditor.values.guide import INSTALLED, Guide
 from auditor.values.text import count
 from auditor.values.trials import Trial, TrialOutcome
@@ -127,20 +129,26 @@ def state_trials(config: Config, guide: Guide = INSTALLED) -> Iterator[Trial]:
     path = config.state.path
     part = "state"
     try:
-        condition = inspect_state(path, MIGRATIONS)
+        place = state_place(config)
+    except ConfigError as error:
+        yield Trial(part, "read its URL", str(error), TrialOutcome.FAILS, CORRECT)
+        return
+    name = place_name(place)
+    try:
+        condition = inspect_store(place)
     except StateError as error:
         todo = "docs/alerts.md#the-state-database says what to do"
-        yield Trial(part, f"open {path}", str(error), TrialOutcome.FAILS, todo)
+        yield Trial(part, f"open {name}", str(error), TrialOutcome.FAILS, todo)
         yield Trial("outbox", "count what waits", "the state cannot be opened", TrialOutcome.UNTRIED)
         return
     if condition is None:
-        yield _folder(path)
+        yield _folder(path) if place is path else _empty_database(name)
         return
     if not condition.writable:
         todo = "give the file and its folder to the user that runs sweep --alert"
-        yield Trial(part, f"open {path}", "it cannot be written by this user", TrialOutcome.FAILS, todo)
+        yield Trial(part, f"open {name}", "it cannot be written by this user", TrialOutcome.FAILS, todo)
     else:
-        yield _lock(path, condition.outdated)
+        yield _lock(path, name, outdated=condition.outdated)
     if condition.outdated:
         got = "an older wgaudit wrote the state"
         yield Trial(
@@ -165,13 +173,14 @@ def _folder(path: Path) -> Trial:
     return Trial(part, tried, f"{got}; `sweep --alert` makes the database", TrialOutcome.WORKS)
 
 
-def _lock(path: Path, outdated: tuple[str, ...]) -> Trial:
-    part, tried = "state", f"open {path}, begin to write, take its lock"
-    schema = (
-        f"older schema ({', '.join(outdated)}), renewed by the next writer"
-        if outdated
-        else "schema up to date"
-    )
+def _empty_database(name: str) -> Trial:
+    got = "it answers, and has no state yet; `sweep --alert` makes it"
+    return Trial("state", f"open {name}", got, TrialOutcome.WORKS)
+
+
+def _lock(path: Path, name: str, *, outdated: bool) -> Trial:
+    part, tried = "state", f"open {name}, begin to write, take its lock"
+    schema = "older schema, renewed by the next writer" if outdated else "schema up to date"
     try:
         with exclusive(path, 0):
             return Trial(

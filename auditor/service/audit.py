@@ -79,11 +79,12 @@ class Auditor:
         room = partial(room_for, complain=observer.complain)
         local = LocalCollector(self._nodes, self._concurrency, room)
         from auditor.service.address_writes import address_writes  # it brings the state's libraries along
+        from auditor.service.alert_state import state_place
 
         if before is None:
             from auditor.service.remembered import remembered
 
-            before = await asyncio.to_thread(remembered, self._config.state.place, observer.complain)
+            before = await asyncio.to_thread(remembered, state_place(self._config), observer.complain)
         registry = self._registry.expecting(before.datacenters)
         questioning = (
             Questioning(self._witnesses, self._config.witnesses, before.memory.met)
@@ -101,7 +102,7 @@ class Auditor:
         writes: tuple[AddressWrite, ...] = ()
         if before.readable:  # else it was said already
             writes = await asyncio.to_thread(
-                address_writes, self._config.state.place, snapshot.registrations, observer.complain
+                address_writes, state_place(self._config), snapshot.registrations, observer.complain
             )
         return replace(snapshot, memory=replace(before.memory, lost=lost, writes=writes))
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from auditor.errors import UsageError
 from auditor.explain.comparison import ComparedSweep
-from auditor.service.alert_state import existing_state, no_state
+from auditor.service.alert_state import existing_state, no_state, state_place
 from auditor.service.audit import audit_recording
 from auditor.settings.file import Config
 from auditor.state import history
 from auditor.state.store import StateStore
+from auditor.state.sweep_contents import read_content
 from auditor.values.past_sweeps import PastSweep, content_of
 
 _REFERENCE = re.compile(r"(?P<number>[0-9]{1,12})|last(?:-(?P<before>[0-9]{1,6}))?")
@@ -41,13 +42,13 @@ async def recorded_sweep(path: Path) -> ComparedSweep:
 
 def remembered_sweep(config: Config, text: str) -> ComparedSweep:
     """Read a sweep of the history. Raises `UsageError` where there is none of that name, and `StateError`."""
-    with existing_state(config.state.place) as state:
+    with existing_state(state_place(config)) as state:
         if state is None:
-            raise UsageError(f"{text}: {no_state(config.state.place)}")
+            raise UsageError(f"{text}: {no_state(config)}")
         sweep = _find(state.store, text)
         if sweep is None:
             raise UsageError(f"the history has no sweep {text}; `wgaudit history` shows their numbers")
-        content = history.content(state.store, sweep.number)
+        content = read_content(state.store, sweep.number)
     if content is None:
         raise UsageError(
             f"sweep {sweep.number} was recorded before the history kept what a sweep saw; take a later one"

@@ -11,7 +11,7 @@ from auditor.errors import DrainFailed, InvalidValue, StateError, Surprise, Usag
 from auditor.fleet.fleet import Fleet
 from auditor.repair.drain.command import words_for
 from auditor.repair.drain.interface import Drainer, DrainTarget
-from auditor.service.alert_state import existing_state
+from auditor.service.alert_state import existing_state, state_place
 from auditor.service.draining import Complain, drained_nodes
 from auditor.service.parts import build_registry
 from auditor.settings.file import Config
@@ -89,7 +89,7 @@ class DrainTargets:
             f"{command}: {shown}: no node of that name is registered, and no finding that the state knows begins so"
         )
         try:
-            with existing_state(self._config.state.place) as state:
+            with existing_state(state_place(self._config)) as state:
                 finding = None if state is None else history.finding(state.store, word)
         except UsageError:
             raise unknown from None

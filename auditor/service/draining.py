@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from auditor.errors import StateError
 from auditor.repair.drain.interface import Drainer, DrainTarget
-from auditor.service.alert_state import existing_state, existing_tables
+from auditor.service.alert_state import existing_state, existing_tables, state_place
 from auditor.service.parts import ENVIRONMENT, build_access
 from auditor.settings.file import Config
 from auditor.state.drained_nodes import forget_drained, keep_drained, read_drained
@@ -98,7 +98,7 @@ class NotedDrainer(Drainer):
 def drained_nodes(config: Config, complain: Complain) -> Mapping[NodeId, Drained]:
     """Read from the state who is out of production; nobody without a state. One that cannot be read is a complaint."""
     try:
-        with existing_tables(config.state.place) as tables:
+        with existing_tables(state_place(config)) as tables:
             return {} if tables is None else read_drained(tables)
     except StateError as error:
         complain(f"{error}; who is out of production is not known from earlier")
@@ -107,7 +107,7 @@ def drained_nodes(config: Config, complain: Complain) -> Mapping[NodeId, Drained
 
 def _note(config: Config, node: NodeId, drained: Drained | None, complain: Complain) -> None:
     try:
-        with existing_state(config.state.place) as state:
+        with existing_state(state_place(config)) as state:
             if state is None:
                 return
             if drained is None:

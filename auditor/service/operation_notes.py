@@ -10,7 +10,7 @@ from pathlib import Path
 
 from auditor.errors import StateError
 from auditor.repair.moves import RepairPlan
-from auditor.service.alert_state import existing_state
+from auditor.service.alert_state import existing_state, state_place
 from auditor.settings.file import Config
 from auditor.state.operations import begin_operation, end_operation
 from auditor.values.models import NodeId
@@ -84,7 +84,7 @@ def _operation(kind: OperationKind, plan: RepairPlan, path: Path, by: str) -> Pa
 
 def _begin(config: Config, operation: PastOperation, complain: Complain) -> int | None:
     try:
-        with existing_state(config.state.place) as state:
+        with existing_state(state_place(config)) as state:
             return None if state is None else begin_operation(state.store, operation)
     except StateError as error:
         complain(f"{error}; `wgaudit timeline` will not know of this {operation.kind.value}")
@@ -93,7 +93,7 @@ def _begin(config: Config, operation: PastOperation, complain: Complain) -> int 
 
 def _end(config: Config, number: int, outcome: str, complain: Complain) -> None:
     try:
-        with existing_state(config.state.place) as state:
+        with existing_state(state_place(config)) as state:
             if state is not None:
                 end_operation(state.store, number, datetime.now(UTC), outcome)
     except StateError as error:

@@ -22,7 +22,7 @@ from auditor.service.alert_parts import (
     build_sender,
     choose_notifiers,
 )
-from auditor.service.alert_state import AlertState, existing_state, opened_state
+from auditor.service.alert_state import AlertState, existing_state, opened_state, state_place
 from auditor.service.audit import audit_recording
 from auditor.settings.file import Config
 from auditor.state.lock import exclusive_in_loop
@@ -130,7 +130,7 @@ class Outbox:
 
 def read_outbox(config: Config) -> Outbox | None:
     """Read waiting notifications and dead letters; None where there is no state. Raises `StateError`."""
-    with existing_state(config.state.place) as state:
+    with existing_state(state_place(config)) as state:
         if state is None:
             return None
         return Outbox(tuple(state.notifications.outbox()), tuple(state.notifications.dead_letters()))
@@ -169,13 +169,13 @@ async def retry_letters(
         return Retried((), ())
     try:
         async with exclusive_in_loop(config.state.path, lock_wait):
-            with opened_state(config.state.place) as state:
+            with opened_state(state_place(config)) as state:
                 _, stale = _back_to_outbox(state, idents, config, config_file)
                 return Retried(stale, await deliver(state.notifications, notifiers, budget=budget))
     except StateBusy as busy:
         if not busy.by_watch:
             raise
-    with opened_state(config.state.place) as state:
+    with opened_state(state_place(config)) as state:
         chosen, stale = _back_to_outbox(state, idents, config, config_file)
         return Retried(stale, (), to_watch=chosen)
 
@@ -193,7 +193,7 @@ def _back_to_outbox(
 
 def forget_notifier(config: Config, name: str) -> int:
     """Forget a notifier; return the number of its waiting or refused notifications. Raises `StateError`."""
-    with existing_state(config.state.place) as state:
+    with existing_state(state_place(config)) as state:
         return 0 if state is None else state.notifications.forget(name)
 
 

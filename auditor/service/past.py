@@ -9,7 +9,7 @@ from alerts.memory.notices import Row
 from alerts.models import Status
 from auditor.errors import UsageError
 from auditor.reports.selection import EVERYTHING, Selection
-from auditor.service.alert_state import existing_state
+from auditor.service.alert_state import existing_state, state_place
 from auditor.settings.file import Config
 from auditor.state import history
 from auditor.values.models import NodeId
@@ -43,14 +43,14 @@ def read_past(
 
     leading_only: without findings that follow from another, unless their check is selected. Raises `StateError`.
     """
-    with existing_state(config.state.place) as state:
+    with existing_state(state_place(config)) as state:
         if state is None:
             return None
         sweeps = history.sweeps(state.store, limit)
         leading_only = leading_only and not selection.checks
         if not selection:
             return Past(sweeps, history.findings(state.store, limit, leading_only=leading_only))
-        every = history.findings(state.store, history.ALL, leading_only=leading_only)
+        every = history.findings(state.store, leading_only=leading_only)
     return Past(
         sweeps,
         tuple(itertools.islice(filter(selection.takes_past, every), limit)),
@@ -66,7 +66,7 @@ def _named(name: str) -> NodeId:
 
 def read_life(config: Config, fingerprint: str) -> FindingLife:
     """Read the life of the one finding whose fingerprint begins so. Raises `UsageError` and `StateError`."""
-    with existing_state(config.state.place) as state:
+    with existing_state(state_place(config)) as state:
         finding = None if state is None else history.finding(state.store, fingerprint)
         if state is None or finding is None:
             raise UsageError(

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from auditor.errors import InvalidValue, StateError, UsageError
-from auditor.service.alert_state import existing_state
+from auditor.service.alert_state import existing_state, state_place
 from auditor.settings.file import Config
-from auditor.state import history
+from auditor.state.known_registrations import (
+    read_journal_begin,
+    read_known_registrations,
+    read_registration_changes,
+)
 from auditor.state.store import StateStore
 from auditor.values.addresses import parse_prefix
 from auditor.values.guide import INSTALLED, Guide
@@ -27,7 +31,7 @@ def read_registration_history(
     Returns: None where there is no state. Raises `UsageError` where nothing is remembered of the target, and
     `StateError`.
     """
-    with existing_state(config.state.place) as state:
+    with existing_state(state_place(config)) as state:
         return None if state is None else _history(state.store, target, guide)
 
 
@@ -39,10 +43,10 @@ def past_changes(
     A state that cannot be read is a complaint.
     """
     try:
-        with existing_state(config.state.place) as state:
+        with existing_state(state_place(config)) as state:
             if state is None:
                 return {}
-            changes = tuple(history.registration_changes(state.store))
+            changes = tuple(read_registration_changes(state.store))
     except StateError as error:
         complain(f"{error}; what registrations were before is not told")
         return {}
@@ -50,18 +54,18 @@ def past_changes(
 
 
 def _history(store: StateStore, target: str, guide: Guide) -> RegistrationHistory:
-    began_at = history.journal_begin(store)
+    began_at = read_journal_begin(store)
     if began_at is None:
         raise UsageError(
             "history node: no sweep has taken registrations down yet; the next "
             f"{guide.mention('sweep', '--alert')} begins"
         )
     has = _selector(target)
-    changes = tuple(filter(_change_selector(has), history.registration_changes(store)))
+    changes = tuple(filter(_change_selector(has), read_registration_changes(store)))
     nodes = {item.node for item in changes}
     known = tuple(
         item
-        for item in history.known_registrations(store)
+        for item in read_known_registrations(store)
         if item.registration.node in nodes or has(item.registration)
     )
     if not known and not changes:

@@ -13,9 +13,13 @@ from alerts.silences import active, muting
 from auditor.checks.idents import Ident
 from auditor.errors import StateError
 from auditor.service.alert_state import existing_tables
-from auditor.state import history
 from auditor.state.drained_nodes import read_drained
-from auditor.state.known_registrations import RememberedRegistrations
+from auditor.state.known_findings import read_standing_findings
+from auditor.state.known_registrations import (
+    RememberedRegistrations,
+    read_latest_writes,
+    read_remembered_registrations,
+)
 from auditor.state.places import StatePlace
 from auditor.state.reading import TableReader
 from auditor.values.addresses import PublicKey
@@ -47,7 +51,7 @@ class Remembered:
 
 def remembered_in(state: TableReader) -> Remembered:
     """Read the memory from the tables of an opened state. Raises `StateError`."""
-    standing = history.findings(state, MOST_GHOSTS, standing_only=True)
+    standing = read_standing_findings(state, MOST_GHOSTS)
     ghosts = frozenset(PublicKey(item.subject) for item in standing if item.check == Ident.UNREGISTERED_PEER)
     several = frozenset(PublicKey(item.subject) for item in standing if item.check == Ident.SEVERAL_ENDPOINTS)
     return Remembered(
@@ -60,12 +64,12 @@ def remembered_in(state: TableReader) -> Remembered:
                 for mark, item in read_standing_incidents(state).items()
                 if item.incident.check in _BY_ANSWERS
             },
-            writes=history.latest_writes(state, LATEST_CHANGES),
+            writes=read_latest_writes(state, LATEST_CHANGES),
             drained=read_drained(state),
         ),
         frozenset(place[0] for place in read_seen(state) if len(place) == 1),
         tuple(read_silences(state)),
-        history.remembered_registrations(state),
+        read_remembered_registrations(state),
     )
 
 

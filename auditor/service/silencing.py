@@ -12,9 +12,9 @@ from alerts.memory.memory_for_judging import read_silences
 from alerts.models import Log, Silence
 from alerts.silences import active, matches
 from auditor.errors import UsageError
-from auditor.service.alert_state import existing_state, existing_tables, opened_state
+from auditor.service.alert_state import existing_state, existing_tables, opened_state, state_place
 from auditor.settings.file import Config
-from auditor.state import history
+from auditor.state.known_registrations import read_known_registrations
 from auditor.state.operations import begin_operation
 from auditor.values.addresses import Prefix, covers, format_prefix, network
 from auditor.values.guide import INSTALLED, Guide
@@ -62,14 +62,14 @@ def add_silence(
         nodes=frozenset(nodes),
         regions=frozenset(regions),
     )
-    with opened_state(config.state.place) as state:
+    with opened_state(state_place(config)) as state:
         now = datetime.now(UTC)
         added = PastOperation(OperationKind.SILENCE_ADDED, now, created_by, silence.ident, ended_at=ends_at)
         with state.store.transaction():
             state.notifications.add_silence(silence)
             begin_operation(state.store, added)
         log = state.notifications.log()
-        known = history.known_registrations(state.store)
+        known = read_known_registrations(state.store)
         registered = [item.registration for item in known if item.gone is None]
     standing = [item.incident for item in log.standing.values()]
     muted = sum(matches(silence, incident) for incident in standing)
@@ -120,7 +120,7 @@ class ListedSilence:
 
 def list_silences(config: Config, now: datetime) -> tuple[ListedSilence, ...] | None:
     """Read all silences, the next to end first; None where there is no state. Raises `StateError`."""
-    with existing_tables(config.state.place) as tables:
+    with existing_tables(state_place(config)) as tables:
         if tables is None:
             return None
         silences = read_silences(tables)
@@ -137,7 +137,7 @@ def expire_silence(config: Config, ident: str, now: datetime, by: str, guide: Gu
 
     by: login name of who asked for it.
     """
-    with existing_state(config.state.place) as state:
+    with existing_state(state_place(config)) as state:
         silences = state.notifications.silences() if state is not None else ()
         before = {silence.ident: silence.ends_at for silence in silences}
         if state is None or ident not in before:
@@ -146,4 +146,3 @@ def expire_silence(config: Config, ident: str, now: datetime, by: str, guide: Gu
             state.notifications.expire_silence(ident, now)
             if before[ident] > now:
                 begin_operation(state.store, PastOperation(OperationKind.SILENCE_EXPIRED, now, by, ident))
-

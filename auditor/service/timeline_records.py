@@ -15,10 +15,13 @@ from auditor.repair.apply.journal import read_journal
 from auditor.repair.apply.stages import Entry
 from auditor.repair.moves import Move, RepairPlan
 from auditor.repair.plan_file import read_plan
-from auditor.service.alert_state import AlertState, existing_state, no_state
+from auditor.service.alert_state import AlertState, existing_state, no_state, state_place
 from auditor.service.past import past_notice
 from auditor.settings.file import Config
 from auditor.state import history
+from auditor.state.finding_changes import read_changes
+from auditor.state.known_registrations import read_registration_changes
+from auditor.state.operations import read_operations
 from auditor.values.guide import INSTALLED, Guide
 from auditor.values.past_sweeps import OperationKind, PastFinding, PastOperation
 
@@ -33,8 +36,8 @@ def read_records(config: Config, plans: Iterable[Path] = (), journals: Iterable[
     The plans and journals that the state names are read too, where they still are; one that is not there is a note.
     Raises `StateError`, and `PlanError` and `JournalError` of the given files.
     """
-    with existing_state(config.state.place) as state:
-        records = Records(notes=(no_state(config.state.place),)) if state is None else _remembered(state)
+    with existing_state(state_place(config)) as state:
+        records = Records(notes=(no_state(config),)) if state is None else _remembered(state)
     made = {path: read_plan(path) for path in plans}
     unremembered = tuple(_unremembered(made, records.operations))
     given = tuple(journals)
@@ -63,7 +66,7 @@ def read_records(config: Config, plans: Iterable[Path] = (), journals: Iterable[
 
 def find_target(config: Config, fingerprint: str, guide: Guide = INSTALLED) -> PastFinding:
     """Find the one finding whose fingerprint begins so. Raises `UsageError` and `StateError`."""
-    with existing_state(config.state.place) as state:
+    with existing_state(state_place(config)) as state:
         found = None if state is None else history.finding(state.store, fingerprint)
     if found is None:
         raise UsageError(
@@ -75,13 +78,13 @@ def find_target(config: Config, fingerprint: str, guide: Guide = INSTALLED) -> P
 def _remembered(state: AlertState) -> Records:
     store, log = state
     return Records(
-        sweeps=history.sweeps(store, -1)[::-1],
+        sweeps=history.sweeps(store)[::-1],
         findings=history.findings(store, MOST_FINDINGS),
-        changes=history.changes(store),
+        changes=read_changes(store),
         notices=tuple(map(past_notice, log.every())),
         silences=tuple(map(_silence, log.silences())),
-        operations=history.operations(store),
-        registrations=tuple(history.registration_changes(store)),
+        operations=read_operations(store),
+        registrations=tuple(read_registration_changes(store)),
     )
 
 

@@ -11,8 +11,8 @@ from alerts.memory.notices import Row
 from alerts.models import Status
 from auditor.service.alert_state import AlertState, state_to_look_at
 from auditor.service.watch_state import WatchState
-from auditor.state import history
 from auditor.state.places import StatePlace
+from auditor.state.round_spans import read_span_sizes
 from auditor.values.past_sweeps import PastNotice, PastSpan
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class WatchPast:
 
 def spans_in(state: AlertState, since: datetime, step: timedelta) -> tuple[PastSpan, ...]:
     """Read the spans from an opened state; those without a round are left out. Raises `StateError`."""
-    sizes = history.span_sizes(state.store, since, step)
+    sizes = read_span_sizes(state.store, since, step)
     longest: dict[int, float] = {}
     for word in state.notifications.first_words(since):
         number = (word.arrived_at - since) // step

@@ -81,7 +81,9 @@ class WatchState:
             return
         self._use(disk)
         self.in_memory = False
-        self._complain(f"alerts: {place_name(self._place)} can be used again, and holds what was remembered meanwhile")
+        self._complain(
+            f"alerts: {place_name(self._place)} can be used again, and holds what was remembered meanwhile"
+        )
 
     def close(self) -> None:
         """Close it; what is in memory alone is gone."""

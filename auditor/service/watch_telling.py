@@ -27,7 +27,7 @@ from auditor.reports.audit_health import AuditHealth
 from auditor.service import registration_news
 from auditor.service.alert_parts import build_alert_policy, build_heartbeat, build_notifiers
 from auditor.service.alert_planning import Planned, keep_news, keep_round, now, planned, prune, with_marks
-from auditor.service.alert_state import AlertState
+from auditor.service.alert_state import AlertState, state_place
 from auditor.service.health_from_state import health_with
 from auditor.service.remembered import Remembered, remembered_in
 from auditor.service.watch_past import WatchPast
@@ -83,6 +83,7 @@ class WatchAlerts:
         self._accepted = accepted
         self._config_file = config_file
         self._configure(config)
+        self._place = state_place(config)
         self._stack = AsyncExitStack()
         self._state: WatchState | None = None
         self._courier: Courier | None = None
@@ -103,7 +104,7 @@ class WatchAlerts:
         except StateError as error:
             # No lock can be made: where the folder cannot be written, nobody else can tell from there either.
             self._complain(f"alerts: {error}; the lock is not held")
-        self._state = WatchState(self._config.state.place, self._complain)
+        self._state = WatchState(self._place, self._complain)
         self._stack.callback(self._state.close)
         self._state.changed = self._state_changed
         if not self._notifiers:
@@ -134,9 +135,11 @@ class WatchAlerts:
 
     async def reconfigure(self, config: Config) -> None:
         """Go on with other notifiers and another policy. Raises `ConfigError`; then all stays as it was."""
-        if config.state.place != self._config.state.place:
-            key, place = self._config.state.key, place_name(self._config.state.place)
-            raise ConfigError(f"{key}: {place} is in use by this watch; a restart changes it")
+        if (config.state.path, state_place(config)) != (self._config.state.path, self._place):
+            key = "state.url" if self._config.state.on_server else "state.path"
+            raise ConfigError(
+                f"{key}: {place_name(self._place)} is in use by this watch; a restart changes it"
+            )
         self._configure(config)
         if self._courier is not None:
             await self._courier.close(HAND_OVER_ANEW)
@@ -213,7 +216,7 @@ class WatchAlerts:
     @property
     def past(self) -> WatchPast:
         """Memory of the watch, for its page."""
-        return WatchPast(self._opened, self._config.state.place)
+        return WatchPast(self._opened, self._place)
 
     # -- inside
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import platformdirs
-from pydantic import Field, StrictInt
+from pydantic import Field, SecretStr, StrictInt
 
-from auditor.settings.base import Settings, UserPath
+from auditor.errors import ConfigError
+from auditor.settings.base import Contradiction, Settings, UserPath, one_of
+from auditor.settings.secret import given, places, resolved_secret
 
 
 def _default_state_path() -> Path:
@@ -18,8 +22,29 @@ class StateSettings(Settings):
     """Place of the state database, and how long it keeps history."""
 
     path: UserPath = Field(default_factory=_default_state_path)
-    """The state database; on a disk of this machine. With `url`, only the lock is beside it."""
+    """The state database; on a disk of this machine. Where a URL is given, only the lock is beside it."""
     url: SecretStr | None = None
-    """PostgreSQL database in the place of the file: `postgresql+psycopg://user@host/database`."""
+    """PostgreSQL database in the place of the file: postgresql+psycopg://user@host/database."""
+    url_file: UserPath | None = None
+    """File that holds the URL and nothing else."""
+    url_env: str | None = None
+    """Environment variable that holds the URL."""
     keep_days: StrictInt = Field(default=90, ge=1, le=3650)
     """Days that sweeps and resolved findings are kept in the history."""
+
+    @classmethod
+    def contradictions(cls, table: Mapping[str, object]) -> Iterator[Contradiction]:
+        """The URL in several places."""
+        yield from one_of(table, *places("url"), required=False)
+
+    @property
+    def on_server(self) -> bool:
+        """True: the state is in PostgreSQL, and not in a file."""
+        return bool(given(self, "url"))
+
+    def resolved_url(self, environment: Mapping[str, str]) -> SecretStr:
+        """The URL, where one is given. Raises `ConfigError` with its place, never with the URL."""
+        url = resolved_secret(self, "url", environment, "state")
+        if re.fullmatch(r"postgresql(\+psycopg)?://[!-~]+", url.get_secret_value()) is None:
+            raise ConfigError("state.url is no postgresql+psycopg://user@host/database")
+        return url
