@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import SecretStr
-from sqlalchemy import Connection, Engine, MetaData, StaticPool, create_engine, event, insert, select
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, insert, select
 
 from auditor.errors import StateError
 from auditor.state.places import WITHIN, StatePlace, driver_url, place_name, postgresql
@@ -18,13 +17,13 @@ from auditor.state.refusals import unusable
 from auditor.state.schema import VERSIONS
 from auditor.state.schema_age import NEWEST, SchemaAge, schema_age
 from auditor.state.sqlite_file import age_of_file, connected, is_writable, make_file
-from auditor.state.store import StateStore
+from auditor.state.store import StateStore, StateTables
 
 _BEGINNINGS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(9586)"}
 """Statement with which a transaction begins: who writes, writes alone."""
 
 
-def open_store(place: StatePlace, tables: Sequence[MetaData], within: float = WITHIN) -> StateStore:
+def open_store(place: StatePlace, tables: StateTables, within: float = WITHIN) -> StateStore:
     """Open the state, made where there is none, mode 0600, and bring it to the newest schema.
 
     Raises `StateError` with place and reason: unreadable, read-only, in others' hands, no database, damaged, another
@@ -41,7 +40,7 @@ def open_store(place: StatePlace, tables: Sequence[MetaData], within: float = WI
     return _brought_up_to_date(_in_file(place, tables, writable=True))
 
 
-def open_existing_store(place: StatePlace, tables: Sequence[MetaData]) -> StateStore | None:
+def open_existing_store(place: StatePlace, tables: StateTables) -> StateStore | None:
     """Open the state where there is one, as `open_store` does; else None, and nothing is created.
 
     Where nothing can be written, on a read-only mount for one, it is opened to be read. Raises `StateError`.
@@ -71,14 +70,14 @@ def refuse_older_to_read(path: Path) -> None:
         )
 
 
-def store_to_look_at(place: StatePlace, tables: Sequence[MetaData]) -> StateStore:
+def store_to_look_at(place: StatePlace, tables: StateTables) -> StateStore:
     """Open a state that this process holds opened and checked, to read it in another thread."""
     if isinstance(place, SecretStr):
         return _on_server(place, tables)
     return _in_file(place, tables, writable=False)
 
 
-def store_in_memory(tables: Sequence[MetaData]) -> StateStore:
+def store_in_memory(tables: StateTables) -> StateStore:
     """Make an empty state that no disk holds, and that ends with its store."""
     engine = create_engine(
         "sqlite://",
@@ -195,7 +194,7 @@ def _bring_up_to_date(connection: Connection, store: StateStore) -> None:
         connection.execute(insert(VERSIONS).values(version_num=NEWEST))
 
 
-def _store(engine: Engine, name: str, tables: Sequence[MetaData]) -> StateStore:
+def _store(engine: Engine, name: str, tables: StateTables) -> StateStore:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         if connection.get_execution_options().get("writes"):
@@ -204,7 +203,7 @@ def _store(engine: Engine, name: str, tables: Sequence[MetaData]) -> StateStore:
     return StateStore(engine, name, tables)
 
 
-def _in_file(path: Path, tables: Sequence[MetaData], *, writable: bool, as_it_is: bool = False) -> StateStore:
+def _in_file(path: Path, tables: StateTables, *, writable: bool, as_it_is: bool = False) -> StateStore:
     def connect() -> sqlite3.Connection:
         connection = connected(path, writable=writable)
         if writable and not as_it_is:
@@ -215,7 +214,7 @@ def _in_file(path: Path, tables: Sequence[MetaData], *, writable: bool, as_it_is
     return _store(create_engine("sqlite://", creator=connect), str(path), tables)
 
 
-def _on_server(url: SecretStr, tables: Sequence[MetaData], within: float = WITHIN) -> StateStore:
+def _on_server(url: SecretStr, tables: StateTables, within: float = WITHIN) -> StateStore:
     name = place_name(url)
     session = postgresql(name)
     engine = create_engine(

@@ -14,6 +14,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from auditor.state.reading import Stored
 from auditor.state.refusals import unusable
 
+StateTables = Sequence[MetaData]
+"""Tables of all parts of the state."""
+
 
 class StateStore:
     """Opened state, used by one thread at a time.
@@ -22,7 +25,7 @@ class StateStore:
     place (the file, or the URL without its password), whichever method meets it.
     """
 
-    def __init__(self, engine: Engine, name: str, tables: Sequence[MetaData]) -> None:
+    def __init__(self, engine: Engine, name: str, tables: StateTables) -> None:
         """Take over an engine whose database has the newest schema. name: the place, for messages."""
         self.engine, self.name, self.tables = engine, name, tables
         self._known = {table.name: table for group in tables for table in group.sorted_tables}
