@@ -7,9 +7,17 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import hypothesis
 import pytest
+
+from auditor.service.alert_state import state_tables
+from auditor.state.opening import open_store
+from auditor.state.places import StatePlace
+from auditor.state.store import StateStore
+from tests.parts.postgresql import PostgresqlServer
 
 LONGEST_FIRST = (
     "tests/lab/test_interrupted.py",
@@ -42,6 +50,34 @@ def _cache_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """Start a PostgreSQL, with a database `prepared` that has the state's tables."""
+    with PostgresqlServer() as server:
+        server.sql("CREATE DATABASE prepared TEMPLATE template0")
+        open_store(server.url("prepared"), state_tables()).close()
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StatePlace]:
+    """Name a place of a state, on each kind of database in turn; what is there is gone after the test."""
+    if request.param == "sqlite":
+        yield tmp_path / "state" / "wgaudit.db"
+        return
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    database = server.fresh("prepared")
+    yield server.url(database)
+    server.drop(database)
+
+
+@pytest.fixture
+def store(place: StatePlace) -> Iterator[StateStore]:
+    """Open an empty state, on each kind of database in turn."""
+    with closing(open_store(place, state_tables())) as opened:
+        yield opened
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

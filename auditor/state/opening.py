@@ -21,6 +21,8 @@ from auditor.state.store import StateStore, StateTables
 
 _BEGINNINGS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(9586)"}
 """Statement with which a transaction begins: who writes, writes alone."""
+_MOMENTS = {"sqlite": "BEGIN", "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"}
+"""Statement with which several reads of one moment begin."""
 
 
 def open_store(place: StatePlace, tables: StateTables, within: float = WITHIN) -> StateStore:
@@ -197,8 +199,11 @@ def _bring_up_to_date(connection: Connection, store: StateStore) -> None:
 def _store(engine: Engine, name: str, tables: StateTables) -> StateStore:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        if connection.get_execution_options().get("writes"):
+        options = connection.get_execution_options()
+        if options.get("writes"):
             connection.exec_driver_sql(_BEGINNINGS[engine.dialect.name])
+        elif options.get("one_moment"):
+            connection.exec_driver_sql(_MOMENTS[engine.dialect.name])
 
     return StateStore(engine, name, tables)
 

@@ -142,7 +142,7 @@ LEASE = _table(
     _text("name", key=True),
     _text("holder"),
     _number("epoch", needed=True),
-    Column("until", DateTime(timezone=True).with_variant(TEXT, "sqlite"), nullable=False),
+    Column("until", DateTime(timezone=True).with_variant(Text(), "sqlite"), nullable=False),
 )
 """Who of several auditors tells people, in which epoch, and until when; one row a name."""
 VERSIONS = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))

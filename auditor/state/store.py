@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -40,6 +39,8 @@ class StateStore:
         No other process writes meanwhile. Raises `StateError`, for a full disk too.
         """
         if self._under_way is not None:
+            if not self._under_way.get_execution_options().get("writes"):
+                raise RuntimeError("a transaction within a read would never be committed")
             yield self._under_way
             return
         with (
@@ -54,11 +55,15 @@ class StateStore:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Hold several reads together. Raises `StateError`."""
+        """Hold several reads of one moment; within a transaction under way, in that one. Raises `StateError`."""
         if self._under_way is not None:
             yield self._under_way
             return
-        with self.reported(), self.engine.connect() as connection, self._held(connection):
+        with (
+            self.reported(),
+            self.engine.connect().execution_options(one_moment=True) as connection,
+            self._held(connection),
+        ):
             yield connection
 
     def rows(self, statement: Executable) -> Sequence[Stored]:
@@ -67,8 +72,7 @@ class StateStore:
 
     def first(self, statement: Executable) -> Stored | None:
         """Read the first row that a statement yields; None: there is none. Raises `StateError`."""
-        with self.reading() as connection, self.reported():
-            return cast("Stored | None", connection.execute(statement).mappings().first())
+        return next(iter(self.rows(statement)), None)
 
     def each(self, statement: Executable) -> Iterator[Stored]:
         """Read the rows that a statement yields, one at a time. Raises `StateError`."""
@@ -128,7 +132,7 @@ class StateStore:
         """Turn the database's errors into `StateError`s that name the place."""
         try:
             yield
-        except (SQLAlchemyError, sqlite3.Error) as error:
+        except (SQLAlchemyError, self.engine.dialect.loaded_dbapi.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else None
             raise unusable(self.name, cause or error) from None
 
