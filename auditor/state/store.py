@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, cast
+from contextlib import contextmanager, nullcontext
+from typing import cast
 
-from sqlalchemy import Connection, Engine, Executable, Insert, MetaData, Result, Table, asc, desc, select
+from sqlalchemy import Connection, Engine, Executable, Insert, MetaData, Table, asc, desc, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -76,12 +76,9 @@ class StateStore:
 
     def each(self, statement: Executable) -> Iterator[Stored]:
         """Read the rows that a statement yields, one at a time. Raises `StateError`."""
-        if self._under_way is not None:
-            with self.reported():
-                yield from _as_stored(self._under_way.execute(statement))
-            return
-        with self.reported(), self.engine.connect() as connection:
-            yield from _as_stored(connection.execute(statement, execution_options={"yield_per": 500}))
+        under_way = nullcontext(self._under_way) if self._under_way is not None else self.engine.connect()
+        with self.reported(), under_way as connection, connection.execute(statement) as found:
+            yield from cast("Iterable[Stored]", found.mappings())
 
     def execute(self, statement: Executable, rows: Sequence[Mapping[str, object]] | None = None) -> int:
         """Write, or once for each of several rows; return the number of rows that were met. Raises `StateError`."""
@@ -147,7 +144,3 @@ class StateStore:
             yield
         finally:
             self._under_way = None
-
-
-def _as_stored(found: Result[Any]) -> Iterable[Stored]:
-    return cast("Iterable[Stored]", found.mappings())

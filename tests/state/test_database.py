@@ -15,9 +15,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from auditor.state.database import StateCondition, exclusive, inspect_state, open_state, transaction
 
 from auditor.errors import StateBusy, StateError, UsageError
-from auditor.state.database import StateCondition, exclusive, inspect_state, open_state, transaction
 from tests.parts.mounts import run_on_own_disk
 
 FIRST = "CREATE TABLE words (word TEXT PRIMARY KEY) STRICT; CREATE TABLE other (n INTEGER) STRICT;"

@@ -231,9 +231,8 @@ LEASE = """
 
 def upgrade() -> None:
     """Bring both parts to their last versions; from here on one revision stands for all."""
-    found = {
-        part: version for part, version in op.get_bind().execute(text("SELECT part, version FROM parts"))
-    }
+    rows = op.get_bind().execute(text("SELECT part, version FROM parts"))
+    found: dict[str, int] = {row.part: row.version for row in rows}
     for part, scripts in (("history", HISTORY), ("alerts", ALERTS)):
         for script in scripts[found.get(part, 0) :]:
             for statement in filter(None, map(str.strip, script.split(";"))):
