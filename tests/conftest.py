@@ -63,14 +63,12 @@ def postgresql() -> Iterator[PostgresqlServer]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StatePlace]:
-    """Name a place of a state, on each kind of database in turn; what is there is gone after the test."""
+    """Name a place of a state that is empty, on each kind of database in turn."""
     if request.param == "sqlite":
         yield tmp_path / "state" / "wgaudit.db"
         return
     server: PostgresqlServer = request.getfixturevalue("postgresql")
-    database = server.fresh("prepared")
-    yield server.url(database)
-    server.drop(database)
+    yield server.url(server.emptied("prepared"))
 
 
 @pytest.fixture
