@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,10 +48,11 @@ def open_existing_store(place: StatePlace, tables: StateTables) -> StateStore | 
     Where nothing can be written, on a read-only mount for one, it is opened to be read. Raises `StateError`.
     """
     if isinstance(place, SecretStr):
-        store = _on_server(place, tables)
-        if _age(store) is SchemaAge.NOTHING_YET:
-            store.close()
-            return None
+        with ExitStack() as stack:
+            store = stack.enter_context(closing(_on_server(place, tables)))
+            if _age(store) is SchemaAge.NOTHING_YET:
+                return None
+            stack.pop_all()
         return _brought_up_to_date(store)
     try:
         if not place.exists():

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: one server on a socket file in a temporary folder, with an empty database for each test."""
+"""A real PostgreSQL for tests: one server on a socket file in a temporary folder, an empty database for each test."""
 
 from __future__ import annotations
 
