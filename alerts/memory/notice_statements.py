@@ -40,7 +40,8 @@ def _may_have_arrived(table: FromClause) -> ColumnElement[bool]:
         table.c.status == Status.FIRING.value,
         table.c.attempts > table.c.declined,
     )
-    return or_(table.c.state.in_((State.ACCEPTED.value, State.PENDING.value)), unclear)
+    # No IN: a statement that runs for many rows at once cannot have one.
+    return or_(table.c.state == State.ACCEPTED.value, table.c.state == State.PENDING.value, unclear)
 
 
 # -- for a plan

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
+from auditor.state.places import StatePlace
+from auditor.state.store import StateStore
 from tests.alerts.fakes import opened
 
-Reopen = Callable[[sqlite3.Connection], sqlite3.Connection]
+Reopen = Callable[[StateStore], StateStore]
 
 
 @pytest.fixture
-def reopened() -> Iterator[Reopen]:
-    """Ends a connection and opens its database anew: what was not committed is gone."""
+def place(tmp_path: Path) -> StatePlace:
+    """Where there is no state yet: a file."""
+    return tmp_path / "wgaudit.db"
+
+
+@pytest.fixture
+def database(place: StatePlace) -> Iterator[StateStore]:
+    """A fresh state database."""
+    with closing(opened(place)) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def reopened(place: StatePlace) -> Iterator[Reopen]:
+    """Ends a store and opens its database anew: what was not committed is gone."""
     with ExitStack() as stack:
 
-        def again(connection: sqlite3.Connection) -> sqlite3.Connection:
-            path = Path(connection.execute("PRAGMA database_list").fetchone()["file"])
-            with closing(connection):
-                connection.rollback()
-            return stack.enter_context(closing(opened(path)))
+        def again(database: StateStore) -> StateStore:
+            database.close()
+            return stack.enter_context(closing(opened(place)))
 
         yield again

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-from alerts.memory import notification_log as store
+from alerts.memory.notification_log import NotificationLog
 from alerts.models import AlertPlan, Incident, Notification, NotifyReason, Standing, Status
 from auditor.errors import DeliveryError
-from auditor.state import history
-from auditor.state.database import open_state
+from auditor.service.alert_state import state_tables
+from auditor.state.opening import open_store
+from auditor.state.places import StatePlace
+from auditor.state.store import StateStore
 from auditor.values.findings import Severity, fingerprint
 from auditor.values.models import NodeId
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-MIGRATIONS = {history.PART: history.MIGRATIONS, store.PART: store.MIGRATIONS}
 
 Told = tuple[str, str, str]
 """What a message says of one incident: (fingerprint, status, summary)."""
@@ -29,9 +28,9 @@ class Killed(BaseException):
     """The process ends here, as SIGKILL ends it: nothing after it runs, what is not committed is lost."""
 
 
-def opened(path: Path) -> sqlite3.Connection:
+def opened(place: StatePlace) -> StateStore:
     """The state database with both parts, as a sweep opens it."""
-    return open_state(path, MIGRATIONS)
+    return open_store(place, state_tables())
 
 
 def incident(
@@ -94,16 +93,15 @@ def planned(*notifications: Notification, standing: Iterable[Incident] = ()) -> 
 
 
 def keep(
-    connection: sqlite3.Connection,
+    database: StateStore,
     *notifications: Notification,
     standing: Iterable[Incident] = (),
     sweep: int = 1,
     now: datetime = NOON,
-) -> store.NotificationLog:
+) -> NotificationLog:
     """A store whose outbox holds these, committed."""
-    kept = store.NotificationLog(connection)
-    with connection:
-        kept.keep(planned(*notifications, standing=standing), sweep, now)
+    kept = NotificationLog(database)
+    kept.keep(planned(*notifications, standing=standing), sweep, now)
     return kept
 
 

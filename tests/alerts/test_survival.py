@@ -6,7 +6,6 @@ The plan, the store and the delivery are the real ones; only the other side is a
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import tempfile
 from collections import Counter
 from contextlib import closing, suppress
@@ -25,6 +24,7 @@ from alerts.models import Notification, NotifyReason, Policy, Route, Status
 from alerts.plan import plan
 from auditor.errors import DeliveryError
 from auditor.state import history
+from auditor.state.store import StateStore
 from auditor.values.findings import Finding, Severity
 from auditor.values.models import NodeId
 from auditor.values.report import Coverage, Report, Verdict
@@ -103,11 +103,11 @@ class World:
         """One process, from its start to its end or its death."""
         self.sweeps += 1
         clock = Clock(seconds=60.0 * self.sweeps)
-        with closing(opened(self.path)) as connection, suppress(Killed):
-            store = NotificationLog(connection)
+        with closing(opened(self.path)) as database, suppress(Killed):
+            store = NotificationLog(database)
             if step.retries:
                 self.retried |= {row.id for row in store.retry(None, clock.now())}
-            self.plan(connection, store, step, clock.now())
+            self.plan(database, store, step, clock.now())
             answers = list(step.answers)
             notifiers = [
                 ScriptedNotifier(name, (self.answer(name, answers),), PER_MESSAGE[name]) for name in NOTIFIERS
@@ -116,13 +116,13 @@ class World:
                 deliver(store, notifiers, budget=20, now=clock.now, clock=clock.clock, sleep=clock.sleep)
             )
 
-    def plan(self, connection: sqlite3.Connection, store: NotificationLog, step: Step, now: datetime) -> None:
+    def plan(self, database: StateStore, store: NotificationLog, step: Step, now: datetime) -> None:
         """Plans and commits; a second look at the memory plans nothing more."""
         seen = report(self.sweeps, step.contested)
         made = plan(seen, store.log(), (), now, POLICY)
-        with connection:
+        with database.transaction():
             number = store.log().sweep
-            history.record(connection, seen, standing=made.standing, resolved=made.resolved)
+            history.record(database, seen, standing=made.standing, resolved=made.resolved)
             store.keep(made, number, now)
             if step.dies_before_commit:
                 raise Killed
@@ -153,8 +153,8 @@ class World:
 
     def rows(self) -> list[Row]:
         """All that the database knows, in order."""
-        with closing(opened(self.path)) as connection:
-            store = NotificationLog(connection)
+        with closing(opened(self.path)) as database:
+            store = NotificationLog(database)
             marks = {item.incident.fingerprint for item in self.planned}
             return sorted((row for mark in marks for row in store.life(mark)), key=lambda row: row.id)
 

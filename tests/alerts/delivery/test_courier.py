@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -16,17 +14,17 @@ from alerts.memory.notification_log import NotificationLog
 from alerts.models import Receipt
 from alerts.notifiers.interface import Notifier
 from auditor.errors import StateError
+from auditor.state.store import StateStore
 from tests import virtual_time
-from tests.alerts.fakes import NOON, ScriptedNotifier, accept, busy, firing, incident, limited, opened
+from tests.alerts.fakes import NOON, ScriptedNotifier, accept, busy, firing, incident, limited
 
 STORM = StormTimes()
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[NotificationLog]:
-    """A fresh state database."""
-    with closing(opened(tmp_path / "wgaudit.db")) as connection:
-        yield NotificationLog(connection)
+def store(database: StateStore) -> NotificationLog:
+    """A fresh memory."""
+    return NotificationLog(database)
 
 
 class Heard:
@@ -57,8 +55,7 @@ class Timed(ScriptedNotifier):
 def put(store: NotificationLog, subject: str, *names: str) -> None:
     """One more incident in the outbox of these notifiers, committed."""
     notifications = tuple(firing(name, incident(subject)) for name in names)
-    with store._transaction():
-        store.keep_news(News(notifications), NOON)
+    store.keep_news(News(notifications), NOON)
 
 
 async def storm(

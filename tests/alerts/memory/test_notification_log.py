@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from alerts.memory.forms import (
     read_incident,
@@ -22,8 +23,9 @@ from alerts.memory.forms import (
     write_silence,
     write_standing,
 )
+from alerts.memory.memory_for_judging import read_memory
 from alerts.memory.notices import State
-from alerts.memory.notification_log import MIGRATIONS, PART, NotificationLog
+from alerts.memory.notification_log import NotificationLog
 from alerts.models import (
     AlertPlan,
     Baseline,
@@ -36,12 +38,14 @@ from alerts.models import (
     Status,
 )
 from auditor.errors import StateError, UsageError
-from auditor.state.database import open_state
+from auditor.state.revisions.r0001_one_schema import ALERTS
+from auditor.state.store import StateStore
 from auditor.values.findings import Severity
 from auditor.values.models import Memory, NodeId
 from tests.alerts.conftest import Reopen
 from tests.alerts.fakes import (
     NOON,
+    Killed,
     firing,
     incident,
     keep,
@@ -58,13 +62,6 @@ LATER = NOON + timedelta(minutes=1)
 LONG_AGO = NOON - timedelta(days=100)
 
 
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """A fresh state database."""
-    with closing(opened(tmp_path / "wgaudit.db")) as fresh:
-        yield fresh
-
-
 def states(store: NotificationLog, mark: str = incident().fingerprint) -> list[tuple[Status, State]]:
     """The life of an incident in short."""
     return [(row.notification.status, row.state) for row in store.life(mark)]
@@ -73,8 +70,8 @@ def states(store: NotificationLog, mark: str = incident().fingerprint) -> list[t
 # -- what a plan is made from
 
 
-def test_a_fresh_memory_is_that_of_the_first_sweep(connection: sqlite3.Connection) -> None:
-    log = NotificationLog(connection).log()
+def test_a_fresh_memory_is_that_of_the_first_sweep(database: StateStore) -> None:
+    log = NotificationLog(database).log()
     assert (log.sweep, log.entries, log.standing, log.nodes, log.blind_sweeps, log.baseline) == (
         1,
         {},
@@ -86,7 +83,7 @@ def test_a_fresh_memory_is_that_of_the_first_sweep(connection: sqlite3.Connectio
 
 
 def test_everything_that_a_plan_remembers_is_there_for_the_next_sweep(
-    connection: sqlite3.Connection, reopened: Reopen
+    database: StateStore, reopened: Reopen
 ) -> None:
     """Names may hold anything that Consul can spell, lone surrogates and NUL included."""
     odd = NodeId("dc\udc80", 'a"\0\n')
@@ -107,73 +104,73 @@ def test_everything_that_a_plan_remembers_is_there_for_the_next_sweep(
         drifted={odd: key_of("a")},
         unsettled=frozenset({odd}),
     )
-    store = NotificationLog(connection)
-    with connection:
+    store = NotificationLog(database)
+    with database.transaction():
         store.keep(plan, 7, NOON)
-    store = NotificationLog(reopened(connection))
-    log = store.log()
+    found = reopened(database)
+    log = NotificationLog(found).log()
     assert log.sweep == 8
     assert log.standing == plan.standing
     assert log.nodes == plan.nodes
     assert log.datacenters == plan.datacenters
     assert (log.blind_sweeps, log.baseline) == (3, plan.baseline)
     assert (log.ended, log.unseen, log.drifted) == (plan.ended, plan.unseen, plan.drifted)
-    assert store.memory() == Memory(drifted=plan.drifted, unsettled=plan.unsettled)
+    assert read_memory(found) == Memory(drifted=plan.drifted, unsettled=plan.unsettled)
 
 
-def test_a_lost_baseline_and_an_ended_incident_are_forgotten(connection: sqlite3.Connection) -> None:
-    store = NotificationLog(connection)
-    with connection:
+def test_a_lost_baseline_and_an_ended_incident_are_forgotten(database: StateStore) -> None:
+    store = NotificationLog(database)
+    with database.transaction():
         store.keep(replace(planned(standing=[incident()]), baseline=Baseline(3, NOON)), 1, NOON)
         store.keep(planned(), 2, NOON)
     assert (store.log().standing, store.log().baseline) == ({}, None)
 
 
-def test_a_plan_that_was_not_committed_leaves_nothing_behind(
-    connection: sqlite3.Connection, reopened: Reopen
-) -> None:
+def test_a_plan_that_was_not_committed_leaves_nothing_behind(database: StateStore, reopened: Reopen) -> None:
     """Killed between planning and commit: the next sweep plans the same again."""
-    store = NotificationLog(connection)
+    store = NotificationLog(database)
     before = store.log()
-    store.keep(planned(firing(), standing=[incident()]), 1, NOON)
-    store = NotificationLog(reopened(connection))
+    with suppress(Killed), database.transaction():
+        store.keep(planned(firing(), standing=[incident()]), 1, NOON)
+        raise Killed
+    store = NotificationLog(reopened(database))
     assert store.log() == before
     assert store.outbox() == []
 
 
-def test_what_waits_counts_as_told_from_when_it_was_planned(connection: sqlite3.Connection) -> None:
+def test_what_waits_counts_as_told_from_when_it_was_planned(database: StateStore) -> None:
     """Else it would be planned again with every sweep while the other side is down."""
-    store = keep(connection, firing())
+    store = keep(database, firing())
     store.postponed(store.pending("oncall"), "503", None, LATER)
     entry = store.log().entries["oncall", incident().fingerprint]
     assert (entry.status, entry.sent_at, entry.nodes) == (Status.FIRING, NOON, ("a", "b"))
 
 
-def test_what_was_refused_for_good_counts_as_told(connection: sqlite3.Connection) -> None:
-    store = keep(connection, firing())
+def test_what_was_refused_for_good_counts_as_told(database: StateStore) -> None:
+    store = keep(database, firing())
     store.refused(store.pending("oncall"), "400", LATER)
     assert store.log().entries["oncall", incident().fingerprint].status is Status.FIRING
 
 
-def test_the_newest_word_counts(connection: sqlite3.Connection) -> None:
-    store = keep(connection, firing(), resolve())
+def test_the_newest_word_counts(database: StateStore) -> None:
+    store = keep(database, firing(), resolve())
     store.accepted(store.pending("oncall", 1), "202", LATER)
     assert store.log().entries["oncall", incident().fingerprint].status is Status.RESOLVED
 
 
-def test_reading_the_memory_changes_nothing(connection: sqlite3.Connection, reopened: Reopen) -> None:
-    store = keep(connection, firing(), firing("chat"), standing=[incident()])
+def test_reading_the_memory_changes_nothing(database: StateStore, reopened: Reopen) -> None:
+    store = keep(database, firing(), firing("chat"), standing=[incident()])
     store.accepted(store.pending("chat"), "ok", LATER)
-    assert store.log() == store.log() == NotificationLog(reopened(connection)).log()
+    assert store.log() == store.log() == NotificationLog(reopened(database)).log()
 
 
 # -- the outbox
 
 
-def test_the_outbox_keeps_the_order_of_each_notifier(connection: sqlite3.Connection) -> None:
+def test_the_outbox_keeps_the_order_of_each_notifier(database: StateStore) -> None:
     one, two, three = (incident(f"10.0.0.{number}") for number in (1, 2, 3))
-    keep(connection, firing(about=three), firing("chat", one), firing(about=one))
-    store = keep(connection, firing(about=two), resolve(about=three), sweep=2, now=LATER)
+    keep(database, firing(about=three), firing("chat", one), firing(about=one))
+    store = keep(database, firing(about=two), resolve(about=three), sweep=2, now=LATER)
     rows = store.pending("oncall")
     assert [(row.notification.incident.subject, row.notification.status) for row in rows] == [
         ("10.0.0.3", Status.FIRING),
@@ -185,8 +182,8 @@ def test_the_outbox_keeps_the_order_of_each_notifier(connection: sqlite3.Connect
     assert store.waiting() == {"oncall": 4, "chat": 1}
 
 
-def test_what_was_accepted_leaves_the_outbox_for_the_incidents_life(connection: sqlite3.Connection) -> None:
-    store = keep(connection, firing())
+def test_what_was_accepted_leaves_the_outbox_for_the_incidents_life(database: StateStore) -> None:
+    store = keep(database, firing())
     store.calling(store.pending("oncall"))
     store.accepted(store.pending("oncall"), "202 accepted", LATER)
     (row,) = store.life(incident().fingerprint)
@@ -195,8 +192,8 @@ def test_what_was_accepted_leaves_the_outbox_for_the_incidents_life(connection: 
     assert row.notification == replace(firing(), at=row.created_at)
 
 
-def test_a_failed_attempt_is_counted_and_leaves_the_order_as_it_was(connection: sqlite3.Connection) -> None:
-    store = keep(connection, firing(), firing(about=incident("10.0.0.2")))
+def test_a_failed_attempt_is_counted_and_leaves_the_order_as_it_was(database: StateStore) -> None:
+    store = keep(database, firing(), firing(about=incident("10.0.0.2")))
     before = [row.id for row in store.pending("oncall")]
     store.calling(store.pending("oncall", 1))
     store.postponed(store.pending("oncall", 1), "503", None, LATER)
@@ -205,41 +202,41 @@ def test_a_failed_attempt_is_counted_and_leaves_the_order_as_it_was(connection: 
     assert [(row.attempts, row.detail) for row in rows] == [(1, "503"), (0, "")]
 
 
-def test_what_has_left_the_outbox_is_not_moved_again(connection: sqlite3.Connection) -> None:
-    store = keep(connection, firing())
+def test_what_has_left_the_outbox_is_not_moved_again(database: StateStore) -> None:
+    store = keep(database, firing())
     rows = store.pending("oncall")
     store.accepted(rows, "202", NOON)
     store.postponed(rows, "503", None, LATER)
     assert states(store) == [(Status.FIRING, State.ACCEPTED)]
 
 
-def test_a_refused_repeat_that_may_have_arrived_is_not_forgotten(connection: sqlite3.Connection) -> None:
+def test_a_refused_repeat_that_may_have_arrived_is_not_forgotten(database: StateStore) -> None:
     """Its resolve depends on it."""
-    store = keep(connection, firing())
+    store = keep(database, firing())
     store.refused(store.pending("oncall"), "400", NOON)
     for sweep in (2, 3):
-        keep(connection, repeat(), sweep=sweep)
+        keep(database, repeat(), sweep=sweep)
         if sweep == 2:
             store.calling(store.pending("oncall"))
         store.refused(store.pending("oncall"), "400", NOON)
-    keep(connection, resolve(), sweep=4)
+    keep(database, resolve(), sweep=4)
     assert store.waiting() == {"oncall": 1}
 
 
 def test_a_retry_after_outlives_the_process_until_something_is_accepted(
-    connection: sqlite3.Connection,
+    database: StateStore,
     reopened: Reopen,
 ) -> None:
-    store = keep(connection, firing())
+    store = keep(database, firing())
     store.postponed(store.pending("oncall"), "429", LATER, NOON)
-    store = NotificationLog(reopened(connection))
+    store = NotificationLog(reopened(database))
     assert (store.not_before("oncall"), store.not_before("chat")) == (LATER, None)
     store.accepted(store.pending("oncall"), "202", LATER)
     assert store.not_before("oncall") is None
 
 
-def test_an_answer_is_kept_as_one_bounded_line(connection: sqlite3.Connection) -> None:
-    store = keep(connection, firing())
+def test_an_answer_is_kept_as_one_bounded_line(database: StateStore) -> None:
+    store = keep(database, firing())
     store.refused(store.pending("oncall"), "400\r\n\x1b[31m" + "x\udc80" * 1000, LATER)
     (row,) = store.dead_letters()
     assert 490 < len(row.detail) <= 500  # no escape is cut in half
@@ -247,11 +244,11 @@ def test_an_answer_is_kept_as_one_bounded_line(connection: sqlite3.Connection) -
 
 
 def test_a_repeat_is_not_told_twice_while_the_first_waits_but_brings_newer_facts(
-    connection: sqlite3.Connection,
+    database: StateStore,
 ) -> None:
     """Else an Alertmanager that is down for a day gets each incident a thousand times."""
-    keep(connection, firing())
-    store = keep(connection, repeat(about=incident(summary="newer")), sweep=2, now=LATER)
+    keep(database, firing())
+    store = keep(database, repeat(about=incident(summary="newer")), sweep=2, now=LATER)
     (row,) = store.pending("oncall")
     assert (row.notification.reason, row.notification.incident.summary) == (
         NotifyReason.FIRST_NOTIFICATION,
@@ -261,40 +258,42 @@ def test_a_repeat_is_not_told_twice_while_the_first_waits_but_brings_newer_facts
 
 @pytest.mark.parametrize(("end", "kept"), [("accepted", ["answer 4", "answer 5"]), ("refused", ["answer 5"])])
 def test_of_what_is_told_with_every_sweep_only_the_last_is_kept(
-    connection: sqlite3.Connection, end: str, kept: list[str]
+    database: StateStore, end: str, kept: list[str]
 ) -> None:
     """And of what was taken one more, for two pages an hour are counted."""
-    store = keep(connection, firing())
+    store = keep(database, firing())
     store.accepted(store.pending("oncall"), "ok", NOON)
     for sweep in range(2, 6):
-        keep(connection, repeat(), sweep=sweep)
+        keep(database, repeat(), sweep=sweep)
         getattr(store, end)(store.pending("oncall"), f"answer {sweep}", NOON)
     assert [row.detail for row in store.life(incident().fingerprint)] == ["ok", *kept]
 
 
-def test_the_last_two_pages_of_an_incident_are_counted(
-    connection: sqlite3.Connection, reopened: Reopen
-) -> None:
+def test_the_last_two_pages_of_an_incident_are_counted(database: StateStore, reopened: Reopen) -> None:
     """What waits counts as well as what was taken; a resolve and what was refused for good do not."""
-    store = keep(connection, firing(), now=NOON)
+    store = keep(database, firing(), now=NOON)
     store.accepted(store.pending("oncall"), "ok", LATER)
     times = [NOON]
     for minute, planned_now in enumerate((repeat(), repeat(), resolve(), firing(), repeat()), start=1):
         now = NOON + timedelta(minutes=minute)
-        keep(connection, planned_now, sweep=minute + 1, now=now)
+        keep(database, planned_now, sweep=minute + 1, now=now)
         if minute == 4:
             store.refused(store.pending("oncall"), "400", now)
         elif minute < 4:
             store.accepted(store.pending("oncall"), "ok", now)
             times += [now] if planned_now.status is Status.FIRING else []
-    (entry,) = NotificationLog(reopened(connection)).log().entries.values()
+    (entry,) = NotificationLog(reopened(database)).log().entries.values()
     assert entry.pages == (times[-1], NOON + timedelta(minutes=5))
 
 
 def test_a_memory_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
     """What it knew stays; what it did not know is as in a fresh one."""
     path = tmp_path / "wgaudit.db"
-    with closing(open_state(path, {PART: MIGRATIONS[:1]})) as old, old:
+    with closing(sqlite3.connect(path)) as old, old:
+        old.executescript(
+            f"CREATE TABLE parts (part TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT; {ALERTS[0]}"
+        )
+        old.execute("INSERT INTO parts VALUES ('alerts', 1)")
         old.execute(
             "UPDATE alerts_memory SET sweep = 6, registered = 40, registered_at = ?", (NOON.isoformat(),)
         )
@@ -303,8 +302,8 @@ def test_a_memory_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
             for name in names:
                 del form[name]
         old.execute("INSERT INTO alerts_standing VALUES ('f1', 6, ?)", (json.dumps(body),))
-    with closing(open_state(path, {PART: MIGRATIONS})) as connection:
-        log = NotificationLog(connection).log()
+    with closing(opened(path)) as database:
+        log = NotificationLog(database).log()
     assert (log.sweep, log.baseline, log.ended, log.unseen, log.drifted) == (
         7,
         Baseline(40, NOON),
@@ -315,18 +314,18 @@ def test_a_memory_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
     assert log.standing == {"f1": stands(incident())}
 
 
-def test_a_remembered_key_that_cannot_be_read_is_said(connection: sqlite3.Connection) -> None:
+def test_a_remembered_key_that_cannot_be_read_is_said(database: StateStore) -> None:
     """A damaged record never stands in for none."""
-    connection.execute("""INSERT INTO alerts_drifted VALUES ('["dc1", "a"]', 'no key')""")
+    database.execute(text("""INSERT INTO alerts_drifted VALUES ('["dc1", "a"]', 'no key')"""))
     with pytest.raises(StateError, match="public key"):
-        NotificationLog(connection).memory()
+        read_memory(database)
 
 
 # -- a resolve and its trigger
 
 
-def test_a_resolve_that_waits_is_dropped_with_its_refused_trigger(connection: sqlite3.Connection) -> None:
-    store = keep(connection, firing(), resolve(), firing(about=incident("10.0.0.2")))
+def test_a_resolve_that_waits_is_dropped_with_its_refused_trigger(database: StateStore) -> None:
+    store = keep(database, firing(), resolve(), firing(about=incident("10.0.0.2")))
     store.refused(store.pending("oncall", 1), "400", LATER)
     assert states(store) == [(Status.FIRING, State.DEAD), (Status.RESOLVED, State.DROPPED)]
     assert "trigger was refused" in store.life(incident().fingerprint)[1].detail
@@ -334,22 +333,22 @@ def test_a_resolve_that_waits_is_dropped_with_its_refused_trigger(connection: sq
 
 
 def test_a_resolve_stays_if_its_refused_trigger_may_have_arrived_before(
-    connection: sqlite3.Connection,
+    database: StateStore,
     reopened: Reopen,
 ) -> None:
     """The process died within a call: the other side may take the incident for firing, and for ever."""
-    store = keep(connection, firing(), resolve())
+    store = keep(database, firing(), resolve())
     store.calling(store.pending("oncall", 1))
-    store = NotificationLog(reopened(connection))
+    store = NotificationLog(reopened(database))
     store.calling(store.pending("oncall", 1))
     store.declined(store.pending("oncall", 1))
     store.refused(store.pending("oncall", 1), "400", LATER)
     assert states(store) == [(Status.FIRING, State.DEAD), (Status.RESOLVED, State.PENDING)]
 
 
-def test_a_call_that_ended_with_a_clear_no_did_not_make_it_arrive(connection: sqlite3.Connection) -> None:
+def test_a_call_that_ended_with_a_clear_no_did_not_make_it_arrive(database: StateStore) -> None:
     """Refused among others, then refused alone."""
-    store = keep(connection, firing(), resolve())
+    store = keep(database, firing(), resolve())
     for _ in range(2):
         store.calling(store.pending("oncall", 1))
         store.declined(store.pending("oncall", 1))
@@ -358,19 +357,19 @@ def test_a_call_that_ended_with_a_clear_no_did_not_make_it_arrive(connection: sq
 
 
 def test_a_resolve_planned_after_its_trigger_was_refused_is_dropped_at_once(
-    connection: sqlite3.Connection,
+    database: StateStore,
 ) -> None:
-    store = keep(connection, firing())
+    store = keep(database, firing())
     store.refused(store.pending("oncall"), "400", NOON)
-    keep(connection, resolve(), sweep=2)
+    keep(database, resolve(), sweep=2)
     assert states(store) == [(Status.FIRING, State.DEAD), (Status.RESOLVED, State.DROPPED)]
     assert store.log().entries["oncall", incident().fingerprint].status is Status.RESOLVED
 
 
 def test_a_refused_update_does_not_take_the_resolve_of_an_accepted_trigger_with_it(
-    connection: sqlite3.Connection,
+    database: StateStore,
 ) -> None:
-    store = keep(connection, firing(), update(), resolve())
+    store = keep(database, firing(), update(), resolve())
     store.accepted(store.pending("oncall", 1), "202", NOON)
     store.refused(store.pending("oncall", 1), "400", NOON)
     assert states(store) == [
@@ -381,9 +380,9 @@ def test_a_refused_update_does_not_take_the_resolve_of_an_accepted_trigger_with_
 
 
 def test_a_refused_trigger_of_the_next_round_takes_only_its_own_resolve(
-    connection: sqlite3.Connection,
+    database: StateStore,
 ) -> None:
-    store = keep(connection, firing(), resolve(), firing(), resolve())
+    store = keep(database, firing(), resolve(), firing(), resolve())
     for _ in range(2):
         store.accepted(store.pending("oncall", 1), "202", NOON)
     store.refused(store.pending("oncall", 1), "400", NOON)
@@ -395,17 +394,17 @@ def test_a_refused_trigger_of_the_next_round_takes_only_its_own_resolve(
     ]
 
 
-def test_one_notifiers_refusal_leaves_the_others_alone(connection: sqlite3.Connection) -> None:
-    store = keep(connection, firing(), firing("chat"), resolve(), resolve("chat"))
+def test_one_notifiers_refusal_leaves_the_others_alone(database: StateStore) -> None:
+    store = keep(database, firing(), firing("chat"), resolve(), resolve("chat"))
     store.refused(store.pending("oncall", 1), "400", NOON)
     assert store.waiting() == {"chat": 2}
 
 
-def test_an_incident_closed_without_a_word_may_be_a_first_one_again(connection: sqlite3.Connection) -> None:
+def test_an_incident_closed_without_a_word_may_be_a_first_one_again(database: StateStore) -> None:
     """A notifier without resolves: over is over, though it was never told."""
-    store = keep(connection, firing())
+    store = keep(database, firing())
     store.accepted(store.pending("oncall"), "202", NOON)
-    with connection:
+    with database.transaction():
         store.keep(replace(planned(), closed=(("oncall", incident().fingerprint),)), 2, LATER)
     assert store.log().entries["oncall", incident().fingerprint].status is Status.RESOLVED
     assert store.outbox() == []
@@ -415,8 +414,8 @@ def test_an_incident_closed_without_a_word_may_be_a_first_one_again(connection: 
 # -- dead letters
 
 
-def test_a_retried_dead_letter_goes_back_to_its_old_place(connection: sqlite3.Connection) -> None:
-    store = keep(connection, firing(), firing(about=incident("10.0.0.2")))
+def test_a_retried_dead_letter_goes_back_to_its_old_place(database: StateStore) -> None:
+    store = keep(database, firing(), firing(about=incident("10.0.0.2")))
     first, second = store.pending("oncall")
     store.refused([first], "403 invalid_token", NOON)
     assert [row.id for row in store.retry(None, LATER)] == [first.id]
@@ -424,43 +423,43 @@ def test_a_retried_dead_letter_goes_back_to_its_old_place(connection: sqlite3.Co
     assert store.dead_letters() == []
 
 
-def test_a_dead_letter_whose_incident_is_over_is_not_sent_any_more(connection: sqlite3.Connection) -> None:
+def test_a_dead_letter_whose_incident_is_over_is_not_sent_any_more(database: StateStore) -> None:
     """Nobody is to be paged for a collision that ended yesterday, with no resolve to follow."""
-    store = keep(connection, firing(), resolve())
+    store = keep(database, firing(), resolve())
     store.refused(store.pending("oncall", 1), "403", NOON)
     assert store.retry(None, LATER) == []
     assert [row.stale for row in store.dead_letters()] == [True]
 
 
 def test_a_dead_letter_that_something_newer_made_up_for_is_not_sent_any_more(
-    connection: sqlite3.Connection,
+    database: StateStore,
 ) -> None:
-    store = keep(connection, firing(), update(), standing=[incident()])
+    store = keep(database, firing(), update(), standing=[incident()])
     store.refused(store.pending("oncall", 1), "400", NOON)
     store.accepted(store.pending("oncall", 1), "202", NOON)
     assert store.retry(None, LATER) == []
     assert store.undelivered() == []
 
 
-def test_only_the_dead_letters_that_were_asked_for_are_retried(connection: sqlite3.Connection) -> None:
-    store = keep(connection, firing(), firing(about=incident("10.0.0.2")))
+def test_only_the_dead_letters_that_were_asked_for_are_retried(database: StateStore) -> None:
+    store = keep(database, firing(), firing(about=incident("10.0.0.2")))
     first, second = store.pending("oncall")
     store.refused([first, second], "403", NOON)
     assert [row.id for row in store.retry([second.id], LATER)] == [second.id]
     assert [row.id for row in store.dead_letters()] == [first.id]
 
 
-def test_retrying_a_number_that_is_no_dead_letter_is_told(connection: sqlite3.Connection) -> None:
-    store = keep(connection, firing())
+def test_retrying_a_number_that_is_no_dead_letter_is_told(database: StateStore) -> None:
+    store = keep(database, firing())
     with pytest.raises(UsageError, match="99 is no dead letter"):
         store.retry([99], NOON)
 
 
 def test_undelivered_is_what_waits_and_what_was_refused_while_its_incident_stands(
-    connection: sqlite3.Connection,
+    database: StateStore,
 ) -> None:
     over = incident("10.0.0.2")
-    store = keep(connection, firing(), firing(about=over), firing("chat"), standing=[incident()])
+    store = keep(database, firing(), firing(about=over), firing("chat"), standing=[incident()])
     store.refused(store.pending("oncall"), "400", NOON)
     assert [
         (row.notification.notifier, row.notification.incident.subject) for row in store.undelivered()
@@ -478,25 +477,23 @@ def silence(ident: str = "s1", hours: float = 2) -> Silence:
     return Silence(ident, NOON, NOON + timedelta(hours=hours), "ann", "moved", nodes=frozenset({"a"}))
 
 
-def test_silences_are_remembered_the_first_to_end_first(
-    connection: sqlite3.Connection, reopened: Reopen
-) -> None:
-    store = NotificationLog(connection)
+def test_silences_are_remembered_the_first_to_end_first(database: StateStore, reopened: Reopen) -> None:
+    store = NotificationLog(database)
     store.add_silence(silence("s1", 3))
     store.add_silence(silence("s2", 1))
-    assert NotificationLog(reopened(connection)).silences() == [silence("s2", 1), silence("s1", 3)]
+    assert NotificationLog(reopened(database)).silences() == [silence("s2", 1), silence("s1", 3)]
 
 
-def test_an_expired_silence_ends_now_and_is_still_remembered(connection: sqlite3.Connection) -> None:
-    store = NotificationLog(connection)
+def test_an_expired_silence_ends_now_and_is_still_remembered(database: StateStore) -> None:
+    store = NotificationLog(database)
     store.add_silence(silence())
     ended = store.expire_silence("s1", LATER)
     assert ended.ends_at == LATER
     assert store.silences() == [ended]
 
 
-def test_a_silence_that_is_not_there_or_there_twice_is_told(connection: sqlite3.Connection) -> None:
-    store = NotificationLog(connection)
+def test_a_silence_that_is_not_there_or_there_twice_is_told(database: StateStore) -> None:
+    store = NotificationLog(database)
     store.add_silence(silence())
     with pytest.raises(UsageError, match="silence s1 already"):
         store.add_silence(silence())
@@ -507,61 +504,59 @@ def test_a_silence_that_is_not_there_or_there_twice_is_told(connection: sqlite3.
 # -- pruning
 
 
-def test_pruning_forgets_what_is_old_and_over(connection: sqlite3.Connection) -> None:
-    store = keep(connection, firing(), resolve(), now=LONG_AGO)
+def test_pruning_forgets_what_is_old_and_over(database: StateStore) -> None:
+    store = keep(database, firing(), resolve(), now=LONG_AGO)
     for _ in range(2):
         store.accepted(store.pending("oncall", 1), "202", LONG_AGO)
     store.add_silence(replace(silence(), ends_at=LONG_AGO))
-    with connection:
+    with database.transaction():
         store.prune(NOON - timedelta(days=90))
     assert store.life(incident().fingerprint) == []
     assert store.silences() == []
 
 
 @pytest.mark.parametrize("state", ["pending", "accepted", "dead"])
-def test_pruning_never_forgets_the_last_word_on_what_stands(
-    connection: sqlite3.Connection, state: str
-) -> None:
+def test_pruning_never_forgets_the_last_word_on_what_stands(database: StateStore, state: str) -> None:
     """Else a collision that stands for three months would be a first notification again."""
-    store = keep(connection, firing(), standing=[incident()], now=LONG_AGO)
+    store = keep(database, firing(), standing=[incident()], now=LONG_AGO)
     if state != "pending":
         end = store.accepted if state == "accepted" else store.refused
         end(store.pending("oncall"), "answer", LONG_AGO)
     before = store.log()
-    with connection:
+    with database.transaction():
         store.prune(NOON)
     assert store.log() == before
 
 
-def test_pruning_keeps_an_old_trigger_whose_resolve_still_waits(connection: sqlite3.Connection) -> None:
-    store = keep(connection, firing(), now=LONG_AGO)
+def test_pruning_keeps_an_old_trigger_whose_resolve_still_waits(database: StateStore) -> None:
+    store = keep(database, firing(), now=LONG_AGO)
     store.accepted(store.pending("oncall"), "202", LONG_AGO)
-    keep(connection, resolve(), sweep=2, now=LATER)
-    with connection:
+    keep(database, resolve(), sweep=2, now=LATER)
+    with database.transaction():
         store.prune(NOON)
     assert states(store) == [(Status.FIRING, State.ACCEPTED), (Status.RESOLVED, State.PENDING)]
 
 
 def test_pruning_keeps_a_trigger_that_the_other_side_still_takes_for_firing(
-    connection: sqlite3.Connection,
+    database: StateStore,
 ) -> None:
     """Its resolve was refused long ago: forgetting that lets the next plan try once more."""
-    store = keep(connection, firing(), resolve(), now=LONG_AGO)
+    store = keep(database, firing(), resolve(), now=LONG_AGO)
     store.accepted(store.pending("oncall", 1), "202", LONG_AGO)
     store.refused(store.pending("oncall", 1), "500", LONG_AGO)
-    with connection:
+    with database.transaction():
         store.prune(NOON)
     assert states(store) == [(Status.FIRING, State.ACCEPTED)]
 
 
 def test_pruning_keeps_where_nodes_were_seen_as_long_as_something_stands_on_it(
-    connection: sqlite3.Connection,
+    database: StateStore,
 ) -> None:
     """A node that is unreachable for months still hides whether its collision stands."""
     hidden, gone = NodeId("dc1", "a"), NodeId("dc1", "z")
-    store = NotificationLog(connection)
+    store = NotificationLog(database)
     plan = replace(planned(), standing={"f": stands(incident(), sweep=5)}, nodes={hidden: 5, gone: 4})
-    with connection:
+    with database.transaction():
         store.keep(plan, 5, LONG_AGO)
         store.prune(NOON)
     assert store.log().nodes == {hidden: 5}
@@ -570,19 +565,19 @@ def test_pruning_keeps_where_nodes_were_seen_as_long_as_something_stands_on_it(
 # -- a database that fails
 
 
-def test_a_record_that_cannot_be_read_is_told_in_one_line(connection: sqlite3.Connection) -> None:
-    store = keep(connection, firing())
-    with connection:
-        connection.execute('UPDATE alerts_notices SET body = \'{"form": "wgaudit.incident/9"}\'')
+def test_a_record_that_cannot_be_read_is_told_in_one_line(database: StateStore) -> None:
+    store = keep(database, firing())
+    with database.transaction():
+        database.execute(text('UPDATE alerts_notices SET body = \'{"form": "wgaudit.incident/9"}\''))
     with pytest.raises(StateError, match="record that cannot be read") as caught:
         store.log()
     assert "\n" not in str(caught.value)
 
 
-def test_sqlites_own_complaint_is_told_with_the_file(connection: sqlite3.Connection, tmp_path: Path) -> None:
-    store = keep(connection, firing())
+def test_sqlites_own_complaint_is_told_with_the_file(database: StateStore, tmp_path: Path) -> None:
+    store = keep(database, firing())
     rows = store.pending("oncall")
-    connection.execute("PRAGMA query_only = ON")
+    database.execute(text("PRAGMA query_only = ON"))
     acts: list[Callable[[], None]] = [
         lambda: store.calling(rows),
         lambda: store.accepted(rows, "202", NOON),
@@ -628,9 +623,9 @@ names = st.frozensets(st.text(st.characters(exclude_categories=()), max_size=9),
 
 @given(incidents)
 def test_an_incident_is_read_as_it_was_written(value: Incident) -> None:
-    text = write_incident(value)
-    assert read_incident(text) == value
-    assert text.isascii()
+    written = write_incident(value)
+    assert read_incident(written) == value
+    assert written.isascii()
 
 
 @given(
@@ -667,33 +662,31 @@ def test_a_silence_is_read_as_it_was_written(value: Silence) -> None:
     assert read_silence(write_silence(value)) == value
 
 
-@pytest.mark.parametrize("text", ["", "null", "[]", "{}", "\x00", "[" * 5000, '{"form": 1}', "NaN"])
-def test_text_that_is_no_record_is_refused(text: str) -> None:
+@pytest.mark.parametrize("foreign", ["", "null", "[]", "{}", "\x00", "[" * 5000, '{"form": 1}', "NaN"])
+def test_text_that_is_no_record_is_refused(foreign: str) -> None:
     with pytest.raises(StateError, match="cannot be read"):
-        read_incident(text)
+        read_incident(foreign)
 
 
 @pytest.mark.parametrize(
     "harm",
     ["status = 'odd'", "reason = ''", "state = 'lost'", "at = 'noon'", "created_at = ''", "body = '{'"],
 )
-def test_a_row_that_no_version_of_ours_wrote_is_a_state_error(
-    connection: sqlite3.Connection, harm: str
-) -> None:
-    store = NotificationLog(connection)
-    keep(connection, firing())
-    connection.execute(f"UPDATE alerts_notices SET {harm}")  # noqa: S608  (this test's own text)
+def test_a_row_that_no_version_of_ours_wrote_is_a_state_error(database: StateStore, harm: str) -> None:
+    store = NotificationLog(database)
+    keep(database, firing())
+    database.execute(text(f"UPDATE alerts_notices SET {harm}"))  # noqa: S608  (this test's own text)
     with pytest.raises(StateError, match="a record that cannot be read"):
         store.life(firing().incident.fingerprint)
 
 
 def test_the_end_of_an_incident_is_left_out_of_the_memory_once_it_has_no_say_any_more(
-    connection: sqlite3.Connection,
+    database: StateStore,
 ) -> None:
     """A watch reads its memory each minute for months: it must not grow with all that ever was."""
     over, still = incident("10.0.0.1"), incident("10.0.0.2")
-    store = keep(connection, firing(about=over), firing(about=still))
-    keep(connection, resolve(about=over), sweep=2, now=NOON + timedelta(minutes=1))
+    store = keep(database, firing(about=over), firing(about=still))
+    keep(database, resolve(about=over), sweep=2, now=NOON + timedelta(minutes=1))
     whole = store.log().entries
     assert {mark for _, mark in whole} == {over.fingerprint, still.fingerprint}
     assert whole["oncall", still.fingerprint].pages == (NOON,)
