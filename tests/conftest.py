@@ -63,12 +63,13 @@ def postgresql() -> Iterator[PostgresqlServer]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StatePlace]:
-    """Name a place of a state that is empty, on each kind of database in turn."""
+    """Name a place of a state, on each kind of database in turn; what is there is gone after the test."""
     if request.param == "sqlite":
         yield tmp_path / "state" / "wgaudit.db"
         return
     server: PostgresqlServer = request.getfixturevalue("postgresql")
-    yield server.url(server.emptied("prepared"))
+    yield server.url("prepared")
+    server.empty("prepared")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import pytest
 
@@ -13,12 +12,6 @@ from auditor.state.store import StateStore
 from tests.alerts.fakes import opened
 
 Reopen = Callable[[StateStore], StateStore]
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> StatePlace:
-    """Where there is no state yet: a file."""
-    return tmp_path / "wgaudit.db"
 
 
 @pytest.fixture

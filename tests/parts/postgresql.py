@@ -1,9 +1,7 @@
-"""A real PostgreSQL for tests: one server on a socket file in a temporary folder, an empty database for each test."""
+"""A real PostgreSQL for tests: one server on a socket file in a temporary folder, and a fresh database for each test."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import itertools
 import os
 import pwd
@@ -17,14 +15,11 @@ from types import TracebackType
 import psycopg
 from pydantic import SecretStr
 
-from auditor.state.schema_age import VERSION_TABLE
 from tests.parts import SYSTEM_PATH, require
 
 HOW = "tests/parts/install, or the package postgresql"
 # Debian keeps servers of several versions side by side, and none of them on the path.
-_FOLDERS = sorted(
-    Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True
-)
+_FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
 _BINARY = shutil.which("postgres", path=os.pathsep.join([*map(str, _FOLDERS), SYSTEM_PATH]))
 _READY = "ready to accept connections"
 _ENDS_WITHIN = 10.0
@@ -39,6 +34,20 @@ _SETTINGS = {
     "autovacuum": "off",
     "lc_messages": "C",
 }
+
+_EMPTY = """
+    DO $$ DECLARE name text; BEGIN
+        SET LOCAL lock_timeout = '5s';
+        FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+            CONTINUE WHEN name IN ('wgaudit_version', 'alerts_memory');
+            EXECUTE format('DELETE FROM %I', name);
+        END LOOP;
+        FOR name IN SELECT sequencename FROM pg_sequences WHERE schemaname = 'public' LOOP
+            PERFORM setval(name::regclass, 1, false);
+        END LOOP;
+        UPDATE alerts_memory SET sweep = 0, blind_sweeps = 0, registered = NULL, registered_at = NULL, registered_in = NULL;
+    END $$
+"""
 
 
 def require_postgresql() -> None:
@@ -62,7 +71,6 @@ class PostgresqlServer:
             self._user = names.get("postgres", names["nobody"])
             os.chown(self.folder, self._user, -1)
         self._numbers = itertools.count()
-        self._reused = ""
         self._process: subprocess.Popen[str] | None = None
         self._log: list[str] = []
         self._reader: threading.Thread | None = None
@@ -83,9 +91,7 @@ class PostgresqlServer:
 
     def sql(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Executes a statement, and reads what it yields."""
-        with psycopg.connect(
-            host=str(self.folder), user=_ROLE, dbname=database, autocommit=True
-        ) as connection:
+        with psycopg.connect(host=str(self.folder), user=_ROLE, dbname=database, autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
@@ -95,27 +101,9 @@ class PostgresqlServer:
         self.sql(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
-    def emptied(self, template: str) -> str:
-        """Returns a database that is as its template, whose tables are empty: the one of before, emptied, if it can be.
-
-        A copy of the template takes a third of a second, and this a hundredth.
-        """
-        if self._reused:
-            others = f"FROM pg_stat_activity WHERE datname = '{self._reused}' AND pid <> pg_backend_pid()"
-            self.sql(f"SELECT pg_terminate_backend(pid, 5000) {others}")
-            with contextlib.suppress(psycopg.Error):  # a test may have dropped what is to be emptied
-                self.sql(self._to_empty(template), self._reused)
-                return self._reused
-            self.drop(self._reused)
-        self._reused = self.fresh(template)
-        return self._reused
-
-    @functools.cache  # noqa: B019  (one server a process)
-    def _to_empty(self, template: str) -> str:
-        tables = self.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'", template)
-        sequences = self.sql("SELECT sequencename FROM pg_sequences WHERE schemaname = 'public'", template)
-        empty = [f"DELETE FROM {name}" for (name,) in tables if name != VERSION_TABLE]  # noqa: S608
-        return "; ".join(empty + [f"ALTER SEQUENCE {name} RESTART" for (name,) in sequences])
+    def empty(self, database: str) -> None:
+        """Empties a state's tables, and numbers begin anew: a tenth of the time that another copy takes."""
+        self.sql(_EMPTY, database)
 
     def drop(self, database: str) -> None:
         """Drops a database, whoever uses it."""
@@ -124,9 +112,7 @@ class PostgresqlServer:
     def __enter__(self) -> PostgresqlServer:
         data = self.folder / "data"
         initdb = Path(str(_BINARY)).resolve().with_name("initdb")
-        made = self._run(
-            [initdb, "-D", data, "-U", _ROLE, "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"]
-        )
+        made = self._run([initdb, "-D", data, "-U", _ROLE, "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"])
         self._log.append(made.communicate()[1])
         self.start()
         return self

@@ -58,6 +58,12 @@ def subjects(messages: Sequence[list[Told]]) -> list[list[str]]:
     return [[known[mark] for mark, _, _ in message] for message in messages]
 
 
+def only_read(database: StateStore, only: bool) -> None:
+    """Lets the database be read, and refuses what is written; or no more."""
+    with database.reading() as connection:
+        connection.execute(text(f"PRAGMA query_only = {only:d}"))
+
+
 def contents(folder: Path) -> list[bytes]:
     """All that the state's files hold."""
     return [file.read_bytes() for file in folder.iterdir()]
@@ -398,7 +404,7 @@ async def test_an_exceptions_text_reaches_neither_receipts_nor_the_database(
 ) -> None:
     store = keep(database, firing("bad", ONE), firing("worse", TWO))
     receipts = await sent(store, ScriptedNotifier("bad", (surprise,)), Broken("worse"))
-    database.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    database.close()  # what stood beside the file is in it now
     assert SECRET not in repr(receipts)
     assert not any(b"verysecret" in content for content in contents(tmp_path))
 
@@ -461,7 +467,7 @@ async def test_what_arrived_and_could_not_be_recorded_is_told_and_sent_again(
     store = keep(database, firing(about=ONE), firing(about=TWO))
 
     def then_the_disk_fails(_: list[Told]) -> str:
-        database.execute(text("PRAGMA query_only = ON"))
+        only_read(database, True)
         return "202"
 
     notifier = ScriptedNotifier(script=(then_the_disk_fails, accept))
@@ -469,7 +475,7 @@ async def test_what_arrived_and_could_not_be_recorded_is_told_and_sent_again(
     assert not receipt.accepted
     assert receipt.detail.startswith("202, but that could not be recorded, so it will be sent again")
     assert len(notifier.calls) == 1
-    database.execute(text("PRAGMA query_only = OFF"))
+    only_read(database, False)
     await sent(store, notifier)
     assert subjects(notifier.taken) == [["10.0.0.1"], ["10.0.0.1"], ["10.0.0.2"]]
 
