@@ -85,7 +85,9 @@ class StateStore:
         if rows is not None and not rows:
             return 0
         with self.transaction() as connection, self.reported():
-            return int(connection.execute(statement, rows).rowcount)
+            # Else the number is not known of an INSERT, which may meet what is there already.
+            known = {"preserve_rowcount": True}
+            return int(connection.execute(statement, rows, execution_options=known).rowcount)
 
     def add(self, statement: Insert) -> int:
         """Insert one row; return the number that the database gave it. Raises `StateError`."""

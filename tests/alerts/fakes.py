@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import text
+
 from alerts.memory.notification_log import NotificationLog
 from alerts.models import AlertPlan, Incident, Notification, NotifyReason, Standing, Status
 from auditor.errors import DeliveryError
@@ -103,6 +105,15 @@ def keep(
     kept = NotificationLog(database)
     kept.keep(planned(*notifications, standing=standing), sweep, now)
     return kept
+
+
+def only_read(database: StateStore, only: bool) -> None:
+    """Lets the database be read, and refuses what is written; or no more."""
+    on_server = database.engine.dialect.name == "postgresql"
+    setting = "SET SESSION default_transaction_read_only" if on_server else "PRAGMA query_only"
+    with database.reading() as connection:
+        connection.execute(text(f"{setting} = {'on' if only else 'off'}"))
+        connection.commit()
 
 
 @dataclass

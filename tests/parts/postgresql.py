@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: one server on a socket file in a temporary folder, and a fresh database for each test."""
+"""A real PostgreSQL for tests: one server, on a socket file in a temporary folder, with databases for tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from tests.parts import SYSTEM_PATH, require
 
 HOW = "tests/parts/install, or the package postgresql"
 # Debian keeps servers of several versions side by side, and none of them on the path.
-_FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+_FOLDERS = sorted(
+    Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True
+)
 _BINARY = shutil.which("postgres", path=os.pathsep.join([*map(str, _FOLDERS), SYSTEM_PATH]))
 _READY = "ready to accept connections"
 _ENDS_WITHIN = 10.0
@@ -45,7 +47,8 @@ _EMPTY = """
         FOR name IN SELECT sequencename FROM pg_sequences WHERE schemaname = 'public' LOOP
             PERFORM setval(name::regclass, 1, false);
         END LOOP;
-        UPDATE alerts_memory SET sweep = 0, blind_sweeps = 0, registered = NULL, registered_at = NULL, registered_in = NULL;
+        UPDATE alerts_memory SET sweep = 0, blind_sweeps = 0,
+            registered = NULL, registered_at = NULL, registered_in = NULL;
     END $$
 """
 
@@ -91,7 +94,9 @@ class PostgresqlServer:
 
     def sql(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Executes a statement, and reads what it yields."""
-        with psycopg.connect(host=str(self.folder), user=_ROLE, dbname=database, autocommit=True) as connection:
+        with psycopg.connect(
+            host=str(self.folder), user=_ROLE, dbname=database, autocommit=True
+        ) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
@@ -112,7 +117,9 @@ class PostgresqlServer:
     def __enter__(self) -> PostgresqlServer:
         data = self.folder / "data"
         initdb = Path(str(_BINARY)).resolve().with_name("initdb")
-        made = self._run([initdb, "-D", data, "-U", _ROLE, "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"])
+        made = self._run(
+            [initdb, "-D", data, "-U", _ROLE, "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        )
         self._log.append(made.communicate()[1])
         self.start()
         return self

@@ -33,6 +33,7 @@ from tests.alerts.fakes import (
     incident,
     keep,
     limited,
+    only_read,
     refuse,
     refuse_only,
     resolve,
@@ -56,12 +57,6 @@ def subjects(messages: Sequence[list[Told]]) -> list[list[str]]:
     """Which incidents each message was about."""
     known = {item.fingerprint: item.subject for item in (ONE, TWO, THREE)}
     return [[known[mark] for mark, _, _ in message] for message in messages]
-
-
-def only_read(database: StateStore, only: bool) -> None:
-    """Lets the database be read, and refuses what is written; or no more."""
-    with database.reading() as connection:
-        connection.execute(text(f"PRAGMA query_only = {only:d}"))
 
 
 def contents(folder: Path) -> list[bytes]:

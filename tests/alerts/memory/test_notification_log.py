@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -38,6 +39,7 @@ from alerts.models import (
     Status,
 )
 from auditor.errors import StateError, UsageError
+from auditor.state.places import StatePlace, place_name
 from auditor.state.revisions.r0001_one_schema import ALERTS
 from auditor.state.store import StateStore
 from auditor.values.findings import Severity
@@ -49,6 +51,7 @@ from tests.alerts.fakes import (
     firing,
     incident,
     keep,
+    only_read,
     opened,
     planned,
     repeat,
@@ -574,10 +577,10 @@ def test_a_record_that_cannot_be_read_is_told_in_one_line(database: StateStore) 
     assert "\n" not in str(caught.value)
 
 
-def test_sqlites_own_complaint_is_told_with_the_file(database: StateStore, tmp_path: Path) -> None:
+def test_the_databases_own_complaint_is_told_with_the_place(database: StateStore, place: StatePlace) -> None:
     store = keep(database, firing())
     rows = store.pending("oncall")
-    database.execute(text("PRAGMA query_only = ON"))
+    only_read(database, True)
     acts: list[Callable[[], None]] = [
         lambda: store.calling(rows),
         lambda: store.accepted(rows, "202", NOON),
@@ -586,7 +589,7 @@ def test_sqlites_own_complaint_is_told_with_the_file(database: StateStore, tmp_p
         lambda: store.keep(planned(), 2, NOON),
     ]
     for act in acts:
-        with pytest.raises(StateError, match=f"{tmp_path}/wgaudit.db: .*readonly"):
+        with pytest.raises(StateError, match=f"{re.escape(place_name(place))}: .*read-?only"):
             act()
     assert [row.attempts for row in store.outbox()] == [0]
 
