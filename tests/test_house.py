@@ -82,7 +82,7 @@ PURE_ROOMS = (
 
 PLANTS = [
     *(Plant(PURE, f"{room}.planted", imported) for room in PURE_ROOMS for imported in EDGE),
-    *(Plant(PURE_OF_ROOMS, f"{room}.planted", "auditor.state.database") for room in PURE_ROOMS[1:]),
+    *(Plant(PURE_OF_ROOMS, f"{room}.planted", "auditor.state.store") for room in PURE_ROOMS[1:]),
     *(Plant(PURE_ALERTS, "alerts.planted", imported) for imported in EDGE),
     *(
         Plant("Alerts see the auditor's values and errors, and nothing else of it", module, imported)
@@ -115,7 +115,7 @@ PLANTS = [
 # Everything imports the loose modules, so these are planted apart: the others' answers stay readable.
 LOOSE_PLANTS = [
     *(Plant(PURE, f"auditor.{name}", imported) for name in sorted(LOOSE) for imported in EDGE),
-    Plant(PURE_OF_ROOMS, "auditor.judge", "auditor.state.database"),
+    Plant(PURE_OF_ROOMS, "auditor.judge", "auditor.state.store"),
 ]
 
 

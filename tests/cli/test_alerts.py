@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from auditor.state.database import exclusive
+from auditor.state.lock import exclusive
 from tests.cli.command import one_line
 from tests.cli.conftest import SIGNING_SECRET, to_pagerduty, to_receiver, to_slack
 from tests.cli.fleet import HEALTHY, PAIR, TRIPLE, Fleet, contested

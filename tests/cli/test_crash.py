@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 
 from auditor.demo.servers import ServedFleet
-from auditor.state.database import exclusive
+from auditor.state.lock import exclusive
 from tests.cli.command import wgaudit
 from tests.cli.conftest import SIGNING_SECRET, to_pagerduty, to_receiver
 from tests.cli.fleet import HEALTHY, PAIR, TRIPLE, Fleet, alert_lines, contested, mark

@@ -19,7 +19,7 @@ from auditor.errors import GapReason
 from auditor.reports.json.doctor_v1 import DoctorV1
 from auditor.service.advice import ADVICE, advice
 from auditor.service.alert_state import opened_state
-from auditor.state.database import exclusive
+from auditor.state.lock import exclusive
 from tests.alerts.fakes import NOON, firing, incident, keep
 from tests.cli.command import wgaudit
 from tests.doubles.server import Double, Reply
@@ -127,7 +127,7 @@ def test_the_state_and_its_outbox_are_looked_at_and_left_as_they_are(tmp_path: P
     assert told.lines["state"]["got"].startswith("not there yet; it can be made")
     assert not path.parent.exists()
     with opened_state(path) as state:
-        keep(state.connection, firing(), standing=[incident()])
+        keep(state.store, firing(), standing=[incident()])
     told = doctor(tmp_path, {"url": "http://127.0.0.1:1"})
     assert "schema up to date, can be written, the lock is free" in told.lines["state"]["got"]
     assert (told.parts["outbox"], told.lines["outbox"]["got"]) == ("ok", "1 waiting, 0 dead letters")

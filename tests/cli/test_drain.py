@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from auditor.service.alert_state import opened_state
 from auditor.state.drained_nodes import read_drained
@@ -66,7 +67,7 @@ class Desk:
         with opened_state(self.state) as state:
             return [
                 f"{node.name}: {drained.how}, {drained.reason}"
-                for node, drained in read_drained(state.connection).items()
+                for node, drained in read_drained(state.store).items()
             ]
 
 
@@ -104,11 +105,13 @@ def test_an_address_means_all_that_are_registered_with_it(desk: Desk) -> None:
 
 
 def test_a_fingerprint_means_the_nodes_of_the_finding_that_the_state_knows(desk: Desk) -> None:
-    with opened_state(desk.state) as state, state.connection:
-        state.connection.execute(
-            "INSERT INTO history_findings VALUES ('5d1c0e00aa', 'duplicate-address', 'critical', '10.0.0.1', '', "
-            "'[\"edge-sin-1\", \"edge-fra-1\"]', NULL, '2026-01-01T00:00:00.000000+00:00', "
-            "'2026-01-01T00:00:00.000000+00:00', NULL, '10.0.0.1/32', '[]')"
+    with opened_state(desk.state) as state:
+        state.store.execute(
+            text(
+                "INSERT INTO history_findings VALUES ('5d1c0e00aa', 'duplicate-address', 'critical', '10.0.0.1', '', "
+                "'[\"edge-sin-1\", \"edge-fra-1\"]', NULL, '2026-01-01T00:00:00.000000+00:00', "
+                "'2026-01-01T00:00:00.000000+00:00', NULL, '10.0.0.1/32', '[]')"
+            )
         )
     run = desk.run("drain", "5d1c0e", "--yes")
     assert (run.returncode, desk.done) == (0, ["out edge-fra-1", "out edge-sin-1"]), run.stderr
@@ -143,7 +146,7 @@ def test_the_operation_is_in_the_timeline_with_its_outcome(desk: Desk) -> None:
     desk.programmed("exit 1")
     desk.run("undrain", "edge-sin-1", "--yes")
     with opened_state(desk.state) as state:
-        first, second = read_operations(state.connection)
+        first, second = read_operations(state.store)
     assert (first.kind, first.nodes, first.outcome) == (OperationKind.DRAIN, ("edge-sin-1",), "done")
     assert (second.kind, second.outcome) == (OperationKind.UNDRAIN, "1 of 1 failed")
     run = desk.run("timeline", "--since", "1d")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from auditor.state.database import exclusive
+from auditor.state.lock import exclusive
 from tests.cli.command import WGAUDIT, clean_environment, one_line, started
 from tests.cli.conftest import to_receiver
 from tests.cli.fleet import HEALTHY, PAIR, TRIPLE, Fleet, alert_lines, contested

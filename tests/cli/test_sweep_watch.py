@@ -16,7 +16,7 @@ import pyte
 import pytest
 
 from auditor.cli.main import main
-from auditor.state.database import exclusive
+from auditor.state.lock import exclusive
 from tests.cli.command import WGAUDIT, clean_environment, one_line, started
 from tests.cli.conftest import to_receiver
 from tests.cli.fleet import PAIR, Fleet, contested

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.state.database import exclusive
+from auditor.state.lock import exclusive
 from tests.cli.command import clean_environment, one_line
 from tests.cli.conftest import to_receiver
 from tests.cli.fleet import PAIR, TRIPLE, Fleet, contested

@@ -15,7 +15,7 @@ from auditor.service.alert_session import AlertSession
 from auditor.service.outbox import read_outbox
 from auditor.service.past import read_past
 from auditor.settings.file import Config, parse_config
-from auditor.state.database import exclusive, exclusive_in_loop
+from auditor.state.lock import exclusive, exclusive_in_loop
 from auditor.values.findings import Finding, Severity
 from auditor.values.models import NodeId
 from auditor.values.report import Coverage, Report, Verdict

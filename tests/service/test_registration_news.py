@@ -9,8 +9,7 @@ from auditor.registry.interface import RegistryNews
 from auditor.service.address_writes import address_writes, address_writes_in
 from auditor.service.alert_state import opened_state
 from auditor.service.registration_news import keep_news
-from auditor.state import history
-from auditor.state.database import transaction
+from auditor.state.known_registrations import read_registration_changes
 from auditor.values.models import Registration, RegistryReading
 from auditor.values.registration_changes import ChangeSource
 from tests.fleets import healthy
@@ -46,10 +45,10 @@ def test_writes_of_a_contested_address_are_known_to_the_moment(tmp_path: Path) -
     path = tmp_path / "wgaudit.db"
     with opened_state(path) as state:
         for told in (news(fleet(), 0, first=True), news(fleet("x"), 7.2), news(fleet("x", "y"), 7.5)):
-            with transaction(state.connection):
+            with state.store.transaction():
                 keep_news(state, told)
-        assert address_writes_in(state, fleet("x")) == ()
-        found = address_writes_in(state, fleet("x", "y"))
+        assert address_writes_in(state.store, fleet("x")) == ()
+        found = address_writes_in(state.store, fleet("x", "y"))
         assert [(item.node.name, (item.at - START).total_seconds()) for item in found] == [
             ("x", 7.2),
             ("y", 7.5),
@@ -60,10 +59,10 @@ def test_writes_of_a_contested_address_are_known_to_the_moment(tmp_path: Path) -
 
 def test_news_after_some_that_could_not_be_stored_are_no_moment(tmp_path: Path) -> None:
     with opened_state(tmp_path / "wgaudit.db") as state:
-        with transaction(state.connection):
+        with state.store.transaction():
             keep_news(state, news(fleet(), 0, first=True))
             keep_news(state, news(fleet("x", "y"), 30), missed=True)
-        changes = list(history.registration_changes(state.connection))
+        changes = list(read_registration_changes(state.store))
     assert {(item.seen_by, item.not_before) for item in changes} == {(ChangeSource.SWEEP, START)}
 
 

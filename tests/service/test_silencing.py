@@ -16,7 +16,6 @@ from auditor.service.silencing import AddedSilence, add_silence, expire_silence
 from auditor.service.timeline_records import find_target
 from auditor.settings.file import Config, parse_config
 from auditor.state import history
-from auditor.state.database import transaction
 from auditor.values.addresses import Prefix
 from auditor.values.guide import Guide
 from auditor.values.models import AuditPolicy, NodeId, Registration, Snapshot
@@ -38,7 +37,7 @@ def configured(folder: Path) -> Config:
     found = finding("10.0.0.9", ("edge-fra-1", "edge-sin-1"))
     with opened_state(config.state.path) as state:
         made = plan(report(found), state.notifications.log(), (), NOW, Policy((Route("slack"),)))
-        with transaction(state.connection):
+        with state.store.transaction():
             state.notifications.keep(made, 1, NOW)
     return config
 
@@ -76,8 +75,8 @@ def test_an_address_or_region_that_no_registration_has_is_doubted(tmp_path: Path
     config = configured(tmp_path)
     one = Registration(NodeId("", "db-1"), key_of("db-1"), prefixes(["10.0.0.7"]), region="nrt", where="db-1")
     snapshot = Snapshot(NOW, NOW, AuditPolicy(), (one,))
-    with opened_state(config.state.path) as state, transaction(state.connection):
-        history.record(state.connection, report(), standing=(), resolved=(), snapshot=snapshot)
+    with opened_state(config.state.path) as state, state.store.transaction():
+        history.record(state.store, report(), standing=(), resolved=(), snapshot=snapshot)
     addresses = [Prefix(f"10.0.0.{last}/32") for last in (7, 8, 9)]
     assert added(config, addresses=addresses, regions=["nrt", "fra", "syd"]).doubts == (
         "no node that earlier sweeps saw is registered in region syd, or has a name of it",

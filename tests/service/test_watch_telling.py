@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from alerts.memory.tables import alerts_notices, alerts_standing
 from auditor.errors import StateBusy
 from auditor.service.alert_session import AlertSession
-from auditor.service.alert_state import MIGRATIONS
+from auditor.service.alert_state import opened_state
 from auditor.service.outbox import read_outbox, retry_letters
 from auditor.service.past import read_past
 from auditor.service.watch_telling import WatchAlerts
-from auditor.state.database import exclusive, open_state
+from auditor.state.lock import exclusive
 from auditor.values.findings import Finding, Severity
 from auditor.values.report import Coverage, Report
 from tests.doubles.receiver import Receiver
@@ -292,10 +293,9 @@ async def test_what_has_not_begun_since_the_last_plan_is_not_planned_again(tmp_p
             alerts = WatchAlerts(config, Complaints().complain)
             await alerts.open()
             await alerts.tell(REPORT)
-            with closing(open_state(config.state.path, MIGRATIONS)) as other:
-                other.execute("DELETE FROM alerts_notices")
-                other.execute("DELETE FROM alerts_standing")
-                other.commit()
+            with opened_state(config.state.path) as other:
+                for table in (alerts_notices, alerts_standing):
+                    other.store.execute(table.delete())
             await alerts.tell(REPORT)
             await alerts.tell(CLEAN)
             await alerts.tell(REPORT)
