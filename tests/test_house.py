@@ -66,7 +66,18 @@ class Plant(NamedTuple):
 PURE = "Pure rooms do no input or output"
 PURE_OF_ROOMS = "Pure rooms call no room that does input or output"
 PURE_ALERTS = "Alerts are pure but for memory, delivery and notifiers"
-EDGE = ("asyncio", "sqlite3", "subprocess", "socket", "httpx", "requests", "asyncssh", "os", "pathlib")
+EDGE = (
+    "asyncio",
+    "sqlite3",
+    "sqlalchemy",
+    "subprocess",
+    "socket",
+    "httpx",
+    "requests",
+    "asyncssh",
+    "os",
+    "pathlib",
+)
 PURE_ROOMS = (
     "auditor.values",
     "auditor.fleet",
@@ -108,7 +119,10 @@ PLANTS = [
     Plant("Only auditor.registry speaks to Consul", "alerts.notifiers.planted", "requests"),
     Plant("Only auditor.gather.nats speaks NATS", "auditor.gather.planted", "nats"),
     Plant("Only auditor.nodes.ssh and the demo's servers speak SSH", "auditor.gather.planted", "asyncssh"),
-    Plant("Only the state and the memory of alerts speak to SQLite", "auditor.gather.planted", "sqlite3"),
+    *(
+        Plant("Only the state and the memory of alerts speak to databases", "auditor.gather.planted", library)
+        for library in ("sqlalchemy", "alembic", "psycopg", "sqlite3")
+    ),
     Plant("Only reports.terminal and the command line draw", "auditor.reports.planted", "rich"),
     Plant("Only the command line speaks click", "auditor.gather.planted", "click"),
 ]

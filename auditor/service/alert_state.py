@@ -17,10 +17,8 @@ from auditor.state.reading import TableReader
 from auditor.values.guide import INSTALLED, Guide
 
 if TYPE_CHECKING:
-    from sqlalchemy import MetaData
-
     from alerts.memory.notification_log import NotificationLog
-    from auditor.state.store import StateStore
+    from auditor.state.store import StateStore, StateTables
 
 
 def state_place(config: Config) -> StatePlace:
@@ -35,7 +33,7 @@ class AlertState(NamedTuple):
     notifications: NotificationLog
 
 
-def state_tables() -> tuple[MetaData, ...]:
+def state_tables() -> StateTables:
     """List the tables of both parts."""
     from alerts.memory import tables
     from auditor.state import schema

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, ins
 from auditor.errors import StateError
 from auditor.state.places import WITHIN, StatePlace, driver_url, place_name, postgresql
 from auditor.state.refusals import unusable
-from auditor.state.schema import VERSIONS
-from auditor.state.schema_age import NEWEST, SchemaAge, schema_age
+from auditor.state.schema import AGE, PARTS, VERSIONS
+from auditor.state.schema_age import LAST_PARTS, NEWEST, SchemaAge, schema_age
 from auditor.state.sqlite_file import age_of_file, connected, is_writable, make_file
 from auditor.state.store import StateStore, StateTables
 
@@ -193,8 +193,10 @@ def _bring_up_to_date(connection: Connection, store: StateStore) -> None:
     elif age is SchemaAge.NOTHING_YET:
         for group in store.tables:
             group.create_all(connection, checkfirst=False)
-        VERSIONS.metadata.create_all(connection, checkfirst=False)
+        AGE.create_all(connection, checkfirst=False)
         connection.execute(insert(VERSIONS).values(version_num=NEWEST))
+        beyond = [{"part": part, "version": last + 1} for part, last in LAST_PARTS.items()]
+        connection.execute(insert(PARTS), beyond)
 
 
 def _store(engine: Engine, name: str, tables: StateTables) -> StateStore:

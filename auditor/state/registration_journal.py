@@ -221,9 +221,8 @@ class _Compared:
         lost = update(REGISTRATIONS).where(
             columns.datacenter == self._datacenter, columns.node == bindparam("name")
         )
-        since, until, gone = bindparam("from"), bindparam("to"), bindparam("number")
-        noted = lost.values(missing_not_before=since, missing_not_after=until, gone=gone)
-        self._store.execute(noted, rows)
+        noted = {"missing_not_before": "from", "missing_not_after": "to", "gone": "number"}
+        self._store.execute(lost.values({name: bindparam(value) for name, value in noted.items()}), rows)
 
     def _change(
         self,

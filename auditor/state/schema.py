@@ -145,5 +145,8 @@ LEASE = _table(
     Column("until", DateTime(timezone=True).with_variant(Text(), "sqlite"), nullable=False),
 )
 """Who of several auditors tells people, in which epoch, and until when; one row a name."""
-VERSIONS = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
+AGE = MetaData()
+VERSIONS = Table(VERSION_TABLE, AGE, Column("version_num", String(32), primary_key=True))
 """Revision of the schema, as alembic keeps it."""
+PARTS = Table("parts", AGE, _text("part", key=True), _number("version", needed=True), sqlite_strict=True)
+"""Versions by part, beyond the last ones: by these, programs from before the revisions refuse a file as newer."""

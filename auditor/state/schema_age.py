@@ -13,7 +13,7 @@ NEWEST = "0001"
 VERSION_TABLE = "wgaudit_version"
 """Table that holds the revision of a database; a name of ours, for a database may have others' migrations in it."""
 LAST_PARTS: Mapping[str, int] = {"history": 5, "alerts": 4}
-"""Versions of the parts as they were before revisions counted, in the table `parts`."""
+"""Last versions of the parts, in the table `parts`, before revisions counted."""
 
 
 class SchemaAge(Enum):

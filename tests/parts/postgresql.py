@@ -41,7 +41,7 @@ _EMPTY = """
     DO $$ DECLARE name text; BEGIN
         SET LOCAL lock_timeout = '5s';
         FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
-            CONTINUE WHEN name IN ('wgaudit_version', 'alerts_memory');
+            CONTINUE WHEN name IN ('wgaudit_version', 'parts', 'alerts_memory');
             EXECUTE format('DELETE FROM %I', name);
         END LOOP;
         FOR name IN SELECT sequencename FROM pg_sequences WHERE schemaname = 'public' LOOP

@@ -278,8 +278,9 @@ def test_a_number_is_never_given_twice_even_if_its_sweep_was_forgotten(
 
 def test_what_a_database_complains_of_is_a_state_error_wherever_it_comes(store: StateStore) -> None:
     report = Report(Verdict.CLEAN, at(1), at(1), Coverage(1, 1), (), ())
-    for table in ("history_sweeps", "history_findings"):
-        store.execute(text(f"DROP TABLE {table}"))
+    tables = ("history_sweeps", "history_findings")
+    for table in tables:
+        store.execute(text(f"ALTER TABLE {table} RENAME TO {table}_gone"))
     for use in (
         lambda: history.sweeps(store, 1),
         lambda: history.findings(store, 1),
@@ -289,6 +290,8 @@ def test_what_a_database_complains_of_is_a_state_error_wherever_it_comes(store: 
     ):
         with pytest.raises(StateError, match=f"{re.escape(store.name)}: cannot use the state database"):
             use()
+    for table in tables:
+        store.execute(text(f"ALTER TABLE {table}_gone RENAME TO {table}"))
 
 
 @pytest.mark.parametrize(

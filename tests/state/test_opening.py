@@ -36,8 +36,8 @@ from auditor.state.opening import (
     written_back,
 )
 from auditor.state.places import StatePlace
-from auditor.state.schema import VERSIONS
-from auditor.state.schema_age import NEWEST
+from auditor.state.schema import PARTS, VERSIONS
+from auditor.state.schema_age import LAST_PARTS, NEWEST
 from auditor.state.store import StateStore
 from auditor.values.past_sweeps import FindingChange
 from tests.parts.mounts import run_on_own_disk
@@ -244,6 +244,14 @@ def test_a_newer_version_is_refused_and_left_byte_for_byte_as_it_was(path: Path)
     line = refusal(path)
     assert f"written by a newer wgaudit (schema 0999, known is {NEWEST})" in line
     assert [file.name for file in path.parent.iterdir()] == ["wgaudit.db"]
+
+
+def test_a_program_from_before_the_revisions_takes_a_file_of_ours_for_a_newer_one(path: Path) -> None:
+    """It looks at the versions of parts, and refuses what is beyond those that it knows."""
+    for file in (older_file(path), path.with_name("new.db")):
+        with closing(open_store(file, state_tables())) as store:
+            versions = {row["part"]: row["version"] for row in store.rows(select(PARTS))}
+        assert versions == {part: last + 1 for part, last in LAST_PARTS.items()}
 
 
 def test_a_newer_version_of_a_part_is_refused(path: Path) -> None:
