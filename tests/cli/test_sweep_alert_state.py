@@ -127,7 +127,7 @@ def directory(fleet: Fleet) -> None:
 
 def newer(fleet: Fleet) -> None:
     """A newer version of this program was here."""
-    fleet.execute("UPDATE parts SET version = 99")
+    fleet.execute("UPDATE wgaudit_version SET version_num = '0999'")
 
 
 def no_folder(fleet: Fleet) -> None:

@@ -92,4 +92,4 @@ def test_commands_that_lead_on_are_those_that_the_reader_can_run(tmp_path: Path)
         expire_silence(config, "0bad", NOW, "ops", guide)
     with pytest.raises(UsageError, match=r"; `wgaudit history --config /srv/w.toml` lists"):
         find_target(config, "0bad", guide)
-    assert no_state(Path("/x"), guide).endswith(": `wgaudit sweep --config /srv/w.toml --alert` makes it")
+    assert no_state(config, guide).endswith(": `wgaudit sweep --config /srv/w.toml --alert` makes it")
