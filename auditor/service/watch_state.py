@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 from auditor.errors import StateError, UsageError
@@ -71,19 +72,23 @@ class WatchState:
             disk = open_store(self._place, state_tables())
         except StateError:
             return  # said when it began
-        try:
-            for silence in state_of(disk).notifications.silences():
-                with suppress(UsageError):  # it is known here, too
-                    self.current.notifications.add_silence(silence)
-            written_back(self.current.store, disk)
-        except StateError:
-            disk.close()
-            return
+        name = place_name(self._place)
+        if not isinstance(self._place, Path):
+            # Others may have written there meanwhile, and nothing of theirs is written over.
+            words = f"{name} can be used again; what began to stand meanwhile is told again"
+        else:
+            try:
+                for silence in state_of(disk).notifications.silences():
+                    with suppress(UsageError):  # it is known here, too
+                        self.current.notifications.add_silence(silence)
+                written_back(self.current.store, disk)
+            except StateError:
+                disk.close()
+                return
+            words = f"{name} can be used again, and holds what was remembered meanwhile"
         self._use(disk)
         self.in_memory = False
-        self._complain(
-            f"alerts: {place_name(self._place)} can be used again, and holds what was remembered meanwhile"
-        )
+        self._complain(f"alerts: {words}")
 
     def close(self) -> None:
         """Close it; what is in memory alone is gone."""
