@@ -70,6 +70,8 @@ class Fleet:
     alerts: Mapping[str, Any] = field(default_factory=dict)
     shared: Sequence[Mapping[str, Any]] = ()
     watch: Mapping[str, Any] = field(default_factory=dict)
+    state_url: str | None = None
+    """URL of a server's database, in the place of the file."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Of each run, beside what every one has."""
 
@@ -109,7 +111,7 @@ class Fleet:
             _table("[regions]", {"name_pattern": "^[a-z]+-(?P<region>[a-z]{3})-"}),
             _table("[coverage]", {"minimum": 0.0}),
             _table("[sweep]", {"confirm_after": 0.0}),
-            _table("[state]", {"path": str(self.database)}),
+            _table("[state]", {"path": str(self.database), "url": self.state_url}),
             _table("[alerts]", self.alerts),
             *([_table("[watch]", self.watch)] if self.watch else []),
             *(_table("[[notifiers]]", notifier) for notifier in self.notifiers),
