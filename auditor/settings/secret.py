@@ -34,7 +34,7 @@ def web_address(secret: SecretStr, what: str) -> SecretStr:
 
 def may_be_secret(text: str) -> bool:
     """Tell whether a name looks as if the secret itself had been put in its place."""
-    return re.match(r"https?:/|[A-Za-z0-9+=-]{20,}$|[A-Za-z0-9_+=-]{40,}$", text) is not None
+    return re.match(r"[a-z][a-z0-9+]*:/|[A-Za-z0-9+=-]{20,}$|[A-Za-z0-9_+=-]{40,}$", text) is not None
 
 
 def undressed(text: str, place: str) -> str:

@@ -247,6 +247,10 @@ def test_an_ssh_configuration_that_it_names_is_held_to_the_same_rule(working: Pa
             '[alerts]\nheartbeat_url = "https://x"\nheartbeat_url_env = "X"',
             "alerts.heartbeat_url_env: give at most one of heartbeat_url, heartbeat_url_file and heartbeat_url_env",
         ),
+        (
+            '[state]\nurl = "postgresql://h/d"\nurl_env = "X"',
+            "state.url_env: give at most one of url, url_file and url_env",
+        ),
     ],
 )
 def test_a_secret_stands_in_one_place(text: str, words: str) -> None:
@@ -338,12 +342,26 @@ def test_what_is_no_web_address_is_refused_without_being_shown(url: str) -> None
         assert str(caught.value) == words
 
 
+def test_the_states_url_is_one_of_postgresql_and_a_wrong_one_is_not_shown(tmp_path: Path) -> None:
+    url, file = "postgresql+psycopg://audit:hunter2@db/wgaudit", tmp_path / "url"
+    file.write_text(f"{url}\n")
+    for place in (f'url = "{url}"', f'url_file = "{file}"', 'url_env = "STATE"'):
+        state = parsed(f"[state]\n{place}\n").state
+        assert (state.on_server, state.resolved_url({"STATE": url}).get_secret_value()) == (True, url)
+    assert not parsed("").state.on_server
+    for wrong in ("mysql://hunter2@db/wgaudit", "postgresql://", "postgresql://hunter2@db/a b", "hunter2"):
+        with pytest.raises(ConfigError) as caught:
+            parsed(f'[state]\nurl = "{wrong}"\n').state.resolved_url({})
+        assert str(caught.value) == "state.url is no postgresql+psycopg://user@host/database"
+
+
 # -- secrets are shown nowhere
 
 
 SECRETS = (KEY, "s3cr3t", "hunter2")
 FULL = (
     f'[alerts]\nheartbeat_url = "{URL}"\n[consul]\ntoken = "hunter2"\n'
+    '[state]\nurl = "postgresql+psycopg://audit:hunter2@db/wgaudit"\n'
     f'{SLACK}{PAGER}{HOOK}secret = "hunter2"\n'
 )
 

@@ -97,6 +97,7 @@ def test_a_secret_of_a_variable_or_file_is_named_by_that() -> None:
 def test_a_secret_in_the_place_of_a_variables_name_is_masked() -> None:
     text = f'[[notifiers]]\nname = "x"\ntype = "slack"\nurl_env = "{SECRETS[1]}"\n'
     assert SECRETS[1] not in repr(shown(text))
+    assert "s3cr3t" not in repr(shown('[state]\nurl_env = "postgresql+psycopg://audit:s3cr3t@db/x"\n'))
 
 
 def test_a_password_in_a_url_is_masked_and_its_host_is_not() -> None:
