@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -183,6 +184,26 @@ def test_the_outbox_keeps_the_order_of_each_notifier(database: StateStore) -> No
     ]
     assert store.pending("oncall", 2) == rows[:2]
     assert store.waiting() == {"oncall": 4, "chat": 1}
+
+
+def test_plans_of_two_processes_are_told_in_the_order_in_which_they_were_made(
+    database: StateStore, place: StatePlace
+) -> None:
+    """Who plans second waits: his words never stand before those of a plan that is being stored."""
+    stored = threading.Event()
+
+    def second() -> None:
+        with closing(opened(place)) as other:
+            keep(other, resolve(), sweep=2)
+        stored.set()
+
+    thread = threading.Thread(target=second)
+    with database.transaction():
+        thread.start()
+        assert not stored.wait(0.2)
+        store = keep(database, firing())
+    thread.join()
+    assert [row.notification.status for row in store.outbox()] == [Status.FIRING, Status.RESOLVED]
 
 
 def test_what_was_accepted_leaves_the_outbox_for_the_incidents_life(database: StateStore) -> None:
