@@ -16,7 +16,7 @@ import pytest
 from auditor.service.alert_state import state_tables
 from auditor.state.opening import open_store
 from auditor.state.places import StatePlace
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from tests.parts.postgresql import PostgresqlServer
 
 LONGEST_FIRST = (

@@ -18,7 +18,7 @@ from auditor.values.guide import INSTALLED, Guide
 
 if TYPE_CHECKING:
     from alerts.memory.notification_log import NotificationLog
-    from auditor.state.store import StateStore, StateTables
+    from auditor.state.state_store import StateStore, StateTables
 
 
 def state_place(config: Config) -> StatePlace:
@@ -36,9 +36,9 @@ class AlertState(NamedTuple):
 def state_tables() -> StateTables:
     """List the tables of both parts."""
     from alerts.memory import tables
-    from auditor.state import schema
+    from auditor.state import audit_tables
 
-    return schema.TABLES, tables.TABLES
+    return audit_tables.TABLES, tables.TABLES
 
 
 def state_of(store: StateStore) -> AlertState:

@@ -11,7 +11,7 @@ from auditor.service.alert_state import existing_state, no_state, state_place
 from auditor.service.audit import audit_recording
 from auditor.settings.file import Config
 from auditor.state import history
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from auditor.state.sweep_contents import read_content
 from auditor.values.past_sweeps import PastSweep, content_of
 

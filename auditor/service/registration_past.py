@@ -12,7 +12,7 @@ from auditor.state.known_registrations import (
     read_known_registrations,
     read_registration_changes,
 )
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from auditor.values.addresses import parse_prefix
 from auditor.values.guide import INSTALLED, Guide
 from auditor.values.models import Registration

@@ -11,7 +11,7 @@ from auditor.errors import StateError, UsageError
 from auditor.service.alert_state import AlertState, state_of, state_tables
 from auditor.state.opening import copied_to_memory, open_store, store_in_memory, written_back
 from auditor.state.places import StatePlace, place_name
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 
 T = TypeVar("T")
 

@@ -12,12 +12,12 @@ from auditor.values.models import NodeId
 from auditor.values.text import for_json, stored_time
 
 if TYPE_CHECKING:
-    from auditor.state.store import StateStore
+    from auditor.state.state_store import StateStore
 
 
 def keep_drained(store: StateStore, node: NodeId, drained: Drained) -> None:
     """Store that a node is drained; one that is so already stays as it is stored. Raises `StateError`."""
-    from auditor.state.schema import DRAINED
+    from auditor.state.audit_tables import DRAINED
 
     values = {
         "datacenter": for_json(node.datacenter),
@@ -33,7 +33,7 @@ def keep_drained(store: StateStore, node: NodeId, drained: Drained) -> None:
 
 def forget_drained(store: StateStore, node: NodeId) -> None:
     """Store that a node is back in production. Not drained: nothing happens. Raises `StateError`."""
-    from auditor.state.schema import DRAINED
+    from auditor.state.audit_tables import DRAINED
 
     name, datacenter = for_json(node.name), for_json(node.datacenter)
     store.execute(DRAINED.delete().where(DRAINED.c.datacenter == datacenter, DRAINED.c.name == name))

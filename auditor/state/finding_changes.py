@@ -8,9 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import delete, func, insert, select
 
+from auditor.state.audit_tables import CHANGES, FINDINGS
 from auditor.state.reading import Stored, TableReader, readable
-from auditor.state.schema import CHANGES, FINDINGS
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from auditor.values.findings import Severity
 from auditor.values.past_sweeps import FindingChange, PastChange
 from auditor.values.text import stored_time

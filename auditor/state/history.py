@@ -11,13 +11,13 @@ from datetime import datetime
 from sqlalchemy import bindparam, case, delete, insert, select, update
 
 from auditor.errors import UsageError
+from auditor.state.audit_tables import FINDINGS, SWEEPS
 from auditor.state.finding_changes import FindingsBefore, forget_changes, keep_changes
 from auditor.state.known_findings import finding_of
 from auditor.state.operations import forget_operations
 from auditor.state.reading import Stored, readable
 from auditor.state.registration_journal import forget_registrations, keep_registrations
-from auditor.state.schema import FINDINGS, SWEEPS
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from auditor.state.sweep_contents import forget_unused_contents, keep_content
 from auditor.values.findings import Finding, Severity
 from auditor.values.models import Snapshot

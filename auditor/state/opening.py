@@ -12,12 +12,12 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, insert, select
 
 from auditor.errors import StateError
+from auditor.state.audit_tables import AGE, PARTS, VERSIONS
 from auditor.state.places import WITHIN, StatePlace, driver_url, place_name, postgresql
 from auditor.state.refusals import unusable
-from auditor.state.schema import AGE, PARTS, VERSIONS
 from auditor.state.schema_age import LAST_PARTS, NEWEST, SchemaAge, schema_age
 from auditor.state.sqlite_file import age_of_file, connected, is_writable, make_file
-from auditor.state.store import StateStore, StateTables
+from auditor.state.state_store import StateStore, StateTables
 
 _BEGINNINGS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(9586)"}
 """Statement with which a transaction begins: who writes, writes alone."""

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from sqlalchemy import delete, insert, update
 
+from auditor.state.audit_tables import OPERATIONS
 from auditor.state.reading import TableReader, readable
-from auditor.state.schema import OPERATIONS
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from auditor.values.past_sweeps import OperationKind, PastOperation
 from auditor.values.text import for_json, stored_time
 

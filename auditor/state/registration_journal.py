@@ -11,9 +11,9 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from auditor.errors import GapReason
+from auditor.state.audit_tables import REGISTRATION_CHANGES, REGISTRATIONS, REGISTRY_READS
 from auditor.state.known_registrations import body_of, fit_name, read_body
-from auditor.state.schema import REGISTRATION_CHANGES, REGISTRATIONS, REGISTRY_READS
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from auditor.values.models import InvalidRegistration, Registration, RegistryReading, Snapshot
 from auditor.values.registration_changes import (
     MOMENT,

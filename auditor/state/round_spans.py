@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from sqlalchemy import select
 
+from auditor.state.audit_tables import SWEEPS
 from auditor.state.reading import readable
-from auditor.state.schema import SWEEPS
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from auditor.values.report import Coverage
 from auditor.values.text import stored_time
 

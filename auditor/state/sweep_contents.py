@@ -11,8 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter
 from sqlalchemy import delete, select
 
 from auditor.errors import GapReason, StateError
-from auditor.state.schema import CONTENTS, SWEEPS
-from auditor.state.store import StateStore
+from auditor.state.audit_tables import CONTENTS, SWEEPS
+from auditor.state.state_store import StateStore
 from auditor.values.findings import Severity
 from auditor.values.models import NodeId
 from auditor.values.past_sweeps import SweepContent

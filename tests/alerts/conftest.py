@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 import pytest
 
 from auditor.state.places import StatePlace
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from tests.alerts.fakes import opened
 
 Reopen = Callable[[StateStore], StateStore]

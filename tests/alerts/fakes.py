@@ -16,7 +16,7 @@ from auditor.errors import DeliveryError
 from auditor.service.alert_state import state_tables
 from auditor.state.opening import open_store
 from auditor.state.places import StatePlace
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from auditor.values.findings import Severity, fingerprint
 from auditor.values.models import NodeId
 

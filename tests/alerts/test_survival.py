@@ -24,7 +24,7 @@ from alerts.models import Notification, NotifyReason, Policy, Route, Status
 from alerts.plan import plan
 from auditor.errors import DeliveryError
 from auditor.state import history
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from auditor.values.findings import Finding, Severity
 from auditor.values.models import NodeId
 from auditor.values.report import Coverage, Report, Verdict

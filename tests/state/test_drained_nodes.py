@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from auditor.state.drained_nodes import forget_drained, keep_drained, read_drained
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from auditor.values.drains import Drained
 from auditor.values.models import NodeId
 

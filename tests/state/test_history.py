@@ -14,7 +14,7 @@ from auditor.state import history
 from auditor.state.finding_changes import read_changes
 from auditor.state.known_findings import read_standing_findings
 from auditor.state.operations import begin_operation, end_operation, read_operations
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from auditor.state.sweep_contents import read_content
 from auditor.values.findings import Finding, Severity
 from auditor.values.models import Gap, NodeId

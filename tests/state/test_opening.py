@@ -23,6 +23,7 @@ from sqlalchemy import Column, MetaData, Table, Text, insert, inspect, select, t
 from auditor.errors import StateError
 from auditor.service.alert_state import state_tables
 from auditor.state import history
+from auditor.state.audit_tables import PARTS, VERSIONS
 from auditor.state.finding_changes import read_changes
 from auditor.state.lock import exclusive
 from auditor.state.migrating import REVISIONS
@@ -36,9 +37,8 @@ from auditor.state.opening import (
     written_back,
 )
 from auditor.state.places import StatePlace
-from auditor.state.schema import PARTS, VERSIONS
 from auditor.state.schema_age import LAST_PARTS, NEWEST
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from auditor.values.past_sweeps import FindingChange
 from tests.parts.mounts import run_on_own_disk
 from tests.parts.postgresql import PostgresqlServer

@@ -14,6 +14,7 @@ from sqlalchemy import update
 from auditor.errors import GapReason, StateError
 from auditor.service.alert_state import state_tables
 from auditor.state import history
+from auditor.state.audit_tables import REGISTRATIONS, TABLES
 from auditor.state.known_registrations import (
     read_address_writes,
     read_journal_begin,
@@ -23,8 +24,7 @@ from auditor.state.known_registrations import (
 )
 from auditor.state.opening import store_in_memory
 from auditor.state.registration_journal import keep_reading
-from auditor.state.schema import REGISTRATIONS, TABLES
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from auditor.values.models import (
     AuditPolicy,
     Gap,

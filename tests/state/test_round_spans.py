@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from auditor.state import history
 from auditor.state.round_spans import SpanSizes, read_span_sizes
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from auditor.values.report import Coverage
 from tests.alerts.fakes import NOON
 from tests.alerts.incidents import PAIR, finding, report

@@ -14,7 +14,7 @@ from alerts.memory.notification_log import NotificationLog
 from alerts.models import Receipt
 from alerts.notifiers.interface import Notifier
 from auditor.errors import StateError
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from tests import virtual_time
 from tests.alerts.fakes import NOON, ScriptedNotifier, accept, busy, firing, incident, limited
 

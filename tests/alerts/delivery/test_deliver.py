@@ -19,7 +19,7 @@ from alerts.memory.notification_log import NotificationLog
 from alerts.models import Notification, Receipt, Status
 from alerts.notifiers.interface import Notifier
 from auditor.errors import DeliveryError
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from tests.alerts.conftest import Reopen
 from tests.alerts.fakes import (
     NOON,

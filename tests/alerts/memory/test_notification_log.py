@@ -42,7 +42,7 @@ from alerts.models import (
 from auditor.errors import StateError, UsageError
 from auditor.state.places import StatePlace, place_name
 from auditor.state.revisions.r0001_one_schema import ALERTS
-from auditor.state.store import StateStore
+from auditor.state.state_store import StateStore
 from auditor.values.findings import Severity
 from auditor.values.models import Memory, NodeId
 from tests.alerts.conftest import Reopen
