@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.state.older_files import older_file
+
 ROOT = Path(__file__).parent.parent
 INCIDENT = ROOT / "fixtures" / "incident" / "snapshot.json.gz"
 
@@ -114,6 +116,16 @@ def test_the_installed_command_judges_renders_and_explains(built: Built, tmp_pat
     assert (sweep.returncode, sweep.stdout.split()[0]) == (1, "FINDINGS"), sweep.stderr
     probe = installed(built, "probe-script", folder=tmp_path)
     assert probe.stdout.startswith("#!/bin/sh"), probe.stderr
+
+
+def test_the_installed_command_brings_a_state_of_an_older_version_up_to_date(
+    built: Built, tmp_path: Path
+) -> None:
+    """By the revisions in the wheel."""
+    older_file(tmp_path / ".local" / "state" / "wgaudit" / "wgaudit.db", 3, 2)
+    done = installed(built, "history", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "SWEEPS" in done.stdout
 
 
 def test_the_containerfile_copies_all_that_the_installation_needs(built: Built, tmp_path: Path) -> None:
