@@ -93,7 +93,7 @@ PURE_ROOMS = (
 
 PLANTS = [
     *(Plant(PURE, f"{room}.planted", imported) for room in PURE_ROOMS for imported in EDGE),
-    *(Plant(PURE_OF_ROOMS, f"{room}.planted", "auditor.state.store") for room in PURE_ROOMS[1:]),
+    *(Plant(PURE_OF_ROOMS, f"{room}.planted", "auditor.state.state_store") for room in PURE_ROOMS[1:]),
     *(Plant(PURE_ALERTS, "alerts.planted", imported) for imported in EDGE),
     *(
         Plant("Alerts see the auditor's values and errors, and nothing else of it", module, imported)
@@ -129,7 +129,7 @@ PLANTS = [
 # Everything imports the loose modules, so these are planted apart: the others' answers stay readable.
 LOOSE_PLANTS = [
     *(Plant(PURE, f"auditor.{name}", imported) for name in sorted(LOOSE) for imported in EDGE),
-    Plant(PURE_OF_ROOMS, "auditor.judge", "auditor.state.store"),
+    Plant(PURE_OF_ROOMS, "auditor.judge", "auditor.state.state_store"),
 ]
 
 
