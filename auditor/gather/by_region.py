@@ -6,15 +6,15 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from auditor.errors import GapReason, ProbeError
 from auditor.fleet.region_sources import RegionSources
-from auditor.gather.collector import Assignment, Collector, Seen, gap_of
+from auditor.gather.collector import Assignment, Collector, Seen, gap_of, node_of
 from auditor.nodes.stop import Stop
 from auditor.nodes.table_store import TableStore
-from auditor.values.models import Gap, Registration
+from auditor.values.models import Gap, NodeId, Registration
 
 
 class RegionLook(Protocol):
@@ -90,6 +90,7 @@ class RegionalCollector(Collector):
             return
         streams = [look.results(tables, stop) for one in opened for look in one.looks]
         local = [item for one in opened for item in one.missing] + [item for _, item in others]
+        missed = {item.node: one.why_missing for one in opened for item in one.missing}
         try:
             for one in opened:
                 for gap in one.gaps:
@@ -106,7 +107,7 @@ class RegionalCollector(Collector):
                 )
             async with aclosing(merged(streams)) as results:
                 async for seen in results:
-                    yield seen
+                    yield _explained(seen, missed)
         finally:
             await asyncio.gather(*(look.close() for one in opened for look in one.looks))
 
@@ -139,6 +140,13 @@ class RegionalCollector(Collector):
                 if isinstance(done, OpenedLooks):
                     await asyncio.gather(*(look.close() for look in done.looks))
             raise
+
+
+def _explained(seen: Seen, missed: Mapping[NodeId, str]) -> Seen:
+    """Add to a gap that its node was looked at from here, and why: nobody may be let in from here."""
+    if isinstance(seen, Gap) and (why := missed.get(node_of(seen))):
+        return replace(seen, detail=f"{seen.detail}; looked at from here, for {why}")
+    return seen
 
 
 def unlisted(region: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from auditor.gather.collector import Collector
 from auditor.nodes.underlay import further_values
+from auditor.service.collectors_there import check_packages
 from auditor.settings.file import Config
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class CollectorsElsewhere:
         self._transfer = transfer
         self._login: NatsLogin | None = None
         if config.collectors.regions:
+            check_packages()
             from auditor.gather.nats.nats_login import read_login
 
             self._login = read_login(config.collectors, config.mesh.pools)

@@ -16,6 +16,7 @@ from auditor.nodes.stop import Stop
 from auditor.nodes.table_store import TableStore
 from auditor.service import open_files, parts
 from auditor.service.advice import advice
+from auditor.service.collecting import CollectorsElsewhere
 from auditor.service.consul_trials import CORRECT
 from auditor.settings.file import Config
 from auditor.values.guide import INSTALLED, Guide
@@ -96,31 +97,31 @@ async def try_nodes(
         why = "no registration to take a node from"
         return TriedNodes(tuple(Trial(part, "-", why, TrialOutcome.UNTRIED) for part in (ssh, wg)))
     names = _names(sample, len([item for item in every if not item.retired]))
+    tables = TableStore()
+    observations: dict[NodeId, Observation] = {}
+    gaps: dict[NodeId, Gap] = {}
     try:
-        collector = LocalCollector(
+        local = LocalCollector(
             parts.build_nodes(config),
             config.ssh.concurrency,
             lambda nodes: open_files.room_for(nodes, _silent),
         )
+        async with CollectorsElsewhere(config).beside(local, _silent) as collector:
+            async for seen in collector.collect(Assignment(tuple(sample), tuple(every)), tables, Stop()):
+                if isinstance(seen, Observation):
+                    observations[seen.node] = seen
+                else:
+                    gaps[node_of(seen)] = seen
     except ConfigError as error:
         failed = Trial(ssh, names, str(error), TrialOutcome.FAILS, CORRECT)
         return TriedNodes((failed, Trial(wg, names, "SSH is not set up", TrialOutcome.UNTRIED)))
-    tables = TableStore()
-    observations: dict[NodeId, Observation] = {}
-    gaps: dict[NodeId, Gap] = {}
-    assignment = Assignment(tuple(sample), tuple(every))
-    async for seen in collector.collect(assignment, tables, Stop()):
-        if isinstance(seen, Observation):
-            observations[seen.node] = seen
-        else:
-            gaps[node_of(seen)] = seen
     nodes = tuple(_node(item, registered, observations, gaps) for item in sample)
     trials = (*_logins(ssh, names, nodes), *_devices(wg, nodes, len(tables.tables), guide))
     return TriedNodes(trials, nodes, tuple(observations.values()))
 
 
 def _silent(_line: str) -> None:
-    """Drop the line: the limit on open files has a trial of its own."""
+    """Drop the line: the limit on open files, and the NATS server, have trials of their own."""
 
 
 def _node(

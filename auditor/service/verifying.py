@@ -12,7 +12,7 @@ from functools import partial
 
 from auditor.errors import GapReason, ProbeError, UsageError
 from auditor.fleet.registered import Registered
-from auditor.gather.collector import Assignment, gap_of, node_of
+from auditor.gather.collector import Assignment, Collector, gap_of, node_of
 from auditor.gather.local import LocalCollector, spread
 from auditor.nodes.stop import Stop
 from auditor.nodes.table_store import TableStore
@@ -27,6 +27,7 @@ from auditor.repair.verification import (
     verified,
     worst,
 )
+from auditor.service.collecting import CollectorsElsewhere
 from auditor.service.open_files import room_for
 from auditor.service.parts import build_nodes, build_registry, build_witnesses
 from auditor.service.registration_past import past_changes
@@ -73,6 +74,7 @@ async def verify(
     `UsageError` where the registry was read whole and does not list a node, and `ConfigError`.
     """
     registry, nodes, witnesses = build_registry(config), build_nodes(config), build_witnesses(config)
+    elsewhere = CollectorsElsewhere(config)
     now = datetime.now(UTC)
     reading = await registry.read()
     registered = Registered(Snapshot(now, now, config.policy(), reading.registrations, reading.invalid))
@@ -81,10 +83,11 @@ async def verify(
     observers = observers_of(registered, {item.node for item in targets}, sample)
     stop = Stop(None, interrupt)
     try:
-        collector = LocalCollector(nodes, config.ssh.concurrency, partial(room_for, complain=complain))
-        views = await _look(
-            collector, Assignment((*targets, *observers), reading.registrations), registered, stop
-        )
+        local = LocalCollector(nodes, config.ssh.concurrency, partial(room_for, complain=complain))
+        async with elsewhere.beside(local, complain) as collector:
+            views = await _look(
+                collector, Assignment((*targets, *observers), reading.registrations), registered, stop
+            )
         answers: list[WitnessAnswer] = []
         if witnesses is not None:
             questions = _questions(
@@ -167,7 +170,7 @@ def observers_of(
 
 
 async def _look(
-    collector: LocalCollector, assignment: Assignment, registered: Registered, stop: Stop
+    collector: Collector, assignment: Assignment, registered: Registered, stop: Stop
 ) -> dict[NodeId, View]:
     tables = TableStore()
     not_asked = ProbeError(GapReason.CUT_SHORT, "not asked or not answered in time")

@@ -141,6 +141,19 @@ async def test_one_region_s_loss_is_no_other_s(client: Client, far: Client) -> N
     assert results["edge-sin-1"] == mesh.observe(mesh.find("edge-sin-1"))
 
 
+async def test_a_gap_of_a_node_that_was_to_be_a_collector_s_says_that_it_was_looked_at_from_here(
+    client: Client,
+) -> None:
+    """Its server may well let in nobody from here: then the collector is what is wrong."""
+    mesh = trio().not_seen("edge-fra-1", GapReason.AUTH).not_seen("edge-ams-1", GapReason.AUTH)
+    results = await looked(regional(client, "fra", "sin", local=mesh), mesh)
+    details = {name: seen.detail for name, seen in results.items() if isinstance(seen, Gap)}
+    assert details == {
+        "edge-fra-1": "planted; looked at from here, for no collector of region fra is there",
+        "edge-ams-1": "planted",
+    }
+
+
 async def test_a_stream_that_is_closed_ends_the_looks_of_all_regions(client: Client, far: Client) -> None:
     mesh, tables = trio(), TableStore()
     tables.add(mesh.table(mesh.find("edge-fra-1")))

@@ -516,9 +516,14 @@ async def test_a_server_that_freezes_holds_nobody_longer_than_the_interrupt(serv
             asked = collector(frozen, value_names=("rack",))
             opened = await asked.open(Assignment(registered, registered))
             os.kill(server.pid, signal.SIGSTOP)
-            asyncio.get_running_loop().call_later(0.3, interrupt.set)
+            loop = asyncio.get_running_loop()
+            loop.call_later(0.3, interrupt.set)
+            # What waits for the server all the same goes on then, and is late.
+            loop.call_later(LONGEST / 2, os.kill, server.pid, signal.SIGCONT)
+            began = loop.time()
             async with aclosing(opened.looks[0].results(TableStore(), Stop(None, interrupt))) as stream:
                 assert [seen async for seen in stream] == []
+            assert loop.time() - began < LONGEST / 2
             assert not [task for task in asyncio.all_tasks() if "AskedLook" in repr(task)]
     finally:
         os.kill(server.pid, signal.SIGCONT)
