@@ -102,6 +102,19 @@ def _why_not_v4(address: str) -> str:
     return "not an IP address"
 
 
+def is_mapped(text: str) -> bool:
+    """Tell whether a text is an IPv4-mapped IPv6 prefix as `wg` prints it: no address that a registration may hold, yet
+    a line that a route table may have."""
+    address, _, length = text.removeprefix("::ffff:").partition("/")
+    if not (length.isascii() and length.isdigit()) or not 96 <= int(length) <= 128:
+        return False
+    try:
+        inner = parse_prefix(f"{address}/{int(length) - 96}")
+    except InvalidValue:
+        return False
+    return f"::ffff:{inner.rpartition('/')[0]}/{length}" == text
+
+
 def is_host(prefix: Prefix) -> bool:
     """Tell whether the prefix is one single address."""
     return prefix.endswith("/128") if ":" in prefix else prefix.endswith("/32")

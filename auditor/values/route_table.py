@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from auditor.errors import InvalidValue
-from auditor.values.addresses import parse_prefix
+from auditor.values.addresses import is_mapped, parse_prefix
 
 MOST_BASES = 4
 """Bases that tables are held as differences from."""
@@ -121,5 +121,5 @@ def check_lines(texts: Iterable[bytes]) -> None:
         prefixes.update(_PREFIX.findall(text))
     for prefix in prefixes - {b"(none)"}:
         spelling = prefix.decode("ascii")
-        if parse_prefix(spelling) != spelling:
+        if not is_mapped(spelling) and parse_prefix(spelling) != spelling:
             raise InvalidValue("a route table has a prefix that is not written canonically")

@@ -171,7 +171,7 @@ class OpenJob(_Versioned):
     """Nodes of the assignment that follows. 0: nothing is asked but who is there."""
     device: Device
     """A collector that looks at another device refuses."""
-    pools: Rows[PrefixText] = Field(default=[], max_length=1024)
+    pools: Rows[PrefixText] = Field(default=[])
     address_devices: Annotated[list[Device], Field(max_length=16)] = Field(default=[])
     endpoints: bool = False
     handshakes: bool = False

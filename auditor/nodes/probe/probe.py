@@ -26,6 +26,7 @@ from auditor.values.addresses import (
     Prefix,
     PublicKey,
     format_prefix,
+    is_mapped,
     packed,
     parse_prefix,
     parse_public_key,
@@ -718,7 +719,7 @@ def _canonical_prefix(prefix: bytes) -> bytes:
         canonical: str = parse_prefix(text)
     except InvalidValue as error:
         # Not an address that a registration may hold, yet wg takes and prints it like any other.
-        if text.lower().startswith("::ffff:") and _is_mapped(text.lower()):
+        if text.lower().startswith("::ffff:") and is_mapped(text.lower()):
             return text.lower().encode("ascii")
         raise unreadable(f"the table has a bad prefix: {error}", text) from None
     if ":" not in text and canonical != text:
@@ -727,17 +728,6 @@ def _canonical_prefix(prefix: bytes) -> bytes:
 
 
 def _canonical_v6(address: str) -> str:
-    if _is_mapped(f"{address.lower()}/128"):
+    if is_mapped(f"{address.lower()}/128"):
         return address.lower()
     return format_prefix(parse_prefix(address))
-
-
-def _is_mapped(text: str) -> bool:
-    address, _, length = text.removeprefix("::ffff:").partition("/")
-    if not length.isdigit() or not 96 <= int(length) <= 128:
-        return False
-    try:
-        inner = parse_prefix(f"{address}/{int(length) - 96}")
-    except InvalidValue:
-        return False
-    return f"::ffff:{inner.rpartition('/')[0]}/{length}" == text

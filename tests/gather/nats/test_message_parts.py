@@ -313,6 +313,19 @@ def _table(reading: ReadingLines, message: SeenBatch) -> RouteTable:
     return reading.table(message.differences[0], TABLES[0])
 
 
+def test_a_table_has_any_prefix_that_a_node_may_show_and_no_other() -> None:
+    """wg prints IPv4-mapped prefixes, which no registration may hold."""
+    key = key_of("x").encode()
+    good = b"%b\t10.0.0.1/32\n%b\t::ffff:10.0.0.1/128\n%b\tfdaa::1/128\n" % (key, key, key)
+    assert read_table(good) == RouteTable(good)
+    for bad in (b"::ffff:10.0.0.1/95", b"::ffff:10.0.0.1/127", b"10.0.0.1/24", b"fdaa:0::1/128"):
+        with pytest.raises(InvalidValue):
+            read_table(b"%b\t%b\n" % (key, bad))
+    for unsorted in (good[::-1], good + good):
+        with pytest.raises(InvalidValue):
+            read_table(unsorted)
+
+
 def test_a_difference_from_a_table_that_is_held_as_a_difference_is_the_same_table() -> None:
     """The auditor may hold the base by another region's text."""
     texts = [
