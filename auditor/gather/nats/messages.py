@@ -39,6 +39,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import PydanticSerializationError
 
 from auditor.errors import GapReason, InvalidValue, ProbeError
 from auditor.gather.collector import gap_of
@@ -418,7 +419,7 @@ _OPEN, _ANSWER = TypeAdapter(OpenJob), TypeAdapter(JobAnswer)
 _FROM_AUDITOR: TypeAdapter[AuditorMessage] = TypeAdapter(AuditorMessage)
 _FROM_COLLECTOR: TypeAdapter[CollectorMessage] = TypeAdapter(CollectorMessage)
 _NODE_SEEN = TypeAdapter(NodeSeen)
-_ALWAYS = ("kind", "job", "number", "before")
+_ALWAYS = {"kind", "job", "number", "before"}
 _SAID = {False: ("schema_",), True: ("schema_", "number", "before")}
 """What a message says, although it has a default for who writes it; of a row: True."""
 _FIELDS = frozenset(
@@ -469,15 +470,17 @@ def written(message: BaseModel) -> bytes:
 
     Raises `InvalidValue` for text that is no Unicode.
     """
-    fields = message.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    # These are said whatever their defaults are: a reader goes by them.
-    said = {name: value for name in _ALWAYS if (value := getattr(message, name, None)) is not None}
-    if isinstance(message, _Versioned):
-        said = {"schema": SCHEMA, **said}
+    always = _ALWAYS & type(message).model_fields.keys()
     try:
-        return json.dumps({**said, **fields}, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:
+        fields = message.model_dump_json(by_alias=True, exclude_defaults=True, exclude=always).encode()
+    except (PydanticSerializationError, UnicodeEncodeError):
         raise InvalidValue("it holds text that is no Unicode") from None
+    if not isinstance(message, _Versioned):
+        return fields
+    # These are said whatever their defaults are: a reader goes by them.
+    said = {"schema": SCHEMA, **message.model_dump(mode="json", include=always)}
+    begun = json.dumps(said, separators=(",", ":")).encode()
+    return begun if fields == b"{}" else begun[:-1] + b"," + fields[1:]
 
 
 def read_form(form: TypeAdapter[T], raw: bytes, most: int = MOST_BYTES) -> T:
