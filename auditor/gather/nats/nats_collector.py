@@ -13,12 +13,15 @@ from auditor.gather.by_region import OpenedLooks, RegionToAsk, merged
 from auditor.gather.collector import Assignment, Collector, Seen, gap_of
 from auditor.gather.nats.asked_look import AskedLook, LookTerms, RegistrySide
 from auditor.gather.nats.message_parts import mesh_addresses_of
-from auditor.gather.nats.messages import SILENT
+from auditor.gather.nats.messages import MOST_NODES, SILENT
 from auditor.nodes.stop import Stop
 from auditor.nodes.table_store import TableStore
 
 NODES_A_JOB = 2500
-"""Nodes of one job, at most: the collectors of a region share out its jobs."""
+"""Nodes of one job: the collectors of a region share out its jobs."""
+JOBS_A_LOOK = 4
+"""Jobs of one look, at most: a larger region has larger jobs. A collector takes a few at once, of all auditors, and
+what the one that NATS chose refuses is looked at by nobody."""
 
 
 class NatsCollector(Collector, RegionToAsk):
@@ -45,7 +48,8 @@ class NatsCollector(Collector, RegionToAsk):
     async def open(self, assignment: Assignment) -> OpenedLooks:
         """Have collectors take the nodes, in jobs. Raises nothing for what they or the network do."""
         registry = RegistrySide.of(mesh_addresses_of(assignment.registered), len(assignment.registered))
-        nodes, size = assignment.nodes, self._nodes_a_job
+        nodes = assignment.nodes
+        size = job_size(len(nodes), self._nodes_a_job)
         jobs = [
             AskedLook(
                 self._client,
@@ -87,6 +91,11 @@ class NatsCollector(Collector, RegionToAsk):
         async with aclosing(merged(streams)) as results:
             async for seen in results:
                 yield seen
+
+
+def job_size(nodes: int, least: int = NODES_A_JOB) -> int:
+    """Return the nodes of each job of a look at so many."""
+    return min(max(least, -(-nodes // JOBS_A_LOOK)), MOST_NODES)
 
 
 async def _opened(job: AskedLook) -> ProbeError | None:

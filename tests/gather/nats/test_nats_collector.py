@@ -17,7 +17,9 @@ from nats.aio.client import Client
 from auditor.gather.collector import Assignment, Seen, node_of
 from auditor.gather.nats import asked_look
 from auditor.gather.nats.asked_look import LookTerms
-from auditor.gather.nats.nats_collector import NatsCollector
+from auditor.gather.nats.collector_service import MOST_JOBS
+from auditor.gather.nats.messages import MOST_NODES
+from auditor.gather.nats.nats_collector import NatsCollector, job_size
 from auditor.nodes.stop import Stop
 from auditor.nodes.table_store import TableStore
 from auditor.values.models import Gap, NodeId, Observation, Registration
@@ -86,6 +88,16 @@ def check_true(results: dict[str, Seen], mesh: Mesh, tables: TableStore) -> None
 
 
 # -- as it should be
+
+
+@pytest.mark.parametrize("nodes", [1, 2_500, 10_001, 100_000, 4 * MOST_NODES])
+def test_one_collector_has_room_for_a_whole_region_and_for_another_auditor_s_look_beside_it(
+    nodes: int,
+) -> None:
+    """Whatever its size: what a collector refuses, nobody looks at."""
+    size = job_size(nodes)
+    assert size <= MOST_NODES
+    assert 2 * -(-nodes // size) <= MOST_JOBS
 
 
 async def test_a_region_is_looked_at_by_its_collector_and_each_text_comes_once(
