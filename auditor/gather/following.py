@@ -12,6 +12,7 @@ from contextlib import aclosing
 from auditor.errors import GapReason, ProbeError
 from auditor.gather.collector import Assignment, Follower, Heard, gap_of
 from auditor.gather.local import LOST_PAUSE, NO_ANSWER, TRANSIENT, spread, tried_twice
+from auditor.gather.newest_words import NewestWords
 from auditor.gather.pace import Pace, Turn
 from auditor.nodes.interface import FollowedNodes, unforeseen
 from auditor.nodes.table_store import TableStore
@@ -64,7 +65,7 @@ class LocalFollower(Follower):
         self._silence = nodes.silence(interval)
         self._chance = chance
         self._gate = _Gate(Pace(concurrency))
-        self._news = _News()
+        self._news = NewestWords()
         self._tables: TableStore | None = None
         self._followed: dict[NodeId, _Followed] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -301,47 +302,6 @@ class _Followed:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-
-
-class _News:
-    """What was heard and not yet taken: of each node its newest state, and whether it was confirmed since.
-
-    So what is held is bounded by the nodes, however long nobody takes it.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: dict[NodeId, list[Heard]] = {}
-        self._some = asyncio.Event()
-        self._error: BaseException | None = None
-
-    def fail(self, error: BaseException) -> None:
-        """Let the next one who takes have this error: a fault of this program, never of a node."""
-        self._error = error
-        self._some.set()
-
-    def put(self, heard: Heard) -> None:
-        waiting = self._waiting.setdefault(heard.node, [])
-        if heard.seen is not None:
-            waiting.clear()
-        if not waiting or waiting[-1].seen is not None:
-            waiting.append(heard)
-        self._some.set()
-
-    def forget(self, node: NodeId) -> None:
-        self._waiting.pop(node, None)
-
-    async def next(self) -> Heard:
-        while not self._waiting or self._error is not None:
-            if self._error is not None:
-                raise self._error
-            self._some.clear()
-            await self._some.wait()
-        node = next(iter(self._waiting))
-        waiting = self._waiting[node]
-        heard = waiting.pop(0)
-        if not waiting:
-            del self._waiting[node]
-        return heard
 
 
 class _Gate:
