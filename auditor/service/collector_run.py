@@ -8,18 +8,22 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from auditor.errors import ConfigError, JobRefused, NatsAway
+from auditor.gather.following import LocalFollower
 from auditor.gather.local import LocalCollector
 from auditor.gather.nats.collector_service import CollectorIdentity, CollectorService
 from auditor.gather.nats.connection import open_nats
+from auditor.gather.nats.following_job import FollowingJob
 from auditor.gather.nats.job_channel import JobChannel
 from auditor.gather.nats.look_job import LookJob
 from auditor.gather.nats.mesh_addresses import KnownAddresses
 from auditor.gather.nats.messages import COLLECTOR_INBOX, OpenJob
 from auditor.gather.nats.nats_login import NatsLogin, read_login
+from auditor.nodes.table_store import TableStore
 from auditor.service import open_files, parts
 from auditor.service.pulse import Pulse
 from auditor.service.service_manager import ServiceManager
@@ -76,7 +80,7 @@ class RunningCollector:
         self._service = CollectorService(
             CollectorIdentity(region, socket.gethostname(), os.getpid(), VERSION),
             config.mesh.device,
-            {"look": self._look},
+            {"look": self._look, "follow": self._follow},
             self._addresses,
             log.say,
             log.complain,
@@ -162,6 +166,17 @@ class RunningCollector:
 
         collector = LocalCollector(nodes, max(1, config.ssh.concurrency // jobs), room)
         return LookJob(opened, channel, collector, self._addresses).run
+
+    async def _follow(self, opened: OpenJob, channel: JobChannel, jobs: int) -> Callable[[], Awaitable[None]]:
+        """Prepare a following, which goes on until its auditor ends it."""
+        config = job_config(self._config, opened)
+        try:
+            nodes = await asyncio.to_thread(parts.build_nodes, config, handshakes=False)
+        except ConfigError as error:
+            raise JobRefused(f"its own configuration cannot be used: {error}") from None
+        room = partial(open_files.room_to_follow, complain=self._log.complain)
+        follower = LocalFollower(nodes, opened.interval, max(1, config.ssh.concurrency // jobs), room=room)
+        return FollowingJob(follower, TableStore(), channel).run
 
     # -- signals
 

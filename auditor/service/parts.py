@@ -107,8 +107,22 @@ def build_node_access(config: Config, *, endpoints: bool = False) -> SshAccess:
 def build_node_follower(config: Config, complain: Callable[[str], None]) -> Follower:
     """Build what follows the nodes, for a watch. Raises `ConfigError`.
 
-    complain: receives one line where this machine has not room for a session of each node.
+    complain: receives one line where this machine has not room for a session of each node, and for what happens to the
+    connection to collectors elsewhere.
     """
+    if not config.collectors.regions:
+        return build_local_follower(config, complain)
+    from auditor.service.collectors_there import check_packages
+
+    check_packages()
+    from auditor.service.followed_regions import build_regional_follower
+
+    local = build_local_follower(config, complain) if config.collectors.fallback == "local" else None
+    return build_regional_follower(config, local, complain)
+
+
+def build_local_follower(config: Config, complain: Callable[[str], None]) -> Follower:
+    """Build what follows nodes from this machine, as `build_node_follower` does."""
     from auditor.gather.following import LocalFollower
 
     return LocalFollower(

@@ -15,6 +15,8 @@ from auditor.watch.interface import WatchParts
 
 _CATCH_UP = 2.0
 """Seconds beside `watch.follow_interval` after which a node has seen, and said, what follows from a registration."""
+_UNDER_WAY = 3.0
+"""Seconds more where collectors follow: a word of theirs that was longer under way is not believed."""
 
 
 def watch_parts(config: Config, complain: Callable[[str], None]) -> WatchParts:
@@ -35,11 +37,14 @@ def watch_parts(config: Config, complain: Callable[[str], None]) -> WatchParts:
         lost=lost,
         questioning=Questioning(witnesses, config.witnesses) if witnesses is not None else None,
         round_interval=config.watch.round_interval,
-        catch_up=config.watch.follow_interval + _CATCH_UP,
+        catch_up=config.watch.follow_interval
+        + _CATCH_UP
+        + (_UNDER_WAY if config.collectors.regions else 0.0),
         built_of=(
             config.consul,
             consul_token(config),
             config.ssh,
+            config.collectors,
             config.mesh,
             config.regions,
             config.watch.follow_interval,
