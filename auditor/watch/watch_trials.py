@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from http import HTTPStatus
 
-from auditor.errors import ConfigError, GapReason, ProbeError, StateBusy, StateError
+from auditor.errors import ConfigError, GapReason, StateBusy, StateError
+from auditor.gather.collector import Assignment, Heard
 from auditor.nodes.table_store import TableStore
 from auditor.service import open_files, parts
 from auditor.service.advice import ADVICE, advice
 from auditor.service.asked_page import ask_page
 from auditor.settings.file import Config
 from auditor.state.lock import exclusive
-from auditor.values.models import Registration
+from auditor.values.models import Gap, NodeId, Registration
 from auditor.values.text import count, listed
 from auditor.values.trials import Trial, TrialOutcome
 from auditor.watch.page_service import missing_packages
 from auditor.watch.web.listener import open_listener
 
+log = logging.getLogger(__name__)
+
 WAITS = 1.5
 """Seconds for which a waiting query is tried after the first answer: one that is refused is refused at once."""
-_AT_ONCE = 10
-"""Nodes whose following is tried at the same time."""
+FIRST_WORDS = 60.0
+"""Seconds within which each node of the sample says something, or it is told why not."""
 _INSTALL = "pip install 'wgaudit[watch]', or set watch.listen = \"\" to go without a page"
 
 
@@ -38,7 +42,7 @@ async def watch_trials(config: Config, live: int, sample: Sequence[Registration]
         await asyncio.to_thread(_page, config, runs=runs),
         *await _waiting(config),
         *await _following(config, sample),
-        *_open_files(live),
+        *_open_files(live if not config.collectors.regions or config.collectors.fallback == "local" else 0),
     )
 
 
@@ -148,29 +152,14 @@ async def _following(config: Config, sample: Sequence[Registration]) -> list[Tri
     part = "watch: nodes can be followed"
     if not sample:
         return [Trial(part, "-", "no node that answers", TrialOutcome.UNTRIED)]
-    nodes, tables, room = parts.build_nodes(config), TableStore(), asyncio.Semaphore(_AT_ONCE)
-    nodes.expect(sample)
-
-    async def first(registration: Registration) -> ProbeError | None:
-        async with room:
-            try:
-                async with aclosing(
-                    nodes.follow(registration, tables, config.watch.follow_interval)
-                ) as stream:
-                    async for said in stream:
-                        return said if isinstance(said, ProbeError) else None
-            except ProbeError as error:
-                return error
-            return None
-
-    errors = await asyncio.gather(*map(first, sample))
+    first = await _first_words(config, sample)
     tried = listed((item.node.name for item in sample), last=", ")
-    old = [
-        item.node.name
-        for item, error in zip(sample, errors, strict=True)
-        if error is not None and error.reason is GapReason.CANNOT_FOLLOW
-    ]
-    other = [error for error in errors if error is not None and error.reason is not GapReason.CANNOT_FOLLOW]
+    if len(first) < len(sample):
+        missing = listed(item.node.name for item in sample if item.node not in first)
+        got = f"not a word within {FIRST_WORDS:g} s of {missing}"
+        return [Trial(part, tried, got, TrialOutcome.FAILS, ADVICE[GapReason.SILENT], GapReason.SILENT)]
+    old = [node.name for node, word in first.items() if not word.followed]
+    other = [word.seen for word in first.values() if isinstance(word.seen, Gap)]
     if other:
         got = f"{other[0].reason}: {other[0].detail}"
         return [
@@ -188,6 +177,21 @@ async def _following(config: Config, sample: Sequence[Registration]) -> list[Tri
         todo = advice(GapReason.CANNOT_FOLLOW, "")
         return [Trial(part, tried, got, TrialOutcome.WARNS, todo, GapReason.CANNOT_FOLLOW)]
     return [Trial(part, tried, f"all {len(sample):,} of them", TrialOutcome.WORKS)]
+
+
+async def _first_words(config: Config, sample: Sequence[Registration]) -> dict[NodeId, Heard]:
+    """Follow nodes as a watch would, until each has said something."""
+    follower, first = parts.build_node_follower(config, log.info), dict[NodeId, Heard]()
+    follower.assign(Assignment(tuple(sample), tuple(sample)))
+    try:
+        async with asyncio.timeout(FIRST_WORDS), aclosing(follower.follow(TableStore())) as words:
+            async for word in words:
+                first.setdefault(word.node, word)
+                if len(first) == len(sample):
+                    break
+    except TimeoutError:
+        log.info("some nodes have not said anything")
+    return first
 
 
 def _open_files(live: int) -> Iterator[Trial]:
