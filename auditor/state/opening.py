@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import SecretStr
-from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, insert, select
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, insert, select, text
 
 from auditor.errors import StateError
 from auditor.state.audit_tables import AGE, PARTS, VERSIONS
@@ -158,7 +158,9 @@ def inspect_store(place: StatePlace) -> StateCondition | None:
             return None
         if writable:
             with store.transaction():
-                pass
+                if isinstance(place, SecretStr):
+                    row = store.first(text("SELECT current_setting('transaction_read_only') AS read_only"))
+                    writable = row is not None and row["read_only"] == "off"
     return StateCondition(writable, outdated=age is not SchemaAge.NEWEST)
 
 

@@ -615,11 +615,15 @@ def test_an_inspection_tells_what_an_older_version_wrote_and_changes_nothing(pat
     assert inspect_store(path) == StateCondition(writable=True, outdated=False)
 
 
-def test_an_inspection_of_a_server_makes_nothing_there(url: SecretStr) -> None:
+def test_an_inspection_of_a_server_makes_nothing_there(postgresql: PostgresqlServer, url: SecretStr) -> None:
     assert inspect_store(url) is None
     assert open_existing_store(url, (TABLES,)) is None
     opened(url).close()
     assert inspect_store(url) == StateCondition(writable=True, outdated=False)
+    postgresql.sql(
+        f"ALTER DATABASE {urlsplit(url.get_secret_value()).path[1:]} SET default_transaction_read_only = on"
+    )
+    assert inspect_store(url) == StateCondition(writable=False, outdated=False)
 
 
 def test_an_inspection_refuses_what_opening_refuses(tmp_path: Path) -> None:
