@@ -60,6 +60,8 @@ OPEN_WITHIN = 5.0
 """Seconds for a collector to take a job or to refuse it."""
 TEXT_WITHIN = 30.0
 """Seconds for a text that was asked for."""
+READ_WITHIN = 0.5
+"""Seconds to read what came, before silence counts."""
 CLOSE_WITHIN = 1.0
 PENDING_BYTES = 128 * 1024 * 1024
 """Bytes of messages that wait here to be taken: more than a collector may be ahead."""
@@ -151,6 +153,8 @@ class AskedLook:
         self._beat_due = asyncio.Event()
         self._ended = asyncio.Event()
         self._heard_at = 0.0
+        self._waited_on: float | None = None
+        """When it was last heard of, as silence was found to be too long, and what waits was read first."""
 
     def _form(self, registration: Registration) -> NodeToAsk:
         form = node_to_ask(registration, self._terms.value_names)
@@ -338,7 +342,13 @@ class AskedLook:
         """Wait for the next message. Raises `StreamBroken` once none of the job's came for too long."""
         if self._subscription is None:
             raise StreamBroken("the job was closed")
-        while (seconds := self._heard_at + self._silent - _now()) > 0:
+        while True:
+            seconds = self._heard_at + self._silent - _now()
+            if seconds <= 0:
+                if self._waited_on == self._heard_at:
+                    break
+                # With a large fleet this process may be too busy to listen: what came meanwhile is still to be read.
+                self._waited_on, seconds = self._heard_at, READ_WITHIN
             try:
                 return (await self._subscription.next_msg(timeout=seconds)).data
             except TimeoutError:

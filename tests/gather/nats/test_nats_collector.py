@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import signal
+import time
 from contextlib import aclosing
 from typing import Any
 
@@ -467,6 +468,21 @@ async def test_a_fault_of_a_collector_is_a_gap_of_just_the_nodes_that_it_costs(
         assert isinstance(gap, Gap)
         assert words in gap.detail
         assert "host 1 of region fra" in gap.detail
+
+
+async def test_an_auditor_that_was_too_busy_to_listen_reads_what_came_before_it_calls_a_collector_lost(
+    client: Client, far: Client
+) -> None:
+    mesh, tables = fleet(), TableStore()
+
+    async def script(talk: Talk) -> None:
+        time.sleep(0.6)  # noqa: ASYNC251  (nothing else of this process goes on meanwhile)
+        await as_it_should(talk)
+
+    async with ScriptedCollector(far, "fra", mesh, script):
+        results = await taken(collector(client, silent=0.4), mesh, tables)
+
+    assert told(results) == HONEST
 
 
 async def test_a_collector_that_never_ends_is_over_at_the_deadline(client: Client, far: Client) -> None:
