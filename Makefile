@@ -17,9 +17,10 @@ PIP := $(BIN)/python -m pip $(PIP_OPTIONS)
 BENCH_PIP := $(BENCH_BIN)/python -m pip $(PIP_OPTIONS)
 PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder # the order is that of tests/conftest.py
 
-# The command needs few packages, its extras a few more, the tests many more. One environment, three stamps.
+# The command needs few packages, its extras a few more, the tests many more. One environment, a stamp each.
 RUN_STAMP := $(VENV)/.installed-run
 WATCH_STAMP := $(VENV)/.installed-watch
+COLLECTORS_STAMP := $(VENV)/.installed-collectors
 DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
@@ -44,13 +45,18 @@ $(WATCH_STAMP): requirements-watch.txt $(RUN_STAMP)
 	@$(PIP) install -r requirements-watch.txt
 	@touch $@
 
+$(COLLECTORS_STAMP): requirements-collectors.txt $(RUN_STAMP)
+	@echo "installing what collectors need into $(VENV)"
+	@$(PIP) install -r requirements-collectors.txt
+	@touch $@
+
 $(DEV_STAMP): requirements-dev.txt requirements-collectors.txt requirements-postgres.txt $(WATCH_STAMP)
 	@echo "installing test tools into $(VENV)"
 	@$(PIP) install -r requirements-dev.txt
 	@$(PIP) check
 	@touch $@
 
-$(BENCH_STAMP): benchmarks/requirements.txt requirements.txt pyproject.toml | $(BENCH_BIN)/python
+$(BENCH_STAMP): benchmarks/requirements.txt requirements.txt requirements-watch.txt requirements-collectors.txt requirements-postgres.txt pyproject.toml | $(BENCH_BIN)/python
 	@echo "installing wgaudit and the peers that it is measured against into $(BENCH_VENV)"
 	@$(BENCH_PIP) install -r benchmarks/requirements.txt
 	@$(BENCH_PIP) install --no-deps --no-build-isolation -e .
@@ -107,7 +113,7 @@ bench: $(BENCH_STAMP) parts ## Measure against peers, write benchmarks/results.m
 	@$(BENCH_BIN)/python -m benchmarks $(PARTS)
 
 .PHONY: bench-quick
-bench-quick: $(RUN_STAMP) parts ## Count what is the same on every machine: bytes, texts, objects; judges no times
+bench-quick: $(COLLECTORS_STAMP) parts ## Count what is the same on every machine: bytes, texts, objects; judges no times
 	@$(BIN)/python -m benchmarks --quick $(PARTS)
 
 .PHONY: docs

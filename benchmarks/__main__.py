@@ -21,6 +21,7 @@ PARTS = (
     "analysis",
     "growth",
     "watch",
+    "collectors",
     "registry",
     "node_cpu",
     "reports",

@@ -1,6 +1,6 @@
 """SSH servers of a fleet that answer wgaudit's probe, one process of them: for thousands of nodes on one machine.
 
-`python -m benchmarks.followed_servers FOLDER NODES SHARE` is the process of that number. Each node is an
+`python -m benchmarks.followed_servers FOLDER NODES SHARE KIND` is the process of that number. Each node is an
 address of 127.0.0.0/8 behind the process's own port. SSH is asyncssh's; what a node says is of `SimulatedFleet`, byte
 for byte what its probe would print, without a shell. It goes on looking where it is asked to, at its own times, and
 `move NODE ADDRESS` on the control socket changes its device's address.
@@ -13,7 +13,10 @@ import logging
 import random
 import resource
 import socket
+import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncssh
@@ -24,6 +27,10 @@ from benchmarks.simulated import SimulatedFleet, SimulatedNodes
 
 PORT = 2200
 """Port of the first process; each has the next one."""
+REFUSES = 1
+"""Port of a node that cannot be reached."""
+SERVERS = 4
+"""Processes, unless it is said otherwise."""
 HOLDS = 1.0
 """Seconds after a changed state until a node confirms it."""
 _KEX = "curve25519-sha256"
@@ -35,12 +42,53 @@ def address(number: int) -> str:
     return f"127.1.{number // 250}.{number % 250 + 1}"
 
 
-def fleet_hosts(fleet: SimulatedFleet, processes: int) -> dict[str, str]:
+def fleet_hosts(fleet: SimulatedFleet, processes: int = SERVERS) -> dict[str, str]:
     """Return `host:port` of each node by name."""
     return {
-        name: f"{address(number)}:{PORT + number % processes}"
+        name: f"{address(number)}:{PORT + number % processes if fleet.nodes[name].reachable else REFUSES}"
         for number, name in enumerate(sorted(fleet.nodes))
     }
+
+
+@contextmanager
+def served(folder: Path, nodes: int, kind: str = "peace", processes: int = SERVERS) -> Iterator[None]:
+    """Serve a fleet by processes of its own, with the keys of `write_keys`."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.followed_servers", folder, str(nodes), str(share), kind],
+            cwd=Path(__file__).parent.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+        for share in range(processes)
+    ]
+    try:
+        for one in started:
+            if one.stdout is None or one.stdout.readline() != b"ready\n":
+                raise RuntimeError("the SSH servers did not start")
+        yield
+    finally:
+        for one in started:
+            one.kill()
+            one.wait()
+            if one.stdout is not None:
+                one.stdout.close()
+
+
+def write_keys(folder: Path, hosts: Mapping[str, str]) -> None:
+    """Make the client's key `id`, the servers' `host_key`, and the `known_hosts` of all `host:port`."""
+    for name in ("id", "host_key"):
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", folder / name],
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
+    (folder / "authorized_keys").write_text((folder / "id.pub").read_text())
+    kind, key = (folder / "host_key.pub").read_text().split()[:2]
+    lines = [
+        f"[{host}]:{port} {kind} {key}\n" for host, _, port in (one.partition(":") for one in hosts.values())
+    ]
+    (folder / "known_hosts").write_text("".join(lines))
 
 
 def control(folder: Path, share: int) -> Path:
@@ -125,9 +173,9 @@ class _Servers:
         writer.close()
 
 
-async def serve(folder: Path, nodes: int, share: int) -> None:
+async def serve(folder: Path, nodes: int, share: int, kind: str) -> None:
     """Serve until the process is ended."""
-    servers = _Servers(SimulatedFleet(nodes, "peace"))
+    servers = _Servers(SimulatedFleet(nodes, kind))
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("0.0.0.0", PORT + share))  # noqa: S104  (in a network of its own, with loopback alone)
@@ -157,7 +205,7 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     folder, nodes, share = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    asyncio.run(serve(folder, nodes, share))
+    asyncio.run(serve(folder, nodes, share, sys.argv[4]))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,7 +30,7 @@ from pathlib import Path
 from auditor.demo.demo_fleet import DEVICE, REGISTRY_PREFIX, DemoNode
 from auditor.values.addresses import format_prefix
 from benchmarks.figures import CannotRun, Figure, Results
-from benchmarks.followed_servers import control, fleet_hosts
+from benchmarks.followed_servers import SERVERS, control, fleet_hosts, served, write_keys
 from benchmarks.growth import exponent
 from benchmarks.isolation import isolated
 from benchmarks.meter import CommandCost, metered
@@ -47,8 +47,6 @@ IDLE = {500: 120.0, 2_000: 120.0, 5_000: 120.0}
 """Seconds for which nothing happens, by N: whole rounds."""
 SWEEPS = {500: 2, 2_000: 1, 5_000: 1}
 """Sweeps in the cron way, by N, of which each is one minute's."""
-SERVERS = 4
-"""Processes of SSH servers."""
 FOLLOW_INTERVAL = 5.0
 ROUND = 60.0
 LARGEST = SIZES[-1]
@@ -160,13 +158,13 @@ def watched(nodes: int, *, scale: float = 1.0) -> WatchCost:
     with tempfile.TemporaryDirectory(prefix="wgaudit-watch-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         fleet = SimulatedFleet(nodes, "peace")
-        hosts = fleet_hosts(fleet, SERVERS)
-        _write_keys(folder, hosts)
+        hosts = fleet_hosts(fleet)
+        write_keys(folder, hosts)
         receiver = stack.enter_context(Receiver())
         (folder / "consul").mkdir()
         consul = stack.enter_context(ConsulServer(folder / "consul"))
         consul.put_many(fleet.records(hosts))
-        stack.enter_context(_servers(folder, nodes))
+        stack.enter_context(served(folder, nodes))
         _write_config(folder, consul, receiver)
         say("servers are up")
         cost = WatchCost(nodes)
@@ -390,45 +388,6 @@ def _sweep(folder: Path) -> CommandCost:
         said = output.with_name("sweep.json.err").read_text(errors="replace")
         raise RuntimeError(f"sweep: exit code {cost.code}: {said[-2000:]}\n{output.read_text()[:2000]}")
     return cost
-
-
-@contextlib.contextmanager
-def _servers(folder: Path, nodes: int) -> Iterator[None]:
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.followed_servers", folder, str(nodes), str(share)],
-            cwd=Path(__file__).parent.parent,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-        )
-        for share in range(SERVERS)
-    ]
-    try:
-        for one in started:
-            if one.stdout is None or one.stdout.readline() != b"ready\n":
-                raise RuntimeError("the SSH servers did not start")
-        yield
-    finally:
-        for one in started:
-            one.kill()
-            one.wait()
-            if one.stdout is not None:
-                one.stdout.close()
-
-
-def _write_keys(folder: Path, hosts: Mapping[str, str]) -> None:
-    for name in ("id", "host_key"):
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", folder / name],
-            check=True,
-            stdin=subprocess.DEVNULL,
-        )
-    (folder / "authorized_keys").write_text((folder / "id.pub").read_text())
-    kind, key = (folder / "host_key.pub").read_text().split()[:2]
-    lines = [
-        f"[{host}]:{port} {kind} {key}\n" for host, _, port in (one.partition(":") for one in hosts.values())
-    ]
-    (folder / "known_hosts").write_text("".join(lines))
 
 
 def _write_config(folder: Path, consul: ConsulServer, receiver: Receiver) -> None:

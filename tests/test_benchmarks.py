@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks import results, watch
+from benchmarks import collectors, results, watch
 from benchmarks.__main__ import PARTS, exit_code, main
 from benchmarks.figures import CannotRun, Curve, Figure, Results, ratios
-from benchmarks.meter import metered
+from benchmarks.meter import CommandCost, metered
 from benchmarks.run import Outcome, read_outcome, written_outcome
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
@@ -91,6 +91,38 @@ def test_the_watchs_targets_are_those_of_the_largest_fleet() -> None:
     assert all(item.met for item in watch.results(costs).figures if "exponent" in item.name)
     against = large["CPU of an idle watch against `sweep --alert` each minute, N=5,000"]
     assert against.median == pytest.approx(5_000 * 1e-5 / (25 / 60))
+
+
+def test_an_auditor_is_measured_against_itself_in_the_same_run_once_its_start_does_not_decide() -> None:
+    """Smaller fleets are shown; their target would be one of the program's start."""
+
+    def look(seconds: float, collectors_cpu: float = 0.0) -> collectors.Look:
+        crossed = collectors.Crossed()
+        crossed.add("wgaudit.seen.fra.0", "", b"{}" * 100)
+        cost = CommandCost(0, seconds, 0.0, 1)
+        return collectors.Look(cost, {}, crossed, collectors_cpu)
+
+    for nodes, target in ((500, None), (2_000, 1 / 5)):
+        pair = collectors.Paired(
+            nodes, "peace", [look(10.0), look(20.0), look(10.0)], {2: [look(1.0, 9.0), look(4.0), look(1.5)]}
+        )
+        ratio = next(item for item in collectors.paired_figures(pair) if item.unit == "×")
+        assert (ratio.samples, ratio.target) == ((0.1, 0.2, 0.15), target)
+
+
+def test_what_crosses_nats_is_counted_as_its_protocol_sends_it() -> None:
+    crossed = collectors.Crossed()
+    crossed.add("a.b.c", "inbox", b'{"kind":"text","digest":"d1","part":0}')
+    crossed.add("a.b.d", "", b'{"kind":"text","digest":"d1","part":1}')
+    crossed.add("a.c", "", b'{"kind":"seen","observations":[{"name":"x"},{"name":"y"}]}')
+    crossed.add("_INBOX.x", "", b"")
+    assert crossed.frames == {
+        "a.b": len(b"PUB a.b.c inbox 38\r\n") + 38 + 2 + len(b"PUB a.b.d 38\r\n") + 38 + 2,
+        "a.c": len(b"PUB a.c 58\r\n") + 58 + 2,
+        "_INBOX.x": len(b"PUB _INBOX.x 0\r\n") + 2,
+    }
+    assert crossed.texts() == ["d1"]
+    assert crossed.forms("observations") == len('{"name":"x"},{"name":"y"},')
 
 
 # What becomes of a part
