@@ -8,6 +8,7 @@
     ├── SnapshotError            a recorded snapshot cannot be read or written
     ├── StateError               the state database cannot be used; a sweep still reports
     ├── StateBusy                another process holds the state's lock: not now, or with --lock-wait
+    ├── NotLeading               another auditor tells people: this one writes and sends nothing
     ├── ReportError              a report cannot be written where it was asked for
     ├── RegistryError            one datacenter's registrations could not be read; becomes a gap
     ├── ProbeError               one node could not be seen; becomes a gap
@@ -198,6 +199,13 @@ class StateBusy(WgauditError):
         """by_watch: a watch holds it, which does not end by itself: waiting is in vain."""
         super().__init__(text)
         self.by_watch = by_watch
+
+
+class NotLeading(WgauditError):
+    """The lease by which this auditor told people is over, or is another one's: nothing is written, nothing is sent."""
+
+    def __init__(self) -> None:
+        super().__init__("another auditor tells now, or this one's lease is over")
 
 
 class ReportError(WgauditError):

@@ -29,6 +29,8 @@ class StateSettings(Settings):
     """File that holds the URL and nothing else."""
     url_env: str | None = None
     """Environment variable that holds the URL."""
+    lease: float = Field(default=15.0, ge=1.0, le=600.0, strict=True)
+    """Seconds after which another auditor on the same `url` tells people in the place of one that is not heard of."""
     keep_days: StrictInt = Field(default=90, ge=1, le=3650)
     """Days that sweeps and resolved findings are kept in the history."""
 

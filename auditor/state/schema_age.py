@@ -43,7 +43,7 @@ def schema_age(connection: DriverConnection, name: str) -> SchemaAge:
 
     Raises `StateError` for a newer version's database and for another program's, and the driver's errors.
     """
-    driver = type(connection).__module__.partition(".")[0]
+    driver = "sqlite3" if type(connection).__module__ == "sqlite3" else "psycopg"
     tables = {row[0] for row in connection.execute(_TABLES[driver]).fetchall()}
     if VERSION_TABLE in tables:
         (version,) = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608
