@@ -23,6 +23,12 @@ FIRST_WORDS = (
     .order_by("accepted_at")
 )
 
+_PERHAPS_TWICE = (
+    select(notices.c.notifier, func.count().label("number"))
+    .where(notices.c.state == State.ACCEPTED, notices.c.attempts - notices.c.declined > 1)
+    .group_by(notices.c.notifier)
+)
+
 
 class FirstWord(NamedTuple):
     """First word on an incident that somebody took. Times are in UTC."""
@@ -46,3 +52,11 @@ def first_words(state: StateAccess, since: datetime) -> Iterator[FirstWord]:
     """Read the first words on causes that arrived since then. Raises `StateError`."""
     for row in state.rows(FIRST_WORDS.where(notices.c.arrived_at >= stored_time(since))):
         yield FirstWord(datetime.fromisoformat(row["arrived_at"]), datetime.fromisoformat(row["accepted_at"]))
+
+
+def perhaps_twice(state: StateAccess) -> dict[str, int]:
+    """Count, by notifier, the notifications that it took and of which another call may have arrived, too.
+
+    Raises `StateError`.
+    """
+    return {row["notifier"]: row["number"] for row in state.rows(_PERHAPS_TWICE)}
