@@ -73,8 +73,12 @@ class Courier:
         *,
         storm: StormTimes = PACE_OF_PEOPLE,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Begin to deliver, inside a running event loop. What waits already goes first."""
+        """Begin to deliver, inside a running event loop. What waits already goes first.
+
+        may_send: asked right before each message leaves.
+        """
         self._events, self._storm = events, storm
         self._closing = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
@@ -88,6 +92,7 @@ class Courier:
                 turn.line.settle = partial(self._settle, turn)
             turn.line.trouble = partial(events.trouble, name)
             turn.line.noted = events.receipt
+            turn.line.may_send = may_send
             turn.task = asyncio.create_task(self._serve(turn), name=f"alerts to {name}")
 
     def use(self, store: NotificationLog) -> None:

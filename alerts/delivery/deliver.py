@@ -22,12 +22,14 @@ async def deliver(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     clock: Callable[[], float] = monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    may_send: Callable[[], bool] = lambda: True,
 ) -> tuple[Receipt, ...]:
     """Send all pending notifications, also those of earlier sweeps; return receipts by notifier and in order.
 
     Ends after `budget` seconds: the rest stays in the outbox, in order, and its receipt says so. A
     notifier that fails, hangs or breaks holds up no other. Nothing is raised for it, nor where the state
     database fails: that is a receipt too, and nothing more is sent that could not be recorded.
+    may_send: asked right before each message leaves.
     """
     deadline = clock() + budget
     waiting = _waiting(store)
@@ -35,7 +37,10 @@ async def deliver(
         return tuple(
             Receipt(notifier.name, accepted=False, detail=str(waiting), attempts=0) for notifier in notifiers
         )
-    lines = [NotifierLine(store, notifier, deadline, now, clock, sleep) for notifier in notifiers]
+    lines = [
+        NotifierLine(store, notifier, deadline, now, clock, sleep, may_send=may_send)
+        for notifier in notifiers
+    ]
     by_line = await asyncio.gather(*(line.run() for line in lines))
     receipts = [receipt for found in by_line for receipt in found]
     receipts += [

@@ -20,7 +20,8 @@ from alerts.memory.notices import MAX_DETAIL, Row
 from alerts.memory.notification_log import NotificationLog
 from alerts.models import Receipt
 from alerts.notifiers.interface import Notifier
-from auditor.errors import DeliveryError, LineStopped, StateError
+from alerts.notifiers.permission import sending_while
+from auditor.errors import DeliveryError, LineStopped, NotLeading, StateError
 from auditor.values.text import one_line
 
 LONGEST_WAIT = 30.0
@@ -61,6 +62,8 @@ class NotifierLine:
     """Told of each attempt that failed and is tried again, in one line without secrets."""
     noted: Callable[[Receipt], None] | None = None
     """Told of each receipt when it comes."""
+    may_send: Callable[[], bool] = lambda: True
+    """Asked right before a message leaves: False: another auditor tells by now, and nothing is sent."""
     receipts: list[Receipt] = field(default_factory=list)
     called_at: float | None = None
     """Clock time when the last call ended; the next one keeps its distance."""
@@ -78,6 +81,8 @@ class NotifierLine:
                 await self._deliver(batch)
         except LineStopped as stop:
             self._left(str(stop))
+        except NotLeading:
+            self.stopped = True  # the one that leads has the same outbox
         except StateError as error:
             self.broken, self.stopped = error, True
             self._add_receipt(str(error), accepted=False)
@@ -181,10 +186,13 @@ class NotifierLine:
         self.store.calling(batch)
         try:
             async with asyncio.timeout(left if math.isfinite(left) else None) as limit:
-                return await self.notifier.send(payload)
+                with sending_while(self.may_send):
+                    return await self.notifier.send(payload)
         except DeliveryError as error:
             if error.permanent:
                 self.store.declined(batch)
+            raise
+        except NotLeading:
             raise
         except Exception as error:  # noqa: BLE001  (reported by its type; its text could hold the URL or the key)
             why = OVER if limit.expired() else _internal(error)

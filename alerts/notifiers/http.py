@@ -30,6 +30,7 @@ import httpx
 from pydantic import SecretStr
 
 from alerts.notifiers.acceptance import Meaning, meaning
+from alerts.notifiers.permission import ask_to_send
 from alerts.notifiers.proxies import ChosenProxy, chosen_proxy
 from alerts.notifiers.trust import NO_FILES, TlsFiles, tls_context
 from auditor.errors import DeliveryError
@@ -120,7 +121,12 @@ class _Progress:
     sent: bool = False
 
     async def trace(self, event: str, about: Mapping[str, object]) -> None:
-        """Note a step, as httpx reports each one; a proxy's CONNECT is a step of its own."""
+        """Note a step, as httpx reports each one; a proxy's CONNECT is a step of its own.
+
+        Raises `NotLeading` before the message leaves, where it must not any more.
+        """
+        if event.endswith((".send_request_headers.started", ".send_request_body.started")):
+            ask_to_send()
         if event.endswith(".send_request_body.started"):
             method = getattr(about.get("request"), "method", b"")
             self.sent = self.sent or method == self.method.encode()
