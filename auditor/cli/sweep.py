@@ -269,7 +269,8 @@ async def _alerted(
         if form.wants_health:
             _show(report, form, health)
         code = running.exit_code(report, fail_on) if current.handed_over else running.EXIT_NOT_HANDED_OVER
-        notified = current.notified if current.notified or current.handed_over else None
+        known = current.notified or (current.handed_over and current.tells)
+        notified = current.notified if known else None
         complaints.say(running.summary(report, code, form.found, notified))
         return code
 

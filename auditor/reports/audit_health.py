@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+
+from auditor.values.leaders import Leader
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +23,7 @@ class AuditHealth:
     """Dead letters of standing incidents that nothing newer replaced."""
     handed_over: bool | None = None
     """Whether this sweep could hand over all of its alerts. None: it was not to alert."""
+    perhaps_twice: Mapping[str, int] | None = None
+    """By notifier: notifications that it took, and that may have come once more. None: not counted."""
+    leader: Leader | None = None
+    """Who of several auditors tells people. None: there is no other one."""

@@ -19,6 +19,7 @@ from auditor.reports.audit_health import AuditHealth
 from auditor.reports.interface import Layout
 from auditor.reports.outline import CONTESTED, outline
 from auditor.values.findings import Finding
+from auditor.values.leaders import TellingRole
 from auditor.values.report import Report, Verdict
 from auditor.values.text import listed, one_line
 
@@ -184,6 +185,29 @@ class _Sweep(Collector):
                 "wgaudit_alerts_handed_over",
                 "1: all alerts of the last sweep were handed over. 0: somebody was not told.",
                 health.handed_over,
+            )
+        if (leader := health.leader) is not None:
+            yield self._one(
+                "wgaudit_leader",
+                "Who of several auditors tells people: 1, this one; 0, the one that is named, or nobody.",
+                leader.role is not TellingRole.FOLLOWS,
+                holder=leader.holder,
+            )
+            yield self._one(
+                "wgaudit_lease_epoch",
+                "Number of the leadership: it grows with each one that takes over.",
+                leader.epoch,
+            )
+            yield self._one(
+                "wgaudit_database_away",
+                "1: nobody can be asked who tells people, and this auditor tells from its memory.",
+                leader.role is TellingRole.ALONE,
+            )
+        if health.perhaps_twice is not None:
+            yield self._many(
+                "wgaudit_alerts_perhaps_twice",
+                "Notifications on record that a notifier took, and that another call may have brought there, too.",
+                (({"notifier": name}, number) for name, number in sorted(health.perhaps_twice.items())),
             )
 
     def _one(self, name: str, documentation: str, value: float, **labels: str) -> Metric:

@@ -1,4 +1,4 @@
-"""Alerts, round after round, each with the state's lock held from its look to its last delivery."""
+"""Alerts, round after round, each with the state's lock or lease held from its look to its last delivery."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class AlertSession:
     ) -> None:
         """Build the notifiers. Raises `ConfigError` before anything is looked at.
 
-        budget: seconds for all deliveries of a round. lock_wait: seconds to wait for the state's lock.
+        budget: seconds for all deliveries of a round. lock_wait: seconds to wait for the state's lock or lease.
         config_file: the file that `config` was read from, for the commands in messages.
         """
         self.config = config
-        self._place = state_place(config)
+        self.place = state_place(config)
         self.notifiers = build_notifiers(config, config_file)
         self.policy = build_alert_policy(config)
         self.budget = budget
@@ -58,12 +58,18 @@ class AlertSession:
         """Begin a round: one look with its alerts. Raises `StateBusy` where another one is under way.
 
         The state's lock is held from before the look until all is delivered and pruned, so that no two looks are
-        compared with one memory, and a later look is also remembered later. A state that cannot be used is a complaint,
-        and the round goes on without it: the report is worth more than the memory. The heartbeat is called at the
+        compared with one memory, and a later look is also remembered later. Where auditors share the state, it is their
+        lease, and nobody is refused: see `SharedRound`. A state that cannot be used is a complaint, and the round
+        goes on without it: the report is worth more than the memory. The heartbeat is called at the
         start, and at the end with success where the round alerted all that it had to, else with failure.
         """
         stack = AsyncExitStack()
-        current = await self._open(stack)
+        if self.config.state.on_server:
+            from auditor.service.shared_round import open_shared_round
+
+            current: AlertRound = await open_shared_round(self, stack, self._lock_wait)
+        else:
+            current = await self._open(stack)
         whole = False
         try:
             async with stack:
@@ -79,7 +85,7 @@ class AlertSession:
     async def _open(self, stack: AsyncExitStack) -> AlertRound:
         try:
             await stack.enter_async_context(exclusive_in_loop(self.config.state.path, self._lock_wait))
-            state = stack.enter_context(opened_state(self._place))
+            state = stack.enter_context(opened_state(self.place))
         except StateError as error:
             current = AlertRound(self, None)
             current.fail(f"{error}; nothing is alerted")
@@ -114,6 +120,8 @@ class AlertRound:
         """False: something that should have reached people did not, or could not be remembered."""
         self.notified: tuple[str, ...] = ()
         """Names of the notifiers that took something of this round or of earlier ones."""
+        self.tells = True
+        """False: another auditor tells of what it finds."""
         self._session = session
         self._state = state
         self._plan: Planned | None = None
@@ -143,7 +151,7 @@ class AlertRound:
         if self._state is None:
             return AuditHealth(state_readable=False, handed_over=self.handed_over)
         try:
-            return replace(health_in(self._state), handed_over=self.handed_over)
+            return self._health(self._state)
         except StateError as error:
             self._unusable(error)
             return AuditHealth(state_readable=False, handed_over=self.handed_over)
@@ -159,7 +167,7 @@ class AlertRound:
         if self._state is None or self._plan is None:
             return
         try:
-            keep_round(replace(self._plan, report=report), snapshot, self._state)
+            self._keep(replace(self._plan, report=report), snapshot, self._state)
             receipts = await self._send(self._state, interrupt or asyncio.Event())
             if receipts is None:
                 self.fail("interrupted; what is left goes with the next sweep")
@@ -169,10 +177,24 @@ class AlertRound:
         except StateError as error:
             self._unusable(error)
 
+    def _health(self, state: AlertState) -> AuditHealth:
+        return replace(health_in(state), handed_over=self.handed_over)
+
+    def _keep(self, plan: Planned, snapshot: Snapshot | None, state: AlertState) -> None:
+        keep_round(plan, snapshot, state)
+
+    def _may_send(self) -> bool:
+        return True
+
     async def _send(self, state: AlertState, interrupt: asyncio.Event) -> Sequence[Receipt] | None:
         """Deliver until done; None where the interrupt came first."""
         sending = asyncio.create_task(
-            deliver(state.notifications, self._session.notifiers, budget=self._session.budget)
+            deliver(
+                state.notifications,
+                self._session.notifiers,
+                budget=self._session.budget,
+                may_send=self._may_send,
+            )
         )
         interrupted = asyncio.create_task(interrupt.wait())
         try:

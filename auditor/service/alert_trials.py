@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
@@ -22,14 +23,14 @@ from alerts.notifiers.trial_connection import try_connection
 from alerts.notifiers.webhook import Webhook
 from auditor.errors import ConfigError, DeliveryError, StateBusy, StateError
 from auditor.service.alert_parts import build_heartbeat, build_notifiers
-from auditor.service.alert_state import state_place
+from auditor.service.alert_state import state_place, state_tables
 from auditor.service.consul_trials import CORRECT
 from auditor.service.outbox import read_outbox
 from auditor.settings.alerts import AnyNotifier
 from auditor.settings.file import Config
 from auditor.state.lock import exclusive
-from auditor.state.opening import inspect_store
-from auditor.state.places import place_name
+from auditor.state.opening import inspect_store, open_store
+from auditor.state.places import StatePlace, place_name
 from auditor.values.guide import INSTALLED, Guide
 from auditor.values.text import count
 from auditor.values.trials import Trial, TrialOutcome
@@ -156,6 +157,8 @@ def state_trials(config: Config, guide: Guide = INSTALLED) -> Iterator[Trial]:
         )
     else:
         yield _outbox(config, guide)
+        if config.state.on_server:
+            yield _lease(place, name)
 
 
 def _folder(path: Path) -> Trial:
@@ -194,6 +197,24 @@ def _lock(path: Path, name: str, *, outdated: bool) -> Trial:
         return Trial(
             part, tried, str(error), TrialOutcome.FAILS, f"look at the files beside {os.fspath(path)}"
         )
+
+
+def _lease(place: StatePlace, name: str) -> Trial:
+    """Read who of the auditors that share the state tells people. The lease is not asked for."""
+    part, tried = "leader", f"read who tells people from {name}"
+    try:
+        with closing(open_store(place, state_tables())) as store:
+            from auditor.state.lease import leader_in
+
+            row = leader_in(store)
+    except StateError as error:
+        return Trial(part, tried, str(error), TrialOutcome.FAILS, "look at the server")
+    if row is None or not row.holder:
+        return Trial(part, tried, "nobody has told anybody yet", TrialOutcome.WORKS)
+    held = f"{row.holder}, epoch {row.epoch}"
+    if row.left > 0:
+        return Trial(part, tried, f"{held}, for {row.left:.0f} s more at least", TrialOutcome.WORKS)
+    return Trial(part, tried, f"nobody now; the last one was {held}", TrialOutcome.WORKS)
 
 
 def _outbox(config: Config, guide: Guide) -> Trial:

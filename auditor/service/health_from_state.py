@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
+from alerts.memory.lately import perhaps_twice
 from alerts.memory.notices import Row, State
 from auditor.errors import StateError
 from auditor.reports.audit_health import AuditHealth
 from auditor.service.alert_state import AlertState, existing_state
 from auditor.state import history
 from auditor.state.places import StatePlace
+from auditor.values.leaders import Leader
 
 
 def health_in(state: AlertState) -> AuditHealth:
@@ -27,6 +30,11 @@ def health_with(state: AlertState, undelivered: Iterable[Row]) -> AuditHealth:
         waiting=counted[State.PENDING],
         refused=counted[State.DEAD],
     )
+
+
+def shared_health(health: AuditHealth, state: AlertState, leader: Leader) -> AuditHealth:
+    """Add to the health what there is to say where several auditors share the state. Raises `StateError`."""
+    return replace(health, leader=leader, perhaps_twice=perhaps_twice(state.store))
 
 
 def health_of(place: StatePlace, complain: Callable[[str], None]) -> AuditHealth:

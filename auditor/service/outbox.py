@@ -27,6 +27,7 @@ from auditor.service.audit import audit_recording
 from auditor.settings.file import Config
 from auditor.state.lock import exclusive_in_loop
 from auditor.values.findings import Severity, fingerprint
+from auditor.values.leaders import TellingRole
 
 
 async def send_tests(
@@ -157,7 +158,7 @@ async def retry_letters(
 ) -> Retried:
     """Send dead letters again, all or those of the given numbers. Where there is no state, there are none.
 
-    Beside a watch they are put back into its outbox, and it sends them.
+    Beside a watch, or another auditor that leads, they are put back into its outbox, and it sends them.
 
     config_file: the file that `config` was read from. budget, lock_wait: seconds. Raises `ConfigError`, `UsageError`
     for a number that is none, `StateBusy` and `StateError`.
@@ -167,6 +168,8 @@ async def retry_letters(
         if idents:
             raise _no_letter(min(idents), config, config_file)
         return Retried((), ())
+    if config.state.on_server:
+        return await _retry_under_lease(config, idents, notifiers, budget, config_file)
     try:
         async with exclusive_in_loop(config.state.path, lock_wait):
             with opened_state(state_place(config)) as state:
@@ -178,6 +181,34 @@ async def retry_letters(
     with opened_state(state_place(config)) as state:
         chosen, stale = _back_to_outbox(state, idents, config, config_file)
         return Retried(stale, (), to_watch=chosen)
+
+
+async def _retry_under_lease(
+    config: Config,
+    idents: Collection[int],
+    notifiers: Sequence[Notifier],
+    budget: float,
+    config_file: Path | None,
+) -> Retried:
+    from auditor.service.lease_keeper import LeaseKeeper
+
+    keeper = LeaseKeeper(state_place(config), config.state.lease, lambda: None)
+    await keeper.open()
+    try:
+        with opened_state(state_place(config)) as state:
+            chosen, stale = _back_to_outbox(state, idents, config, config_file)
+            if keeper.role is not TellingRole.LEADS:
+                return Retried(stale, (), to_watch=chosen)
+            state.store.begun = keeper.begin
+            sent = await deliver(
+                state.notifications,
+                notifiers,
+                budget=budget,
+                may_send=lambda: keeper.role is TellingRole.LEADS,
+            )
+            return Retried(stale, sent)
+    finally:
+        await keeper.close()
 
 
 def _back_to_outbox(

@@ -10,6 +10,7 @@ from typing import TypeVar
 from alerts.memory.notices import Row
 from alerts.models import Status
 from auditor.service.alert_state import AlertState, state_to_look_at
+from auditor.service.shared_state import SharedState
 from auditor.service.watch_state import WatchState
 from auditor.state.places import StatePlace
 from auditor.state.round_spans import read_span_sizes
@@ -24,7 +25,7 @@ LONGEST_TURN = 10.0
 class WatchPast:
     """Memory of a watch, read beside its loop: each call blocks, and is made in a thread."""
 
-    def __init__(self, state: WatchState, place: StatePlace) -> None:
+    def __init__(self, state: WatchState | SharedState, place: StatePlace) -> None:
         """state: used in the running event loop. place: where it is."""
         self._state, self._place = state, place
         self._loop = asyncio.get_running_loop()

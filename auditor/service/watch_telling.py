@@ -1,14 +1,16 @@
 """Telling of a watch: what is new at once, the rest with each round; deliveries run beside it.
 
 The plan, the transaction and the outbox are those of `sweep --alert`. The state's lock is held for the watch's whole
-life, so a sweep that would tell of the same beside it is refused.
+life, so a sweep that would tell of the same beside it is refused. Where the state is shared by several auditors, a
+lease takes its place: this one tells while it holds it, or while nobody can be asked who does.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,22 +23,27 @@ from alerts.memory.notices import State
 from alerts.models import Receipt
 from alerts.notifiers.heartbeat import HeartbeatKind
 from alerts.notifiers.interface import Notifier
-from auditor.errors import ConfigError, StateBusy, StateError
+from auditor.errors import ConfigError, NotLeading, StateBusy, StateError
 from auditor.registry.interface import RegistryNews
 from auditor.reports.audit_health import AuditHealth
 from auditor.service import registration_news
 from auditor.service.alert_parts import build_alert_policy, build_heartbeat, build_notifiers
 from auditor.service.alert_planning import Planned, keep_news, keep_round, now, planned, prune, with_marks
 from auditor.service.alert_state import AlertState, state_place
-from auditor.service.health_from_state import health_with
-from auditor.service.remembered import Remembered, remembered_in
+from auditor.service.health_from_state import health_with, shared_health
+from auditor.service.lease_keeper import LeaseKeeper
+from auditor.service.remembered import Remembered, remembered_in, with_silences
+from auditor.service.shared_state import SharedState
 from auditor.service.watch_past import WatchPast
 from auditor.service.watch_state import WatchState
 from auditor.settings.file import Config
 from auditor.state.lock import LockHolder, exclusive_in_loop
 from auditor.state.places import place_name
+from auditor.values.leaders import Leader, TellingRole
 from auditor.values.models import Snapshot
 from auditor.values.report import Report
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -72,20 +79,28 @@ class WatchAlerts:
         accepted: Callable[[str], None] | None = None,
         build: Callable[[Config, Path | None], Sequence[Notifier]] = build_notifiers,
         storm: StormTimes = PACE_OF_PEOPLE,
+        took_over: Callable[[], None] | None = None,
+        led_by: Callable[[Leader], None] | None = None,
     ) -> None:
         """Build the notifiers. Raises `ConfigError` before anything is looked at.
 
         complain: told in one line of what failed. config_file: the file that `config` was read from, for the commands
         in messages. accepted: called with the notifier's name for each message that the other side took. build: makes
-        the notifiers of a configuration.
+        the notifiers of a configuration. took_over: called when this auditor begins to tell in another one's place:
+        what stands is to be told anew. led_by: called where several share the state, when another of them leads.
         """
         self._complain, self._build, self._storm = complain, build, storm
-        self._accepted = accepted
+        self._accepted, self._took_over, self._led_by = accepted, took_over, led_by
         self._config_file = config_file
         self._configure(config)
         self._place = state_place(config)
         self._stack = AsyncExitStack()
-        self._state: WatchState | None = None
+        self._state: WatchState | SharedState | None = None
+        self._keeper: LeaseKeeper | None = None
+        self._leader: Leader | None = None
+        self._lease_news = asyncio.Event()
+        self._attending: asyncio.Task[None] | None = None
+        self._remembered = Remembered()
         self._courier: Courier | None = None
         self._troubles: dict[str, str] = {}
         self._beating: asyncio.Task[None] | None = None
@@ -95,7 +110,24 @@ class WatchAlerts:
         """Last plan: a report without anything that begins or grows worse needs no other before the round."""
 
     async def open(self) -> None:
-        """Take the state's lock, open the state, begin to deliver. Raises `StateBusy` at once where it is held."""
+        """Take the state's lock, or ask for the lease; open the state, begin to deliver.
+
+        Raises `StateBusy` at once where the lock is held.
+        """
+        self._state = await (self._open_shared() if self._config.state.on_server else self._open_own())
+        self._stack.callback(self._state.close)
+        self._state.changed = self._state_changed
+        if not self._notifiers:
+            self._complain("alerts: no [[notifiers]] in the configuration: nobody is told")
+        self._name_strangers()
+        if self._keeper is None:
+            self._begin_delivery()
+        else:
+            await self._take_up_role()
+            self._attending = asyncio.create_task(self._attend(), name="role")
+        self._beat(HeartbeatKind.START)
+
+    async def _open_own(self) -> WatchState:
         path = self._config.state.path
         try:
             await self._stack.enter_async_context(exclusive_in_loop(path, 0, LockHolder.WATCH))
@@ -104,23 +136,23 @@ class WatchAlerts:
         except StateError as error:
             # No lock can be made: where the folder cannot be written, nobody else can tell from there either.
             self._complain(f"alerts: {error}; the lock is not held")
-        self._state = WatchState(self._place, self._complain)
-        self._stack.callback(self._state.close)
-        self._state.changed = self._state_changed
-        if not self._notifiers:
-            self._complain("alerts: no [[notifiers]] in the configuration: nobody is told")
-        self._name_strangers()
-        self._begin_delivery()
-        self._beat(HeartbeatKind.START)
+        return WatchState(self._place, self._complain)
+
+    async def _open_shared(self) -> SharedState:
+        self._keeper = LeaseKeeper(self._place, self._config.state.lease, self._lease_news.set)
+        self._stack.push_async_callback(self._keeper.close)
+        await self._keeper.open()
+        return SharedState(self._place, self._keeper, self._complain)
 
     async def close(self, within: float) -> None:
         """End within so many seconds: what was told is handed over by then, or waits in the outbox."""
+        for task in (self._attending, self._beating):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         if self._courier is not None:
             await self._courier.close(within)
             self._courier = None
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.gather(self._beating, return_exceptions=True)
         await self._stack.aclose()
         self._state = None
 
@@ -142,33 +174,95 @@ class WatchAlerts:
             )
         self._configure(config)
         if self._courier is not None:
-            await self._courier.close(HAND_OVER_ANEW)
-            self._troubles.clear()
+            await self._end_delivery(HAND_OVER_ANEW)
             self._begin_delivery()
+
+    # -- the role among several auditors
+
+    @property
+    def _tells(self) -> bool:
+        """True: this auditor tells people now."""
+        return self._keeper is None or self._keeper.tells
+
+    async def _attend(self) -> None:
+        """Take up whatever role the lease gives this auditor, and leave it."""
+        while True:
+            await self._lease_news.wait()
+            self._lease_news.clear()
+            try:
+                await self._take_up_role()
+            except Exception as error:
+                # An unforeseen error here must not leave everybody without one who tells; the next turn tries again.
+                log.debug("unexpected error in the role", exc_info=True)
+                self._complain(f"alerts: the role: {type(error).__name__}; run with --verbose for more")
+
+    async def _take_up_role(self) -> None:
+        keeper, state = self._keeper, self._opened
+        if keeper is None or not isinstance(state, SharedState):
+            return
+        leader, first = keeper.leader, self._leader is None
+        if leader.role is TellingRole.ALONE and not state.in_memory:
+            away = f"{place_name(self._place)}: no answer for {self._config.state.lease:g} s"
+            state.fail(StateError(away))
+        if state.in_memory and keeper.answers:
+            # The calls under way end first, so that it is known what was told.
+            await self._end_delivery(HAND_OVER_ANEW)
+            state.try_again()
+        if not self._tells:
+            if self._courier is not None:
+                await self._end_delivery(0.0)
+                state.forget_copy()
+            state.follow()
+        elif self._courier is None:
+            self._planned = None
+            self._begin_delivery()
+            if self._took_over is not None and not first:
+                self._took_over()
+        self._show_leader(leader)
+
+    def _show_leader(self, leader: Leader) -> None:
+        before, self._leader = self._leader, leader
+        if leader != before:
+            self._complain(f"alerts: who leads: {leader.words}")
+            if self._led_by is not None:
+                self._led_by(leader)
 
     # -- telling
 
     def remembered(self) -> Remembered:
         """Read the memory that helps to judge; see `Remembered`."""
-        return self._with_state(lambda state: remembered_in(state.store))
+        remembered = self._with_state(lambda state: remembered_in(state.store))
+        # Of a database that is shared, alerting's memory alone is copied.
+        if self._keeper is None or not self._opened.in_memory:
+            self._remembered = remembered
+        return self._remembered
 
     async def tell(self, report: Report, *, arrived_at: datetime | None = None) -> Report:
         """Tell of incidents that are new or worse, between two rounds; return the report with silenced ones marked.
 
         Nothing resolves or changes, and no blindness is counted. arrived_at: time when the cause arrived.
         """
+        if not self._tells:
+            return self._untold(report)
         before = self._planned
         if before is not None and not has_begun(report, before.made):
             return with_marks(report, before.made, before.silences)
 
         def plan_news(state: AlertState) -> tuple[Planned, bool]:
             made = planned(report, state, self._policy)
-            news = made.news
-            if news.notifications:
-                keep_news(made, news, state, arrived_at)
-            return made, bool(news.notifications)
+            if not made.news.notifications:
+                return made, False
+            # Once more, now that nobody else writes: another auditor may just have told of it.
+            with state.store.transaction():
+                made = planned(report, state, self._policy)
+                if made.news.notifications:
+                    keep_news(made, made.news, state, arrived_at)
+            return made, bool(made.news.notifications)
 
-        self._planned, new = self._with_state(plan_news)
+        try:
+            self._planned, new = self._with_state(plan_news)
+        except NotLeading:
+            return self._untold(report)
         if new:
             self._wake()
         return self._planned.report
@@ -178,16 +272,23 @@ class WatchAlerts:
 
         snapshot: what the report was made of, for the journal of registrations.
         """
-        self._opened.try_again()
+        if self._keeper is None:
+            self._opened.try_again()
+        elif not self._tells:
+            return self._untold_round(report)
 
         def plan_round(state: AlertState) -> Planned:
-            made = planned(report, state, self._policy)
-            keep_round(made, snapshot, state)
+            with state.store.transaction():
+                made = planned(report, state, self._policy)
+                keep_round(made, snapshot, state)
             return made
 
-        self._planned = self._with_state(plan_round)
-        self._wake()
-        self._prune()
+        try:
+            self._planned = self._with_state(plan_round)
+            self._wake()
+            self._prune()
+        except NotLeading:
+            return self._untold_round(report)
         health = self.health()
         self._beat(HeartbeatKind.SUCCESS if health.handed_over else HeartbeatKind.FAILURE)
         return RoundOutcome(self._planned.report, health)
@@ -195,11 +296,15 @@ class WatchAlerts:
     def take_down(self, news: RegistryNews) -> None:
         """Store what news of the registry change, in the journal of registrations. All of a datacenter in turn."""
 
+        if self._keeper is not None and (not self._tells or self._opened.in_memory):
+            return  # whoever leads takes it down, the next whole round what nobody did
+
         def keep(state: AlertState) -> None:
             with state.store.transaction():
                 registration_news.keep_news(state, news)
 
-        self._with_state(keep)
+        with suppress(NotLeading):
+            self._with_state(keep)
 
     def health(self) -> AuditHealth:
         """Read the health of the audit."""
@@ -208,7 +313,8 @@ class WatchAlerts:
         def read(state: AlertState) -> AuditHealth:
             rows = state.notifications.undelivered()
             stuck = any(row.state is State.DEAD or (row.detail and row.created_at <= late) for row in rows)
-            return replace(health_with(state, rows), handed_over=not stuck)
+            health = replace(health_with(state, rows), handed_over=not stuck)
+            return health if self._leader is None else shared_health(health, state, self._leader)
 
         health = self._with_state(read)
         return replace(health, state_readable=not self._opened.in_memory)
@@ -220,6 +326,14 @@ class WatchAlerts:
 
     # -- inside
 
+    def _untold(self, report: Report) -> Report:
+        """Mark the silenced findings of a report that another auditor tells of."""
+        return with_silences(report, self._remembered.silences, now())
+
+    def _untold_round(self, report: Report) -> RoundOutcome:
+        self._beat(HeartbeatKind.SUCCESS)
+        return RoundOutcome(self._untold(report), replace(self.health(), handed_over=None))
+
     def _configure(self, config: Config) -> None:
         notifiers = self._build(config, self._config_file)
         heartbeat = build_heartbeat(config)
@@ -228,7 +342,7 @@ class WatchAlerts:
         self._planned = None
 
     @property
-    def _opened(self) -> WatchState:
+    def _opened(self) -> WatchState | SharedState:
         if self._state is None:
             raise RuntimeError("these alerts are not open")
         return self._state
@@ -239,8 +353,19 @@ class WatchAlerts:
     def _begin_delivery(self) -> None:
         events = CourierEvents(self._receipt, self._trouble, self._opened.fail)
         self._courier = Courier(
-            self._opened.current.notifications, self._notifiers, events, storm=self._storm
+            self._opened.current.notifications,
+            self._notifiers,
+            events,
+            storm=self._storm,
+            may_send=lambda: self._tells,
         )
+
+    async def _end_delivery(self, within: float) -> None:
+        """End the calls within so many seconds; what is left stays in the outbox."""
+        if self._courier is not None:
+            courier, self._courier = self._courier, None
+            await courier.close(within)
+            self._troubles.clear()
 
     def _state_changed(self, state: AlertState) -> None:
         if self._courier is not None:

@@ -28,6 +28,7 @@ from auditor.service.pulse import Pulse
 from auditor.service.remembered import Remembered, with_silences
 from auditor.service.version import VERSION
 from auditor.values.findings import Finding, Severity
+from auditor.values.leaders import Leader
 from auditor.values.models import LostRegistration, MovedRegistration, RegistryReading, Snapshot
 from auditor.values.report import Report
 from auditor.watch.confirmations import Confirmations
@@ -96,8 +97,10 @@ class FleetWatch(NewestView):
         self._started_at = _now()
         self._round_at: datetime | None = None
         self._health = AuditHealth()
+        self._leader: Leader | None = None
         self._told: dict[str, Severity] = {}
         """By fingerprint of an incident: the severity that was told."""
+        self._to_tell_anew = False
         self._counters: Counter[WatchCounter] = Counter(dict.fromkeys(WatchCounter, 0))
         self._to_show: tuple[Report, Snapshot] | None = None
         self._remembered = Remembered()
@@ -159,6 +162,17 @@ class FleetWatch(NewestView):
             self._assign()
         else:
             self._begin_anew.set()
+
+    def tell_anew(self) -> None:
+        """Have all that stands told, whether it was told here or not: another auditor told until now."""
+        self._to_tell_anew = True
+        self._news.set()
+
+    def led_by(self, leader: Leader) -> None:
+        """Show who of several auditors tells people."""
+        self._leader = leader
+        if self.newest is not None and self._to_show is None:
+            self._show(self.newest.report, self.newest.snapshot)
 
     async def run(self) -> None:
         """Watch until `stop`. Raises nothing for what fails: that is complained of, and begun anew."""
@@ -390,7 +404,9 @@ class FleetWatch(NewestView):
             due = self._times.due(starting=self._starting)
             if due is not None and due <= now:
                 await self._judge_now()
-            elif due is None and self._judged is not None and self._young.of_age_at <= now:
+            elif self._judged is not None and (
+                self._to_tell_anew or (due is None and self._young.of_age_at <= now)
+            ):
                 report, snapshot = self._judged
                 await self._tell(merged(report, self._alone), snapshot, None)
             elif self._is_round_over(now):
@@ -471,7 +487,8 @@ class FleetWatch(NewestView):
         """Have told what is new in a report and not young, and show all of it."""
         async with self._turn_tellings:
             of_age = self._without_young(report)
-            if self._is_new(of_age.findings):
+            if self._to_tell_anew or self._is_new(of_age.findings):
+                self._to_tell_anew = False
                 marked = await self._telling.tell(of_age, arrived_at=arrived_at)
                 self._told |= _incidents(of_age)
                 if of_age is report:
@@ -564,7 +581,7 @@ class FleetWatch(NewestView):
             sessions=self._live.sessions(),
             changed=frozenset(mark for mark, item in after.items() if before.get(mark) != item),
             gone=frozenset(before.keys() - after.keys()),
-            health=self._health,
+            health=replace(self._health, leader=self._leader),
             counters=dict(self._counters),
         )
 

@@ -90,7 +90,14 @@ class RunningWatch:
         config, path = self._read()
         self._watch_log.guide = build_sender(config, path).guide
         page = PageService(config, path, self._options.listen)
-        alerts = WatchAlerts(config, self._log.complain, config_file=path, accepted=self._was_told)
+        alerts = WatchAlerts(
+            config,
+            self._log.complain,
+            config_file=path,
+            accepted=self._was_told,
+            took_over=lambda: fleet.tell_anew(),
+            led_by=lambda leader: fleet.led_by(leader),
+        )
         fleet = FleetWatch(
             watch_parts(config, self._log.complain),
             alerts,

@@ -15,6 +15,7 @@ from auditor.reports.outline import outline
 from auditor.values.addresses import format_prefix
 from auditor.values.findings import Finding
 from auditor.values.guide import Guide
+from auditor.values.leaders import TellingRole
 from auditor.values.models import NodeId
 from auditor.values.past_sweeps import PastNotice, PastSpan
 from auditor.values.report import Report
@@ -67,6 +68,9 @@ class GlanceView:
     at: datetime | None = None
     """Time that stands behind the words, with its age."""
     tone: str = ""
+
+
+_ROLE_TONES = {TellingRole.LEADS: "taken", TellingRole.FOLLOWS: "", TellingRole.ALONE: "waits"}
 
 
 def templates() -> Environment:
@@ -205,6 +209,8 @@ def _glance(view: WatchView, past: RememberedPast) -> list[GlanceView]:
         )
     else:
         lines.append(GlanceView("Alerts", "not known, there is no state that can be read", None, "waits"))
+    if health.leader is not None:
+        lines.append(GlanceView("Leads", health.leader.words, None, _ROLE_TONES[health.leader.role]))
     newest = next((notice for notice in past.notices if notice.accepted), None)
     if newest is not None:
         lines.append(
