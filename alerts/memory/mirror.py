@@ -83,8 +83,13 @@ class Mirror:
             for table, found in rows.items():
                 _replace(self.store, table, found)
         self.stamp = stamp
+        self.begin_alone()
+
+    def begin_alone(self) -> None:
+        """Note what is on record in the database, too: from here on, this copy alone knows what is told."""
         self._known = {
-            row["id"]: KnownCalls(row["attempts"], row["declined"]) for row in rows[alerts_notices]
+            row["id"]: KnownCalls(row["attempts"], row["declined"])
+            for row in self.store.rows(select(alerts_notices))
         }
 
     def bring_back(self, target: StateAccess, *, plans: bool) -> None:

@@ -74,6 +74,7 @@ class SharedState:
         """Go on in memory after this fault of the database."""
         if not self.in_memory:
             before = self.current
+            self._mirror.begin_alone()
             self._use(self._memory)
             before.store.close()
             self._in_memory_from_now_on(error)
