@@ -116,10 +116,16 @@ def test_a_holder_that_is_frozen_in_a_transaction_is_ended_by_the_server(
     asking("a").ask(None)
     b.ask(None)
     store.begun = guard(1, SECONDS)
-    with pytest.raises(StateError), store.transaction() as connection:
-        time.sleep(WITHIN + 0.3)
-        assert b.ask(None)[1]
-        connection.execute(select(LEASE))
+    took_over: list[bool] = []
+
+    def freeze() -> None:
+        with store.transaction():
+            time.sleep(WITHIN + 0.3)
+            took_over.append(b.ask(None)[1])
+
+    with pytest.raises(StateError):
+        freeze()
+    assert took_over == [True]
     found = leader_in(store)
     assert found is not None
     assert found.holder == "b"

@@ -59,7 +59,9 @@ def test_a_copy_plans_as_the_memory_itself_does(database: StateStore, mirror: Mi
     assert NotificationLog(mirror.store).log() == NotificationLog(database).log()
 
 
-def test_what_was_told_while_the_database_was_away_is_told_there(database: StateStore, mirror: Mirror) -> None:
+def test_what_was_told_while_the_database_was_away_is_told_there(
+    database: StateStore, mirror: Mirror
+) -> None:
     keep(database, firing(), standing=[incident()])
     mirror.renew(database, LONG_AGO)
     alone = NotificationLog(mirror.store)
@@ -138,7 +140,9 @@ def test_a_call_that_could_not_be_announced_is_marked_nowhere(database: StateSto
     assert (row.attempts, row.state) == (0, State.PENDING)
 
 
-def _row(ident: int, state: State, attempts: int, *, pair: int = 0, status: str = "firing") -> dict[str, object]:
+def _row(
+    ident: int, state: State, attempts: int, *, pair: int = 0, status: str = "firing"
+) -> dict[str, object]:
     return {
         "id": ident,
         "notifier": "oncall",
