@@ -104,6 +104,10 @@ storm: $(DEV_STAMP) parts ## Allocate 2,000 addresses while writers, network and
 watch-kills: $(DEV_STAMP) ## Kill a watch fifty times while the fleet changes and it tells of it; some minutes
 	WATCH_KILLS=50 $(BIN)/python -m pytest tests/cli/test_watch_crash.py --timeout 1800
 
+.PHONY: lease-faults
+lease-faults: $(DEV_STAMP) parts ## Kill, freeze and cut off the leader of two auditors, 100 times each; some minutes
+	LEASE_FAULTS=100 $(BIN)/python -m pytest tests/service/test_two_auditors.py --timeout 3600
+
 .PHONY: fuzz
 fuzz: $(DEV_STAMP) ## Mutate inputs of everything that reads foreign bytes, FUZZ_MINUTES long (10)
 	@$(BIN)/python -m tests.fuzz

@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Connection, DateTime, Interval, bindparam,
 from sqlalchemy.dialects.postgresql import insert
 
 from auditor.errors import NotLeading
-from auditor.state.leadership import LeaseRow
 from auditor.state.audit_tables import LEASE
+from auditor.state.leadership import LeaseRow
 from auditor.state.state_store import StateStore
 from auditor.values.text import for_log
 

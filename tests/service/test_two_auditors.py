@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.parts.postgresql import PostgresqlServer
 from tests.service.two_auditors import LEASE, TOLD_WITHIN, Chain, Fault, ForkServer, Outcome
 
-RUNS = int(os.environ.get("LEASE_FAULTS", "2"))
+RUNS = int(os.environ.get("LEASE_FAULTS", "1"))
 """Runs of each fault."""
 AT_ONCE = int(os.environ.get("LEASE_CHAINS", "4"))
 """Chains of runs beside each other."""

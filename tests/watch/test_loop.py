@@ -13,6 +13,7 @@ from auditor.errors import GapReason, WatchEnded
 from auditor.gather.questioning import Questioning
 from auditor.service.remembered import Remembered
 from auditor.settings.witnesses import WitnessSettings
+from auditor.values.leaders import Leader, TellingRole
 from auditor.values.models import Gap, NodeId, Snapshot
 from auditor.values.report import Report, Verdict
 from auditor.values.witness_answers import WitnessAnswer
@@ -491,3 +492,17 @@ async def test_a_key_that_observers_go_on_to_meet_at_two_hosts_is_told() -> None
         await here.until(
             lambda: "several-endpoints" in {f.check for r in here.notebook.told for f in r.standing}
         )
+
+
+def test_whoever_takes_over_tells_what_stands_and_shows_who_leads() -> None:
+    async def run() -> None:
+        async with watched(doubled()) as here:
+            await here.until(lambda: len(here.notebook.told) == 1)
+            here.watch.tell_anew()
+            await here.until(lambda: len(here.notebook.told) == 2)
+            assert DUPLICATE in marks(here.notebook.told[1])
+            led = Leader(TellingRole.LEADS, "audit-2", 7)
+            here.watch.led_by(led)
+            await here.shows(lambda view: view.health.leader == led)
+
+    asyncio.run(run())

@@ -10,7 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from pydantic import SecretStr
+from sqlalchemy import Connection, text
 
 from alerts.delivery.deliver import deliver
 from alerts.delivery.line import LONGEST_RETRY_AFTER, LONGEST_WAIT
@@ -18,7 +19,8 @@ from alerts.memory.notices import State
 from alerts.memory.notification_log import NotificationLog
 from alerts.models import Notification, Receipt, Status
 from alerts.notifiers.interface import Notifier
-from auditor.errors import DeliveryError
+from alerts.notifiers.webhook import Webhook
+from auditor.errors import DeliveryError, NotLeading
 from auditor.state.state_store import StateStore
 from tests.alerts.conftest import Reopen
 from tests.alerts.fakes import (
@@ -40,6 +42,7 @@ from tests.alerts.fakes import (
     unclear,
     update,
 )
+from tests.doubles.receiver import Receiver
 
 ONE, TWO, THREE = (incident(f"10.0.0.{number}") for number in (1, 2, 3))
 SECRET = "https://hooks.example/T000/B000/verysecret"
@@ -546,3 +549,28 @@ async def test_a_permanent_error_from_making_the_message_is_a_dead_letter(
     receipts = await sent(store, TooLarge())
     assert [item.permanent for item in receipts] == [True, True]
     assert [row.notification.status for row in store.dead_letters()] == [Status.FIRING, Status.FIRING]
+
+
+# -- where another auditor tells
+
+
+async def test_a_message_does_not_leave_once_another_auditor_tells(database: StateStore) -> None:
+    with Receiver() as receiver:
+        store, webhook = keep(database, firing("hook")), Webhook("hook", SecretStr(receiver.url))
+        assert await deliver(store, [webhook], budget=20.0, may_send=lambda: False) == ()
+        assert receiver.calls == []
+        (row,) = store.pending("hook")
+        assert (row.attempts, row.state) == (1, State.PENDING)
+        (receipt,) = await deliver(store, [webhook], budget=20.0)
+        assert receipt.accepted
+
+
+async def test_who_does_not_lead_any_more_ends_without_a_word(database: StateStore) -> None:
+    store, notifier = keep(database, firing()), ScriptedNotifier()
+
+    def refuse_to_begin(_: Connection) -> None:
+        raise NotLeading
+
+    database.begun = refuse_to_begin
+    assert await sent(store, notifier) == ()
+    assert notifier.calls == []
