@@ -11,7 +11,7 @@ from alerts.memory.mirror import MemoryStamp, stamp_of
 from auditor.errors import NotLeading, StateError
 from auditor.reports.audit_health import AuditHealth
 from auditor.service.alert_planning import Planned, keep_round, planned
-from auditor.service.alert_session import AlertRound, AlertSession
+from auditor.service.alert_round import AlertRound, RoundParts
 from auditor.service.alert_state import AlertState, state_of, state_tables
 from auditor.service.health_from_state import shared_health
 from auditor.service.lease_keeper import LeaseKeeper
@@ -23,9 +23,9 @@ from auditor.values.report import Report
 from auditor.values.text import listed
 
 
-async def open_shared_round(session: AlertSession, stack: AsyncExitStack, wait: float) -> SharedRound:
+async def open_shared_round(parts: RoundParts, stack: AsyncExitStack, wait: float) -> SharedRound:
     """Begin a round: take the lease, if it is free or becomes so within `wait` seconds; keep it until `stack` ends."""
-    keeper = LeaseKeeper(session.place, session.config.state.lease, lambda: None)
+    keeper = LeaseKeeper(parts.place, parts.config.state.lease, lambda: None)
     try:
         stack.push_async_callback(keeper.close)
         await keeper.open()
@@ -33,12 +33,12 @@ async def open_shared_round(session: AlertSession, stack: AsyncExitStack, wait: 
         # What ends while this one looks is not taken: its look may have begun before the other one's.
         keeper.takes = False
         try:
-            store = stack.enter_context(closing(open_store(session.place, state_tables(), keeper.within)))
+            store = stack.enter_context(closing(open_store(parts.place, state_tables(), keeper.within)))
             began = stamp_of(store)
         except StateError as error:
-            return SharedRound(session, None, keeper, away=error)
+            return SharedRound(parts, None, keeper, away=error)
         store.begun = keeper.begin
-        return SharedRound(session, state_of(store), keeper, began)
+        return SharedRound(parts, state_of(store), keeper, began)
     except BaseException:
         await stack.aclose()
         raise
@@ -53,14 +53,14 @@ class SharedRound(AlertRound):
 
     def __init__(
         self,
-        session: AlertSession,
+        parts: RoundParts,
         state: AlertState | None,
         keeper: LeaseKeeper,
         began: MemoryStamp | None = None,
         away: StateError | None = None,
     ) -> None:
         """began: mark of the memory before the look. away: why the database cannot be used."""
-        super().__init__(session, state)
+        super().__init__(parts, state)
         self._keeper, self._began, self._away = keeper, began, away
 
     async def deliver(
@@ -105,26 +105,26 @@ class SharedRound(AlertRound):
 
     def _leave_it(self) -> None:
         self.tells = False
-        self._session.complain(f"alerts: who leads: {self._keeper.leader.words}")
+        self._parts.complain(f"alerts: who leads: {self._keeper.leader.words}")
 
     def _unusable(self, error: StateError) -> None:
         self._away = self._away or error
 
     async def _deliver_from_nothing(self, report: Report, why: StateError) -> None:
         """Tell all that stands to whom a second message about it is no news."""
-        session = self._session
+        parts = self._parts
         names = {
             item.name
-            for item in session.config.notifiers
+            for item in parts.config.notifiers
             if isinstance(item, PagerDutySettings | AlertmanagerSettings)
         }
-        told = listed(sorted(names)) if names else "nobody"
+        whom = listed(sorted(names)) if names else "nobody"
         self.fail(
-            f"{why}; what stands is told to {told}: without a memory, to those alone that know it by its key"
+            f"{why}; what stands is told to {whom}: without a memory, to those alone that know it by its key"
         )
-        routes = tuple(route for route in session.policy.routes if route.notifier in names)
+        routes = tuple(route for route in parts.policy.routes if route.notifier in names)
         with closing(store_in_memory(state_tables())) as store:
             state = state_of(store)
-            keep_round(planned(report, state, replace(session.policy, routes=routes)), None, state)
-            notifiers = [item for item in session.notifiers if item.name in names]
-            self._check(await deliver(state.notifications, notifiers, budget=session.budget), state)
+            keep_round(planned(report, state, replace(parts.policy, routes=routes)), None, state)
+            notifiers = [item for item in parts.notifiers if item.name in names]
+            self._check(await deliver(state.notifications, notifiers, budget=parts.budget), state)
