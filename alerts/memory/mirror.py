@@ -20,10 +20,15 @@ MOST_AT_ONCE = 500
 _OF_PLANS = [table for table in TABLES.sorted_tables if table not in (alerts_notices, alerts_silences)]
 """Tables that each plan writes anew."""
 _id = alerts_notices.c.id
+# Each from an index: it is asked for every few seconds.
 _STAMP = select(
     select(alerts_memory.c.sweep).scalar_subquery().label("sweep"),
-    func.max(_id).label("newest"),
-    func.count(_id).filter(alerts_notices.c.state == State.PENDING.value).label("waiting"),
+    select(func.max(_id)).scalar_subquery().label("newest"),
+    select(func.count())
+    .select_from(alerts_notices)
+    .where(alerts_notices.c.state == State.PENDING.value)
+    .scalar_subquery()
+    .label("waiting"),
 )
 _COUNTED = {
     "attempts": alerts_notices.c.attempts + bindparam("calls"),

@@ -22,7 +22,7 @@ class StateSettings(Settings):
     """Place of the state database, and how long it keeps history."""
 
     path: UserPath = Field(default_factory=_default_state_path)
-    """The state database; on a disk of this machine. Where a URL is given, only the lock is beside it."""
+    """The state database; on a disk of this machine. Not used where a URL is given."""
     url: SecretStr | None = None
     """PostgreSQL database in the place of the file: postgresql+psycopg://user@host/database."""
     url_file: UserPath | None = None

@@ -50,7 +50,11 @@ async def watch_trials(config: Config, live: int, sample: Sequence[Registration]
 
 
 def _running(config: Config) -> tuple[Trial, bool]:
-    """Tell whether a watch holds the state."""
+    """Tell whether a watch holds the state, or, where that is shared, whether one answers at its page's address."""
+    if config.state.on_server:
+        runs = config.watch.address is not None and _asked(config).outcome is TrialOutcome.WORKS
+        got = "one answers" if runs else "none answers"
+        return Trial("watch", "the page at watch.listen", got, TrialOutcome.WORKS), runs
     part, tried = "watch", f"the lock beside {config.state.path}"
     got, runs, outcome = "none runs", False, TrialOutcome.WORKS
     if config.state.path.parent.is_dir():
