@@ -9,12 +9,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
-from sqlalchemy import Connection
-
 from auditor.errors import NotLeading, StateError
 from auditor.service.alert_state import state_tables
 from auditor.state.leadership import Leadership, LeaseRow
-from auditor.state.lease import Lease, guard
+from auditor.state.lease import BegunTransaction, Lease, guard
 from auditor.state.opening import open_store
 from auditor.state.places import StatePlace
 from auditor.values.leaders import Leader, TellingRole
@@ -90,13 +88,13 @@ class LeaseKeeper:
         self._knowledge = self._knowledge.lost()
         self._lease.close()
 
-    def begin(self, connection: Connection) -> None:
+    def begin(self, transaction: BegunTransaction) -> None:
         """Begin a transaction under this auditor's epoch. Raises `NotLeading` where it tells nobody."""
         epoch = self._knowledge.epoch
         if epoch is None:
             raise NotLeading
         try:
-            asked_at = guard(epoch, self._seconds)(connection)
+            asked_at = guard(epoch, self._seconds)(transaction)
         except NotLeading:
             self._knowledge = self._knowledge.lost()
             self._turned()

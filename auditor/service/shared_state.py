@@ -6,14 +6,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from sqlalchemy import Connection
-
 from alerts.memory.mirror import Mirror, stamp_of
 from alerts.memory.mirrored_log import MirroredLog
 from auditor.errors import NotLeading, StateError
 from auditor.service.alert_planning import REMEMBERED, now
 from auditor.service.alert_state import AlertState, state_of, state_tables
 from auditor.service.lease_keeper import LeaseKeeper
+from auditor.state.lease import BegunTransaction
 from auditor.state.opening import open_store, store_in_memory
 from auditor.state.places import StatePlace, place_name
 from auditor.state.state_store import StateStore
@@ -131,8 +130,8 @@ class SharedState:
         store.begun = self._begin
         return AlertState(store, MirroredLog(store, self._memory.store))
 
-    def _begin(self, connection: Connection) -> None:
-        self._keeper.begin(connection)
+    def _begin(self, transaction: BegunTransaction) -> None:
+        self._keeper.begin(transaction)
         self._written = True
 
     def _renew_or_fail(self) -> None:

@@ -19,6 +19,8 @@ from auditor.state.leadership import LeaseRow
 from auditor.state.state_store import StateStore
 from auditor.values.text import for_log
 
+BegunTransaction = Connection
+"""Transaction that has just begun, for those who speak no SQL."""
 NAME = "telling"
 """Name of the lease: there is one."""
 LONGEST_HOLDER = 100
