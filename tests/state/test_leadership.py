@@ -58,10 +58,8 @@ class Auditor:
     beat_at: float = 0.0
     asked_at: float | None = None
     """Time of a question that was not answered yet."""
-    sending: tuple[int, int | None] | None = None
-    """Incident whose message is under way, and its epoch; None: it is sent from memory."""
-    troubled_at: float = -1e9
-    """Time of the last trouble that befell it."""
+    sending: dict[int, int | None] = field(default_factory=dict)
+    """Incidents whose messages are under way, each with its epoch; None: it is sent from memory."""
 
 
 class TwoAuditors(RuleBasedStateMachine):
@@ -123,11 +121,10 @@ class TwoAuditors(RuleBasedStateMachine):
     def live(self, auditor: Auditor) -> None:
         auditor.knowledge = auditor.knowledge.turned(self.now)
         self.keep(auditor)
-        if auditor.sending is not None:
-            self.send(auditor)
+        self.send(auditor)
         role = auditor.knowledge.role(self.now)
         for incident in self.incidents:
-            if role is not TellingRole.FOLLOWS and auditor.sending is None:
+            if role is not TellingRole.FOLLOWS:
                 self.tell(auditor, incident)
 
     def keep(self, auditor: Auditor) -> None:
@@ -152,26 +149,25 @@ class TwoAuditors(RuleBasedStateMachine):
         """Record under the epoch that a call is about to be made, or go on from memory where nobody answers."""
         if auditor.cut:
             if incident not in auditor.memory:
-                auditor.sending = (incident, None)
+                auditor.sending[incident] = None
         elif self.database.holds(auditor.knowledge.epoch, self.now):
             self.database.until = self.now + LEASE
             auditor.knowledge = auditor.knowledge.renewed(self.now, self.now)
             if incident not in self.database.told and incident not in auditor.memory:
-                auditor.sending = (incident, auditor.knowledge.epoch)
+                auditor.sending[incident] = auditor.knowledge.epoch
         else:
             auditor.knowledge = auditor.knowledge.lost()
 
     def send(self, auditor: Auditor) -> None:
         """Send what was recorded, one step later; a stale leader sends nothing."""
-        assert auditor.sending is not None
-        incident, epoch = auditor.sending
-        auditor.sending = None
+        leaving, auditor.sending = auditor.sending, {}
         if auditor.knowledge.role(self.now) is TellingRole.FOLLOWS:
             return
-        self.messages[incident].append((auditor.name, epoch))
-        auditor.memory.add(incident)
-        if not auditor.cut and (epoch is None or self.database.holds(epoch, self.now)):
-            self.database.told.setdefault(incident, epoch or 0)
+        for incident, epoch in leaving.items():
+            self.messages[incident].append((auditor.name, epoch))
+            auditor.memory.add(incident)
+            if not auditor.cut and (epoch is None or self.database.holds(epoch, self.now)):
+                self.database.told.setdefault(incident, epoch or 0)
 
     # -- what must be so
 
