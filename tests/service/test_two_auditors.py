@@ -20,7 +20,8 @@ RUNS = int(os.environ.get("LEASE_FAULTS", "1"))
 """Runs of each fault."""
 AT_ONCE = int(os.environ.get("LEASE_CHAINS", "4"))
 """Chains of runs beside each other."""
-FAULTS = [fault for fault in Fault if fault.value in os.environ.get("FAULTS", fault.value)]
+FAULTS = [fault for fault in Fault if os.environ.get("LEASE_FAULT", "") in fault.value]
+"""All of them, unless one is named."""
 LONGEST_CHAIN = 25
 
 
