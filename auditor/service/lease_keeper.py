@@ -67,6 +67,10 @@ class LeaseKeeper:
         """Tell whether the database answered when it was last asked."""
         return not self._knowledge.failed
 
+    def answers_since(self, at: float) -> bool:
+        """Tell whether the database answers, and did so to something that it was asked after this time."""
+        return self.answers and self._knowledge.answered_at > at
+
     @property
     def tells(self) -> bool:
         """Tell whether this auditor is to tell people now."""
@@ -99,7 +103,7 @@ class LeaseKeeper:
             self._knowledge = self._knowledge.lost()
             self._turned()
             raise
-        self._knowledge = self._knowledge.renewed(asked_at, monotonic())
+        self._knowledge = self._knowledge.renewed(asked_at)
 
     async def wait_to_lead(self, within: float) -> None:
         """Wait until this auditor leads, or nobody can be asked; for so many seconds at most."""
@@ -133,7 +137,7 @@ class LeaseKeeper:
         except StateError:
             self._silent()
         else:
-            self._knowledge = self._knowledge.answered(row, asked_at, monotonic(), holds=holds)
+            self._knowledge = self._knowledge.answered(row, asked_at, holds=holds)
             self._turned()
 
     def _turned(self) -> None:

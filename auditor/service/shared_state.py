@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import timedelta
+from time import monotonic
 from typing import TypeVar
 
 from alerts.memory.mirror import Mirror, stamp_of
@@ -38,6 +40,7 @@ class SharedState:
         self.changed: Callable[[AlertState], None] | None = None
         """Called with the state that is used from now on."""
         self._written = False
+        self._failed_at = -math.inf
         self._memory, self._mirror = self._emptied()
         try:
             self.current = self._opened()
@@ -92,10 +95,13 @@ class SharedState:
         """Copy the memory anew when the other auditor is next followed: what stands in it is not to be trusted."""
         self._mirror.stamp = None
 
+    @property
+    def may_be_back(self) -> bool:
+        """True: the database is away for this auditor, and has answered since."""
+        return self.in_memory and self._keeper.answers_since(self._failed_at)
+
     def try_again(self) -> None:
         """Go back to the database, with what was told meanwhile, if it can be used."""
-        if not self.in_memory or not self._keeper.answers:
-            return
         try:
             disk = self._opened()
         except StateError:
@@ -149,7 +155,7 @@ class SharedState:
         return memory, Mirror(memory.store)
 
     def _in_memory_from_now_on(self, error: StateError) -> None:
-        self.in_memory = True
+        self.in_memory, self._failed_at = True, monotonic()
         self._complain(f"alerts: {error}; goes on from memory, and tells people all the same where it has to")
 
     def _use(self, state: AlertState) -> None:

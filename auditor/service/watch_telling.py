@@ -204,7 +204,7 @@ class WatchAlerts:
         if leader.role is TellingRole.ALONE and not state.in_memory:
             away = f"{place_name(self._place)}: no answer for {self._config.state.lease:g} s"
             state.fail(StateError(away))
-        if state.in_memory and keeper.answers:
+        if state.may_be_back:
             # The calls under way end first, so that it is known what was told.
             await self._end_delivery(HAND_OVER_ANEW)
             state.try_again()

@@ -41,6 +41,7 @@ class Leadership:
     turned_at: float
     """Time of its keeper's last turn."""
     answered_at: float = -math.inf
+    """Time when that was asked which was answered last."""
     failed: bool = False
     """True: the database was asked since it last answered, and did not answer."""
     epoch: int | None = None
@@ -68,11 +69,11 @@ class Leadership:
             return replace(self, turned_at=now, awake_since=now, failed=False)
         return replace(self, turned_at=now)
 
-    def answered(self, row: LeaseRow, asked_at: float, now: float, *, holds: bool) -> Leadership:
+    def answered(self, row: LeaseRow, asked_at: float, *, holds: bool) -> Leadership:
         """Note an answer. asked_at: time before it was asked for. holds: whether the lease is this auditor's."""
         return replace(
             self,
-            answered_at=now,
+            answered_at=asked_at,
             failed=False,
             epoch=row.epoch if holds else None,
             until=asked_at + self.seconds if holds else -math.inf,
@@ -80,10 +81,10 @@ class Leadership:
             row_at=asked_at,
         )
 
-    def renewed(self, asked_at: float, now: float) -> Leadership:
+    def renewed(self, asked_at: float) -> Leadership:
         """Note that a transaction under this auditor's epoch was begun, which renews the lease."""
         until = max(self.until, asked_at + self.seconds)
-        return replace(self, until=until, answered_at=now, failed=False)
+        return replace(self, until=until, answered_at=max(self.answered_at, asked_at), failed=False)
 
     def silent(self) -> Leadership:
         """Note that the database did not answer."""

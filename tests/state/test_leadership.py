@@ -136,7 +136,7 @@ class TwoAuditors(RuleBasedStateMachine):
         if not auditor.cut:
             holds = self.database.ask(auditor.name, auditor.knowledge.epoch, self.now)
             row = self.database.row(self.now)
-            auditor.knowledge = auditor.knowledge.answered(row, self.now, self.now, holds=holds)
+            auditor.knowledge = auditor.knowledge.answered(row, auditor.asked_at, holds=holds)
             auditor.memory |= self.database.told.keys()
         elif self.now - auditor.asked_at < LEASE / BEATS:
             return
@@ -152,7 +152,7 @@ class TwoAuditors(RuleBasedStateMachine):
                 auditor.sending[incident] = None
         elif self.database.holds(auditor.knowledge.epoch, self.now):
             self.database.until = self.now + LEASE
-            auditor.knowledge = auditor.knowledge.renewed(self.now, self.now)
+            auditor.knowledge = auditor.knowledge.renewed(self.now)
             if incident not in self.database.told and incident not in auditor.memory:
                 auditor.sending[incident] = auditor.knowledge.epoch
         else:
@@ -204,7 +204,7 @@ test_two_auditors = TwoAuditors.TestCase
 
 def test_who_was_frozen_asks_before_it_takes_the_silence_for_an_outage() -> None:
     knowledge = Leadership(LEASE, awake_since=0.0, turned_at=0.0).answered(
-        LeaseRow("a", 1, LEASE), 0.0, 0.0, holds=True
+        LeaseRow("a", 1, LEASE), 0.0, holds=True
     )
     asked = knowledge.turned(6.0).silent()
     assert asked.role(14.0) is TellingRole.LEADS
@@ -214,7 +214,7 @@ def test_who_was_frozen_asks_before_it_takes_the_silence_for_an_outage() -> None
 
 def test_who_hears_nothing_for_a_whole_lease_tells_alone() -> None:
     knowledge = Leadership(LEASE, awake_since=0.0, turned_at=0.0).answered(
-        LeaseRow("other", 1, LEASE), 0.0, 0.0, holds=False
+        LeaseRow("other", 1, LEASE), 0.0, holds=False
     )
     for second in range(1, 15):
         knowledge = knowledge.turned(float(second)).silent()
@@ -224,6 +224,15 @@ def test_who_hears_nothing_for_a_whole_lease_tells_alone() -> None:
 
 def test_a_lease_that_ends_is_taken_when_it_ends() -> None:
     knowledge = Leadership(LEASE, awake_since=0.0, turned_at=0.0).answered(
-        LeaseRow("other", 1, 2.0), 0.0, 0.0, holds=False
+        LeaseRow("other", 1, 2.0), 0.0, holds=False
     )
     assert knowledge.next_beat(0.5) == 1.5
+
+
+def test_a_leader_that_is_cut_off_goes_on_without_a_gap() -> None:
+    knowledge = Leadership(LEASE, awake_since=0.0, turned_at=0.0).answered(
+        LeaseRow("a", 1, LEASE), 0.0, holds=True
+    )
+    for tenth in range(50, 300):
+        knowledge = knowledge.turned(tenth / 10).silent()
+        assert knowledge.role(tenth / 10) is not TellingRole.FOLLOWS
