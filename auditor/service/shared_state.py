@@ -21,6 +21,8 @@ from auditor.state.state_store import StateStore
 
 T = TypeVar("T")
 
+PAUSE = 10.0
+"""Seconds before a database that answers and cannot be used is tried again."""
 COPIED: timedelta = REMEMBERED
 """Age up to which notifications are copied, whatever became of them."""
 
@@ -105,6 +107,7 @@ class SharedState:
         try:
             disk = self._opened()
         except StateError:
+            self._failed_at = monotonic() + PAUSE
             return  # said when it began
         leads = self._keeper.epoch is not None
         try:
@@ -115,8 +118,11 @@ class SharedState:
             self._renew(disk.store)
         except BaseException as error:
             disk.store.close()
-            if isinstance(error, StateError | NotLeading):
-                return  # as above; or another auditor leads, which the next turn knows
+            if isinstance(error, NotLeading):
+                return  # which the next turn knows
+            self._failed_at = monotonic() + PAUSE
+            if isinstance(error, StateError):
+                return
             raise
         self.in_memory = False
         self._use(disk)
