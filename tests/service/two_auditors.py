@@ -30,7 +30,7 @@ from tests.doubles.slack import SECRET_PATH, SlackDouble
 from tests.parts.cut_socket import CutSocket, Way
 from tests.parts.postgresql import PostgresqlServer
 
-LEASE = 1.5
+LEASE = 3.0
 """Seconds."""
 TOLD_WITHIN = LEASE + 10.0
 A_DAY = 86_400.0
