@@ -29,7 +29,7 @@ from tests.parts.cut_socket import CutSocket, Way
 from tests.parts.postgresql import PostgresqlServer
 from tests.service.killed_watch import report
 
-LEASE = 1.0
+LEASE = 15.0
 FOUND = report(["10.0.0.1"])
 CLEAN = report([])
 
@@ -120,6 +120,14 @@ async def leader_of(config: Config) -> str:
     return got.partition(", epoch")[0] if "for " in got else ""
 
 
+def end_lease(config: Config) -> None:
+    """Let the lease be over, as after its seconds."""
+    with opened_state(state_place(config)) as state:
+        state.store.execute(
+            update(STATE_LEASE).values(until=datetime(2000, 1, 1, tzinfo=UTC), epoch=STATE_LEASE.c.epoch + 1)
+        )
+
+
 async def test_of_two_sweeps_at_once_one_tells_and_the_other_says_who(
     config: Config, pager: PagerDutyDouble
 ) -> None:
@@ -147,7 +155,7 @@ async def test_a_sweep_takes_over_from_one_that_died_while_both_looked(
         await asyncio.to_thread(lease.ask, None)
         survivor = asyncio.create_task(swept(config, look))
         await look.began.wait()
-    await asyncio.sleep(LEASE)
+    end_lease(config)
     look.over.set()
     assert (await survivor).tells
     assert len(pager.events) == 1
@@ -160,10 +168,7 @@ async def test_what_another_sweep_planned_meanwhile_is_not_taken_back_by_an_olde
     older = asyncio.create_task(swept(config, look, CLEAN))
     await look.began.wait()
     # The older one loses its lease, as one that was frozen does, and the newer one tells.
-    with opened_state(state_place(config)) as state:
-        state.store.execute(
-            update(STATE_LEASE).values(until=datetime(2000, 1, 1, tzinfo=UTC), epoch=STATE_LEASE.c.epoch + 1)
-        )
+    end_lease(config)
     assert (await swept(config)).tells
     look.over.set()
     await older
