@@ -26,7 +26,7 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/python $(BENCH_BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -73,6 +73,10 @@ demo: $(RUN_STAMP) ## Sweep an embedded fleet with the incident in it (no root, 
 .PHONY: watch-demo
 watch-demo: $(WATCH_STAMP) ## Watch that fleet, and see a duplicate come about (no root, no network; Ctrl-C ends it)
 	@$(BIN)/wgaudit demo --watch
+
+.PHONY: demo-collectors
+demo-collectors: $(COLLECTORS_STAMP) ## Sweep that fleet through a collector a region, then kill one (no root; needs nats-server)
+	@$(BIN)/wgaudit demo --collectors
 
 .PHONY: parts
 parts: ## Install the real parts that tests run against (root on Debian)

@@ -89,6 +89,11 @@ def _nodes(_context: click.Context, _parameter: click.Parameter, nodes: int) -> 
     help="Run the watch on a healthy fleet, with its page, and let a duplicate come about meanwhile.",
 )
 @click.option(
+    "--collectors",
+    is_flag=True,
+    help="Sweep it through a collector a region, and again when one is killed. Needs nats-server.",
+)
+@click.option(
     "--after",
     type=settings.Seconds(min=0, max=3600),
     default=10.0,
@@ -110,11 +115,12 @@ def command(
     repair: bool,
     yes: bool,
     watch: bool,
+    collectors: bool,
     after: float,
     seconds: float | None,
     no_progress: bool,
 ) -> int:
-    """Run a sweep on an embedded fleet with the incident in it, repair it, or watch it happen.
+    """Run a sweep on an embedded fleet with the incident in it, through collectors too, repair it, or watch it happen.
 
     The fleet answers over SSH on this machine's loopback, and the sweep is the real one. It needs no root,
     no network and no configuration. The report goes to stdout; what was planted goes to stderr, beside
@@ -126,6 +132,7 @@ def command(
     Exit codes: 0 the demo ran and its report has all that was planted, and nothing else; 1 it has not,
     and stderr says what is missing; 2 usage. (A sweep that finds this much exits with 1.) With --repair: 0 no address
     is contested any more; 1 one is, or the demo was ended before. With --watch: 0 somebody was told; 1 nobody was.
+    With --collectors: 0 what was seen, and what was not, is what was due; 1 it is not; 2 also: there is no nats-server.
     """
     if yes and not repair:
         raise UsageError("demo: --yes goes with --repair")
@@ -137,12 +144,18 @@ def command(
         )
     if seconds is not None and not watch:
         raise UsageError("demo: --seconds goes with --watch")
+    if collectors and (watch or repair or format_name != "table" or record is not None or keep):
+        raise UsageError(
+            "demo: --collectors runs commands of its own; leave --watch, --repair, --format, --record and --keep away"
+        )
     _make_room(nodes, nodes if watch else _CONCURRENCY)
     fleet = build_fleet(nodes, seed, incident=not watch)
     with _private_folder() as folder:
         try:
             if watch:
                 return asyncio.run(_watch(fleet, folder, before=after, seconds=seconds))
+            if collectors:
+                return asyncio.run(_collect(fleet, folder, progress=not no_progress))
             if repair:
                 return asyncio.run(_repair(fleet, folder, yes=yes, progress=not no_progress))
             return asyncio.run(_demo(fleet, folder, format_name, record, keep=keep, progress=not no_progress))
@@ -248,6 +261,39 @@ async def _repair(fleet: DemoFleet, folder: Path, *, yes: bool, progress: bool) 
     async with _fleet_up(fleet, folder):
         with signals.listening() as interrupt:
             return await Circle(fleet, folder, interrupt, asking=asking, progress=progress).run()
+
+
+async def _collect(fleet: DemoFleet, folder: Path, *, progress: bool) -> int:
+    from auditor.service.collectors_there import check_packages
+
+    check_packages()
+    from auditor.cli import demo_collectors as through
+    from auditor.demo.demo_nats import serve_nats
+
+    program = through.find_server()
+    signals = _Signals()
+    keys = through.CollectorKeys.new()
+    async with (
+        serve_nats(program, folder, keys.server_configuration()) as url,
+        serve(fleet, folder, sessions=_CONCURRENCY, closed=through.COLLECTED) as served,
+    ):
+        token = secrets.token_hex(16)
+        with serve_registry(registry_items(fleet, served), token) as registry:
+            write_configuration(
+                served,
+                folder,
+                url=registry,
+                token=token,
+                concurrency=_CONCURRENCY,
+                # Who answers is asked from here, and nearly no server lets the auditor in.
+                asks=False,
+                more=through.collectors_table(url, keys.auditor, folder, "auditor", through.COLLECTED),
+            )
+            async with through.collectors_up(served, folder, url, keys, concurrency=_CONCURRENCY) as running:
+                with signals.listening() as interrupt:
+                    return await through.CollectedFleet(
+                        fleet, folder, running, interrupt, progress=progress
+                    ).run()
 
 
 async def _demo(

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +13,7 @@ import click
 
 from auditor.checks.idents import Ident
 from auditor.cli import screen
-from auditor.cli.demo_command import WGAUDIT, demo_environment, first_of
+from auditor.cli.demo_command import first_of, run_command
 from auditor.demo.demo_fleet import DemoFleet
 from auditor.judge import judge
 from auditor.repair.moves import Step
@@ -118,7 +114,7 @@ class Circle:
             click.secho(f"\n$ {shown}", bold=True)
             if self._asking and not await self._go_on():
                 return self._ended()
-            code = await self._command(stage.words)
+            code = await run_command(stage.words, self._folder, self._interrupt, at_terminal=self._asking)
             click.echo(f"(exit code {code})")
             if self._interrupt.is_set() or code < 0 or code == 2:
                 return self._ended()
@@ -137,35 +133,6 @@ class Circle:
             return False
         line = sys.stdin.readline()
         return bool(line) and line.strip().lower() not in ("q", "quit")
-
-    async def _command(self, words: Sequence[str]) -> int:
-        """Run one command to its end; Ctrl-C ends it in its own way. Returns its exit code."""
-        sys.stdout.flush()
-        child = await asyncio.create_subprocess_exec(
-            *WGAUDIT,
-            *words,
-            cwd=self._folder,
-            env=demo_environment(os.environ),
-            stdin=None if self._asking else subprocess.DEVNULL,
-        )
-        interrupted = False
-        try:
-            ended = asyncio.ensure_future(child.wait())
-            while not ended.done():
-                waiting = [ended] if interrupted else [ended, asyncio.ensure_future(self._interrupt.wait())]
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for other in waiting[1:]:
-                    other.cancel()
-                if not ended.done() and not interrupted:
-                    interrupted = True
-                    if not self._asking:  # else the terminal tells the command itself
-                        child.send_signal(signal.SIGINT)
-            return ended.result()
-        finally:
-            if child.returncode is None:
-                with suppress(ProcessLookupError):
-                    child.kill()
-                await child.wait()
 
     def _ended(self) -> int:
         click.echo("\nEnded before the circle was closed; fleet and registry are gone with the demo.")

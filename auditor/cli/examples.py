@@ -156,6 +156,7 @@ EXAMPLES = {
         wgaudit demo --keep
         wgaudit demo --repair
         wgaudit demo --watch
+        wgaudit demo --collectors
     """,
     "init": """
         wgaudit init

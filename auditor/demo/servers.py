@@ -4,7 +4,7 @@ A session runs the very command that the client sent, by `/bin/sh`, with stand-i
 first in PATH over the node's state. So the real way is walked, probe script and all. The script that
 changes a node runs too, in a root of its own: see `node_programs`. A connection into the mesh meets the NATS
 server of the node that the routes lead to: see `answering_nodes`.
-Because it runs any command, it binds loopback only and lets in nothing but the run's own key.
+Because it runs any command, it binds loopback only and lets in nothing but the run's own keys.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Collection, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -41,29 +41,39 @@ class ServedFleet:
     known_hosts: Path
     client_key: Path
     """Private key (OpenSSH, no passphrase, mode 0600), the only one that the nodes let in."""
+    region_keys: Mapping[str, Path] = field(default_factory=dict)
+    """Such a key of each region whose nodes let in none but that."""
 
 
 @asynccontextmanager
-async def serve(fleet: DemoFleet, folder: Path, *, sessions: int) -> AsyncIterator[ServedFleet]:
+async def serve(
+    fleet: DemoFleet, folder: Path, *, sessions: int, closed: Collection[str] = ()
+) -> AsyncIterator[ServedFleet]:
     """Run the fleet's SSH servers; at most `sessions` commands at a time, over all nodes, and beside them those that
     follow a node.
 
-    `folder` is a private, empty folder that the caller makes and removes. On leaving, also by
-    cancellation, every connection is closed and every command ended, whatever it was doing. Raises
-    OSError if sockets or files cannot be had.
+    closed: regions whose nodes, by their registrations, let in a key of the region's own and no other. `folder` is a
+    private, empty folder that the caller makes and removes. On leaving, also by cancellation, every connection is
+    closed and every command ended, whatever it was doing. Raises OSError if sockets or files cannot be had.
     """
     client_key = asyncssh.generate_private_key(KEY_TYPE, comment="wgaudit demo")
+    region_keys = {
+        region: asyncssh.generate_private_key(KEY_TYPE, comment=f"wgaudit demo {region}") for region in closed
+    }
     programs = write_programs(folder / "bin")
     state = write_states(fleet, folder / "nodes")
     mesh = AnsweringNodes(fleet, state)
-    servers = _Servers(client_key, programs, link_tools(folder / "tools"), sessions, mesh)
+    servers = _Servers(programs, link_tools(folder / "tools"), sessions, mesh)
     try:
         known_hosts = []
         ssh_hosts = {}
         for node in fleet.nodes:
             host_key = asyncssh.generate_private_key(KEY_TYPE)
+            lets_in = region_keys.get(node.registered_region, client_key)
             port = (
-                await servers.listen(host_key, node, state[node.name]) if node.reachable else servers.refuse()
+                await servers.listen(host_key, lets_in, node, state[node.name])
+                if node.reachable
+                else servers.refuse()
             )
             ssh_hosts[node.name] = f"{LOOPBACK}:{port}"
             known_hosts.append(b"[%s]:%d %s" % (LOOPBACK.encode(), port, host_key.export_public_key()))
@@ -71,6 +81,10 @@ async def serve(fleet: DemoFleet, folder: Path, *, sessions: int) -> AsyncIterat
             ssh_hosts=ssh_hosts,
             known_hosts=write(folder / "known_hosts", b"".join(known_hosts)),
             client_key=write(folder / "id_ed25519", client_key.export_private_key()),
+            region_keys={
+                region: write(folder / f"id_ed25519-{region}", key.export_private_key())
+                for region, key in region_keys.items()
+            },
         )
     finally:
         await _to_the_end(servers.close())
@@ -93,11 +107,7 @@ async def _to_the_end(work: Coroutine[object, object, None]) -> None:
 class _Servers:
     """Listeners, connections and running commands of the whole fleet."""
 
-    def __init__(
-        self, client_key: asyncssh.SSHKey, programs: Path, tools: Path, sessions: int, mesh: AnsweringNodes
-    ) -> None:
-        public_key = client_key.export_public_key().decode()
-        self._authorized = asyncssh.import_authorized_keys(public_key)
+    def __init__(self, programs: Path, tools: Path, sessions: int, mesh: AnsweringNodes) -> None:
         self._path = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         self._changing_path = f"{programs}{os.pathsep}{tools}"
         self._mesh = mesh
@@ -107,15 +117,17 @@ class _Servers:
         self._connections: set[asyncssh.SSHServerConnection] = set()
         self._sessions: set[asyncio.Task[None]] = set()
 
-    async def listen(self, host_key: asyncssh.SSHKey, node: DemoNode, state: Path) -> int:
-        """Start one node's server; return its port."""
+    async def listen(
+        self, host_key: asyncssh.SSHKey, lets_in: asyncssh.SSHKey, node: DemoNode, state: Path
+    ) -> int:
+        """Start one node's server; return its port. lets_in: the key that may log in."""
         acceptor = await asyncssh.listen(
             LOOPBACK,
             0,
             config=None,
             server_factory=partial(_Visitors, self._connections, self._mesh, node),
             server_host_keys=[host_key],
-            authorized_client_keys=self._authorized,
+            authorized_client_keys=asyncssh.import_authorized_keys(lets_in.export_public_key().decode()),
             password_auth=False,
             kbdint_auth=False,
             host_based_auth=False,

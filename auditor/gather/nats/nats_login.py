@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
+from typing import NamedTuple
 
 import nkeys
 from pydantic import SecretStr
@@ -107,3 +109,20 @@ def _no_password() -> str:
     raise ConfigError(
         "collectors.key_file: is encrypted; give a key without a passphrase, readable by wgaudit alone"
     )
+
+
+class UserKey(NamedTuple):
+    """Key pair of a user of NATS."""
+
+    seed: SecretStr
+    public: str
+    """Its public part, which the server's configuration names."""
+
+
+def new_user_key() -> UserKey:
+    """Make the nkey of a new user."""
+    seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
+    pair = nkeys.from_seed(bytearray(seed))
+    public = pair.public_key.decode()
+    pair.wipe()
+    return UserKey(SecretStr(seed.decode()), public)
