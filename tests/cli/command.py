@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.cli.warm_start import starter
@@ -40,11 +40,17 @@ def wgaudit(
 
 
 def started(
-    *arguments: str | Path, folder: Path, environment: Mapping[str, str] | None = None
+    *arguments: str | Path,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
 ) -> subprocess.Popen[str]:
-    """The same, while it runs: for who wants to meet or to kill it. What it says goes to a pipe."""
+    """The same, while it runs: for who wants to meet or to kill it. What it says goes to a pipe.
+
+    prefix: words before it, as of `nsenter`, which becomes it.
+    """
     return subprocess.Popen(
-        [WGAUDIT, *arguments],
+        [*prefix, WGAUDIT, *arguments],
         cwd=folder,
         env=clean_environment(folder, environment),
         stdin=subprocess.DEVNULL,

@@ -7,7 +7,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,8 +27,9 @@ class Watching:
         *arguments: str | Path,
         environment: Mapping[str, str] | None = None,
         command: str = "watch",
+        prefix: Sequence[str] = (),
     ):
-        self.process = started(command, *arguments, folder=folder, environment=environment)
+        self.process = started(command, *arguments, folder=folder, environment=environment, prefix=prefix)
         self.said: list[str] = []
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -70,6 +71,15 @@ class Watching:
             self.said.append(line)
         return code, took
 
+    def kill(self) -> None:
+        """Ends it by SIGKILL, if it has not ended, and closes its pipes."""
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+
     @property
     def lines(self) -> list[str]:
         """What it said, without the times; fails where a line has none."""
@@ -90,9 +100,4 @@ def watching(
     try:
         yield watch
     finally:
-        if watch.process.poll() is None:
-            watch.process.kill()
-            watch.process.wait()
-        for stream in (watch.process.stdout, watch.process.stderr):
-            assert stream is not None
-            stream.close()
+        watch.kill()

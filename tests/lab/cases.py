@@ -102,6 +102,25 @@ def growing() -> Topology:
     )
 
 
+def regional() -> Topology:
+    """Eight nodes in four regions, nothing wrong with them: two in each."""
+    regions = ("ams", "fra", "nrt", "sin")
+    edges = (Node(f"edge-{name}-1", name, f"10.20.0.1{number}") for number, name in enumerate(regions))
+    workers = (Node(f"worker-{name}-1", name, f"10.20.0.2{number}") for number, name in enumerate(regions))
+    return Topology("regional", (*edges, *workers))
+
+
+def collided() -> Topology:
+    """The regional fleet, with a pair on the first address and a triple, and observers that disagree."""
+    pair, triple = ("edge-fra-1", "edge-sin-1"), ("worker-ams-1", "worker-nrt-1", "worker-sin-1")
+    taken = dict.fromkeys(pair, "10.0.0.1") | dict.fromkeys(triple, "10.20.0.7")
+    fleet = regional()
+    nodes = tuple(replace(node, address=taken.get(node.label, node.address)) for node in fleet.nodes)
+    contests = (split(nodes, "10.0.0.1", pair), split(nodes, "10.20.0.7", triple))
+    # Under the same name: keys come from it, and these are the same servers.
+    return replace(fleet, nodes=nodes, contests=contests)
+
+
 def link_down() -> Topology:
     """The clean fleet, but the link of one node's device is down."""
     fleet = clean()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from auditor.settings.collectors import NATS_PORT
 from tests.gather.nats.servers import HOST, Nkey, new_nkey
 from tests.parts.certificates import self_signed
 from tests.parts.nats import NatsServer
@@ -27,13 +29,14 @@ class DocumentedServer(NamedTuple):
     """The documented server, with keys of each of its users."""
 
     server: NatsServer
+    host: str
     ca_file: Path
     keys: Mapping[str, Nkey]
 
     @property
     def url(self) -> str:
         """Its URL, by the name that its certificate has."""
-        return f"tls://{HOST}:{self.server.port}"
+        return f"tls://{self.host}:{self.server.port}"
 
     def configuration(self, name: str, user: str) -> str:
         """A documented configuration, with this server and the key of a user."""
@@ -47,13 +50,28 @@ class DocumentedServer(NamedTuple):
         )
 
 
-def documented_server(folder: Path) -> DocumentedServer:
-    """Make the documented server, with new keys and a certificate, at a free port of loopback."""
+def documented_server(
+    folder: Path,
+    *,
+    more_regions: Sequence[str] = (),
+    address: str = "",
+    inside: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+) -> DocumentedServer:
+    """Make the documented server, with new keys and a certificate.
+
+    more_regions: each a block of permissions and a line, as the document says. address: where it is, at NATS' own port;
+    without one at a free port of loopback. inside: see `NatsServer`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    cert, key = self_signed(folder, HOST)
-    keys = {user: new_nkey(folder, user) for user in USERS}
+    host = address or HOST
+    cert, key = self_signed(folder, host)
+    text = documented("server")
+    for region in more_regions:
+        text = _with_region(text, region)
+    users = (*USERS, *(f"U{region.upper()}" for region in more_regions))
+    keys = {user: new_nkey(folder, user) for user in users}
     text = replaced(
-        documented("server"),
+        text,
         {
             'server_name: collect\nlisten: "0.0.0.0:4222"\n': "",
             "/etc/nats/collect.crt": str(cert),
@@ -61,9 +79,25 @@ def documented_server(folder: Path) -> DocumentedServer:
             **{f'"{user}"': f'"{found.public}"' for user, found in keys.items()},
         },
     )
-    return DocumentedServer(
-        NatsServer(folder, name="collect", lines=text.splitlines(), monitoring=False), cert, keys
+    server = NatsServer(
+        folder,
+        name="collect",
+        lines=text.splitlines(),
+        monitoring=False,
+        address=address or "127.0.0.1",
+        port=NATS_PORT if address else 0,
+        inside=inside,
     )
+    return DocumentedServer(server, host, cert, keys)
+
+
+def _with_region(text: str, region: str) -> str:
+    """The text with what it says of fra said of one more region, too."""
+    said = re.findall(r"^FRA: \{\n(?:  .*\n)*\}\n|^.*\$FRA .*\n", text, re.MULTILINE)
+    assert len(said) == 2, said
+    for one in said:
+        text = text.replace(one, one + one.replace("FRA", region.upper()).replace("fra", region))
+    return text
 
 
 def replaced(text: str, changes: Mapping[str, str]) -> str:
