@@ -272,6 +272,7 @@ async def _collect(fleet: DemoFleet, folder: Path, *, progress: bool) -> int:
 
     program = through.find_server()
     signals = _Signals()
+    through.introduce(fleet)
     keys = through.CollectorKeys.new()
     async with (
         serve_nats(program, folder, keys.server_configuration()) as url,

@@ -81,6 +81,16 @@ def collectors_table(url: str, key: UserKey, folder: Path, name: str, regions: C
     return f"\n[collectors]\nnats = {json.dumps(url)}\nnkey_file = {json.dumps(str(file))}\n{asked}"
 
 
+def introduce(fleet: DemoFleet) -> None:
+    """Say what is there, and who lets in whom."""
+    _paragraph(
+        f"{count(len(fleet.nodes), 'server')} on this machine's loopback, a registry, a nats-server, and a collector "
+        f"for each region but {LOCAL}, a process each. The servers of {listed(COLLECTED)} let in nobody but their own "
+        f"region's collector; those of {LOCAL} let in the auditor, which looks at them itself "
+        '(collectors.fallback = "local").'
+    )
+
+
 @asynccontextmanager
 async def collectors_up(
     served: ServedFleet, folder: Path, url: str, keys: CollectorKeys, *, concurrency: int
@@ -123,12 +133,6 @@ class CollectedFleet:
 
     async def run(self) -> int:
         """Go through all of it; return the exit code."""
-        _paragraph(
-            f"{count(len(self._fleet.nodes), 'server')} on this machine's loopback, a registry, a nats-server, and a "
-            f"collector for each region but {LOCAL}, a process each. The servers of {listed(COLLECTED)} let in nobody "
-            f"but their own region's collector; those of {LOCAL} let in the auditor, which looks at them itself "
-            '(collectors.fallback = "local").'
-        )
         _title("1 of 4  WHO IS THERE")
         if await self._stopped(0, "collectors"):
             return _ended()
