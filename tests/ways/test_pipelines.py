@@ -48,6 +48,8 @@ OFFLINE = {
     "completion": ("bash",),
     "probe-script": (),
     "watch": ("--help",),
+    "collector": ("--help",),
+    "collectors": (),
 }
 """By command: words with which it runs without a fleet."""
 
