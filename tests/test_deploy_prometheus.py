@@ -18,6 +18,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from auditor.reports.audit_health import AuditHealth
+from auditor.values.leaders import Leader, TellingRole
 from auditor.values.report import Coverage, Report
 from auditor.watch.view import FollowedDatacenter, Sessions, WatchView
 from auditor.watch.web.watch_metrics import watch_exposition
@@ -41,6 +42,8 @@ BAD_DAY = AuditHealth(
     waiting=2,
     refused=1,
     handed_over=False,
+    perhaps_twice={"slack": 1},
+    leader=Leader(TellingRole.ALONE, "audit-2", 7),
 )
 
 
