@@ -50,7 +50,7 @@ class _NotConnected(Exception):
     """The first connection failed; its cause says how."""
 
 
-class UnsafeServer(Error):
+class _UnsafeServer(Error):
     """The server wants to be spoken to without TLS, or stands at an address of the mesh."""
 
 
@@ -67,10 +67,10 @@ class GuardedClient(Client):
     def _connect_command(self) -> bytes:
         writer = getattr(self._transport, "_io_writer", None)
         if self._login.tls is not None and (writer is None or writer.get_extra_info("ssl_object") is None):
-            raise UnsafeServer(f"{self._login.server} speaks no TLS; a server of tls:// must ask for it")
+            raise _UnsafeServer(f"{self._login.server} speaks no TLS; a server of tls:// must ask for it")
         peer = writer.get_extra_info("peername") if writer is not None else None
         if isinstance(peer, tuple) and self._login.in_mesh(str(peer[0])):
-            raise UnsafeServer(self._login.mesh_words(str(peer[0])))
+            raise _UnsafeServer(self._login.mesh_words(str(peer[0])))
         return super()._connect_command()
 
     @property
@@ -275,8 +275,11 @@ def _words(error: BaseException | None, login: NatsLogin) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {CONNECT_WITHIN:.0f} s"
     if isinstance(error, OSError):
-        hint = "; perhaps it wants a client certificate that it knows: collectors.cert_file"
-        return error.strerror or f"it hung up{hint if login.tls is not None else ''}"
+        # A refused certificate comes as TLS's own word, or as the end of the connection, whichever is read first.
+        ended = error.strerror is None or isinstance(error, ConnectionError)
+        hint = "; perhaps it wants a client certificate that it knows: see collectors.cert_file and collectors.key_file"
+        refused = ended and not isinstance(error, ConnectionRefusedError) and login.tls is not None
+        return f"{error.strerror or 'it hung up'}{hint if refused else ''}"
     said = for_detail(str(error))[:_MOST_SAID].removeprefix("nats: ")
     if isinstance(error, AuthorizationError) or "uthorization" in said:
         if not login.user:

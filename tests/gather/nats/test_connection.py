@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -174,14 +175,15 @@ async def test_a_server_that_wants_client_certificates_gets_one_or_it_is_told(tm
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604])
-def test_a_seed_that_others_may_read_is_refused(user: Nkey, mode: int, tmp_path: Path) -> None:
-    file = tmp_path / "seed"
-    file.write_bytes(user.file.read_bytes())
-    file.chmod(mode)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
-    with pytest.raises(ConfigError, match=rf"may read it \(mode {mode:04o}\); chmod 600 it"):
-        login("nats://198.18.0.5", nkey_file=file)
+def test_a_seed_that_others_may_read_is_refused(user: Nkey, mode: int) -> None:
+    """In a folder that is open to all: the tests' own is not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        file = Path(folder, "seed")
+        file.write_bytes(user.file.read_bytes())
+        file.chmod(mode)
+        with pytest.raises(ConfigError, match=rf"may read it \(mode {mode:04o}\); chmod 600 it"):
+            login("nats://198.18.0.5", nkey_file=file)
 
 
 def test_what_is_no_users_seed_is_refused_without_being_repeated(tmp_path: Path) -> None:
