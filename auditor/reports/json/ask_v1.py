@@ -66,7 +66,9 @@ class AskV1(Document):
     outcome: Literal["somebody-else", "contested", "unknown", "registered"] = Field(
         description="the worst of the addresses'; never registered where not everything was asked or read"
     )
-    cut_short: str | None = Field(description="why it ended early; null if every question had its time")
+    cut_short: ForeignText | None = Field(
+        description="why it ended early; null if every question had its time"
+    )
     addresses: list[AskedAddressV1]
     gaps: list[GapV1] = Field(
         description="what of the registry could not be read: others may be registered too"
