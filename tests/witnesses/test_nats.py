@@ -64,6 +64,10 @@ def test_nothing_is_sent_to_the_client_port() -> None:
     assert said.sent == b""
 
 
+TOO_DEEP = "nested too deep|not JSON: Expecting value"
+"""Python 3.13 reads on where 3.11 gives up, and comes to the end."""
+
+
 @pytest.mark.parametrize(
     ("said", "reason", "words"),
     [
@@ -80,7 +84,7 @@ def test_nothing_is_sent_to_the_client_port() -> None:
         (b'INFO {"server_name":"a\\u202eb"}\n', GapReason.UNREADABLE_ANSWER, "server_name"),
         (b'INFO {"server_name":"a","cluster":["sin"]}\n', GapReason.UNREADABLE_ANSWER, "cluster"),
         (b'INFO {"server_name":"a","port":' + b"9" * 4000 + b"}\n", GapReason.UNREADABLE_ANSWER, "number"),
-        (b'INFO {"a":' + b"[" * 4000 + b"\n", GapReason.UNREADABLE_ANSWER, "nested too deep"),
+        (b'INFO {"a":' + b"[" * 4000 + b"\n", GapReason.UNREADABLE_ANSWER, TOO_DEEP),
         (b'INFO {"server_name":"' + b"a" * 300 + b'"}\n', GapReason.UNREADABLE_ANSWER, "server_name"),
         (b'INFO {"server_name":"\xff\xfe"}\n', GapReason.UNREADABLE_ANSWER, "not JSON"),
     ],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -264,8 +266,19 @@ def test_a_host_key_is_tied_to_the_node_that_known_hosts_has_it_for(
         if hashed:
             keygen("-H", "-f", str(known))
         (answer,) = asyncio.run(answers(observe(), ssh_host_key(server.port, known), CONTESTED))
-        assert (answer.said, answer.node, answer.reason) == (server.fingerprint, FRA, None)
+        told = (
+            ("", None, GapReason.LOGINS_COUNTED) if counts_logins(server) else (server.fingerprint, FRA, None)
+        )
+        assert (answer.said, answer.node, answer.reason) == told
         assert "Accepted" not in server.log()
+
+
+def counts_logins(server: Sshd) -> bool:
+    """Tell whether this machine's OpenSSH is 9.8 or newer, which is not asked."""
+    with socket.create_connection(("127.0.0.2", server.port), 10) as connection:
+        version = re.match(rb"SSH-2\.0-OpenSSH_(\d+)\.(\d+)", connection.recv(255))
+    assert version is not None
+    return (int(version[1]), int(version[2])) >= (9, 8)
 
 
 def test_a_key_of_two_nodes_speaks_for_the_registered_one(observe: Observe, tmp_path: Path) -> None:
@@ -276,7 +289,7 @@ def test_a_key_of_two_nodes_speaks_for_the_registered_one(observe: Observe, tmp_
         known.write_text(f"198.18.0.2,198.18.0.8 {public(server.host_key)}\n")
         settings = ssh_host_key(server.port, known)
         (answer,) = asyncio.run(answers(observe(), settings, CONTESTED, registered=(*REGISTERED, other)))
-    assert answer.node == FRA
+        assert answer.node == (None if counts_logins(server) else FRA)
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,9 @@ async def test_the_assignment_changes_at_any_time_and_nobody_else_is_connected_a
         nodes.beat("c-fra-3")
         nodes.beat("a-fra-1")
         await here.until(lambda: here.beats("a-fra-1") == 2)
-        assert [word.node.name for word in here.words[words:]] == ["a-fra-1"]
+        # The new node's own beat may still have been on its way.
+        heard = [word.node.name for word in here.words[words:] if word.node.name != "z-fra-9"]
+        assert heard == ["a-fra-1"]
         assert nodes.sessions == {**dict.fromkeys(FRA, 1), "z-fra-9": 1}
         # One that leaves and comes back before anybody could be told is heard of anew.
         gone = mesh.registrations.pop(node("a-fra-1"))
