@@ -52,11 +52,6 @@ class Affected:
     ambiguous_names: frozenset[str] = frozenset()
 
     @property
-    def names_everybody(self) -> bool:
-        """Tell whether the places name each observer, those that lose nobody included."""
-        return self.kind not in ("region", "check")
-
-    @property
     def losing(self) -> frozenset[NodeId]:
         """Observers that lose somebody."""
         found = {item.node for item in self.own if item.losses}

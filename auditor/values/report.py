@@ -58,11 +58,6 @@ class Coverage:
     """Readable registrations by region, with the sources of their regions."""
 
     @property
-    def unchecked_regions(self) -> tuple[RegionCoverage, ...]:
-        """Regions of which some node has one source alone, or none."""
-        return tuple(item for item in self.regions if item.unchecked)
-
-    @property
     def share(self) -> float:
         """Share of nodes seen, 0 to 1; 0 where nothing is registered: an empty registry is not a covered one."""
         return self.observed / self.registered if self.registered else 0.0
