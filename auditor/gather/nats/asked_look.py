@@ -46,7 +46,7 @@ from auditor.gather.nats.messages import (
     seen_subject,
     written,
 )
-from auditor.gather.nats.publishing import publish
+from auditor.gather.nats.publishing import publish, reached_nobody
 from auditor.nodes.stop import Stop
 from auditor.nodes.table_store import TableStore
 from auditor.values.addresses import Prefix
@@ -63,6 +63,8 @@ TEXT_WITHIN = 30.0
 READ_WITHIN = 0.5
 """Seconds to read what came, before silence counts."""
 CLOSE_WITHIN = 1.0
+BACK_WITHIN = 10.0
+"""Seconds for a collector to be back behind a server that was started anew."""
 PENDING_BYTES = 128 * 1024 * 1024
 """Bytes of messages that wait here to be taken: more than a collector may be ahead."""
 
@@ -123,6 +125,8 @@ class AskedLook:
         self._terms = terms
         self._silent = silent
         self._room = room_of(client.max_payload)
+        self._reconnects, self._back_at = client.stats["reconnects"], 0.0
+        """Losses of the connection that were noticed, and when the last one was."""
         self._deadline = _now() + terms.seconds
         self._unseen: list[Gap] = []
         self._forms: list[NodeToAsk] = []
@@ -310,7 +314,15 @@ class AskedLook:
             except TimeoutError:
                 pass
             self._beat_due.clear()
-            await self._publish(Beat(job=self._job, taken=self._reading.number))
+            if self._may_be_heard():
+                await self._publish(Beat(job=self._job, taken=self._reading.number))
+
+    def _may_be_heard(self) -> bool:
+        """Tell whether the collector spoke since the connection was lost: what reaches it no more breaks the row."""
+        reconnects = self._client.stats["reconnects"]
+        if reconnects != self._reconnects or not self._client.is_connected:
+            self._reconnects, self._back_at = reconnects, _now()
+        return self._heard_at > self._back_at or _now() - self._back_at > BACK_WITHIN
 
     async def _publish(self, message: JobMessage) -> None:
         async with self._publishing:  # written and sent in one order
@@ -318,7 +330,8 @@ class AskedLook:
                 raw = self._writing.write(message)
             except InvalidValue as error:
                 raise StreamBroken(f"a message for it cannot be written: {error}") from None
-            await publish(self._client, job_subject(self._region, self._job), raw)
+            to, reply = job_subject(self._region, self._job), seen_subject(self._region, self._job)
+            await publish(self._client, to, raw, reply)
 
     async def _receive(self, tables: TableStore) -> None:
         self._heard_at = _now()
@@ -339,7 +352,7 @@ class AskedLook:
                 raise StreamBroken(f"it gave up: {self._reading.failed}{self._reading.words()}")
 
     async def _next(self) -> bytes:
-        """Wait for the next message. Raises `StreamBroken` once none of the job's came for too long."""
+        """Wait for the next message. Raises `StreamBroken` once the collector is gone, or silent for too long."""
         if self._subscription is None:
             raise StreamBroken("the job was closed")
         while True:
@@ -350,9 +363,12 @@ class AskedLook:
                 # With a large fleet this process may be too busy to listen: what came meanwhile is still to be read.
                 self._waited_on, seconds = self._heard_at, READ_WITHIN
             try:
-                return (await self._subscription.next_msg(timeout=seconds)).data
+                message = await self._subscription.next_msg(timeout=seconds)
             except TimeoutError:
                 continue
+            if reached_nobody(message):
+                raise StreamBroken(f"it is gone{self._reading.words()}")
+            return message.data
         raise StreamBroken(f"nothing was heard of it for {self._silent:g} s{self._reading.words()}")
 
     async def _finish(self) -> None:

@@ -19,6 +19,10 @@ sha256 digests of all messages before it on that subject, in order. So whoever r
 is missing, doubled or another one (`message_parts.RowReading`), and what a message said counts once the next one
 vouches for it. `Last` says the same of the whole.
 
+The auditor's messages of a look name the third subject for a reply, which nobody gives: where one reaches nobody, the
+server says so there ("no responders"). Then the row is broken, and the collector lost. One that is only busy is still
+subscribed.
+
 A collector speaks only of the nodes that it was assigned. No secret travels, and no command.
 """
 
@@ -66,8 +70,8 @@ AUDITOR_INBOX, COLLECTOR_INBOX = "_INBOX_auditor", "_INBOX_collector"
 """Prefixes of the inboxes, so that each side's permissions name its own."""
 REGION_NAME = r"[A-Za-z0-9][A-Za-z0-9_\-]{0,31}"
 JOB_NAME = r"[0-9a-f]{32}"
-BEAT = 10.0
-"""Seconds between two messages of the auditor."""
+BEAT = 2.0
+"""Seconds between two messages of the auditor. That a collector was killed is known by the next one."""
 UNHEARD = 30.0
 """Seconds without one, after which the collector ends the job."""
 ALIVE = 5.0

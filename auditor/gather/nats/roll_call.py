@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from auditor.errors import InvalidValue, NatsAway
 from auditor.gather.nats.connection import NatsConnection
 from auditor.gather.nats.messages import SERVICE, OpenJob, collect_subject, read_answer, written
+from auditor.gather.nats.publishing import reached_nobody
 from auditor.values.collector_roll import CollectorRoll, CollectorThere, RegionServed
 from auditor.values.json_bounds import check_json
 from auditor.values.text import for_detail
@@ -112,8 +113,8 @@ async def _ask_all(connection: NatsConnection) -> tuple[list[CollectorThere], in
                 message = await subscription.next_msg(min(wait, left))
             except NoAnswer:
                 break
-            if message.headers and message.headers.get("Status") == "503":
-                break  # nobody is there
+            if reached_nobody(message):
+                break
             wait = QUIET
             try:
                 there = _read_stats(message.data)

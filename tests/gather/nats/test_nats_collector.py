@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import nats
@@ -267,14 +268,14 @@ async def test_who_does_not_take_the_job_is_a_gap_with_its_words(
 # -- what goes wrong in a look. Each script is given with the nodes that are lost by it.
 
 
-async def killed_in_the_middle(talk: Talk) -> None:
+async def frozen_in_the_middle(talk: Talk) -> None:
     for name in ALL[:3]:
         await talk.send("seen", **talk.result(name))
     await talk.send("alive")
     await asyncio.Event().wait()
 
 
-async def killed_at_once(talk: Talk) -> None:
+async def frozen_at_once(talk: Talk) -> None:
     await asyncio.Event().wait()
 
 
@@ -428,8 +429,8 @@ ABOUT_TABLES = (wrong_text, text_of_no_table, difference_that_does_not_fit, endl
 @pytest.mark.parametrize(
     ("script", "lost", "words"),
     [
-        (killed_at_once, ALL, "nothing was heard of it for 0.4 s"),
-        (killed_in_the_middle, ALL[3:], "nothing was heard of it for 0.4 s"),
+        (frozen_at_once, ALL, "nothing was heard of it for 0.4 s"),
+        (frozen_in_the_middle, ALL[3:], "nothing was heard of it for 0.4 s"),
         (ended_short, ALL[4:], "it ended without a result"),
         (gave_up, ALL[1:], "it gave up: its disk is full"),
         (lying_count, ALL[5:], "what its last message says of the others does not fit"),
@@ -458,7 +459,7 @@ async def test_a_fault_of_a_collector_is_a_gap_of_just_the_nodes_that_it_costs(
         for table in mesh.tables().values():
             tables.add(table)
     async with ScriptedCollector(far, "fra", mesh, script, answers_wants=script is not endless_text):
-        asked = collector(client, silent=0.4 if script in (killed_at_once, killed_in_the_middle) else LONGEST)
+        asked = collector(client, silent=0.4 if script in (frozen_at_once, frozen_in_the_middle) else LONGEST)
         results = await taken(asked, mesh, tables)
 
     assert told(results) == {name: "collector-lost" if name in lost else how for name, how in HONEST.items()}
@@ -468,6 +469,85 @@ async def test_a_fault_of_a_collector_is_a_gap_of_just_the_nodes_that_it_costs(
         assert isinstance(gap, Gap)
         assert words in gap.detail
         assert "host 1 of region fra" in gap.detail
+
+
+async def test_a_collector_that_is_killed_is_found_out_by_the_next_beat_and_what_it_vouched_for_stands(
+    client: Client, server: NatsServer
+) -> None:
+    """However long a silence may be."""
+    mesh, tables = fleet(), TableStore()
+    killed: list[float] = []
+
+    async def script(talk: Talk) -> None:
+        for name in ALL[:3]:
+            await talk.send("seen", **talk.result(name))
+        await talk.send("alive")
+        await talk.taken_up_to(talk.number)
+        killed.append(time.monotonic())
+        await talk.collector.client.close()
+
+    doomed = await nats.connect(f"nats://127.0.0.1:{server.port}")
+    async with ScriptedCollector(doomed, "fra", mesh, script):
+        results = await taken(collector(client, silent=10 * LONGEST), mesh, tables)
+
+    assert time.monotonic() - killed[0] < 5
+    assert told(results) == {name: "collector-lost" if name in ALL[3:] else "seen" for name in ALL}
+    check_true(results, mesh, tables)
+    gap = results["node-3"]
+    assert isinstance(gap, Gap)
+    assert gap.detail == "host 1 of region fra: it is gone"
+
+
+async def test_a_collector_that_is_too_busy_to_speak_is_not_called_gone(
+    client: Client, far: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asked_look, "BEAT", 0.02)
+    mesh = fleet()
+
+    async def script(talk: Talk) -> None:
+        async with talk.beaten:
+            for _ in range(10):
+                await talk.beaten.wait()
+        await as_it_should(talk)
+
+    async with ScriptedCollector(far, "fra", mesh, script):
+        assert told(await taken(collector(client), mesh, TableStore())) == HONEST
+
+
+async def test_a_look_goes_on_behind_a_server_that_was_started_anew_when_nothing_was_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The auditor is back long before the collector, and says nothing that nobody hears."""
+    monkeypatch.setattr(asked_look, "BEAT", 0.05)
+    mesh, halfway, anew = fleet(), asyncio.Event(), asyncio.Event()
+
+    async def script(talk: Talk) -> None:
+        await talk.send("seen", **talk.result(ALL[0]))
+        await talk.send("alive")
+        await talk.taken_up_to(talk.number)
+        halfway.set()
+        await anew.wait()
+        for name in ALL[1:]:
+            await talk.send("seen", **talk.result(name))
+        await talk.last()
+
+    async def back() -> None:
+        anew.set()
+
+    with NatsServer(tmp_path, name="collect", monitoring=False) as server:
+        url = f"nats://127.0.0.1:{server.port}"
+        near = await nats.connect(url, inbox_prefix="_INBOX_auditor", reconnect_time_wait=0.01)
+        slow = await nats.connect(url, reconnect_time_wait=0.5, reconnected_cb=back)
+        try:
+            async with ScriptedCollector(slow, "fra", mesh, script), asyncio.TaskGroup() as group:
+                look = group.create_task(taken(collector(near), mesh, TableStore()))
+                await halfway.wait()
+                server.stop()
+                server.__enter__()
+            assert told(look.result()) == HONEST
+        finally:
+            await near.close()
+            await slow.close()
 
 
 async def test_an_auditor_that_was_too_busy_to_listen_reads_what_came_before_it_calls_a_collector_lost(

@@ -24,6 +24,7 @@ from auditor.gather.nats.messages import (
     seen_subject,
 )
 from auditor.gather.nats.nats_login import read_login
+from auditor.gather.nats.publishing import publish, reached_nobody
 from auditor.gather.nats.roll_call import call_roll
 from auditor.settings.collectors import CollectorSettings
 from auditor.settings.file import parse_toml
@@ -88,6 +89,17 @@ async def test_with_the_documented_server_a_region_is_looked_at_and_listed(serve
     assert [(item.region, item.collector) for item in roll.regions] == [("fra", "here/7"), ("sin", "")]
     assert [item.detail for item in roll.missing] == ["no collector serves it"]
     assert roll.asks_for_login
+
+
+async def test_the_auditor_is_told_of_a_message_of_a_job_that_reached_nobody(
+    server: DocumentedServer,
+) -> None:
+    """So it knows at once of a collector that was killed."""
+    async with connected(server, "UAUDITOR", AUDITOR_INBOX) as auditor:
+        said = await auditor.client.subscribe(seen_subject("fra", JOB))
+        await publish(auditor.client, job_subject("fra", JOB), b"{}", seen_subject("fra", JOB))
+        assert reached_nobody(await said.next_msg(5))
+        assert auditor.refusals == []
 
 
 async def test_a_collector_neither_takes_jobs_of_another_region_nor_speaks_into_them(
