@@ -31,6 +31,7 @@ from auditor.settings.file import Config
 from auditor.state.lock import exclusive
 from auditor.state.opening import inspect_store, open_store
 from auditor.state.places import StatePlace, place_name
+from auditor.values.clock_skew import KEEP_RIGHT, are_apart, skew_words
 from auditor.values.guide import INSTALLED, Guide
 from auditor.values.text import count
 from auditor.values.trials import Trial, TrialOutcome
@@ -158,7 +159,7 @@ def state_trials(config: Config, guide: Guide = INSTALLED) -> Iterator[Trial]:
     else:
         yield _outbox(config, guide)
         if config.state.on_server:
-            yield _lease(place, name)
+            yield from _lease(place, name)
 
 
 def _folder(path: Path) -> Trial:
@@ -202,8 +203,8 @@ def _lock(place: StatePlace, name: str, *, outdated: bool) -> Trial:
         )
 
 
-def _lease(place: StatePlace, name: str) -> Trial:
-    """Read who of the auditors that share the state tells people. The lease is not asked for."""
+def _lease(place: StatePlace, name: str) -> Iterator[Trial]:
+    """Read who of the auditors that share the state tells people, and how the clocks stand. Asks for no lease."""
     part, tried = "leader", f"read who tells people from {name}"
     try:
         with closing(open_store(place, state_tables())) as store:
@@ -211,13 +212,26 @@ def _lease(place: StatePlace, name: str) -> Trial:
 
             row = leader_in(store)
     except StateError as error:
-        return Trial(part, tried, str(error), TrialOutcome.FAILS, "look at the server")
+        yield Trial(part, tried, str(error), TrialOutcome.FAILS, "look at the server")
+        return
     if row is None or not row.holder:
-        return Trial(part, tried, "nobody has told anybody yet", TrialOutcome.WORKS)
-    held = f"{row.holder}, epoch {row.epoch}"
-    if row.left > 0:
-        return Trial(part, tried, f"{held}, for {row.left:.0f} s more at least", TrialOutcome.WORKS)
-    return Trial(part, tried, f"nobody now; the last one was {held}", TrialOutcome.WORKS)
+        yield Trial(part, tried, "nobody has told anybody yet", TrialOutcome.WORKS)
+    else:
+        held = f"{row.holder}, epoch {row.epoch}"
+        lasts = f"{held}, for {row.left:.0f} s more at least"
+        got = lasts if row.left > 0 else f"nobody now; the last one was {held}"
+        yield Trial(part, tried, got, TrialOutcome.WORKS)
+    if row is not None:
+        yield _clock(row.clock_ahead)
+
+
+def _clock(ahead: float) -> Trial:
+    """Tell whether this machine's clock and the server's agree. ahead: seconds by which this one is ahead."""
+    part, tried = "clock", "compare this machine's with the database server's"
+    got = f"it is {skew_words(ahead)} that one"
+    if are_apart(ahead):
+        return Trial(part, tried, got, TrialOutcome.WARNS, KEEP_RIGHT)
+    return Trial(part, tried, got, TrialOutcome.WORKS)
 
 
 def _outbox(config: Config, guide: Guide) -> Trial:

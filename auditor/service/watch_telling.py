@@ -39,6 +39,7 @@ from auditor.service.watch_state import WatchState
 from auditor.settings.file import Config
 from auditor.state.lock import LockHolder, exclusive_in_loop
 from auditor.state.places import place_name
+from auditor.values.clock_skew import KEEP_RIGHT, are_apart, skew_words
 from auditor.values.leaders import Leader, TellingRole
 from auditor.values.models import Snapshot
 from auditor.values.report import Report
@@ -98,6 +99,7 @@ class WatchAlerts:
         self._state: WatchState | SharedState | None = None
         self._keeper: LeaseKeeper | None = None
         self._leader: Leader | None = None
+        self._clocks_apart = False
         self._lease_news = asyncio.Event()
         self._attending: asyncio.Task[None] | None = None
         self._remembered = Remembered()
@@ -219,6 +221,7 @@ class WatchAlerts:
             if self._took_over is not None and not first:
                 self._took_over()
         self._show_leader(leader)
+        self._show_clock(keeper.row.clock_ahead)
 
     def _show_leader(self, leader: Leader) -> None:
         before, self._leader = self._leader, leader
@@ -226,6 +229,14 @@ class WatchAlerts:
             self._complain(f"alerts: who leads: {leader.words}")
             if self._led_by is not None:
                 self._led_by(leader)
+
+    def _show_clock(self, ahead: float) -> None:
+        """Say once that this machine's clock and the database server's are apart, and once that they are no more."""
+        apart = are_apart(ahead) or (self._clocks_apart and are_apart(2 * ahead))
+        if apart != self._clocks_apart:
+            self._clocks_apart = apart
+            words = f"alerts: this machine's clock is {skew_words(ahead)} the database server's"
+            self._complain(f"{words}; {KEEP_RIGHT}" if apart else words)
 
     # -- telling
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from auditor.values.leaders import Leader, TellingRole
 
@@ -26,8 +25,8 @@ class LeaseRow:
     epoch: int
     left: float
     """Seconds until it ends; 0 or less: it is over."""
-    at: datetime | None = None
-    """Time of day by the server's clock."""
+    clock_ahead: float = 0.0
+    """Seconds by which this machine's clock is ahead of the server's, for certain; negative: behind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ and nobody takes the lease over in the middle of it, for the row is locked until
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from time import monotonic
 
 from sqlalchemy import ColumnElement, Connection, DateTime, Interval, bindparam, cast, func, select, update
@@ -17,6 +18,7 @@ from auditor.errors import NotLeading
 from auditor.state.audit_tables import LEASE
 from auditor.state.leadership import LeaseRow
 from auditor.state.state_store import StateStore
+from auditor.values.clock_skew import seconds_ahead
 from auditor.values.text import for_log
 
 BegunTransaction = Connection
@@ -105,11 +107,14 @@ def leader_in(store: StateStore) -> LeaseRow | None:
 
 
 def _look(connection: Connection) -> LeaseRow | None:
+    before = datetime.now(UTC)
     row = connection.execute(_LOOK).one_or_none()
     if row is None:
         return None
     # What another auditor calls itself is text like any other.
-    return LeaseRow(for_log(row.holder, most=LONGEST_HOLDER), row.epoch, float(row.left), row.at)
+    holder = for_log(row.holder, most=LONGEST_HOLDER)
+    ahead = seconds_ahead(before, row.at, datetime.now(UTC))
+    return LeaseRow(holder, row.epoch, float(row.left), ahead)
 
 
 def guard(epoch: int, seconds: float) -> Callable[[Connection], float]:

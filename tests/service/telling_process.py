@@ -15,12 +15,13 @@ import signal
 import sys
 import tomllib
 from contextlib import suppress
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime
 from pathlib import Path
 
 from auditor.service.watch_telling import WatchAlerts
 from auditor.settings.file import Config, parse_config
 from auditor.values.leaders import Leader
+from tests.off_clock import off_clock
 from tests.service.killed_watch import QUICK_STORM, hurried, read_line, report
 
 
@@ -70,16 +71,11 @@ async def life(config: Config, socket: str) -> None:
 
 def set_clock(off: float) -> None:
     """Set the clock of this process so many seconds off, wherever its code asks for the time of day."""
-    true = datetime
-
-    class OffClock(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:
-            return true.now(tz) + timedelta(seconds=off)
-
+    true, clock = datetime, off_clock(lambda: off)
     for name, module in list(sys.modules.items()):
-        if name.startswith(("auditor", "alerts", "tests")) and vars(module).get("datetime") is true:
-            vars(module)["datetime"] = OffClock
+        own = name.startswith(("auditor", "alerts", "tests")) and name != off_clock.__module__
+        if own and vars(module).get("datetime") is true:
+            vars(module)["datetime"] = clock
 
 
 def main() -> None:
