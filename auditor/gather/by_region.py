@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from auditor.errors import GapReason, ProbeError
+from auditor.errors import ConfigError, GapReason, ProbeError
 from auditor.fleet.region_sources import RegionSources
 from auditor.gather.collector import Assignment, Collector, Seen, gap_of, node_of
 from auditor.nodes.stop import Stop
 from auditor.nodes.table_store import TableStore
 from auditor.values.models import Gap, NodeId, Registration
+from auditor.values.text import for_detail
 
 
 class RegionLook(Protocol):
@@ -43,8 +44,11 @@ class OpenedLooks:
 
     def gaps_of_missing(self) -> list[Gap]:
         """Make a gap of each node for which no collector is there."""
-        error = ProbeError(GapReason.COLLECTOR_MISSING, self.why_missing)
-        return [gap_of(item.node, error) for item in self.missing]
+        return [_missing(item.node, self.why_missing) for item in self.missing]
+
+
+def _missing(node: NodeId, why: str) -> Gap:
+    return gap_of(node, ProbeError(GapReason.COLLECTOR_MISSING, why))
 
 
 class RegionToAsk(Protocol):
@@ -69,16 +73,21 @@ class RegionOutOfReach(RegionToAsk):
 class RegionalCollector(Collector):
     """Collects region by region.
 
-    regions: by name, those that collectors look at. local: looks at the nodes of the others, and of those without a
-    collector; None: these are gaps.
+    regions: by name, those that collectors look at. local: makes what looks at the nodes of the others, and of those
+    without a collector, once there is one such node: only then need this machine be able to look. None, or where it
+    raises `ConfigError`: these are gaps.
     """
 
     def __init__(
-        self, sources: RegionSources, regions: Mapping[str, RegionToAsk], local: Collector | None
+        self,
+        sources: RegionSources,
+        regions: Mapping[str, RegionToAsk],
+        local: Callable[[], Collector] | None,
     ) -> None:
         self._sources = sources
         self._regions = regions
-        self._local = local
+        self._make_local = local
+        self._local: Collector | None = None
 
     async def collect(
         self, assignment: Assignment, tables: TableStore, stop: Stop
@@ -89,27 +98,35 @@ class RegionalCollector(Collector):
         if opened is None:
             return
         streams = [look.results(tables, stop) for one in opened for look in one.looks]
-        local = [item for one in opened for item in one.missing] + [item for _, item in others]
+        missing = [item for one in opened for item in one.missing]
         missed = {item.node: one.why_missing for one in opened for item in one.missing}
         try:
             for one in opened:
                 for gap in one.gaps:
                     yield gap
-                if self._local is None:
-                    for gap in one.gaps_of_missing():
-                        yield gap
-            if self._local is None:
+            local, why_not = await self._from_here() if missing or others else (None, "")
+            if local is not None:
+                nodes = (*missing, *(item for _, item in others))
+                streams.append(local.collect(Assignment(nodes, assignment.registered), tables, stop))
+            else:
+                for node, why in missed.items():
+                    yield _missing(node, why + why_not)
                 for region, item in others:
-                    yield gap_of(item.node, ProbeError(GapReason.COLLECTOR_MISSING, unlisted(region)))
-            elif local:
-                streams.append(
-                    self._local.collect(Assignment(tuple(local), assignment.registered), tables, stop)
-                )
+                    yield _missing(item.node, unlisted(region) + why_not)
             async with aclosing(merged(streams)) as results:
                 async for seen in results:
                     yield _explained(seen, missed)
         finally:
             await asyncio.gather(*(look.close() for one in opened for look in one.looks))
+
+    async def _from_here(self) -> tuple[Collector | None, str]:
+        """Return what looks from here; where there is nothing, why it cannot be made, to end a sentence with."""
+        if self._local is None and self._make_local is not None:
+            try:
+                self._local = await asyncio.to_thread(self._make_local)
+            except ConfigError as error:
+                return None, f"; nor can it be looked at from here: {for_detail(str(error))}"
+        return self._local, ""
 
     def _divided(
         self, nodes: Iterable[Registration]

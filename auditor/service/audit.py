@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auditor.gather.local import LocalCollector
 from auditor.gather.questioning import Questioning
 from auditor.gather.sweep import SweepOptions, sweep
 from auditor.judge import judge
@@ -17,7 +16,6 @@ from auditor.service.collecting import CollectorsElsewhere
 from auditor.service.lost_nodes import look_at_lost
 from auditor.service.lost_registrations import lost_registrations
 from auditor.service.observer import ServiceObserver
-from auditor.service.open_files import room_for
 from auditor.service.parts import build_node_access, build_nodes, build_registry, build_witnesses
 from auditor.service.version import VERSION
 from auditor.settings.file import Config
@@ -45,23 +43,24 @@ class Auditor:
     """Audits the fleet of one configuration, as often as it is asked to."""
 
     def __init__(self, config: Config, *, endpoints: bool = False, transfer: bool = False) -> None:
-        """Build registry and node source. Raises `ConfigError` before anything is looked at.
+        """Build registry and node source. Raises `ConfigError` before anything is looked at; where collectors look, the
+        node source is built once a node is to be looked at from here.
 
         endpoints: also ask for peers' endpoints. transfer: also compare what goes to peers with what comes back,
         whatever `mesh.transfer` says.
         """
         self._config = config
         self._policy = config.policy()
-        self._concurrency = config.ssh.concurrency
         self._registry = build_registry(config)
-        access = build_node_access(config, endpoints=endpoints)
-        self._nodes = build_nodes(
-            config, endpoints=endpoints, transfer=transfer or config.mesh.transfer, access=access
+        transfer = transfer or config.mesh.transfer
+        access = cache(lambda: build_node_access(config, endpoints=endpoints))
+        self._nodes = cache(
+            lambda: build_nodes(config, endpoints=endpoints, transfer=transfer, access=access())
         )
-        self._witnesses = build_witnesses(config, access)
-        self._elsewhere = CollectorsElsewhere(
-            config, endpoints=endpoints, transfer=transfer or config.mesh.transfer
-        )
+        if not config.collectors.regions:
+            self._nodes()
+        self._witnesses = build_witnesses(config, access()) if config.witnesses else None
+        self._elsewhere = CollectorsElsewhere(config, endpoints=endpoints, transfer=transfer)
 
     async def look(
         self,
@@ -76,8 +75,6 @@ class Auditor:
         complaint. interrupt: once set, the sweep ends with what it has. before: of earlier sweeps; None: it
         is read from the state, if there is one.
         """
-        room = partial(room_for, complain=observer.complain)
-        local = LocalCollector(self._nodes, self._concurrency, room)
         from auditor.service.address_writes import address_writes  # it brings the state's libraries along
         from auditor.service.alert_state import state_place
 
@@ -91,7 +88,7 @@ class Auditor:
             if self._witnesses is not None
             else None
         )
-        async with self._elsewhere.beside(local, observer.complain) as collector:
+        async with self._elsewhere.beside(self._nodes, observer.complain) as collector:
             snapshot = await sweep(
                 registry, collector, self._policy, options, observer, interrupt, questioning
             )

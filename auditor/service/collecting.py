@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from auditor.gather.collector import Collector
+from auditor.gather.local import LocalCollector
+from auditor.nodes.interface import NodeSource
 from auditor.nodes.underlay import further_values
 from auditor.service.collectors_there import check_packages
+from auditor.service.open_files import room_for
 from auditor.settings.file import Config
 
 if TYPE_CHECKING:
@@ -35,14 +39,22 @@ class CollectorsElsewhere:
             self._login = read_login(config.collectors, config.mesh.pools)
 
     @asynccontextmanager
-    async def beside(self, local: Collector, complain: Callable[[str], None]) -> AsyncIterator[Collector]:
-        """Connect, for as long as the collector is used. local: looks at the nodes that are looked at from here.
+    async def beside(
+        self, nodes: Callable[[], NodeSource], complain: Callable[[str], None]
+    ) -> AsyncIterator[Collector]:
+        """Connect, for as long as the collector is used. nodes: builds what looks from here; called where a node is to
+        be looked at from here, so that SSH is loaded and its settings are read only then.
 
-        complain: receives one line for what happens to the connection. A server that cannot be reached is the same as
-        regions without a collector. Raises `ConfigError` for one that stands in the mesh.
+        complain: receives one line for what happens to the connection, and where this process may not open files enough
+        for a look from here. A server that cannot be reached is the same as regions without a collector. Raises
+        `ConfigError` for one that stands in the mesh, and where no collectors are asked, what `nodes` raises.
         """
+
+        def local() -> Collector:
+            return LocalCollector(nodes(), self._config.ssh.concurrency, partial(room_for, complain=complain))
+
         if self._login is None:
-            yield local
+            yield local()
             return
         from auditor.errors import NatsAway
         from auditor.fleet.region_sources import RegionSources

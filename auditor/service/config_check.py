@@ -91,7 +91,11 @@ def _why_unreadable(file: Path) -> str:
 def _builders(config: Config) -> Iterator[tuple[KeyPath, Callable[[], object]]]:
     """Yield each table's path with what builds its part."""
     yield ("consul",), lambda: parts.build_registry(config)
-    yield ("ssh",), lambda: parts.build_nodes(config)
+    elsewhere = config.collectors
+    if (
+        not elsewhere.regions or elsewhere.fallback == "local" or config.witnesses
+    ):  # else nobody is looked at from here
+        yield ("ssh",), lambda: parts.build_nodes(config)
     yield ("collectors",), lambda: check_login(config)
     yield ("repair",), lambda: build_drainer(config, ())
     yield ("alerts",), lambda: build_heartbeat(config)

@@ -6,15 +6,15 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, zip_longest
 
 from auditor.errors import ConfigError, GapReason, UsageError
 from auditor.fleet.registered import Registered
 from auditor.gather.collector import Assignment, node_of
-from auditor.gather.local import LocalCollector
 from auditor.nodes.stop import Stop
 from auditor.nodes.table_store import TableStore
-from auditor.service import open_files, parts
+from auditor.service import parts
 from auditor.service.advice import advice
 from auditor.service.collecting import CollectorsElsewhere
 from auditor.service.consul_trials import CORRECT
@@ -101,12 +101,8 @@ async def try_nodes(
     observations: dict[NodeId, Observation] = {}
     gaps: dict[NodeId, Gap] = {}
     try:
-        local = LocalCollector(
-            parts.build_nodes(config),
-            config.ssh.concurrency,
-            lambda nodes: open_files.room_for(nodes, _silent),
-        )
-        async with CollectorsElsewhere(config).beside(local, _silent) as collector:
+        nodes_from_here = partial(parts.build_nodes, config)
+        async with CollectorsElsewhere(config).beside(nodes_from_here, _silent) as collector:
             async for seen in collector.collect(Assignment(tuple(sample), tuple(every)), tables, Stop()):
                 if isinstance(seen, Observation):
                     observations[seen.node] = seen

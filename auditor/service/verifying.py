@@ -8,12 +8,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 
 from auditor.errors import GapReason, ProbeError, UsageError
 from auditor.fleet.registered import Registered
 from auditor.gather.collector import Assignment, Collector, gap_of, node_of
-from auditor.gather.local import LocalCollector, spread
+from auditor.gather.local import spread
 from auditor.nodes.stop import Stop
 from auditor.nodes.table_store import TableStore
 from auditor.repair.peer_view import PeerView
@@ -28,7 +28,6 @@ from auditor.repair.verification import (
     worst,
 )
 from auditor.service.collecting import CollectorsElsewhere
-from auditor.service.open_files import room_for
 from auditor.service.parts import build_nodes, build_registry, build_witnesses
 from auditor.service.registration_past import past_changes
 from auditor.settings.file import Config
@@ -73,7 +72,10 @@ async def verify(
     sample: observers that are asked; None: all. complain: receives one line for what could not be used. Raises
     `UsageError` where the registry was read whole and does not list a node, and `ConfigError`.
     """
-    registry, nodes, witnesses = build_registry(config), build_nodes(config), build_witnesses(config)
+    registry, witnesses = build_registry(config), build_witnesses(config)
+    nodes = cache(partial(build_nodes, config))
+    if not config.collectors.regions:
+        nodes()
     elsewhere = CollectorsElsewhere(config)
     now = datetime.now(UTC)
     reading = await registry.read()
@@ -83,8 +85,7 @@ async def verify(
     observers = observers_of(registered, {item.node for item in targets}, sample)
     stop = Stop(None, interrupt)
     try:
-        local = LocalCollector(nodes, config.ssh.concurrency, partial(room_for, complain=complain))
-        async with elsewhere.beside(local, complain) as collector:
+        async with elsewhere.beside(nodes, complain) as collector:
             views = await _look(
                 collector, Assignment((*targets, *observers), reading.registrations), registered, stop
             )

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import jsonschema
+import pytest
 
 from auditor.reports.json.config_v1 import ConfigV1
 from tests.cli.command import one_line, wgaudit
@@ -61,6 +62,17 @@ def test_what_is_not_there_and_what_is_not_known_is_told_with_its_line_and_each_
         ["15", "notifiers.b.checks"],
     ]
     assert "short" not in done.stderr
+
+
+@pytest.mark.parametrize(("fallback", "code"), [("none", 0), ("local", 2)])
+def test_known_hosts_are_wanted_of_an_auditor_only_if_it_looks_at_nodes_itself(
+    tmp_path: Path, fallback: str, code: int
+) -> None:
+    collectors = f'[collectors]\nnats = "nats://127.0.0.1:1"\nregions = ["fra"]\nfallback = "{fallback}"\n'
+    write(tmp_path, collectors)
+    done = wgaudit("config", "check", folder=tmp_path)
+    assert done.returncode == code
+    assert ("ssh.known_hosts" in done.stderr) == (fallback == "local")
 
 
 def test_a_witness_that_cannot_be_built_is_told_with_its_line(tmp_path: Path) -> None:

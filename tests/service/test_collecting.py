@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from auditor.demo.demo_fleet import NAME_PATTERN, REGISTRY_PREFIX, build_fleet
 from auditor.demo.servers import ServedFleet
 from auditor.gather.progress_events import Unwatched
@@ -51,11 +53,11 @@ def ssh_settings(served: ServedFleet) -> Mapping[str, Any]:
 def auditor_config(
     folder: Path, served: ServedFleet, port: int | None = None, fallback: str = "local"
 ) -> Config:
-    """The auditor's settings; port: of the NATS server, if collectors are asked."""
+    """The auditor's settings; port: of the NATS server, if collectors are asked. Without fallback, it has no key."""
     tables: dict[str, Any] = {
         "consul": {"file": str(folder / "export.json"), "prefix": REGISTRY_PREFIX},
         "regions": {"name_pattern": NAME_PATTERN},
-        "ssh": ssh_settings(served),
+        "ssh": ssh_settings(served) if fallback == "local" else {"identity_files": [str(folder / "none")]},
         "state": {"path": str(folder / "none.db")},
     }
     if port is not None:
@@ -137,19 +139,48 @@ def test_a_fleet_with_the_incident_is_judged_alike_by_collectors_and_blind_only_
         assert len(said) == 1
 
 
-def test_a_sweep_without_collectors_loads_nothing_of_nats(tmp_path: Path) -> None:
-    (tmp_path / "export.json").write_text(export_text({}))
-    config = tmp_path / "wgaudit.toml"
-    config.write_text('[consul]\nfile = "export.json"\n[state]\npath = "none.db"\n')
+def loaded(folder: Path, *tables: str) -> tuple[set[str], str]:
+    """Whose modules a sweep of this configuration loads, and what it says."""
+    (folder / "export.json").write_text(
+        export_text(FLEET.records({node.name: "127.0.0.1:1" for node in FLEET.nodes}))
+    )
+    (folder / "wgaudit.toml").write_text(
+        "\n".join((f'[consul]\nfile = "export.json"\nprefix = "{REGISTRY_PREFIX}"', *tables))
+    )
     script = (
         "import sys\n"
         "from auditor.cli.main import run\n"
-        "sys.argv = ['wgaudit', 'sweep', '--config', 'wgaudit.toml']\n"
+        "sys.argv = ['wgaudit', 'sweep', '--config', 'wgaudit.toml', '--output', 'report']\n"
         "try:\n    run()\n"
-        "finally:\n    print([name for name in sys.modules if name.split('.')[0] in ('nats', 'nkeys')])\n"
-        "    print([name for name in sys.modules if name.startswith('auditor.gather.nats')])\n"
+        "finally:\n    print(*{name.split('.')[0] for name in sys.modules}, 'auditor.gather.nats' in sys.modules)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False
     )
-    assert done.stdout.splitlines()[-2:] == ["[]", "[]"], done.stderr
+    return set(done.stdout.split()), done.stderr
+
+
+def test_a_sweep_without_collectors_loads_nothing_of_nats(tmp_path: Path) -> None:
+    (tmp_path / "known").touch()
+    modules, said = loaded(
+        tmp_path, f'[state]\npath = "{tmp_path}/none.db"\n[ssh]\nknown_hosts = "{tmp_path}/known"'
+    )
+    assert "False" in modules, said
+    assert "asyncssh" in modules
+    assert not {"nats", "nkeys", "nacl"} & modules
+
+
+@pytest.mark.parametrize("fallback", ["none", "local"])
+def test_a_sweep_by_collectors_loads_ssh_and_reads_its_settings_only_to_look_from_here(
+    tmp_path: Path, fallback: str
+) -> None:
+    """NATS is away here: without a fallback nobody is looked at, with one everybody would be."""
+    modules, said = loaded(
+        tmp_path,
+        f'[state]\npath = "{tmp_path}/none.db"\n[ssh]\nknown_hosts = "{tmp_path}/unreadable"',
+        f'[collectors]\nnats = "nats://127.0.0.1:1"\nregions = ["fra"]\nfallback = "{fallback}"',
+    )
+    assert "True" in modules, said
+    assert ("asyncssh" in modules) == (fallback == "local")
+    assert "15 gaps" in said
+    assert ("unreadable" in (tmp_path / "report").read_text()) == (fallback == "local")

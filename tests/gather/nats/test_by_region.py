@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
+from functools import partial
 
 import pytest
 from nats.aio.client import Client
 
-from auditor.errors import GapReason
+from auditor.errors import ConfigError, GapReason
 from auditor.fleet.region_sources import RegionSources
 from auditor.gather.by_region import RegionalCollector, RegionOutOfReach, RegionToAsk
-from auditor.gather.collector import Assignment, Seen, node_of
+from auditor.gather.collector import Assignment, Collector, Seen, node_of
 from auditor.gather.local import LocalCollector
 from auditor.gather.nats.asked_look import LookTerms
 from auditor.gather.nats.nats_collector import NatsCollector
@@ -36,7 +37,7 @@ def fleet() -> Mesh:
 
 def regional(client: Client, *names: str, local: Mesh | None = None) -> RegionalCollector:
     regions = {name: NatsCollector(client, name, LookTerms("wg0"), silent=LONGEST) for name in names}
-    here = LocalCollector(MemoryNodes(local)) if local is not None else None
+    here = partial(LocalCollector, MemoryNodes(local)) if local is not None else None
     return RegionalCollector(RegionSources(POLICY), regions, here)
 
 
@@ -92,13 +93,55 @@ async def test_a_server_out_of_reach_is_the_same_as_no_collector_anywhere(fallba
     mesh = trio()
     regions: dict[str, RegionToAsk] = {"fra": RegionOutOfReach("no collector could be asked: it is away")}
     collector = RegionalCollector(
-        RegionSources(POLICY), regions, LocalCollector(MemoryNodes(mesh)) if fallback else None
+        RegionSources(POLICY), regions, partial(LocalCollector, MemoryNodes(mesh)) if fallback else None
     )
     results = await looked(collector, mesh)
     if fallback:
         assert all(isinstance(seen, Observation) for seen in results.values())
     else:
         assert set(reasons(results)) == {"edge-fra-1", "edge-sin-1", "edge-ams-1"}
+
+
+async def test_where_collectors_look_at_all_nodes_nothing_is_made_to_look_from_here(
+    client: Client, far: Client
+) -> None:
+    mesh, made = trio(), list[str]()
+
+    def local() -> Collector:
+        made.append("local")
+        return LocalCollector(MemoryNodes(mesh))
+
+    names = ("fra", "sin", "ams")
+    regions = {name: NatsCollector(client, name, LookTerms("wg0"), silent=LONGEST) for name in names}
+    collector = RegionalCollector(RegionSources(POLICY), regions, local)
+    async with AsyncExitStack() as stack:
+        for name in names:
+            await stack.enter_async_context(ScriptedCollector(far, name, mesh))
+        assert not reasons(await looked(collector, mesh))
+        assert made == []
+    results = await looked(collector, mesh)  # their collectors have gone
+    assert not reasons(results)
+    assert made == ["local"]
+
+
+async def test_a_look_from_here_that_cannot_be_set_up_is_a_gap_of_just_those_who_need_it(
+    client: Client, far: Client
+) -> None:
+    mesh = fleet()
+
+    def local() -> Collector:
+        raise ConfigError("ssh.known_hosts: cannot read it")
+
+    regions = {name: NatsCollector(client, name, LookTerms("wg0"), silent=LONGEST) for name in ("sin", "fra")}
+    async with ScriptedCollector(far, "sin", mesh):
+        results = await looked(RegionalCollector(RegionSources(POLICY), regions, local), mesh)
+    assert reasons(results) == dict.fromkeys(
+        ("edge-fra-1", "edge-ams-1", "alpha", "omega"), GapReason.COLLECTOR_MISSING
+    )
+    details = {name: seen.detail for name, seen in results.items() if isinstance(seen, Gap)}
+    nor = "; nor can it be looked at from here: ssh.known_hosts: cannot read it"
+    assert details["edge-fra-1"] == f"no collector of region fra is there{nor}"
+    assert details["edge-ams-1"] == f"its region ams is not among collectors.regions{nor}"
 
 
 async def test_a_collector_cannot_answer_for_another_region_s_node(client: Client, far: Client) -> None:
