@@ -14,7 +14,7 @@ from auditor.errors import NotLeading, StateError
 from auditor.service.alert_planning import REMEMBERED, now
 from auditor.service.alert_state import AlertState, state_of, state_tables
 from auditor.service.lease_keeper import LeaseKeeper
-from auditor.state.lease import BegunTransaction
+from auditor.state.lease import BegunTransaction, hold_leader
 from auditor.state.opening import open_store, store_in_memory
 from auditor.state.places import StatePlace, place_name
 from auditor.state.state_store import StateStore
@@ -112,7 +112,7 @@ class SharedState:
         leads = self._keeper.epoch is not None
         try:
             # Facts are written by whoever knows them; plans by the one who leads.
-            disk.store.begun = self._begin if leads else None
+            disk.store.begun = self._begin if leads else hold_leader
             self._mirror.bring_back(disk.store, plans=leads)
             disk.store.begun = self._begin
             self._renew(disk.store)

@@ -52,6 +52,7 @@ _TAKE = (
     .returning(LEASE.c.epoch)
 )
 _RELEASE = update(LEASE).where(*_lasts, LEASE.c.epoch == bindparam("mine")).values(until=_now)
+_HOLD = select(LEASE.c.name).where(LEASE.c.name == NAME).with_for_update()
 _LOOK = select(
     LEASE.c.holder, LEASE.c.epoch, func.extract("epoch", LEASE.c.until - _now).label("left"), _now.label("at")
 ).where(LEASE.c.name == NAME)
@@ -130,3 +131,11 @@ def guard(epoch: int, seconds: float) -> Callable[[Connection], float]:
         return asked_at
 
     return begin
+
+
+def hold_leader(connection: Connection) -> None:
+    """Begin a transaction of one that does not lead: whoever leads writes nothing until it ends.
+
+    What is on record can then be compared and changed in one. The server bounds the wait for the leader's transaction.
+    """
+    connection.execute(_HOLD)

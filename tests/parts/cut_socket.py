@@ -78,11 +78,11 @@ class CutSocket:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.CancelledError):
-            if self._way is Way.CLOSED:
-                return writer.close()
             there, to = await asyncio.open_unix_connection(self._to)
             self._writers |= {writer, to}
             try:
+                if self._way is Way.CLOSED:  # since it began
+                    return
                 await asyncio.gather(self._pass(reader, to), self._pass(there, writer))
             finally:
                 self._writers -= {writer, to}

@@ -34,6 +34,7 @@ LEASE = 3.0
 """Seconds."""
 TOLD_WITHIN = LEASE + 10.0
 A_DAY = 86_400.0
+GONE_AWAY, BACK = "goes on from memory", "holds what was told meanwhile"
 GONE = (ProcessLookupError, ConnectionError)
 """What is met where an auditor is no more."""
 
@@ -84,6 +85,8 @@ class Auditor:
         self._kept = b""
         self.heard: list[str] = []
         self.roles: list[str] = []
+        self.away = False
+        """True: it goes on from memory, and has not brought that back."""
         self.pid = int(self.line().split()[1])
 
     def look(self, number: int, contested: list[str], *, whole: bool) -> None:
@@ -106,6 +109,8 @@ class Auditor:
         self.heard.append(f"{time.monotonic():.3f} {text}")
         if text.startswith("role "):
             self.roles.append(text.split()[1])
+        if text.startswith("said alerts: "):
+            self.away = (self.away or GONE_AWAY in text) and BACK not in text
         return text
 
     def wait_for(self, wanted: str, within: float = 60.0) -> None:
@@ -188,6 +193,8 @@ class Chain:
         with self._running():
             for number in range(self.runs):
                 self.one(f"10.{self.seed % 200}.{number // 200}.{number % 200 + 1}")
+            self.bring_back()
+            self.settle()
         self.check()
         self.server.drop(self.database)
         return self.outcome
@@ -239,6 +246,13 @@ notifiers = [
         while self.server.sql("SELECT 1 FROM alerts_notices WHERE state = 'pending'", self.database):
             assert time.monotonic() < until, "something waits that nobody sends"
             time.sleep(0.05)
+
+    def bring_back(self) -> None:
+        """Wait until all that was told from memory is on record."""
+        until = time.monotonic() + 60.0
+        for name, auditor in self.auditors.items():
+            while auditor.line(0.05) or auditor.away:
+                assert time.monotonic() < until, f"{name} does not come back: {auditor.heard[-12:]}"
 
     # -- one run
 

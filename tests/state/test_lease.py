@@ -15,13 +15,14 @@ from sqlalchemy import select
 from auditor.errors import NotLeading, StateError
 from auditor.service.alert_state import state_tables
 from auditor.state.audit_tables import LEASE
-from auditor.state.lease import Lease, guard, leader_in
+from auditor.state.lease import Lease, guard, hold_leader, leader_in
 from auditor.state.opening import open_store
 from auditor.state.state_store import StateStore
 from tests.parts.cut_socket import CutSocket, Way
 from tests.parts.postgresql import PostgresqlServer
 
 SECONDS = 0.6
+A_WHILE = 30.0
 WITHIN = 1.5
 """Seconds for which the server, and who asks it, wait for anything."""
 
@@ -129,6 +130,32 @@ def test_a_holder_that_is_frozen_in_a_transaction_is_ended_by_the_server(
     found = leader_in(store)
     assert found is not None
     assert found.holder == "b"
+
+
+def test_while_another_one_brings_back_what_it_told_the_leader_writes_nothing_and_then_goes_on(
+    asking: Asking, store: StateStore, url: SecretStr
+) -> None:
+    asking("a").ask(None)
+    store.begun = guard(1, A_WHILE)
+    with store.transaction():
+        pass
+    wrote = threading.Event()
+
+    def write() -> None:
+        with closing(open_store(url, state_tables(), WITHIN)) as leading:
+            leading.begun = guard(1, A_WHILE)
+            with leading.transaction():
+                wrote.set()
+
+    store.begun = hold_leader
+    writing = threading.Thread(target=write)
+    with store.transaction():
+        writing.start()
+        with psycopg.connect(url.get_secret_value().replace("+psycopg", ""), autocommit=True) as watching:
+            while not watching.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
+                assert not wrote.wait(0.01), "it wrote meanwhile"
+    writing.join(10.0)
+    assert wrote.is_set()
 
 
 def test_of_two_that_ask_at_once_one_gets_it(asking: Asking) -> None:
