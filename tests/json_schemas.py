@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 from pathlib import Path
 
+from auditor.gather.nats.follow_messages import following_schema
 from auditor.gather.nats.messages import messages_schema
 from auditor.reports import json
 from auditor.reports.json.documents import Document
@@ -15,6 +16,7 @@ from auditor.settings.json_schema import config_schema
 DOCS = Path(__file__).parent.parent / "docs"
 CONFIG_SCHEMA = DOCS / "config.schema.json"
 MESSAGES_SCHEMA = DOCS / "collect.schema.json"
+FOLLOWING_SCHEMA = DOCS / "follow.schema.json"
 
 
 def documents() -> list[type[Document]]:
@@ -42,3 +44,4 @@ def write_schemas() -> None:
         schema_file(document).write_text(document.schema_text(), encoding="utf-8")
     CONFIG_SCHEMA.write_text(config_schema(), encoding="utf-8")
     MESSAGES_SCHEMA.write_text(messages_schema(), encoding="utf-8")
+    FOLLOWING_SCHEMA.write_text(following_schema(), encoding="utf-8")

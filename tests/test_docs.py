@@ -29,6 +29,7 @@ from auditor.cli import running
 from auditor.cli.examples import EXAMPLES
 from auditor.cli.main import EXIT_USAGE, cli
 from auditor.errors import GapReason
+from auditor.gather.nats.follow_messages import following_schema
 from auditor.gather.nats.messages import messages_schema
 from auditor.judge import judge
 from auditor.nodes.probe.probe import INSTALLED_SECONDS
@@ -47,7 +48,7 @@ from auditor.settings.mesh import RoamingSettings, SharedSettings
 from auditor.settings.witnesses import WitnessSettings
 from auditor.state.recording import replay
 from tests.cli_reference import CLI_DOCUMENT, every_command, reference
-from tests.json_schemas import CONFIG_SCHEMA, MESSAGES_SCHEMA, documents, schema_file
+from tests.json_schemas import CONFIG_SCHEMA, FOLLOWING_SCHEMA, MESSAGES_SCHEMA, documents, schema_file
 from tests.man_pages import MAN, man_pages
 
 ROOT = Path(__file__).parent.parent
@@ -161,7 +162,7 @@ def test_each_json_document_has_its_schema_in_the_docs() -> None:
         path: read(path)
         for path in (ROOT / "docs").glob("*.schema.json")
         if path.name.split("-v")[0]
-        not in ("report", "plan", "alert", CONFIG_SCHEMA.name, MESSAGES_SCHEMA.name)
+        not in ("report", "plan", "alert", CONFIG_SCHEMA.name, MESSAGES_SCHEMA.name, FOLLOWING_SCHEMA.name)
     }
 
 
@@ -173,6 +174,7 @@ def test_the_schema_of_the_configuration_is_the_settings() -> None:
 def test_the_schema_of_collectors_messages_is_the_codes() -> None:
     """Written by `make docs`."""
     assert read(MESSAGES_SCHEMA) == messages_schema()
+    assert read(FOLLOWING_SCHEMA) == following_schema()
 
 
 def command_lines() -> list[tuple[str, str]]:

@@ -266,6 +266,13 @@ def read_of_collector(raw: bytes, job: str, most: int = MOST_BYTES) -> OfCollect
     return _read(_FROM_COLLECTOR, raw, job, most)
 
 
+def following_schema() -> str:
+    """Return the JSON Schema of a following's messages, as docs/ publishes it. Its request is that of any job."""
+    made = TypeAdapter(OfAuditor | OfCollector).json_schema()
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": FOLLOW_SCHEMA}
+    return json.dumps(document, indent=2) + "\n"
+
+
 def _read(form: TypeAdapter[T], raw: bytes, job: str, most: int) -> T:
     if len(raw) > most:
         raise InvalidValue(f"{len(raw):,} bytes, more than {most:,}")
