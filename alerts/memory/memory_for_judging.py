@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alerts.memory.forms import read_place, read_silence, read_standing
-from alerts.memory.state_access import RowReader
+from alerts.memory.forms import SILENCE, STANDING, read_place
 from alerts.models import Silence, Standing
-from auditor.errors import InvalidValue, StateError
+from auditor.errors import InvalidValue
 from auditor.values.addresses import PublicKey, parse_public_key
 from auditor.values.models import Memory, NodeId
+from auditor.values.stored_values import TableReader, unreadable
 
 
-def read_memory(state: RowReader) -> Memory:
+def read_memory(state: TableReader) -> Memory:
     """Read which nodes had drifted, and which were unsettled. Raises `StateError`."""
     return Memory(
         drifted=read_drifted(state),
@@ -23,23 +23,23 @@ def read_memory(state: RowReader) -> Memory:
     )
 
 
-def read_drifted(state: RowReader) -> Mapping[NodeId, PublicKey]:
+def read_drifted(state: TableReader) -> Mapping[NodeId, PublicKey]:
     """Read the nodes whose devices have another key than the registry, each with that key. Raises `StateError`."""
     try:
         return {
             NodeId(*read_place(row["place"])): parse_public_key(row["public_key"])
             for row in state.rows_of("alerts_drifted")
         }
-    except InvalidValue:
-        raise StateError("the state database holds a record that cannot be read (public key)") from None
+    except InvalidValue as error:
+        raise unreadable(error) from None
 
 
-def read_standing_incidents(state: RowReader) -> Mapping[str, Standing]:
+def read_standing_incidents(state: TableReader) -> Mapping[str, Standing]:
     """Read what stands, by fingerprint. Raises `StateError`."""
-    return {row["fingerprint"]: read_standing(row["body"]) for row in state.rows_of("alerts_standing")}
+    return {row["fingerprint"]: STANDING.read(row["body"]) for row in state.rows_of("alerts_standing")}
 
 
-def read_seen(state: RowReader) -> Mapping[tuple[str, ...], int]:
+def read_seen(state: TableReader) -> Mapping[tuple[str, ...], int]:
     """Read in which sweep each datacenter (one part) and each node of one (two parts) was seen last.
 
     Raises `StateError`.
@@ -47,6 +47,6 @@ def read_seen(state: RowReader) -> Mapping[tuple[str, ...], int]:
     return {read_place(row["place"]): row["sweep"] for row in state.rows_of("alerts_seen")}
 
 
-def read_silences(state: RowReader) -> list[Silence]:
+def read_silences(state: TableReader) -> list[Silence]:
     """Read all silences, ended ones too; the first to end first. Raises `StateError`."""
-    return [read_silence(row["body"]) for row in state.rows_of("alerts_silences", order=("ends_at", "ident"))]
+    return [SILENCE.read(row["body"]) for row in state.rows_of("alerts_silences", order=("ends_at", "ident"))]

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from alerts.memory.forms import read_incident
-from alerts.memory.state_access import StoredRow
-from alerts.models import LogEntry, Notification, NotifyReason, Status
-from auditor.errors import StateError
+from alerts.memory.forms import INCIDENT
+from alerts.models import LogEntry, Notification
+from auditor.values.stored_values import StoredRow, row_reader
 
 MAX_DETAIL = 500
 """Characters of an answer that are kept."""
@@ -45,35 +44,13 @@ class Row:
     """True: a dead letter that something newer replaced, so that it must not be sent any more."""
 
 
+_NOTIFICATION, _ROW = row_reader(Notification, at="created_at"), row_reader(Row)
+
+
 def read_row(row: StoredRow) -> Row:
     """Read one row of the table `alerts_notices`. Raises `StateError`."""
-    try:
-        return _row(row)
-    except (ValueError, TypeError) as error:
-        raise StateError(
-            f"the state database holds a record that cannot be read ({type(error).__name__})"
-        ) from None
-
-
-def _row(row: StoredRow) -> Row:
-    notification = Notification(
-        row["notifier"],
-        NotifyReason(row["reason"]),
-        Status(row["status"]),
-        read_incident(row["body"]),
-        datetime.fromisoformat(row["created_at"]),
-    )
-    return Row(
-        id=row["id"],
-        notification=notification,
-        state=State(row["state"]),
-        created_at=datetime.fromisoformat(row["created_at"]),
-        at=datetime.fromisoformat(row["at"]),
-        attempts=row["attempts"],
-        detail=row["detail"],
-        unclear=row["attempts"] > row["declined"],
-        stale=row.get("stale", False),
-    )
+    notification = _NOTIFICATION({**row, "incident": INCIDENT.read(row["body"])})
+    return _ROW({**row, "notification": notification, "unclear": row["attempts"] > row["declined"]})
 
 
 def entry(row: Row) -> LogEntry:

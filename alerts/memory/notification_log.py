@@ -24,7 +24,7 @@ from sqlalchemy import Select, Table, Update, bindparam, delete, func, insert, s
 
 from alerts.between_rounds import News
 from alerts.memory import notice_statements as statements
-from alerts.memory.forms import read_place, read_silence, write_place, write_silence, write_standing
+from alerts.memory.forms import SILENCE, STANDING, read_place, write_place
 from alerts.memory.lately import FirstWord, first_words, newest_notices
 from alerts.memory.memory_for_judging import (
     read_drifted,
@@ -35,7 +35,7 @@ from alerts.memory.memory_for_judging import (
 from alerts.memory.notices import MAX_DETAIL, Row, State, entry, read_row
 from alerts.memory.outbox_entries import Pair, entries_of, entry_of, looked_up, pair_of
 from alerts.memory.pruning import PRUNE
-from alerts.memory.state_access import StateAccess, StoredRow
+from alerts.memory.state_access import StateAccess
 from alerts.memory.tables import (
     alerts_drifted,
     alerts_ended,
@@ -52,10 +52,12 @@ from alerts.models import AlertPlan, Baseline, Ended, Log, NotifyReason, Silence
 from alerts.silences import expired
 from auditor.errors import StateError, UsageError
 from auditor.values.models import NodeId
+from auditor.values.stored_values import StoredRow, row_reader
 from auditor.values.text import one_line, stored_time
 
 T = TypeVar("T")
 
+_ENDED = row_reader(Ended)
 MOST_AT_ONCE = 500
 """Incidents in one question: databases bound what a statement holds."""
 
@@ -84,7 +86,7 @@ class NotificationLog:
             places = read_seen(self._store)
             latest = self._rows(statements.LATEST.params(since=limit))
             paged = self._store.rows(statements.PAGES.params(since=limit))
-            ended = {row["fingerprint"]: _ended(row) for row in self._store.rows_of("alerts_ended")}
+            ended = {row["fingerprint"]: _ENDED(row) for row in self._store.rows_of("alerts_ended")}
             unseen = {
                 NodeId(*read_place(row["place"])): row["sweep"]
                 for row in self._store.rows_of("alerts_unseen")
@@ -344,7 +346,7 @@ class NotificationLog:
         values = {
             "ident": silence.ident,
             "ends_at": stored_time(silence.ends_at),
-            "body": write_silence(silence),
+            "body": SILENCE.write(silence),
         }
         if not self._store.execute(
             self._store.insert(alerts_silences).values(values).on_conflict_do_nothing()
@@ -358,11 +360,11 @@ class NotificationLog:
             row = self._store.first(select(alerts_silences.c.body).where(of_it))
             if row is None:
                 raise UsageError(f"there is no silence {ident}")
-            silence = expired(read_silence(row["body"]), now)
+            silence = expired(SILENCE.read(row["body"]), now)
             self._store.execute(
                 update(alerts_silences)
                 .where(of_it)
-                .values(ends_at=stored_time(silence.ends_at), body=write_silence(silence))
+                .values(ends_at=stored_time(silence.ends_at), body=SILENCE.write(silence))
             )
         return silence
 
@@ -410,7 +412,7 @@ def _some_at_once(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 def _standing_rows(kept: AlertPlan | News) -> Iterator[StoredRow]:
     for mark, item in kept.standing.items():
-        yield {"fingerprint": mark, "last_sweep": item.last_sweep, "body": write_standing(item)}
+        yield {"fingerprint": mark, "last_sweep": item.last_sweep, "body": STANDING.write(item)}
 
 
 def _baseline(row: StoredRow) -> Baseline | None:
@@ -421,13 +423,4 @@ def _baseline(row: StoredRow) -> Baseline | None:
         row["registered"],
         datetime.fromisoformat(row["registered_at"]),
         frozenset(read_place(known) if known is not None else ()),
-    )
-
-
-def _ended(row: StoredRow) -> Ended:
-    since = row["flapping_since"]
-    return Ended(
-        datetime.fromisoformat(row["first_seen"]),
-        datetime.fromisoformat(row["at"]),
-        None if since is None else datetime.fromisoformat(since),
     )

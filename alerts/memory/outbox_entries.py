@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from alerts.memory.forms import write_incident
+from alerts.memory.forms import INCIDENT
 from alerts.memory.notices import State
-from alerts.memory.state_access import StoredRow
 from alerts.models import AlertPlan, Notification, NotifyReason, Status
+from auditor.values.stored_values import StoredRow
 from auditor.values.text import stored_time
 
 Pair = tuple[str, str]
@@ -58,7 +58,7 @@ def entries_of(
         repeats = item.reason is NotifyReason.REPEAT_INTERVAL_ELAPSED
         if repeats and before is not None and before["state"] == State.PENDING:
             # A waiting notification is not planned twice; it brings the newer facts when it goes.
-            before["body"] = write_incident(item.incident)
+            before["body"] = INCIDENT.write(item.incident)
             if "id" in before:
                 entries.renewed[before["id"]] = before["body"]
             continue
@@ -81,7 +81,7 @@ def entries_of(
 
 def entry_of(notification: Notification, now: datetime, arrived_at: datetime | None = None) -> dict[str, Any]:
     """Make the row of a notification that waits. arrived_at: time when its cause arrived; None: not known."""
-    body = write_incident(notification.incident)
+    body = INCIDENT.write(notification.incident)
     row = _entry(pair_of(notification), notification.reason, notification.status, body, now)
     return row | {"arrived_at": arrived_at and stored_time(arrived_at)}
 

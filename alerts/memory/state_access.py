@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from auditor.values.stored_values import StoredRow as StoredRow  # for those that read by it
+from auditor.values.stored_values import TableReader
 
 if TYPE_CHECKING:
     from sqlalchemy import Executable, Table
     from sqlalchemy.dialects import sqlite
 
-StoredRow = Mapping[str, Any]
-"""One stored row: its values by the names of their columns."""
 
-
-class RowReader(Protocol):
-    """Reader of stored rows. Raises `StateError` where they can't be read."""
-
-    def rows_of(
-        self,
-        table: str,
-        where: Mapping[str, object] | None = None,
-        *,
-        order: Sequence[str] = (),
-        most: int | None = None,
-    ) -> Iterator[StoredRow]:
-        """Read the rows of a table; at most so many.
-
-        where: values that these columns have. order: columns, first the one that counts most.
-        """
-        ...
-
-
-class StateAccess(RowReader, Protocol):
+class StateAccess(TableReader, Protocol):
     """Opened state. Each method raises `StateError`, naming the database, where it can't be read or written."""
 
     def transaction(self) -> AbstractContextManager[object]:

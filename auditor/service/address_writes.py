@@ -9,9 +9,9 @@ from auditor.errors import StateError
 from auditor.service.alert_state import existing_tables
 from auditor.state.known_registrations import read_address_writes
 from auditor.state.places import StatePlace
-from auditor.state.reading import TableReader
 from auditor.values.addresses import Prefix
 from auditor.values.models import AddressWrite, NodeId, Registration
+from auditor.values.stored_values import TableReader
 
 
 def contested_registrations(registrations: Iterable[Registration]) -> Mapping[NodeId, frozenset[Prefix]]:

@@ -13,8 +13,8 @@ from auditor.service.parts import ENVIRONMENT
 from auditor.settings.file import Config
 from auditor.state import plain_reader
 from auditor.state.places import StatePlace, place_name
-from auditor.state.reading import TableReader
 from auditor.values.guide import INSTALLED, Guide
+from auditor.values.stored_values import TableReader
 
 if TYPE_CHECKING:
     from alerts.memory.notification_log import NotificationLog

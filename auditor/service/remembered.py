@@ -21,10 +21,10 @@ from auditor.state.known_registrations import (
     read_remembered_registrations,
 )
 from auditor.state.places import StatePlace
-from auditor.state.reading import TableReader
 from auditor.values.addresses import PublicKey
 from auditor.values.models import Memory, NodeId
 from auditor.values.report import Report
+from auditor.values.stored_values import TableReader
 
 LATEST_CHANGES = 500
 """Number of changes of registrations that are looked through for writes that an earlier watch was told of."""

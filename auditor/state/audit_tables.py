@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Column,
     DateTime,
+    Dialect,
     Index,
     Integer,
     LargeBinary,
@@ -15,21 +18,44 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
 )
 
 from auditor.state.schema_age import VERSION_TABLE
+from auditor.values.text import for_json, stored_time
 
-TEXT = Text().with_variant(Text(collation="C"), "postgresql")
-"""Text in the order of its bytes on both databases."""
+
+class StoredText(TypeDecorator[object]):
+    """Text in the order of its bytes on both databases: of a time as `stored_time` writes it, of a list its JSON.
+
+    It is read as it is stored: what makes values of rows, `row_reader`, does so without this library, too.
+    """
+
+    impl = Text().with_variant(Text(collation="C"), "postgresql")
+    cache_ok = True
+
+    def process_bind_param(self, value: object, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Write a value."""
+        match value:
+            case None:
+                return None
+            case str():
+                return for_json(value)
+            case datetime():
+                return stored_time(value)
+        return json.dumps(value)
+
+
+TEXT = StoredText()
 NUMBER = BigInteger().with_variant(Integer(), "sqlite")
 TABLES = MetaData()
 
 
-def _keys(*names: str) -> list[Column[str]]:
+def _keys(*names: str) -> list[Column[object]]:
     return [Column(name, TEXT, primary_key=True) for name in names]
 
 
-def _texts(*names: str) -> list[Column[str]]:
+def _texts(*names: str) -> list[Column[object]]:
     return [Column(name, TEXT, nullable=False) for name in names]
 
 

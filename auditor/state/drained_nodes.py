@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from auditor.state.reading import TableReader, readable
 from auditor.values.drains import Drained
 from auditor.values.models import NodeId
-from auditor.values.text import for_json, stored_time
+from auditor.values.stored_values import TableReader, row_reader
 
 if TYPE_CHECKING:
     from auditor.state.state_store import StateStore
+
+_DRAINED = row_reader(Drained, by="made_by")
 
 
 def keep_drained(store: StateStore, node: NodeId, drained: Drained) -> None:
     """Store that a node is drained; one that is so already stays as it is stored. Raises `StateError`."""
     from auditor.state.audit_tables import DRAINED
 
-    values = {
-        "datacenter": for_json(node.datacenter),
-        "name": for_json(node.name),
-        "since": stored_time(drained.since),
-        "made_by": for_json(drained.by),
-        "how": drained.how,
-        "reason": for_json(drained.reason),
-        "plan": drained.plan,
-    }
+    fields = asdict(drained)
+    values = {**node._asdict(), "made_by": fields.pop("by"), **fields}
     store.execute(store.insert(DRAINED).values(values).on_conflict_do_nothing())
 
 
@@ -35,20 +29,14 @@ def forget_drained(store: StateStore, node: NodeId) -> None:
     """Store that a node is back in production. Not drained: nothing happens. Raises `StateError`."""
     from auditor.state.audit_tables import DRAINED
 
-    name, datacenter = for_json(node.name), for_json(node.datacenter)
-    store.execute(DRAINED.delete().where(DRAINED.c.datacenter == datacenter, DRAINED.c.name == name))
+    store.execute(
+        DRAINED.delete().where(DRAINED.c.datacenter == node.datacenter, DRAINED.c.name == node.name)
+    )
 
 
 def read_drained(reader: TableReader) -> Mapping[NodeId, Drained]:
     """Read which nodes are drained, in the order of their names. Raises `StateError`."""
-    with readable():
-        return {
-            NodeId(row["datacenter"], row["name"]): Drained(
-                since=datetime.fromisoformat(row["since"]),
-                by=row["made_by"],
-                how=row["how"],
-                reason=row["reason"],
-                plan=row["plan"],
-            )
-            for row in reader.rows_of("history_drained", order=("datacenter", "name"))
-        }
+    return {
+        NodeId(row["datacenter"], row["name"]): _DRAINED(row)
+        for row in reader.rows_of("history_drained", order=("datacenter", "name"))
+    }

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import delete, func, insert, select
 
 from auditor.state.audit_tables import CHANGES, FINDINGS
-from auditor.state.reading import Stored, TableReader, readable
 from auditor.state.state_store import StateStore
 from auditor.values.findings import Severity
 from auditor.values.past_sweeps import FindingChange, PastChange
-from auditor.values.text import stored_time
+from auditor.values.stored_values import StoredRow, TableReader, row_reader
 
+_CHANGE = row_reader(PastChange, "nodes")
 AT_ONCE = 500
 """Fingerprints that one statement names."""
 _STANDING = FINDINGS.c.resolved_at.is_(None)
@@ -33,7 +34,7 @@ class FindingsBefore:
     def __init__(self, store: StateStore, shown: Iterable[str]) -> None:
         """Read those that stand, and whether those that are shown are known. Raises `StateError`."""
         columns = FINDINGS.c.fingerprint, FINDINGS.c.severity, FINDINGS.c.nodes, FINDINGS.c.caused_by
-        self.standing: Mapping[str, Stored] = {
+        self.standing: Mapping[str, StoredRow] = {
             row["fingerprint"]: row for row in store.rows(select(*columns).where(_STANDING))
         }
         last = store.rows(select(CHANGES.c.fingerprint, CHANGES.c.change).where(CHANGES.c.id.in_(_LATEST)))
@@ -78,40 +79,15 @@ class FindingsBefore:
 
 def keep_changes(store: StateStore, changes: Iterable[PastChange]) -> None:
     """Store changes. Raises `StateError`."""
-    store.execute(
-        insert(CHANGES),
-        [
-            {
-                "at": stored_time(item.at),
-                "sweep": item.sweep,
-                "fingerprint": item.fingerprint,
-                "change": item.change.value,
-                "severity": item.severity.value,
-                "nodes": json.dumps(item.nodes),
-            }
-            for item in changes
-        ],
-    )
+    store.execute(insert(CHANGES), list(map(asdict, changes)))
 
 
 def read_changes(reader: TableReader) -> tuple[PastChange, ...]:
     """Read all changes that are kept, in the order in which they were recorded. Raises `StateError`."""
-    with readable():
-        return tuple(
-            PastChange(
-                at=datetime.fromisoformat(row["at"]),
-                fingerprint=row["fingerprint"],
-                change=FindingChange(row["change"]),
-                severity=Severity(row["severity"]),
-                nodes=tuple(json.loads(row["nodes"])),
-                sweep=row["sweep"],
-            )
-            for row in reader.rows_of("history_changes", order=("id",))
-        )
+    return tuple(map(_CHANGE, reader.rows_of("history_changes", order=("id",))))
 
 
 def forget_changes(store: StateStore, before: datetime) -> None:
     """Delete changes older than that, but those of findings that stand. Raises `StateError`."""
     standing = select(FINDINGS.c.fingerprint).where(_STANDING)
-    old = CHANGES.c.at < stored_time(before)
-    store.execute(delete(CHANGES).where(old, CHANGES.c.fingerprint.not_in(standing)))
+    store.execute(delete(CHANGES).where(CHANGES.c.at < before, CHANGES.c.fingerprint.not_in(standing)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -15,7 +14,6 @@ from auditor.state.audit_tables import FINDINGS, SWEEPS
 from auditor.state.finding_changes import FindingsBefore, forget_changes, keep_changes
 from auditor.state.known_findings import finding_of
 from auditor.state.operations import forget_operations
-from auditor.state.reading import Stored, readable
 from auditor.state.registration_journal import forget_registrations, keep_registrations
 from auditor.state.state_store import StateStore
 from auditor.state.sweep_contents import forget_unused_contents, keep_content
@@ -23,8 +21,9 @@ from auditor.values.findings import Finding, Severity
 from auditor.values.models import Snapshot
 from auditor.values.past_sweeps import PastFinding, PastSweep, content_of
 from auditor.values.report import Report, Verdict
-from auditor.values.text import for_json, stored_time
+from auditor.values.stored_values import row_reader
 
+sweep_of = row_reader(PastSweep, "findings")
 _SEVERITIES = {item.value: place for place, item in enumerate(Severity)}
 
 
@@ -44,21 +43,21 @@ def record(
     and its cause does not stand any more. `beside` stand without being findings of the report: blindness.
     `snapshot` is what the report was made of: its registrations are compared with those of the sweep before.
     """
-    finished = stored_time(report.finished_at)
+    finished = report.finished_at
     counted = {finding.fingerprint: finding for finding in report.standing}
     severities = Counter(finding.severity for finding in counted.values())
     counted |= {finding.fingerprint: finding for finding in beside}
     with store.transaction():
         number = store.add(
             insert(SWEEPS).values(
-                started_at=stored_time(report.started_at),
+                started_at=report.started_at,
                 finished_at=finished,
-                verdict=report.verdict.value,
+                verdict=report.verdict,
                 registered=report.coverage.registered,
                 observed=report.coverage.observed,
-                findings=json.dumps({item.value: severities[item] for item in Severity if severities[item]}),
+                findings={item.value: severities[item] for item in Severity if severities[item]},
                 gaps=len(report.gaps),
-                cut_short=None if report.cut_short is None else for_json(report.cut_short),
+                cut_short=report.cut_short,
                 content=keep_content(store, content_of(report)),
             )
         )
@@ -114,21 +113,18 @@ def _over(
 
 def sweeps(store: StateStore, most: int | None = None) -> tuple[PastSweep, ...]:
     """Read the last sweeps, newest first; at most so many, None for all. Raises `StateError`."""
-    with readable():
-        return tuple(map(_sweep, store.rows_of(SWEEPS.name, order=("-number",), most=most)))
+    return tuple(map(sweep_of, store.rows_of(SWEEPS.name, order=("-number",), most=most)))
 
 
 def sweep(store: StateStore, number: int) -> PastSweep | None:
     """Read one sweep by its number; None where there is none. Raises `StateError`."""
-    with readable():
-        return next(map(_sweep, store.rows_of(SWEEPS.name, {"number": number})), None)
+    return next(map(sweep_of, store.rows_of(SWEEPS.name, {"number": number})), None)
 
 
 def last_clean(store: StateStore) -> datetime | None:
     """Read the end of the last clean sweep; None where none is remembered. Raises `StateError`."""
     clean = store.rows_of(SWEEPS.name, {"verdict": Verdict.CLEAN.value}, order=("-number",), most=1)
-    with readable():
-        return next((datetime.fromisoformat(row["finished_at"]) for row in clean), None)
+    return next((item.finished_at for item in map(sweep_of, clean)), None)
 
 
 def findings(
@@ -147,8 +143,7 @@ def findings(
     )
     if leading_only:
         wanted = wanted.where(columns.caused_by.is_(None))
-    with readable():
-        return tuple(map(finding_of, store.rows(wanted.limit(most))))
+    return tuple(map(finding_of, store.rows(wanted.limit(most))))
 
 
 def finding(store: StateStore, fingerprint_prefix: str) -> PastFinding | None:
@@ -162,9 +157,8 @@ def finding(store: StateStore, fingerprint_prefix: str) -> PastFinding | None:
             f"{fingerprint_prefix[:40]!r} is no fingerprint: those are up to 20 digits, 0-9 and a-f"
         )
     column = FINDINGS.c.fingerprint
-    with readable():
-        rows = store.rows(select(FINDINGS).where(column.startswith(prefix)).order_by(column))
-        found = tuple(map(finding_of, rows))
+    rows = store.rows(select(FINDINGS).where(column.startswith(prefix)).order_by(column))
+    found = tuple(map(finding_of, rows))
     if len(found) > 1:
         raise UsageError(f"{len(found)} findings begin with {prefix}; give more digits")
     return found[0] if found else None
@@ -176,45 +170,30 @@ def prune(store: StateStore, before: datetime) -> None:
     Raises `StateError`.
     """
     with store.transaction():
-        store.execute(delete(SWEEPS).where(SWEEPS.c.finished_at < stored_time(before)))
-        store.execute(delete(FINDINGS).where(FINDINGS.c.resolved_at < stored_time(before)))
+        store.execute(delete(SWEEPS).where(SWEEPS.c.finished_at < before))
+        store.execute(delete(FINDINGS).where(FINDINGS.c.resolved_at < before))
         forget_unused_contents(store)
         forget_changes(store, before)
         forget_operations(store, before)
         forget_registrations(store, before)
 
 
-def _row(report: Report, finding: Finding) -> dict[str, str | None]:
-    finished = stored_time(report.finished_at)
+def _row(report: Report, finding: Finding) -> dict[str, object]:
     return {
         "fingerprint": finding.fingerprint,
         "check_ident": finding.check,
-        "severity": finding.severity.value,
-        "subject": for_json(finding.subject),
-        "summary": for_json(finding.summary),
-        "nodes": json.dumps(_names(report, finding)),
+        "severity": finding.severity,
+        "subject": finding.subject,
+        "summary": finding.summary,
+        "nodes": _names(report, finding),
         "caused_by": finding.caused_by,
-        "first_seen": finished,
-        "last_seen": finished,
+        "first_seen": report.finished_at,
+        "last_seen": report.finished_at,
         "resolved_at": None,
         "address": finding.address or "",
-        "regions": json.dumps(sorted(finding.regions)),
+        "regions": sorted(finding.regions),
     }
 
 
 def _names(report: Report, finding: Finding) -> tuple[str, ...]:
     return tuple(sorted(report.name(node) for node in finding.nodes))
-
-
-def _sweep(row: Stored) -> PastSweep:
-    return PastSweep(
-        number=row["number"],
-        started_at=datetime.fromisoformat(row["started_at"]),
-        finished_at=datetime.fromisoformat(row["finished_at"]),
-        verdict=Verdict(row["verdict"]),
-        registered=row["registered"],
-        observed=row["observed"],
-        gaps=row["gaps"],
-        findings={Severity(name): count for name, count in json.loads(row["findings"]).items()},
-        cut_short=row["cut_short"],
-    )

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import TypeAdapter
 
 from auditor.errors import StateError
-from auditor.state.reading import Stored, TableReader, readable
 from auditor.values.addresses import Prefix
 from auditor.values.models import AddressWrite, LostRegistration, NodeId, Registration
-from auditor.values.registration_changes import (
-    ChangeSource,
-    KnownRegistration,
-    RegistrationChange,
-    RegistrationChangeKind,
-)
+from auditor.values.registration_changes import ChangeSource, KnownRegistration, RegistrationChange
+from auditor.values.stored_values import StoredRow, TableReader, row_reader
+from auditor.values.text import for_json
 
 # Not `values`: they may hold anything that the registry's owners put there, secrets included.
 _KEPT = (
@@ -32,7 +29,18 @@ _KEPT = (
     "retired",
     "all_addresses_read",
 )
-_REGISTRATION = TypeAdapter(Registration)
+_REGISTRATION, _CHANGE = TypeAdapter(Registration), row_reader(RegistrationChange, index="consul_index")
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryReads:
+    """Readings of one datacenter's registry that are taken down: begin of the first and of the last."""
+
+    first_at: datetime
+    last_began_at: datetime
+
+
+reads_of = row_reader(RegistryReads)
 REGISTRATIONS = "history_registrations"
 READS = "history_registry_reads"
 CHANGES = "history_registration_changes"
@@ -55,20 +63,15 @@ def read_body(node: NodeId, body: str) -> Registration:
 
 def read_registration_changes(reader: TableReader) -> Iterator[RegistrationChange]:
     """Read every change of a registration, oldest first, one at a time. Raises `StateError`."""
-    with readable():
-        for row in reader.rows_of(CHANGES, order=("not_after", "id")):
-            yield _change(row)
+    yield from map(_change, reader.rows_of(CHANGES, order=("not_after", "id")))
 
 
 def read_known_registrations(reader: TableReader) -> Iterator[KnownRegistration]:
     """Read the newest form of each registration, by node, lost ones included, one at a time. Raises `StateError`."""
-    with readable():
-        for row in reader.rows_of(REGISTRATIONS, order=("datacenter", "node")):
-            gone = (
-                next(reader.rows_of(CHANGES, {"id": row["gone"]}), None) if row["gone"] is not None else None
-            )
-            node = NodeId(row["datacenter"], row["node"])
-            yield KnownRegistration(read_body(node, row["body"]), None if gone is None else _change(gone))
+    for row in reader.rows_of(REGISTRATIONS, order=("datacenter", "node")):
+        gone = reader.rows_of(CHANGES, {"id": row["gone"]}) if row["gone"] is not None else ()
+        node = NodeId(row["datacenter"], row["node"])
+        yield KnownRegistration(read_body(node, row["body"]), next(map(_change, gone), None))
 
 
 class RememberedRegistrations:
@@ -109,13 +112,12 @@ def read_address_writes(
 
     One that was registered before the journal began got its addresses then, or before.
     """
-    with readable():
-        return tuple(item for node, prefixes in wanted.items() for item in _writes_of(reader, node, prefixes))
+    return tuple(item for node, prefixes in wanted.items() for item in _writes_of(reader, node, prefixes))
 
 
 def _writes_of(reader: TableReader, node: NodeId, prefixes: Collection[Prefix]) -> Iterator[AddressWrite]:
     left = set(prefixes)
-    place = {"datacenter": node.datacenter, "node": fit_name(node.name)}
+    place = {"datacenter": node.datacenter, "node": for_json(node.name)}
     for row in reader.rows_of(CHANGES, place, order=("-id",)):
         change = _change(row)
         before, after = _addresses(change.before), _addresses(change.after)
@@ -126,11 +128,11 @@ def _writes_of(reader: TableReader, node: NodeId, prefixes: Collection[Prefix]) 
         left -= after ^ before
         if not left:
             return
-    read = next(reader.rows_of(READS, {"datacenter": node.datacenter}), None)
+    began = read_journal_begin(reader, node.datacenter)
     known = next(reader.rows_of(REGISTRATIONS, {**place, "gone": None}), None)
-    if read is not None and known is not None:
+    if began is not None and known is not None:
         for prefix in sorted(left & _addresses(read_body(node, known["body"]))):
-            yield AddressWrite(node, prefix, datetime.fromisoformat(read["first_at"]), to_the_moment=False)
+            yield AddressWrite(node, prefix, began, to_the_moment=False)
 
 
 def read_latest_writes(reader: TableReader, most: int) -> tuple[AddressWrite, ...]:
@@ -140,16 +142,14 @@ def read_latest_writes(reader: TableReader, most: int) -> tuple[AddressWrite, ..
     """
     passed: set[tuple[NodeId, Prefix]] = set()
     found: list[AddressWrite] = []
-    with readable():
-        for row in reader.rows_of(CHANGES, order=("-id",), most=most):
-            change = _change(row)
-            after = _addresses(change.after)
-            for prefix in sorted(after ^ _addresses(change.before)):
-                if (change.node, prefix) in passed:
-                    continue
-                passed.add((change.node, prefix))
-                if prefix in after and change.seen_by is ChangeSource.WATCH:
-                    found.append(AddressWrite(change.node, prefix, change.not_after, True, change.index))
+    for change in map(_change, reader.rows_of(CHANGES, order=("-id",), most=most)):
+        after = _addresses(change.after)
+        for prefix in sorted(after ^ _addresses(change.before)):
+            if (change.node, prefix) in passed:
+                continue
+            passed.add((change.node, prefix))
+            if prefix in after and change.seen_by is ChangeSource.WATCH:
+                found.append(AddressWrite(change.node, prefix, change.not_after, True, change.index))
     return tuple(found)
 
 
@@ -157,29 +157,18 @@ def _addresses(registration: Registration | None) -> set[Prefix]:
     return set() if registration is None else set(registration.addresses)
 
 
-def fit_name(name: str) -> str:
-    """Return a name as databases can store it: a lone surrogate is none of its characters."""
-    return name.encode("utf-8", "backslashreplace").decode()
+def read_journal_begin(reader: TableReader, datacenter: str | None = None) -> datetime | None:
+    """Read when registrations were first taken down, everywhere or in one datacenter; None: not yet.
+
+    Raises `StateError`.
+    """
+    where = None if datacenter is None else {"datacenter": datacenter}
+    return min((reads_of(row).first_at for row in reader.rows_of(READS, where)), default=None)
 
 
-def read_journal_begin(reader: TableReader) -> datetime | None:
-    """Read when registrations were first taken down; None: not yet. Raises `StateError`."""
-    with readable():
-        first = min((row["first_at"] for row in reader.rows_of(READS)), default=None)
-        return None if first is None else datetime.fromisoformat(first)
-
-
-def _change(row: Stored) -> RegistrationChange:
+def _change(row: StoredRow) -> RegistrationChange:
     node = NodeId(row["datacenter"], row["node"])
-    before, after = row["before"], row["after"]
-    return RegistrationChange(
-        node=node,
-        kind=RegistrationChangeKind(row["kind"]),
-        before=None if before is None else read_body(node, before),
-        after=None if after is None else read_body(node, after),
-        not_before=datetime.fromisoformat(row["not_before"]),
-        not_after=datetime.fromisoformat(row["not_after"]),
-        seen_by=ChangeSource(row["seen_by"]),
-        index=row["consul_index"],
-        sweep=row["sweep"],
-    )
+    forms = {
+        name: read_body(node, row[name]) if row[name] is not None else None for name in ("before", "after")
+    }
+    return _CHANGE({**row, **forms, "node": node})

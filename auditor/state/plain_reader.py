@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from pydantic import SecretStr
 
 from auditor.state.places import WITHIN, StatePlace, driver_url, place_name, postgresql
-from auditor.state.reading import Stored, TableReader
 from auditor.state.refusals import unusable
 from auditor.state.schema_age import SchemaAge, schema_age
 from auditor.state.sqlite_file import checked, close_file, connected, is_writable
+from auditor.values.stored_values import StoredRow, TableReader
 
 
 class _Driver(Protocol):
@@ -33,7 +33,7 @@ class _PlainReader(TableReader):
         *,
         order: Sequence[str] = (),
         most: int | None = None,
-    ) -> Iterator[Stored]:
+    ) -> Iterator[StoredRow]:
         # The names are literals of this program; values are bound.
         wanted = where or {}
         fits = [

@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 
 from auditor.errors import GapReason
 from auditor.state.audit_tables import REGISTRATION_CHANGES, REGISTRATIONS, REGISTRY_READS
-from auditor.state.known_registrations import body_of, fit_name, read_body
+from auditor.state.known_registrations import body_of, read_body, reads_of
 from auditor.state.state_store import StateStore
 from auditor.values.models import InvalidRegistration, Registration, RegistryReading, Snapshot
 from auditor.values.registration_changes import (
@@ -22,7 +22,8 @@ from auditor.values.registration_changes import (
     changed_fields,
 )
 from auditor.values.report import Report
-from auditor.values.text import stored_time
+from auditor.values.stored_values import row_reader
+from auditor.values.text import for_json
 
 FEWEST_MISSING = 2
 """A registry that lost a single node has not shrunk."""
@@ -34,11 +35,15 @@ SHRINK_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Stored registration: its text, and since when it is missing."""
+    """Stored registration: its text, and between which times it went missing."""
 
     body: str
-    missing: tuple[str, str] | None
+    missing_not_before: datetime | None
+    missing_not_after: datetime | None
     gone: int | None
+
+
+_row = row_reader(_Row)
 
 
 def keep_registrations(store: StateStore, snapshot: Snapshot, report: Report, sweep: int) -> None:
@@ -54,11 +59,9 @@ def keep_registrations(store: StateStore, snapshot: Snapshot, report: Report, sw
         before = _last_read(store, datacenter)
         if before is not None and _is_older(report.finished_at, before):
             continue
-        read = _Read(
-            present[datacenter], before, stored_time(report.finished_at), ChangeSource.SWEEP, sweep=sweep
-        )
+        read = _Read(present[datacenter], before, report.finished_at, ChangeSource.SWEEP, sweep=sweep)
         _Compared(store, datacenter, read).store(suspect=suspect)
-        _remember_read(store, datacenter, stored_time(report.started_at))
+        _remember_read(store, datacenter, report.started_at)
 
 
 def keep_reading(
@@ -85,13 +88,13 @@ def keep_reading(
         return
     before = _last_read(store, datacenter)
     if before is not None and not_before is not None:
-        before = max(before, stored_time(not_before))
-    soon = before is not None and not_after - datetime.fromisoformat(before) <= MOMENT
+        before = max(before, not_before)
+    soon = before is not None and not_after - before <= MOMENT
     source = ChangeSource.WATCH if woken or soon else ChangeSource.SWEEP
     present = _by_datacenter(reading.registrations, reading.invalid)[datacenter]
-    read = _Read(present, before, stored_time(not_after), source, index=index)
+    read = _Read(present, before, not_after, source, index=index)
     _Compared(store, datacenter, read).store(suspect=False)
-    _remember_read(store, datacenter, stored_time(not_after))
+    _remember_read(store, datacenter, not_after)
 
 
 class _Present(NamedTuple):
@@ -106,26 +109,26 @@ def _by_datacenter(
 ) -> Mapping[str, _Present]:
     found: dict[str, _Present] = defaultdict(lambda: _Present({}, set()))
     for broken in invalid:
-        found[broken.node.datacenter].unreadable.add(fit_name(broken.node.name))
+        found[broken.node.datacenter].unreadable.add(for_json(broken.node.name))
     for item in registrations:
-        found[item.node.datacenter].registrations[fit_name(item.node.name)] = item
+        found[item.node.datacenter].registrations[for_json(item.node.name)] = item
     return found
 
 
-def _last_read(store: StateStore, datacenter: str) -> str | None:
+def _last_read(store: StateStore, datacenter: str) -> datetime | None:
     """Read the begin of the last reading that is stored; None: there is none, and all is only taken down."""
-    row = next(store.rows_of(REGISTRY_READS.name, {"datacenter": datacenter}), None)
-    return None if row is None else str(row["last_began_at"])
+    reads = map(reads_of, store.rows_of(REGISTRY_READS.name, {"datacenter": datacenter}))
+    return next((item.last_began_at for item in reads), None)
 
 
-def _remember_read(store: StateStore, datacenter: str, began: str) -> None:
+def _remember_read(store: StateStore, datacenter: str, began: datetime) -> None:
     read = store.insert(REGISTRY_READS).values(datacenter=datacenter, first_at=began, last_began_at=began)
     store.execute(read.on_conflict_do_update(index_elements=["datacenter"], set_={"last_began_at": began}))
 
 
-def _is_older(ended: datetime, before: str) -> bool:
+def _is_older(ended: datetime, before: datetime) -> bool:
     """Tell whether a sweep ended before the last stored reading. A clock that was put back makes nothing older."""
-    return timedelta(0) < datetime.fromisoformat(before) - ended < LONGEST_OVERTAKEN
+    return timedelta(0) < before - ended < LONGEST_OVERTAKEN
 
 
 def _whole(report: Report, datacenters: Collection[str]) -> list[str]:
@@ -135,12 +138,12 @@ def _whole(report: Report, datacenters: Collection[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """Reading of one datacenter, and when it was. Times are as stored."""
+    """Reading of one datacenter, and when it was."""
 
     present: _Present
-    before: str | None
+    before: datetime | None
     """Time since which what is new may have been so; None: all is only taken down."""
-    ended: str
+    ended: datetime
     source: ChangeSource
     sweep: int | None = None
     index: int | None = None
@@ -153,12 +156,7 @@ class _Compared:
     def __init__(self, store: StateStore, datacenter: str, read: _Read) -> None:
         self._store, self._datacenter, self._read = store, datacenter, read
         self._known = {
-            row["node"]: _Row(
-                row["body"],
-                (row["missing_not_before"], row["missing_not_after"]) if row["missing_not_after"] else None,
-                row["gone"],
-            )
-            for row in store.rows_of(REGISTRATIONS.name, {"datacenter": datacenter})
+            row["node"]: _row(row) for row in store.rows_of(REGISTRATIONS.name, {"datacenter": datacenter})
         }
 
     def store(self, *, suspect: bool) -> None:
@@ -174,7 +172,7 @@ class _Compared:
         before_at = self._read.before
         for name, item in read.items():
             row, body = self._known.get(name), body_of(item)
-            if row is not None and row.body == body and row.missing is None:
+            if row is not None and row.body == body and row.missing_not_after is None:
                 continue
             forms.append({"datacenter": self._datacenter, "node": name, "body": body})
             if before_at is None:
@@ -211,9 +209,11 @@ class _Compared:
         index = self._read.index if not changed and len(missing) == 1 else None
         rows: list[Mapping[str, object]] = []
         for name, row in missing.items():
-            when = row.missing or (self._read.before or self._read.ended, self._read.ended)
+            when = self._read.before or self._read.ended, self._read.ended
+            if known := row.missing_not_before is not None and row.missing_not_after is not None:
+                when = row.missing_not_before, row.missing_not_after
             number = None
-            if not suspect and (read_again if row.missing is not None else not shrunk):
+            if not suspect and (read_again if known else not shrunk):
                 removed = self._change(name, RegistrationChangeKind.REMOVED, row.body, None, when, index)
                 number = self._store.add(insert(REGISTRATION_CHANGES).values(removed))
             rows.append({"name": name, "from": when[0], "to": when[1], "number": number})
@@ -230,18 +230,18 @@ class _Compared:
         kind: RegistrationChangeKind,
         before: str | None,
         after: str | None,
-        when: tuple[str, str],
+        when: tuple[datetime, datetime],
         index: int | None,
     ) -> Mapping[str, object]:
         return {
             "datacenter": self._datacenter,
             "node": name,
-            "kind": kind.value,
+            "kind": kind,
             "before": before,
             "after": after,
             "not_before": when[0],
             "not_after": when[1],
-            "seen_by": self._read.source.value,
+            "seen_by": self._read.source,
             "consul_index": index,
             "sweep": self._read.sweep,
         }
@@ -249,7 +249,7 @@ class _Compared:
 
 def forget_registrations(store: StateStore, before: datetime) -> None:
     """Delete changes older than that, and what was removed by them. Raises `StateError`."""
-    old = REGISTRATION_CHANGES.c.not_after < stored_time(before)
+    old = REGISTRATION_CHANGES.c.not_after < before
     gone = REGISTRATIONS.c.gone.in_(select(REGISTRATION_CHANGES.c.id).where(old))
     store.execute(delete(REGISTRATIONS).where(gone))
     store.execute(delete(REGISTRATION_CHANGES).where(old))

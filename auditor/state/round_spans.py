@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -10,10 +9,9 @@ from typing import NamedTuple
 from sqlalchemy import select
 
 from auditor.state.audit_tables import SWEEPS
-from auditor.state.reading import readable
+from auditor.state.history import sweep_of
 from auditor.state.state_store import StateStore
 from auditor.values.report import Coverage
-from auditor.values.text import stored_time
 
 
 class SpanSizes(NamedTuple):
@@ -30,12 +28,9 @@ def read_span_sizes(store: StateStore, since: datetime, step: timedelta) -> Mapp
     Raises `StateError`.
     """
     found: dict[int, SpanSizes] = {}
-    columns = SWEEPS.c.finished_at, SWEEPS.c.registered, SWEEPS.c.observed, SWEEPS.c.findings
-    with readable():
-        for row in store.each(select(*columns).where(SWEEPS.c.finished_at >= stored_time(since))):
-            number = (datetime.fromisoformat(row["finished_at"]) - since) // step
-            count = sum(json.loads(row["findings"]).values())
-            share = Coverage(row["registered"], row["observed"]).share
-            before = found.get(number, SpanSizes(count, share))
-            found[number] = SpanSizes(max(count, before.most_findings), min(share, before.least_share))
+    for sweep in map(sweep_of, store.each(select(SWEEPS).where(SWEEPS.c.finished_at >= since))):
+        number = (sweep.finished_at - since) // step
+        share = Coverage(sweep.registered, sweep.observed).share
+        before = found.get(number, SpanSizes(sweep.found, share))
+        found[number] = SpanSizes(max(sweep.found, before.most_findings), min(share, before.least_share))
     return found

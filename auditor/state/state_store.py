@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Engine, Executable, Insert, MetaData, Table, 
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from auditor.state.reading import Stored
 from auditor.state.refusals import unusable
+from auditor.values.stored_values import StoredRow
 
 StateTables = Sequence[MetaData]
 """Tables of all parts of the state."""
@@ -66,19 +66,19 @@ class StateStore:
         ):
             yield connection
 
-    def rows(self, statement: Executable) -> Sequence[Stored]:
+    def rows(self, statement: Executable) -> Sequence[StoredRow]:
         """Read all rows that a statement yields. Raises `StateError`."""
         return tuple(self.each(statement))
 
-    def first(self, statement: Executable) -> Stored | None:
+    def first(self, statement: Executable) -> StoredRow | None:
         """Read the first row that a statement yields; None: there is none. Raises `StateError`."""
         return next(iter(self.rows(statement)), None)
 
-    def each(self, statement: Executable) -> Iterator[Stored]:
+    def each(self, statement: Executable) -> Iterator[StoredRow]:
         """Read the rows that a statement yields, one at a time. Raises `StateError`."""
         under_way = nullcontext(self._under_way) if self._under_way is not None else self.engine.connect()
         with self.reported(), under_way as connection, connection.execute(statement) as found:
-            yield from cast("Iterable[Stored]", found.mappings())
+            yield from cast("Iterable[StoredRow]", found.mappings())
 
     def execute(self, statement: Executable, rows: Sequence[Mapping[str, object]] | None = None) -> int:
         """Write, or once for each of several rows; return the number of rows that were met. Raises `StateError`."""
@@ -111,7 +111,7 @@ class StateStore:
         *,
         order: Sequence[str] = (),
         most: int | None = None,
-    ) -> Iterator[Stored]:
+    ) -> Iterator[StoredRow]:
         """Read rows of a table as `TableReader` says."""
         columns = self._known[table].columns
         return self.each(

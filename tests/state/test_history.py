@@ -15,7 +15,7 @@ from auditor.state.finding_changes import read_changes
 from auditor.state.known_findings import read_standing_findings
 from auditor.state.operations import begin_operation, end_operation, read_operations
 from auditor.state.state_store import StateStore
-from auditor.state.sweep_contents import read_content
+from auditor.state.sweep_contents import FORM, read_content
 from auditor.values.findings import Finding, Severity
 from auditor.values.models import Gap, NodeId
 from auditor.values.past_sweeps import (
@@ -24,6 +24,9 @@ from auditor.values.past_sweeps import (
     PastFinding,
     PastOperation,
     PastSweep,
+    SeenFinding,
+    SeenGap,
+    SweepContent,
     content_of,
 )
 from auditor.values.report import Coverage, Report, Verdict
@@ -381,3 +384,30 @@ def test_the_last_clean_sweep_is_remembered_behind_others(store: StateStore) -> 
     record(store, 2)
     record(store, 3, PAIR)
     assert history.last_clean(store) == at(2)
+
+
+def test_what_a_sweep_saw_is_written_in_the_form_that_databases_hold() -> None:
+    """Its digest is its name in the database; the parts of a set are sorted."""
+    seen = SeenFinding(
+        fingerprint="f",
+        check="c",
+        severity=Severity.ERROR,
+        subject="s",
+        nodes=("a",),
+        confirmed=None,
+        agreed=True,
+        caused_by=None,
+        datacenters=frozenset({"b", "a"}),
+        places=frozenset({NodeId("d", "n"), NodeId("d", "m")}),
+        by_observers=False,
+    )
+    gap = SeenGap("ssh", GapReason.RESOLVE, None, "n")
+    content = SweepContent((seen,), (gap,), frozenset("yx"), frozenset({""}), frozenset({NodeId("d", "n")}))
+    assert FORM.write(content) == (
+        '{"form": "wgaudit.sweep-content/1", "findings": [{"fingerprint": "f", "check": "c", "severity": "error", '
+        '"subject": "s", "nodes": ["a"], "confirmed": null, "agreed": true, "caused_by": null, '
+        '"datacenters": ["a", "b"], "places": [["d", "m"], ["d", "n"]], "by_observers": false}], '
+        '"gaps": [{"source": "ssh", "reason": "resolve", "datacenter": null, "node": "n"}], '
+        '"withheld": ["x", "y"], "unread": [""], "unseen": [["d", "n"]]}'
+    )
+    assert FORM.read(FORM.write(content)) == content

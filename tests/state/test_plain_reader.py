@@ -19,7 +19,7 @@ from auditor.state.audit_tables import DRAINED, REGISTRATIONS
 from auditor.state.opening import open_store
 from auditor.state.places import StatePlace
 from auditor.state.plain_reader import existing_reader
-from auditor.state.reading import TableReader
+from auditor.values.stored_values import TableReader
 from tests.state.older_files import older_file
 
 ROOT = Path(__file__).parents[2]

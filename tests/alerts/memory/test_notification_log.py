@@ -17,14 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from alerts.memory.forms import (
-    read_incident,
-    read_silence,
-    read_standing,
-    write_incident,
-    write_silence,
-    write_standing,
-)
+from alerts.memory.forms import INCIDENT, SILENCE, STANDING
 from alerts.memory.memory_for_judging import read_memory
 from alerts.memory.notices import State
 from alerts.memory.notification_log import NotificationLog
@@ -321,7 +314,7 @@ def test_a_memory_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
         old.execute(
             "UPDATE alerts_memory SET sweep = 6, registered = 40, registered_at = ?", (NOON.isoformat(),)
         )
-        body = json.loads(write_standing(stands(incident())))
+        body = json.loads(STANDING.write(stands(incident())))
         for form, names in ((body, ("flapping", "away_since")), (body["incident"], ("flapping_since",))):
             for name in names:
                 del form[name]
@@ -647,8 +640,8 @@ names = st.frozensets(st.text(st.characters(exclude_categories=()), max_size=9),
 
 @given(incidents)
 def test_an_incident_is_read_as_it_was_written(value: Incident) -> None:
-    written = write_incident(value)
-    assert read_incident(written) == value
+    written = INCIDENT.write(value)
+    assert INCIDENT.read(written) == value
     assert written.isascii()
 
 
@@ -665,7 +658,7 @@ def test_an_incident_is_read_as_it_was_written(value: Incident) -> None:
     )
 )
 def test_what_stands_is_read_as_it_was_written(value: Standing) -> None:
-    assert read_standing(write_standing(value)) == value
+    assert STANDING.read(STANDING.write(value)) == value
 
 
 @given(
@@ -683,13 +676,13 @@ def test_what_stands_is_read_as_it_was_written(value: Standing) -> None:
     )
 )
 def test_a_silence_is_read_as_it_was_written(value: Silence) -> None:
-    assert read_silence(write_silence(value)) == value
+    assert SILENCE.read(SILENCE.write(value)) == value
 
 
 @pytest.mark.parametrize("foreign", ["", "null", "[]", "{}", "\x00", "[" * 5000, '{"form": 1}', "NaN"])
 def test_text_that_is_no_record_is_refused(foreign: str) -> None:
     with pytest.raises(StateError, match="cannot be read"):
-        read_incident(foreign)
+        INCIDENT.read(foreign)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alerts.memory.forms import write_incident
+from alerts.memory.forms import INCIDENT
 from alerts.memory.notices import State
 from alerts.memory.outbox_entries import entries_of, looked_up
 from alerts.models import Status
@@ -33,5 +33,5 @@ def test_words_of_one_plan_follow_one_another_as_if_each_had_been_stored() -> No
         (Status.FIRING, State.PENDING),
         (Status.RESOLVED, State.CLOSED),
     ]
-    assert entries.added[0]["body"] == write_incident(newer)
+    assert entries.added[0]["body"] == INCIDENT.write(newer)
     assert entries.renewed == {}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pydantic import SecretStr
 
 from alerts.incidents import MOST_ANSWERS, groups, incident
-from alerts.memory.forms import read_incident, write_incident
+from alerts.memory.forms import INCIDENT
 from alerts.models import Answered
 from alerts.notifiers.alertmanager import ANNOTATION, Alertmanager
 from alerts.notifiers.incident_text import answered
@@ -78,7 +78,7 @@ def test_a_webhook_has_each_server_with_what_it_is_tied_to() -> None:
 
 
 def test_the_memory_of_alerts_keeps_them() -> None:
-    assert read_incident(write_incident(ANSWERED)) == ANSWERED
+    assert INCIDENT.read(INCIDENT.write(ANSWERED)) == ANSWERED
 
 
 def test_an_incident_takes_them_from_the_finding_that_leads_it() -> None:

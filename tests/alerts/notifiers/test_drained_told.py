@@ -8,7 +8,7 @@ from dataclasses import replace
 from pydantic import SecretStr
 
 from alerts.incidents import groups, incident
-from alerts.memory.forms import read_incident, write_incident
+from alerts.memory.forms import INCIDENT
 from alerts.notifiers.alertmanager import Alertmanager
 from alerts.notifiers.pagerduty import PagerDuty
 from alerts.notifiers.slack import Slack
@@ -48,4 +48,4 @@ def test_an_incident_has_the_claimants_that_the_report_knows_to_be_drained_and_n
     report = replace(sample.incident(), drained={sample.node("edge-sin-1"): one, sample.node("spare-1"): one})
     made = incident(report, groups(report)[0])
     assert made.drained == (("edge-sin-1", "since 2026-03-01 02:59 UTC by anna (command)"),)
-    assert read_incident(write_incident(made)) == made
+    assert INCIDENT.read(INCIDENT.write(made)) == made
