@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,29 +18,39 @@ RECIPES = {
     "nodes/15-slow-login/pam.d-sshd-first-line": "needs PAM and 25 seconds",
 }
 """Cases that are set-ups for a whole machine: no test brings them up."""
-TEXTS = {
-    node.value
-    for path in ROOT.rglob("*.py")
-    if "fuzz" not in path.parts and path != Path(__file__)
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 100
-}
 
 
-def _names(text: str, case: Path) -> bool:
-    if text in (case.relative_to(CASES).as_posix(), case.parent.relative_to(CASES).as_posix()):
-        return "/" in text  # the file, or its folder of a kind
-    if "*" in text:
-        return (
-            text.endswith(case.suffix or "-*") and not text.startswith("*") and fnmatchcase(case.name, text)
-        )
-    return text == case.name and ("-" in text or "." in text)
+@cache
+def texts() -> frozenset[str]:
+    """What any test module says in a short text."""
+    return frozenset(
+        node.value
+        for path in ROOT.rglob("*.py")
+        if "fuzz" not in path.parts and path != Path(__file__)
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 100
+    )
+
+
+@cache
+def patterns() -> frozenset[str]:
+    """Those of them that may stand for several files."""
+    return frozenset(text for text in texts() if "*" in text and not text.startswith("*"))
+
+
+def named(case: Path) -> bool:
+    """Whether a test names the file, its folder of a kind, or a pattern of its kind."""
+    paths = {case.relative_to(CASES).as_posix(), case.parent.relative_to(CASES).as_posix()}
+    names = {path for path in paths if "/" in path} | {case.name for mark in "-." if mark in case.name}
+    return bool(names & texts()) or any(
+        text.endswith(case.suffix or "-*") and fnmatchcase(case.name, text) for text in patterns()
+    )
 
 
 @pytest.mark.parametrize("case", FILES, ids=lambda case: case.relative_to(CASES).as_posix())
 def test_each_case_is_used(case: Path) -> None:
     name = case.relative_to(CASES).as_posix()
-    assert name in RECIPES or any(_names(text, case) for text in TEXTS), f"no test names {name}"
+    assert name in RECIPES or named(case), f"no test names {name}"
 
 
 def test_each_recipe_is_there() -> None:
