@@ -29,7 +29,7 @@ from benchmarks.simulated import KINDS as FLEETS
 from tests.demo.snapshots import snapshot_of
 from tests.fleets import Mesh, key_of
 
-SIZES = (500, 1_000, 2_000, WIRE)
+SIZES = (500, 1_000, WIRE)
 
 
 @pytest.fixture(scope="module", params=KINDS)
