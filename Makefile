@@ -104,6 +104,10 @@ lab: $(DEV_STAMP) parts ## Bring up the incident as a real mesh, sweep it, open 
 storm: $(DEV_STAMP) parts ## Allocate 2,000 addresses while writers, network and Consul fail; some minutes
 	@$(BIN)/python -m tests.repair.storm
 
+.PHONY: sweep-kills
+sweep-kills: $(DEV_STAMP) ## Kill a sweep that alerts eighty times, spread over all of its effects; some minutes
+	SWEEP_KILLS=40 $(BIN)/python -m pytest tests/cli/test_crash.py --timeout 1800
+
 .PHONY: watch-kills
 watch-kills: $(DEV_STAMP) ## Kill a watch fifty times while the fleet changes and it tells of it; some minutes
 	WATCH_KILLS=50 $(BIN)/python -m pytest tests/cli/test_watch_crash.py --timeout 1800
