@@ -18,7 +18,8 @@ from auditor.gather.collector import Assignment, Heard, gap_of
 from auditor.gather.following_by_region import RegionFollower
 from auditor.gather.nats.believed_words import BelievedWords
 from auditor.gather.nats.connection import EXPECTED, NatsConnection
-from auditor.gather.nats.followed_job import FollowedJob, Rhythm, TakenJob
+from auditor.gather.nats.followed_job import FollowedJob, Rhythm
+from auditor.gather.nats.following_reading import TakenJob
 from auditor.gather.nats.messages import (
     MOST_NODES,
     JobAnswer,
