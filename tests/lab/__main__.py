@@ -17,7 +17,7 @@ from tests.lab.cases import CASES, managed
 from tests.lab.mesh import Lab, LabError
 from tests.lab.needs import missing_parts
 from tests.lab.record import FIXTURES, record
-from tests.lab.room import shell_room
+from tests.lab.room import SHELL, shell_room
 from tests.lab.topology import Topology
 
 
@@ -118,8 +118,7 @@ def _shell(lab: Lab) -> None:
         flush=True,
     )
     lab.answer()
-    words = ["bash", "--norc", "--noprofile"]
-    with subprocess.Popen([*lab.prefix, *words], env=lab.environment() | room, cwd=lab.folder) as process:
+    with subprocess.Popen([*lab.prefix, *SHELL], env=lab.environment() | room, cwd=lab.folder) as process:
         while process.poll() is None:
             # It got the Ctrl-C too, and knows what is to be ended by it.
             with contextlib.suppress(KeyboardInterrupt):

@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.lab.mesh import Lab
 
 _REPOSITORY = Path(__file__).parents[2]
+SHELL = ("bash", "--norc", "--noprofile")
 
 
 def shell_room(lab: Lab) -> dict[str, str]:

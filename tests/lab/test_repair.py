@@ -1,14 +1,13 @@
-"""From the incident to a clean mesh by wgaudit's commands alone, as the packets see it."""
+"""From the incident to a clean mesh by the commands of docs/lab.md, as the packets see it."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tests.lab.answers import ask_from_all
 from tests.lab.cases import incident, managed
 from tests.lab.files import DRAINED
 from tests.lab.mesh import Lab, wait_until
+from tests.lab.room import SHELL, shell_room
 from tests.lab.sweeps import Sweep
 from tests.lab.topology import Topology, host
 
@@ -25,7 +25,6 @@ pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("lab")]
 PAIR = "10.0.0.1"
 TRIPLE = "10.20.0.7"
 KEEPER = "worker-ams-1"
-NEW_KEY = "A" * 42 + "E="
 
 Answers = dict[str, str | None]
 """By the node that asks: who answered; None: nobody."""
@@ -33,8 +32,6 @@ Answers = dict[str, str | None]
 MOVERS = ("edge-sin-1", "edge-fra-1", "worker-iad-1", "worker-nrt-1")
 REPOSITORY = Path(__file__).parents[2]
 MARK = "exit code "
-_NEW = """$(grep -o '"new": "[0-9.]*' plan.json | cut -d '"' -f 4)"""
-ASK_BY_HAND = f"for address in {TRIPLE} {_NEW}; do who-answers $address; done"
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,12 @@ class Circle:
     files_before: dict[str, str]
     adopt: Sweep
     swept_before: Sweep
+    asked_before: Sweep
+    shown: Sweep
+    """The plan on the screen."""
     planned: Sweep
     plan: dict[str, Any]
+    dry_run: Sweep
     applied: Sweep
     swept_after: Sweep
     asked_after: Sweep
@@ -59,67 +60,60 @@ class Circle:
         return {move["node"]["name"]: move["new"].removesuffix("/32") for move in moves}
 
 
-def test_the_commands_of_the_lab_document_lead_from_the_incident_to_a_clean_mesh(lab_parts: None) -> None:
-    """Each line that it has for the lab's shell, in its order; the fleet's agents set the peers."""
+def documented() -> list[str]:
+    """The lines that docs/lab.md has for the lab's shell, in its order."""
     document = (REPOSITORY / "docs" / "lab.md").read_text(encoding="utf-8")
     section = re.split(
         r"^## ", document.split("## From the incident to a clean mesh")[1], maxsplit=1, flags=re.MULTILINE
     )[0]
     commands = re.findall(r"^```sh\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)[1].splitlines()
     assert len(commands) == 9
-    # By packets that know nothing of wgaudit, and before the fleet gets a node that has no server.
-    adopting = commands.index(next(each for each in commands if each.startswith("wgaudit adopt")))
-    commands[adopting:adopting] = [ASK_BY_HAND, "cat drained.log"]
-    typed = "".join(f"{command}\necho {MARK}$?\n" for command in commands)
+    return commands
 
+
+def typed(lab: Lab, commands: Sequence[str]) -> list[Sweep]:
+    """Types the lines into the lab's shell; what each said, on stdout and stderr alike."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.lab", "--shell", "incident"],
-        cwd=REPOSITORY,
-        input=typed,
-        capture_output=True,
+        [*lab.prefix, *SHELL],
+        env=lab.environment() | shell_room(lab),
+        cwd=lab.folder,
+        input="".join(f"{command}\necho {MARK}$?\n" for command in commands),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=240,
         check=False,
     )
-
     outputs = re.split(rf"^{MARK}(\d+)\n", done.stdout, flags=re.MULTILINE)
-    said = [(int(code), text) for text, code in zip(outputs[::2], outputs[1::2], strict=False)]
-    assert len(said) == len(commands), done.stdout + done.stderr
-    assert done.returncode == 1, "the first sweep's own"
-    ask_before, plan, _, _, apply, sweep, ask_after, by_hand, drained, adopt, allocate = said
-    assert ask_before[0] == 1
-    assert {"edge-sin-1", "edge-fra-1"} <= set(re.findall(r"^ *(\S+)", ask_before[1], flags=re.MULTILINE))
-    assert "10.20.0.7" in plan[1]
-    assert apply[0] == 0, apply[1] + done.stderr
-    assert drained[1].split()[::4] == ["drain", "undrain"] * len(MOVERS)
-    assert set(drained[1].split()[1::4]) == set(MOVERS)
-    assert (sweep[0], sweep[1].split()[0]) == (0, "CLEAN"), sweep[1]
-    assert ask_after[0] == 0, ask_after[1]
-    assert f"9 reached {KEEPER}" in ask_after[1]
-    answered = Counter(re.findall(r"(\S+) answers$", by_hand[1], flags=re.MULTILINE))
-    assert answered == dict.fromkeys((KEEPER, *MOVERS), 10)
-    assert (adopt[0], allocate[0]) == (0, 0), done.stderr
-    assert re.search(r"^10\.\d+\.\d+\.\d+$", allocate[1], flags=re.MULTILINE)
+    said = [Sweep(int(code), text, "") for text, code in zip(outputs[::2], outputs[1::2], strict=False)]
+    assert len(said) == len(commands), done.stdout
+    return said
 
 
 @pytest.fixture(scope="module")
 def circle(lab_parts: None) -> Iterator[Circle]:
-    """The whole way in a fleet that has no agents, so that apply must set the peers."""
-    topology = replace(managed(incident()), agents=False)
-    with Lab(topology) as lab:
+    """The way of the document up to the clean sweep, in its shell; the fleet's agents set the peers."""
+    commands = documented()
+    with Lab(managed(incident())) as lab:
         lab.answer()
-        plan = lab.folder / "plan.json"
+        before = {each: ask_from_all(lab.networks(), each) for each in (PAIR, TRIPLE)}
+        files_before = lab.device_files()
+        adopt, swept_before = lab.run("adopt"), lab.sweep()
+        ask_before, shown, planned, dry, applied, swept, ask_after = typed(lab, commands[:-2])
         yield Circle(
             lab=lab,
-            answers_before={each: ask_from_all(lab.networks(), each) for each in (PAIR, TRIPLE)},
-            files_before=lab.device_files(),
-            adopt=lab.run("adopt"),
-            swept_before=lab.sweep(),
-            planned=lab.run("plan", "--format", "json", "--output", str(plan)),
-            plan=json.loads(plan.read_text()),
-            applied=lab.run("apply", str(plan), "--yes", "--push-peers"),
-            swept_after=lab.sweep(),
-            asked_after=lab.run("ask", TRIPLE, "--all", "--format", "json"),
+            answers_before=before,
+            files_before=files_before,
+            adopt=adopt,
+            swept_before=swept_before,
+            asked_before=ask_before,
+            shown=shown,
+            planned=planned,
+            plan=json.loads((lab.folder / "plan.json").read_text()),
+            dry_run=dry,
+            applied=applied,
+            swept_after=swept,
+            asked_after=ask_after,
         )
 
 
@@ -145,9 +139,16 @@ def test_the_sweep_finds_both_contested_addresses(circle: Circle) -> None:
     assert circle.swept_before.subjects("duplicate-address") == {PAIR, TRIPLE}
 
 
+def test_ask_names_the_rivals_for_the_first_address(circle: Circle) -> None:
+    assert circle.asked_before.code == 1
+    answering = set(re.findall(r"^ *(\S+)", circle.asked_before.stdout, flags=re.MULTILINE))
+    assert {"edge-sin-1", "edge-fra-1"} <= answering
+
+
 def test_the_plan_moves_everybody_but_the_oldest_of_the_triple(circle: Circle) -> None:
     """Nobody keeps the first address of the pool here, and the new addresses were held by nobody."""
-    assert circle.planned.code in (0, 1), circle.planned.stderr
+    assert circle.planned.code in (0, 1), circle.planned.stdout
+    assert TRIPLE in circle.shown.stdout
     keepers = {item["address"]: item["keeper"]["node"] for item in circle.plan["contested"]}
     assert keepers[host(PAIR)] is None
     assert keepers[host(TRIPLE)]["name"] == KEEPER
@@ -157,9 +158,10 @@ def test_the_plan_moves_everybody_but_the_oldest_of_the_triple(circle: Circle) -
 
 
 def test_apply_carries_the_plan_out(circle: Circle) -> None:
-    """Exit 0, and each node that moved is named with its new address."""
-    assert circle.applied.code == 0, circle.applied.stdout + circle.applied.stderr
-    said = circle.applied.stdout + circle.applied.stderr
+    """Exit 0, and each node that moved is named with its new address; the dry run before it changed nothing."""
+    said = circle.applied.stdout
+    assert circle.applied.code == 0, said
+    assert "done" not in circle.dry_run.stdout
     assert [name for name, address in circle.moves.items() if name not in said or address not in said] == []
 
 
@@ -175,7 +177,7 @@ def test_each_node_is_taken_out_of_production_before_its_move_and_back_when_it_w
             node = topology.node(move["node"]["name"])
             expected += [f"{word} {node.label} {node.region}" for word in ("drain", "undrain")]
     assert [line.rpartition(" ")[0] for line in log] == expected
-    said = circle.applied.stdout + circle.applied.stderr
+    said = circle.applied.stdout
     for name in circle.moves:
         places = [said.index(f"{name}@dc1: {step} done") for step in ("drain", "add", "verify", "undrain")]
         assert places == sorted(places)
@@ -184,7 +186,7 @@ def test_each_node_is_taken_out_of_production_before_its_move_and_back_when_it_w
 def test_each_move_is_verified_by_who_answers_at_its_new_address(circle: Circle) -> None:
     """The NATS server of the node that moved, by all but those whose own address is contested: answers to them may go
     to a rival."""
-    said = circle.applied.stdout + circle.applied.stderr
+    said = circle.applied.stdout
     for name in circle.moves:
         assert re.search(
             rf"^{name}@dc1: verify done .*\b([6-9]) of \1 asked reached {name}@dc1", said, re.MULTILINE
@@ -193,7 +195,9 @@ def test_each_move_is_verified_by_who_answers_at_its_new_address(circle: Circle)
 
 def test_the_sweep_afterwards_is_clean(circle: Circle) -> None:
     """All ten nodes were seen, and nothing is left: not a warning."""
-    after = circle.swept_after
+    assert (circle.swept_after.code, circle.asked_after.code) == (0, 0), circle.swept_after.stdout
+    assert re.search(r"^CLEAN ", circle.swept_after.stdout, re.MULTILINE)
+    after = circle.lab.sweep()
     assert (after.code, after.report["verdict"], after.report["findings"]) == (0, "clean", []), after.stdout
     assert (after.report["coverage"]["observed"], after.gaps()) == (10, set())
 
@@ -209,7 +213,8 @@ def test_packets_to_the_kept_address_come_to_its_keeper_from_everywhere(circle: 
     """Those too that reached another one before, and those that were one of its claimants."""
     answers = ask_from_all(circle.lab.networks(), TRIPLE)
     assert answers == dict.fromkeys(answers, KEEPER)
-    asked = circle.asked_after.report["addresses"][0]["answers"]
+    assert f"9 reached {KEEPER}" in circle.asked_after.stdout
+    asked = circle.lab.run("ask", TRIPLE, "--all", "--format", "json").report["addresses"][0]["answers"]
     assert {each["observer"]: each["node"] for each in asked} == {
         label: name for label, name in answers.items() if label != KEEPER
     }
@@ -253,12 +258,17 @@ def test_the_devices_files_hold_the_new_address_in_the_place_of_the_old_one(circ
     assert {path: after[path] for path in expected} == expected
 
 
+def test_by_hand_in_the_shell_all_of_the_fleet_answer_at_their_addresses(circle: Circle) -> None:
+    """By packets that know nothing of wgaudit."""
+    asking = "; ".join(f"who-answers {address}" for address in (TRIPLE, *circle.moves.values()))
+    (by_hand,) = typed(circle.lab, [asking])
+    answered = Counter(re.findall(r"(\S+) answers$", by_hand.stdout, flags=re.MULTILINE))
+    assert answered == dict.fromkeys((KEEPER, *MOVERS), 10)
+
+
 def test_adopt_then_works_and_allocate_gives_an_address_that_nobody_holds(circle: Circle) -> None:
     """The way back into this incident is closed. It is the last test: the new node has no server."""
     lab = circle.lab
-    adopted = lab.run("adopt")
-    assert adopted.code == 0, adopted.stdout + adopted.stderr
-    assert lab.run("adopt", "--check").code == 0
     held = {address for node in lab.topology.nodes for address in lab.addresses(node.label)}
     routed = {
         prefix
@@ -267,13 +277,11 @@ def test_adopt_then_works_and_allocate_gives_an_address_that_nobody_holds(circle
         for prefix in prefixes
     }
 
-    allocate = ("allocate", "--node", "edge-fra-9", "--public-key", NEW_KEY, "--region", "fra")
-    allocated = lab.run(*allocate)
+    adopted, allocated = typed(lab, documented()[-2:])
 
-    assert allocated.code == 0, allocated.stderr
-    address = allocated.stdout.strip()
+    assert (adopted.code, allocated.code) == (0, 0), adopted.stdout + allocated.stdout
+    (address,) = re.findall(r"^10\.\d+\.\d+\.\d+$", allocated.stdout, flags=re.MULTILINE)
     assert host(address) not in held | routed | {host(PAIR)}
-    assert lab.run(*allocate).stdout.strip() == address
     assert lab.run("adopt", "--check").code == 0
 
 
