@@ -45,7 +45,7 @@ def at_a_terminal(
     folder: Path,
     answers: Sequence[tuple[str, str]] = (),
     environment: Mapping[str, str] | None = None,
-    seconds: float = 60,
+    seconds: float = 150,
 ) -> Shown:
     """Run `wgaudit` in a pseudo-terminal, its home in `folder`; fails where it does not end in `seconds`.
 

@@ -20,6 +20,8 @@ HERE = {CONTESTED: "10.0.0.1", "10.20.0.50": "10.32.0.99"}
 ALL = (("[y/N/a/q/?]", "?"), ("[y/N/a/q/?]", "a"))
 SILENCE = 'wgaudit silence add --address 10.20.0.7 --for 2h --comment "repairing, YOUR-NAME"'
 AFTERWARDS = "wgaudit sweep, afterwards"
+RECORDED = ("--replay", "before.json.gz")
+"""Added where the screen may be of the sweep that was recorded, as well as of one more of the same fleet."""
 BEFORE = (
     Step("wgaudit sweep", 1),
     Step("wgaudit sweep --record before.json.gz", 1),
@@ -29,20 +31,20 @@ BEFORE = (
     Step("wgaudit explain split-routing"),
     Step("wgaudit explain missing-peer"),
     Step("wgaudit explain REASON", 0, {"REASON": "consul-timeout"}),
-    Step("wgaudit explain NODE", 0, {"NODE": "edge-sin-1"}),
+    Step("wgaudit explain NODE", 0, {"NODE": "edge-sin-1"}, more=RECORDED),
     Step("wgaudit affected 10.20.0.7", 1, HERE),
-    Step("wgaudit affected sin", 1),
-    Step("wgaudit affected missing-peer", 3),
-    Step("wgaudit affected 10.20.0.7 --format csv --output who.csv", 1, HERE),
-    Step("wgaudit explain 10.20.0.50", 2, HERE),
+    Step("wgaudit affected sin", 1, more=RECORDED),
+    Step("wgaudit affected missing-peer", 3, more=RECORDED),
+    Step("wgaudit affected 10.20.0.7 --format csv --output who.csv", 1, HERE, more=RECORDED),
+    Step("wgaudit explain 10.20.0.50", 2, HERE, more=RECORDED),
     Step("wgaudit alerts test"),
     Step("wgaudit alerts list"),
     Step(SILENCE, 0, {**HERE, "repairing, YOUR-NAME": "repairing, ANNA"}),
     Step("wgaudit doctor"),
     Step("wgaudit doctor --node NODE", 0, {"NODE": "edge-sin-1"}),
-    Step("wgaudit plan --address 10.20.0.7", 0, HERE),
-    Step("wgaudit plan --keep NODE", 0, {"NODE": "edge-sin-1"}),
-    Step("wgaudit plan --format shell --output repair.sh"),
+    Step("wgaudit plan --address 10.20.0.7", 0, HERE, more=RECORDED),
+    Step("wgaudit plan --keep NODE", 0, {"NODE": "edge-sin-1"}, more=RECORDED),
+    Step("wgaudit plan --format shell --output repair.sh", more=RECORDED),
     Step("wgaudit plan --output plan.json"),
     Step("wgaudit apply plan.json --dry-run"),
     # Nobody sets peers in this fleet, and one node refuses SSH: nobody can verify what that one routes.
