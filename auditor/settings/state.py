@@ -13,6 +13,14 @@ from auditor.errors import ConfigError
 from auditor.settings.base import Contradiction, Settings, UserPath, one_of
 from auditor.settings.secret import given, places, resolved_secret
 
+_CODED = r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%(?!00)[0-9A-Fa-f]{2})"
+_HOST = r"(?:\[[0-9A-Za-z:.%]+\]|[A-Za-z0-9._%-]*)(?::[0-9]*)?"
+_POSTGRESQL = re.compile(
+    rf"postgresql(?:\+psycopg)?://(?=.)(?:{_CODED}*(?::(?:{_CODED}|:)*)?@)?{_HOST}(?:,{_HOST})*"
+    rf"(?:/{_CODED}*)?(?:\?(?:{_CODED}|[/:])*)?"
+)
+"""URL of which every reader finds the same end of the password: else one would show a piece of it as the host."""
+
 
 def _default_state_path() -> Path:
     return platformdirs.user_state_path("wgaudit") / "wgaudit.db"
@@ -47,6 +55,9 @@ class StateSettings(Settings):
     def resolved_url(self, environment: Mapping[str, str]) -> SecretStr:
         """The URL, where one is given. Raises `ConfigError` with its place, never with the URL."""
         url = resolved_secret(self, "url", environment, "state")
-        if re.fullmatch(r"postgresql(\+psycopg)?://[!-~]+", url.get_secret_value()) is None:
-            raise ConfigError("state.url is no postgresql+psycopg://user@host/database")
+        if _POSTGRESQL.fullmatch(url.get_secret_value()) is None:
+            raise ConfigError(
+                "state.url is no postgresql+psycopg://user@host/database; in a password, /, ?, #, @ and % are written "
+                "%2F, %3F, %23, %40 and %25, or put it into ~/.pgpass"
+            )
         return url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any, Protocol
@@ -46,23 +47,36 @@ def schema_age(connection: DriverConnection, name: str) -> SchemaAge:
     driver = "sqlite3" if type(connection).__module__ == "sqlite3" else "psycopg"
     tables = {row[0] for row in connection.execute(_TABLES[driver]).fetchall()}
     if VERSION_TABLE in tables:
-        (version,) = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608
+        written = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608
+        versions = [row[0] for row in written.fetchall()]
+        if len(versions) != 1 or not _is_revision(version := versions[0]):
+            raise _foreign(name)
         if version > NEWEST:
             raise _newer(name, f"schema {version}, known is {NEWEST}")
         return SchemaAge.NEWEST if version == NEWEST else SchemaAge.OLDER
-    if "parts" in tables:
+    if "parts" in tables and driver == "sqlite3":  # a server has had revisions from the first
         for part, version in connection.execute("SELECT part, version FROM parts").fetchall():
+            if not isinstance(version, int):
+                raise _foreign(name)
             if version > (known := LAST_PARTS.get(part, version)):
                 raise _newer(name, f"{part} version {version}, known are {known}")
         return SchemaAge.OLDER
     if tables:
-        raise StateError(
-            f"{name}: a database of another program; point state.path or state.url at one of its own"
-        )
+        raise _foreign(name)
     return SchemaAge.NOTHING_YET
+
+
+def _is_revision(version: object) -> bool:
+    return isinstance(version, str) and re.fullmatch(r"(?!0000)[0-9]{4}", version) is not None
+
+
+def _foreign(name: str) -> StateError:
+    return StateError(
+        f"{name}: a database of another program; point state.path or state.url at one of its own"
+    )
 
 
 def _newer(name: str, which: str) -> StateError:
     return StateError(
-        f"{name}: written by a newer wgaudit ({which}); install that one, or point state.path elsewhere"
+        f"{name}: written by a newer wgaudit ({which}); install that one, or point state.path or state.url elsewhere"
     )

@@ -352,7 +352,33 @@ def test_the_states_url_is_one_of_postgresql_and_a_wrong_one_is_not_shown(tmp_pa
     for wrong in ("mysql://hunter2@db/wgaudit", "postgresql://", "postgresql://hunter2@db/a b", "hunter2"):
         with pytest.raises(ConfigError) as caught:
             parsed(f'[state]\nurl = "{wrong}"\n').state.resolved_url({})
-        assert str(caught.value) == "state.url is no postgresql+psycopg://user@host/database"
+        assert str(caught.value).startswith(
+            "state.url is no postgresql+psycopg://user@host/database; in a password"
+        )
+
+
+@pytest.mark.parametrize("character", ["/", "?", "#", "@", "%", "%00", "[", "/@", "é"])
+def test_a_password_that_would_end_elsewhere_for_another_reader_is_refused(character: str) -> None:
+    """PostgreSQL's library would take a piece of it for the host, and name that in what it complains of."""
+    state = parsed(f'[state]\nurl = "postgresql+psycopg://audit:hun{character}ter2@db/wgaudit"\n').state
+    with pytest.raises(ConfigError, match="are written %2F") as caught:
+        state.resolved_url({})
+    assert "hun" not in str(caught.value)
+    assert "ter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "audit:hun%2Fter2@db/wgaudit?sslmode=verify-full&sslrootcert=/etc/ca.pem",
+        "audit:hun:ter+2=@db-1:5432,[fe80::1%25eth0]:5433/wgaudit",
+        "audit@/wgaudit?host=/run/postgresql",
+        "%2Frun%2Fpostgresql/wgaudit",
+    ],
+)
+def test_hosts_sockets_and_passwords_of_a_states_url_are_taken_as_postgresql_takes_them(rest: str) -> None:
+    url = f"postgresql+psycopg://{rest}"
+    assert parsed(f'[state]\nurl = "{url}"\n').state.resolved_url({}).get_secret_value() == url
 
 
 # -- secrets are shown nowhere

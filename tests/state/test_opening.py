@@ -287,6 +287,32 @@ def test_another_programs_database_on_a_server_is_refused(
         opened(url)
 
 
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "CREATE TABLE wgaudit_version (version_num INTEGER); INSERT INTO wgaudit_version VALUES (7)",
+        "CREATE TABLE wgaudit_version (version_num TEXT)",
+        "CREATE TABLE wgaudit_version (version_num TEXT); INSERT INTO wgaudit_version VALUES (NULL)",
+        "CREATE TABLE wgaudit_version (version_num TEXT); INSERT INTO wgaudit_version VALUES ('0000')",
+        "CREATE TABLE wgaudit_version (version_num TEXT); INSERT INTO wgaudit_version VALUES ('0001'), ('9999')",
+        "CREATE TABLE wgaudit_version (version_num TEXT); INSERT INTO wgaudit_version VALUES ('9\n9')",
+        "CREATE TABLE parts (part TEXT, version TEXT); INSERT INTO parts VALUES ('history', '1.2')",
+        "CREATE TABLE parts (part TEXT, version INTEGER); INSERT INTO parts VALUES ('history', NULL)",
+    ],
+)
+def test_tables_of_our_names_that_another_program_made_are_refused(
+    postgresql: PostgresqlServer, url: SecretStr, path: Path, statements: str
+) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as other, other:
+        other.executescript(statements)
+    assert "another program" in refusal(path)
+    postgresql.sql(statements, urlsplit(url.get_secret_value()).path.lstrip("/"))
+    for look in (opened, inspect_store, lambda place: open_existing_store(place, (TABLES,))):
+        with pytest.raises(StateError, match="another program"):
+            look(url)
+
+
 def test_a_server_that_is_not_there_is_told_with_its_place_and_why(tmp_path: Path) -> None:
     away = SecretStr(f"postgresql+psycopg://wgaudit:hunter2@/audit?host={tmp_path}&password=hunter3")
     with pytest.raises(StateError) as told:
