@@ -6,7 +6,7 @@ A form is a type of its own, apart from the models, so that either can change wi
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -17,14 +17,17 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
     TypeAdapter,
     ValidationInfo,
+    model_serializer,
 )
 
 from auditor.errors import GapReason
 from auditor.values.addresses import parse_prefix, parse_public_key
 from auditor.values.hidden_addresses import RouteKind
-from auditor.values.models import Gap, NodeId, Observation, Registration
+from auditor.values.models import NodeId, Observation
 from auditor.values.text import without_login
 
 
@@ -62,6 +65,25 @@ class RecordedForm(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True, loc_by_alias=False)
 
 
+def unless(nothing: object) -> Any:
+    """Return a field that is left out where it says this, so that versions from before it can read the document."""
+    return Field(default=nothing, exclude_if=lambda value: bool(value == nothing))
+
+
+class ShapedForm(RecordedForm):
+    """Part of a document that has another shape than its value."""
+
+    def parts(self) -> dict[str, object]:
+        """Return the fields of the value that are not those of the form."""
+        raise NotImplementedError
+
+    @model_serializer(mode="wrap")
+    def _fields(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        # A document is written as JSON; a value is made of what is dumped as Python's, and passes over other fields.
+        fields: dict[str, Any] = handler(self)
+        return fields if info.mode == "json" else fields | self.parts()
+
+
 class NodeForm(RecordedForm):
     """Name of a node."""
 
@@ -69,11 +91,15 @@ class NodeForm(RecordedForm):
     datacenter: str = ""
 
 
-class OfNodeForm(RecordedForm):
+class OfNodeForm(ShapedForm):
     """Part of a document about one node, with name and datacenter beside the other fields."""
 
     name: str = Field(validation_alias=AliasChoices(AliasPath("node", "name"), "name"))
     datacenter: str = Field("", validation_alias=AliasChoices(AliasPath("node", "datacenter"), "datacenter"))
+
+    def parts(self) -> dict[str, object]:
+        """See `ShapedForm`."""
+        return {"node": node_id(self)}
 
 
 class RegistrationForm(OfNodeForm):
@@ -90,10 +116,10 @@ class RegistrationForm(OfNodeForm):
     where: str = ""
     create_index: Number | None = None
     modify_index: Number | None = None
-    state: str | None = None
+    state: str | None = unless(None)
     """Not in recordings made before states were read; so with the next two."""
-    retired: bool = False
-    all_addresses_read: bool = True
+    retired: bool = unless(False)
+    all_addresses_read: bool = unless(True)
 
 
 class ShadowForm(RecordedForm):
@@ -132,14 +158,24 @@ class ObservationForm(OfNodeForm):
     region: str | None = None
     host_key: str | None = None
     endpoints: dict[KeyText, str] | None = None
-    handshake_ages: dict[KeyText, Number] | None = None
+    handshake_ages: dict[KeyText, Number] | None = unless(None)
     """Not in recordings made before they were asked for."""
     digested: bool = True
-    shadows: Rows[ShadowForm] | None = None
+    shadows: Rows[ShadowForm] | None = unless(None)
     """Not in recordings of nodes that did not tell; so with the next one."""
-    one_way: Rows[TransferForm] | None = None
-    routes_unread: str = ""
-    transfers_unread: str = ""
+    one_way: Rows[TransferForm] | None = unless(None)
+    routes_unread: str = unless("")
+    transfers_unread: str = unless("")
+
+    def parts(self) -> dict[str, object]:
+        """See `ShapedForm`."""
+        device = {
+            "name": self.device,
+            "public_key": self.public_key,
+            "addresses": self.addresses,
+            "link_up": self.link_up,
+        }
+        return {**super().parts(), "device": device}
 
 
 class GapForm(RecordedForm):
@@ -152,8 +188,7 @@ class GapForm(RecordedForm):
     datacenter: str | None = None
 
 
-_REGISTRATION, _OBSERVATION = TypeAdapter(Registration), TypeAdapter(Observation)
-_GAP = TypeAdapter(Gap)
+_OBSERVATION = TypeAdapter(Observation)
 
 
 def node_id(form: NodeForm | OfNodeForm) -> NodeId:
@@ -161,27 +196,6 @@ def node_id(form: NodeForm | OfNodeForm) -> NodeId:
     return NodeId(form.datacenter, form.name)
 
 
-def with_node(form: OfNodeForm) -> dict[str, object]:
-    """Return the form's fields and its `NodeId`; the values pass over the name beside it."""
-    return {**form.model_dump(), "node": node_id(form)}
-
-
-def read_registration(form: RegistrationForm) -> Registration:
-    """Convert the form to its value. Raises `ValidationError`."""
-    return _REGISTRATION.validate_python(with_node(form))
-
-
 def read_observation(form: ObservationForm) -> Observation:
     """Convert the form to its value. Raises `ValidationError`."""
-    device = {
-        "name": form.device,
-        "public_key": form.public_key,
-        "addresses": form.addresses,
-        "link_up": form.link_up,
-    }
-    return _OBSERVATION.validate_python({**with_node(form), "device": device})
-
-
-def read_gap(form: GapForm) -> Gap:
-    """Convert the form to its value. Raises `ValidationError`."""
-    return _GAP.validate_python(form.model_dump())
+    return _OBSERVATION.validate_python(form.model_dump())

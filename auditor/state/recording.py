@@ -42,38 +42,20 @@ from auditor.state.recorded_forms import (
     RecordedForm,
     RegistrationForm,
     Rows,
+    ShapedForm,
     Share,
     Time,
     node_id,
-    read_gap,
-    read_observation,
-    read_registration,
-    with_node,
+    unless,
 )
-from auditor.values.address_claims import AddressClaim, ClaimState
-from auditor.values.addresses import Prefix, PublicKey
-from auditor.values.drains import Drained
+from auditor.values.address_claims import ClaimState
 from auditor.values.json_bounds import check_density, check_json, count_values
-from auditor.values.models import (
-    AddressWrite,
-    AuditPolicy,
-    InvalidRegistration,
-    Looks,
-    LostNodeLook,
-    LostRegistration,
-    Meeting,
-    Memory,
-    MovedRegistration,
-    OtherKeys,
-    OtherKind,
-    SecondLook,
-    Snapshot,
-)
+from auditor.values.models import Memory, OtherKeys, OtherKind, Snapshot
 from auditor.values.names import MESH_NAME
 from auditor.values.region_pattern import RegionPattern
 from auditor.values.route_table import Bases, RouteTable, check_lines
 from auditor.values.text import for_detail
-from auditor.values.witness_answers import AnswerSource, WitnessAnswer
+from auditor.values.witness_answers import AnswerSource
 
 SCHEMA = "wgaudit.snapshot/1"
 MAX_BYTES = 1024**3
@@ -137,7 +119,7 @@ class _InvalidForm(OfNodeForm):
     excerpt: MaskedText
     public_key: KeyText | None = Field(None, exclude=True)
     """In older recordings, where it is null: the registration that stands beside it has the key."""
-    faults: Rows[_FaultForm] = Field([])
+    faults: Rows[_FaultForm] = unless([])
     """Not in recordings made before registrations were read field by field."""
 
 
@@ -172,9 +154,9 @@ class _PolicyForm(RecordedForm):
     minimum_coverage: Share
     shared: Rows[_SharedForm] = Field([])
     """Not in recordings made before there were agreements."""
-    roaming: Rows[_RoamingForm] = Field([])
+    roaming: Rows[_RoamingForm] = unless([])
     """Not in recordings where nobody is agreed to roam."""
-    mesh: Annotated[str, Field(pattern=MESH_NAME)] = ""
+    mesh: Annotated[str, Field(pattern=MESH_NAME)] = unless("")
     """Not in recordings of meshes without a name."""
 
 
@@ -198,15 +180,19 @@ def _with_names(value: object) -> object:
     ]
 
 
-class _SecondLookForm(RecordedForm):
+class _SecondLookForm(ShapedForm):
     asked: Rows[NodeForm]
     observations: Rows[ObservationForm]
     gaps: Rows[GapForm]
-    rounds: Number = 1
+    rounds: Number = unless(1)
     """Not in recordings made when there was one round only; so with the rest."""
-    time_up: bool = False
-    looks: Annotated[Rows[_LooksForm], BeforeValidator(_with_names)] = Field([])
-    moved: Rows[_MovedForm] = Field([])
+    time_up: bool = unless(False)
+    looks: Annotated[Rows[_LooksForm], BeforeValidator(_with_names)] = unless([])
+    moved: Rows[_MovedForm] = unless([])
+
+    def parts(self) -> dict[str, object]:
+        """See `ShapedForm`."""
+        return {"looks": {node_id(item): item.model_dump() for item in self.looks}}
 
 
 class _ClaimForm(RecordedForm):
@@ -234,7 +220,7 @@ class _LostForm(RecordedForm):
     last_read: Time
     record: str = ""
     released: bool | None = None
-    look: _LostLookForm | None = None
+    look: _LostLookForm | None = unless(None)
     """Not in recordings made before lost nodes were asked, nor where one was not."""
 
 
@@ -259,19 +245,27 @@ class _MetForm(RecordedForm):
     nodes: Rows[NodeForm]
 
 
-class _MemoryForm(RecordedForm):
+class _MemoryForm(ShapedForm):
     drifted: Rows[_DriftedForm] = Field([])
     unsettled: Rows[NodeForm] = Field([])
     ghosts: Rows[KeyText] = Field([])
-    several: Rows[KeyText] = Field([])
-    met: Rows[_MetForm] = Field([])
+    several: Rows[KeyText] = unless([])
+    met: Rows[_MetForm] = unless([])
     """Not in recordings made before there were witnesses; so where no such finding stands."""
-    lost: Rows[_LostForm] = Field([])
+    lost: Rows[_LostForm] = unless([])
     """Not in recordings made before registrations were taken down; so where none is lost."""
-    writes: Rows[_AddressWriteForm] = Field([])
+    writes: Rows[_AddressWriteForm] = unless([])
     """Not in recordings where no address is contested that a watch saw written."""
-    drained: Rows[_DrainedForm] = Field([])
+    drained: Rows[_DrainedForm] = unless([])
     """Not in recordings where no node was drained."""
+
+    def parts(self) -> dict[str, object]:
+        """See `ShapedForm`."""
+        return {
+            "drifted": {node_id(item): item.public_key for item in self.drifted},
+            "met": {item.fingerprint: [node_id(node) for node in item.nodes] for item in self.met},
+            "drained": {node_id(item): item.model_dump() for item in self.drained},
+        }
 
 
 class _AnswerForm(RecordedForm):
@@ -299,18 +293,20 @@ class _SeenForm(RecordedForm):
     gaps: Rows[GapForm]
     second_look: _SecondLookForm | None
     cut_short: str | None
-    address_claims: Rows[_ClaimForm] | None = None
+    address_claims: Rows[_ClaimForm] | None = unless(None)
     """Not in recordings of sweeps that did not read them; so with the workloads."""
-    workloads: Annotated[Rows[NodeForm] | None, BeforeValidator(_in_order)] = None
-    others: dict[OtherKind, Number] | None = Field(
-        None, validation_alias=AliasChoices(AliasPath("others", "counts"), "others")
+    workloads: Annotated[Rows[NodeForm] | None, BeforeValidator(_in_order)] = unless(None)
+    others: dict[OtherKind, Number] = Field(
+        {},
+        validation_alias=AliasChoices(AliasPath("others", "counts"), "others"),
+        exclude_if=lambda counts: not counts,
     )
     """Keys under the prefix that are no registrations, by kind. Not in recordings made before they were counted."""
-    memory: Annotated[_MemoryForm | None, BeforeValidator(_memory_parts)] = None
+    memory: Annotated[_MemoryForm | None, BeforeValidator(_memory_parts)] = unless(None)
     """Not in recordings of sweeps that nothing was handed in to."""
-    answers: Rows[_AnswerForm] = Field([])
+    answers: Rows[_AnswerForm] = unless([])
     """Not in recordings of sweeps that asked no witness."""
-    meetings: Rows[_MeetingForm] | None = None
+    meetings: Rows[_MeetingForm] | None = unless(None)
     """Not in recordings of sweeps, nor where a watch had asked nobody yet."""
 
 
@@ -327,8 +323,7 @@ class _Document(_SeenForm):
     """Tables that are written as their difference from one of `tables`. Not in recordings of few distinct tables."""
 
 
-_INVALID, _POLICY = TypeAdapter(InvalidRegistration), TypeAdapter(AuditPolicy)
-_CLAIM = TypeAdapter(AddressClaim)
+_SNAPSHOT = TypeAdapter(Snapshot)
 
 
 def record(snapshot: Snapshot, path: Path) -> None:
@@ -393,28 +388,6 @@ def to_json(snapshot: Snapshot) -> str:
 def _json_parts(snapshot: Snapshot) -> Iterator[str]:
     """Yield the text in parts, each with one table at most."""
     seen = _SeenForm.model_validate(snapshot).model_dump(mode="json", by_alias=True)
-    _drop(seen, address_claims=None, workloads=None, others={}, memory=None, answers=[], meetings=None)
-    _drop(seen["policy"], mesh="", roaming=[])
-    lost = []
-    if (memory := seen.get("memory")) is not None:
-        lost = [item["registration"] for item in memory["lost"]]
-        for item in memory["lost"]:
-            _drop(item, look=None)
-        _drop(memory, lost=[], writes=[], drained=[], met=[], several=[])
-    moved = []
-    observations = seen["observations"]
-    if (second := seen["second_look"]) is not None:
-        observations = [*observations, *second["observations"]]
-        moved = [item["registration"] for item in second["moved"]]
-        _drop(second, rounds=1, time_up=False, looks=[], moved=[])
-    for item in (*seen["registrations"], *seen["in_flight"], *moved, *lost):
-        _drop(item, state=None, retired=False, all_addresses_read=True)
-    for item in (*seen["observations"], *(second["observations"] if second is not None else ())):
-        _drop(item, handshake_ages=None)
-    for item in seen["invalid"]:
-        _drop(item, faults=[])
-    for item in observations:
-        _drop(item, shadows=None, one_way=None, routes_unread="", transfers_unread="")
     yield json.dumps({"schema": SCHEMA, **seen}, indent=1).removesuffix("\n}") + ',\n "tables": {'
     whole, differences = _shared_tables(snapshot.tables)
     for number, digest in enumerate(sorted(whole)):
@@ -450,13 +423,6 @@ def _shared_tables(
     return whole, {digest: form for digest, form in differences.items() if digest not in whole}
 
 
-def _drop(part: dict[str, object], **unsaid: object) -> None:
-    """Leave out empty values, so that older versions can read the file too."""
-    for name, nothing in unsaid.items():
-        if part[name] == nothing:
-            del part[name]
-
-
 def from_json(text: bytes, origin: str, packed: int | None = None) -> Snapshot:
     """Read the text of `to_json`. Raises `SnapshotError` with the place of an unreadable value.
 
@@ -482,36 +448,12 @@ def _snapshot(document: _Document) -> Snapshot:
     if document.finished_at < document.started_at:
         raise InvalidValue("it ended before it began")
     tables = _tables(document)
-    second, claims, workloads = document.second_look, document.address_claims, document.workloads
+    second = document.second_look
     for item in (*document.observations, *(second.observations if second else ())):
         if item.table not in tables:
             raise InvalidValue(f"the route table {item.table[:12]}… of {item.name} is not in the file")
-    return Snapshot(
-        started_at=document.started_at,
-        finished_at=document.finished_at,
-        policy=_POLICY.validate_python(document.policy.model_dump()),
-        registrations=tuple(map(read_registration, document.registrations)),
-        invalid=tuple(_INVALID.validate_python(with_node(item)) for item in document.invalid),
-        observations=tuple(map(read_observation, document.observations)),
-        tables=tables,
-        gaps=tuple(map(read_gap, document.gaps)),
-        in_flight=tuple(map(read_registration, document.in_flight)),
-        second_look=None if second is None else _second_look(second),
-        cut_short=document.cut_short,
-        address_claims=None
-        if claims is None
-        else tuple(_CLAIM.validate_python(item.model_dump()) for item in claims),
-        workloads=None if workloads is None else frozenset(map(node_id, workloads)),
-        others=OtherKeys(document.others or {}),
-        memory=_memory(document.memory),
-        meetings=None
-        if document.meetings is None
-        else tuple(
-            Meeting(PublicKey(item.public_key), item.host, node_id(item.observer))
-            for item in document.meetings
-        ),
-        answers=tuple(map(_answer, document.answers)),
-    )
+    fields = document.model_dump(exclude={"schema_", "tables", "differences", "others"})
+    return _SNAPSHOT.validate_python({**fields, "tables": tables, "others": OtherKeys(document.others)})
 
 
 def _tables(document: _Document) -> dict[str, RouteTable]:
@@ -558,68 +500,3 @@ def _differences(
         found[digest] = RouteTable(whole[form.base].base, *lines)
     check_lines(texts)
     return found
-
-
-def _second_look(form: _SecondLookForm) -> SecondLook:
-    return SecondLook(
-        asked=tuple(map(node_id, form.asked)),
-        observations=tuple(map(read_observation, form.observations)),
-        gaps=tuple(map(read_gap, form.gaps)),
-        rounds=form.rounds,
-        time_up=form.time_up,
-        looks={node_id(item): Looks(item.first, item.changed, item.last) for item in form.looks},
-        moved=tuple(
-            MovedRegistration(read_registration(item.registration), item.round) for item in form.moved
-        ),
-    )
-
-
-def _answer(form: _AnswerForm) -> WitnessAnswer:
-    return WitnessAnswer(
-        node_id(form.observer),
-        Prefix(form.address),
-        form.source,
-        form.seconds,
-        form.said,
-        None if form.node is None else node_id(form.node),
-        form.region,
-        form.reason,
-        form.detail,
-    )
-
-
-def _memory(form: _MemoryForm | None) -> Memory:
-    if form is None:
-        return Memory()
-    return Memory(
-        drifted={node_id(item): PublicKey(item.public_key) for item in form.drifted},
-        unsettled=frozenset(map(node_id, form.unsettled)),
-        ghosts=frozenset(map(PublicKey, form.ghosts)),
-        several=frozenset(map(PublicKey, form.several)),
-        met={item.fingerprint: frozenset(map(node_id, item.nodes)) for item in form.met},
-        lost=tuple(
-            LostRegistration(
-                read_registration(item.registration),
-                item.last_read,
-                item.record,
-                item.released,
-                _lost_look(item.look),
-            )
-            for item in form.lost
-        ),
-        writes=tuple(
-            AddressWrite(node_id(item.node), Prefix(item.prefix), item.at, item.to_the_moment, item.index)
-            for item in form.writes
-        ),
-        drained={
-            node_id(item): Drained(item.since, item.by, item.how, item.reason, item.plan)
-            for item in form.drained
-        },
-    )
-
-
-def _lost_look(form: _LostLookForm | None) -> LostNodeLook | None:
-    if form is None:
-        return None
-    key = None if form.public_key is None else PublicKey(form.public_key)
-    return LostNodeLook(key, tuple(map(Prefix, form.addresses)), form.why_not)
