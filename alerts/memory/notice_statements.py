@@ -162,3 +162,20 @@ UNDELIVERED_LETTERS = DEAD_LETTERS.where(
 BACK_TO_OUTBOX = (
     update(notices).where(_this_one).values(state=State.PENDING.value, unanswered=0, at=bindparam("now"))
 )
+NEWEST = (
+    select(notices)
+    .where(notices.c.state != State.CLOSED.value)
+    .order_by(notices.c.at.desc(), notices.c.id.desc())
+)
+FIRST_WORDS = (
+    select(notices.c.arrived_at, func.min(notices.c.at).label("accepted_at"))
+    .where(notices.c.state == State.ACCEPTED.value, notices.c.arrived_at >= bindparam("since"))
+    .group_by(notices.c.fingerprint, notices.c.arrived_at)
+    .order_by("accepted_at")
+)
+"""First time at which each incident that arrived since a time was taken by somebody."""
+PERHAPS_TWICE = (
+    select(notices.c.notifier, func.count().label("number"))
+    .where(notices.c.state == State.ACCEPTED.value, notices.c.attempts - notices.c.declined > 1)
+    .group_by(notices.c.notifier)
+)

@@ -44,6 +44,21 @@ class Row:
     """True: a dead letter that something newer replaced, so that it must not be sent any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class FirstWord:
+    """First word on an incident that somebody took. Times are in UTC."""
+
+    arrived_at: datetime
+    """Time when the cause of it had arrived here."""
+    accepted_at: datetime
+
+    @property
+    def seconds(self) -> float:
+        """Time between the two."""
+        return max((self.accepted_at - self.arrived_at).total_seconds(), 0.0)
+
+
+read_first_word = row_reader(FirstWord)
 _NOTIFICATION, _ROW = row_reader(Notification, at="created_at"), row_reader(Row)
 
 

@@ -25,14 +25,13 @@ from sqlalchemy import Select, Table, Update, bindparam, delete, func, insert, s
 from alerts.between_rounds import News
 from alerts.memory import notice_statements as statements
 from alerts.memory.forms import SILENCE, STANDING, read_place, write_place
-from alerts.memory.lately import FirstWord, first_words, newest_notices
 from alerts.memory.memory_for_judging import (
     read_drifted,
     read_seen,
     read_silences,
     read_standing_incidents,
 )
-from alerts.memory.notices import MAX_DETAIL, Row, State, entry, read_row
+from alerts.memory.notices import MAX_DETAIL, FirstWord, Row, State, entry, read_first_word, read_row
 from alerts.memory.outbox_entries import Pair, entries_of, entry_of, looked_up, pair_of
 from alerts.memory.pruning import PRUNE
 from alerts.memory.state_access import StateAccess
@@ -329,11 +328,16 @@ class NotificationLog:
 
     def newest(self, most: int) -> list[Row]:
         """List the notifications that changed their state last, newest first; at most so many."""
-        return newest_notices(self._store, most)
+        return self._rows(statements.NEWEST.limit(most))
 
     def first_words(self, since: datetime) -> list[FirstWord]:
         """List the first words on causes that arrived since then, in the order in which somebody took them."""
-        return list(first_words(self._store, since))
+        words = self._store.rows(statements.FIRST_WORDS.params(since=stored_time(since)))
+        return list(map(read_first_word, words))
+
+    def perhaps_twice(self) -> dict[str, int]:
+        """Count, by notifier, the notifications that it took and of which another call may have arrived, too."""
+        return {row["notifier"]: row["number"] for row in self._store.rows(statements.PERHAPS_TWICE)}
 
     # -- silences
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -18,19 +20,21 @@ from sqlalchemy import (
 )
 
 TABLES = MetaData()
+_table = partial(Table, sqlite_strict=True)
 TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 """Text that sorts by its characters' numbers, as SQLite does, whatever the database's language: times, names."""
+_key, _text = partial(Column, type_=TEXT, primary_key=True), partial(Column, type_=TEXT, nullable=False)
+_number = partial(Column, type_=Integer, nullable=False)
 
-alerts_memory = Table(
+alerts_memory = _table(
     "alerts_memory",
     TABLES,
     Column("one", Integer, CheckConstraint("one = 1"), primary_key=True, autoincrement=False),
-    Column("sweep", Integer, nullable=False),
-    Column("blind_sweeps", Integer, nullable=False),
+    _number("sweep"),
+    _number("blind_sweeps"),
     Column("registered", Integer),
     Column("registered_at", TEXT),
     Column("registered_in", TEXT),
-    sqlite_strict=True,
 )
 """One row: number of the last round, and what its plan knew of the whole."""
 
@@ -40,70 +44,40 @@ def _remember_nothing(table: Table, connection: Connection, **_: object) -> None
     connection.execute(insert(table).values(one=1, sweep=0, blind_sweeps=0))
 
 
-alerts_standing = Table(
-    "alerts_standing",
-    TABLES,
-    Column("fingerprint", TEXT, primary_key=True),
-    Column("last_sweep", Integer, nullable=False),
-    Column("body", TEXT, nullable=False),
-    sqlite_strict=True,
-)
-alerts_ended = Table(
+alerts_standing = _table("alerts_standing", TABLES, _key("fingerprint"), _number("last_sweep"), _text("body"))
+alerts_ended = _table(
     "alerts_ended",
     TABLES,
-    Column("fingerprint", TEXT, primary_key=True),
-    Column("first_seen", TEXT, nullable=False),
-    Column("at", TEXT, nullable=False),
+    _key("fingerprint"),
+    _text("first_seen"),
+    _text("at"),
     Column("flapping_since", TEXT),
-    sqlite_strict=True,
 )
-alerts_seen = Table(
-    "alerts_seen",
-    TABLES,
-    Column("place", TEXT, primary_key=True),
-    Column("sweep", Integer, nullable=False),
-    Column("at", TEXT, nullable=False),
-    sqlite_strict=True,
-)
-alerts_unseen = Table(
-    "alerts_unseen",
-    TABLES,
-    Column("place", TEXT, primary_key=True),
-    Column("sweep", Integer, nullable=False),
-    sqlite_strict=True,
-)
-alerts_unsettled = Table(
-    "alerts_unsettled", TABLES, Column("place", TEXT, primary_key=True), sqlite_strict=True
-)
-alerts_drifted = Table(
-    "alerts_drifted",
-    TABLES,
-    Column("place", TEXT, primary_key=True),
-    Column("public_key", TEXT, nullable=False),
-    sqlite_strict=True,
-)
-alerts_notices = Table(
+alerts_seen = _table("alerts_seen", TABLES, _key("place"), _number("sweep"), _text("at"))
+alerts_unseen = _table("alerts_unseen", TABLES, _key("place"), _number("sweep"))
+alerts_unsettled = _table("alerts_unsettled", TABLES, _key("place"))
+alerts_drifted = _table("alerts_drifted", TABLES, _key("place"), _text("public_key"))
+alerts_notices = _table(
     "alerts_notices",
     TABLES,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("notifier", TEXT, nullable=False),
-    Column("fingerprint", TEXT, nullable=False),
-    Column("reason", TEXT, nullable=False),
-    Column("status", TEXT, nullable=False),
-    Column("body", TEXT, nullable=False),
-    Column("created_at", TEXT, nullable=False),
-    Column("state", TEXT, nullable=False),
-    Column("at", TEXT, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("declined", Integer, nullable=False),
-    Column("detail", TEXT, nullable=False),
+    _text("notifier"),
+    _text("fingerprint"),
+    _text("reason"),
+    _text("status"),
+    _text("body"),
+    _text("created_at"),
+    _text("state"),
+    _text("at"),
+    _number("attempts"),
+    _number("declined"),
+    _text("detail"),
     Column("unanswered", Integer, nullable=False, server_default=text("0")),
     Column("arrived_at", TEXT),
     Index("alerts_notices_by_pair", "notifier", "fingerprint", "id"),
     Index("alerts_notices_by_incident", "fingerprint", "id"),
     Index("alerts_notices_by_state", "state", "notifier", "id"),
     Index("alerts_notices_by_time", "at", "id"),
-    sqlite_strict=True,
     sqlite_autoincrement=True,
 )
 """Every notification from the moment it was planned; see `notification_log`."""
@@ -114,18 +88,5 @@ Index(
     postgresql_where=alerts_notices.c.arrived_at.is_not(None),
 )
 
-alerts_waits = Table(
-    "alerts_waits",
-    TABLES,
-    Column("notifier", TEXT, primary_key=True),
-    Column("not_before", TEXT, nullable=False),
-    sqlite_strict=True,
-)
-alerts_silences = Table(
-    "alerts_silences",
-    TABLES,
-    Column("ident", TEXT, primary_key=True),
-    Column("ends_at", TEXT, nullable=False),
-    Column("body", TEXT, nullable=False),
-    sqlite_strict=True,
-)
+alerts_waits = _table("alerts_waits", TABLES, _key("notifier"), _text("not_before"))
+alerts_silences = _table("alerts_silences", TABLES, _key("ident"), _text("ends_at"), _text("body"))

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from alerts.memory.lately import perhaps_twice
 from alerts.memory.notices import Row, State
 from auditor.errors import StateError
 from auditor.reports.audit_health import AuditHealth
@@ -34,7 +33,7 @@ def health_with(state: AlertState, undelivered: Iterable[Row]) -> AuditHealth:
 
 def shared_health(health: AuditHealth, state: AlertState, leader: Leader) -> AuditHealth:
     """Add to the health what there is to say where several auditors share the state. Raises `StateError`."""
-    return replace(health, leader=leader, perhaps_twice=perhaps_twice(state.store))
+    return replace(health, leader=leader, perhaps_twice=state.notifications.perhaps_twice())
 
 
 def health_of(place: StatePlace, complain: Callable[[str], None]) -> AuditHealth:

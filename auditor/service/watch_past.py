@@ -7,9 +7,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from alerts.memory.notices import Row
-from alerts.models import Status
 from auditor.service.alert_state import AlertState, state_to_look_at
+from auditor.service.past import past_notice
 from auditor.service.shared_state import SharedState
 from auditor.service.watch_state import WatchState
 from auditor.state.places import StatePlace
@@ -32,7 +31,7 @@ class WatchPast:
 
     def notices(self, most: int) -> tuple[PastNotice, ...]:
         """Read the newest notifications, newest first. Raises `StateError`."""
-        return self._read(lambda state: tuple(map(_notice, state.notifications.newest(most))))
+        return self._read(lambda state: tuple(map(past_notice, state.notifications.newest(most))))
 
     def spans(self, since: datetime, step: timedelta) -> tuple[PastSpan, ...]:
         """Read what rounds since then came to, oldest first, one value for each step. Raises `StateError`."""
@@ -65,23 +64,4 @@ def spans_in(state: AlertState, since: datetime, step: timedelta) -> tuple[PastS
     return tuple(
         PastSpan(since + number * step, size.most_findings, size.least_share, longest.get(number))
         for number, size in sorted(sizes.items())
-    )
-
-
-def _notice(row: Row) -> PastNotice:
-    notification = row.notification
-    incident = notification.incident
-    return PastNotice(
-        notifier=notification.notifier,
-        fingerprint=incident.fingerprint,
-        check=incident.check,
-        severity=incident.severity,
-        subject=incident.subject,
-        reason=notification.reason.value,
-        firing=notification.status is Status.FIRING,
-        state=row.state.value,
-        planned_at=row.created_at,
-        at=row.at,
-        attempts=row.attempts,
-        answer=row.detail,
     )

@@ -61,16 +61,11 @@ def open_existing_store(place: StatePlace, tables: StateTables) -> StateStore | 
             return open_store(place, tables)
     except OSError as error:
         raise unusable(str(place), error) from None
-    refuse_older_to_read(place)
-    return _in_file(place, tables, writable=False)
-
-
-def refuse_older_to_read(path: Path) -> None:
-    """Refuse a read-only database that would have to be brought up to date. Raises `StateError`."""
-    if age_of_file(path, writable=False) is not SchemaAge.NEWEST:
+    if age_of_file(place, writable=False) is not SchemaAge.NEWEST:
         raise StateError(
-            f"{path}: written by an older wgaudit, and cannot be brought up to date: it is read-only here"
+            f"{place}: written by an older wgaudit, and cannot be brought up to date: it is read-only here"
         )
+    return _in_file(place, tables, writable=False)
 
 
 def store_to_look_at(place: StatePlace, tables: StateTables) -> StateStore:
@@ -95,7 +90,7 @@ def copied_to_memory(store: StateStore) -> StateStore:
     copy = store_in_memory(store.tables)
     try:
         if store.engine.dialect.name == "sqlite":
-            _copy_pages(store, copy)
+            written_back(store, copy)
         else:
             with store.reading(), copy.transaction():
                 for group in store.tables:
@@ -109,16 +104,12 @@ def copied_to_memory(store: StateStore) -> StateStore:
 
 
 def written_back(copy: StateStore, store: StateStore) -> None:
-    """Write a state in memory over one in a file, whole or not at all. Raises `StateError`."""
-    _copy_pages(copy, store)
-
-
-def _copy_pages(source: StateStore, target: StateStore) -> None:
+    """Write a state of SQLite, one in memory for one, over another, whole or not at all. Raises `StateError`."""
     with (
-        source.reported(),
-        target.reported(),
-        closing(source.engine.raw_connection()) as from_there,
-        closing(target.engine.raw_connection()) as to_here,
+        copy.reported(),
+        store.reported(),
+        closing(copy.engine.raw_connection()) as from_there,
+        closing(store.engine.raw_connection()) as to_here,
     ):
         pages, place = from_there.driver_connection, to_here.driver_connection
         assert isinstance(pages, sqlite3.Connection)  # noqa: S101  (both are SQLite's)
@@ -165,8 +156,8 @@ def inspect_store(place: StatePlace) -> StateCondition | None:
 
 
 def _age(store: StateStore) -> SchemaAge:
-    with store.reported(), closing(store.engine.raw_connection()) as connection:
-        driver = connection.driver_connection
+    with store.reading() as connection, store.reported():
+        driver = connection.connection.driver_connection
         assert driver is not None  # noqa: S101  (it was just connected)
         return schema_age(driver, store.name)
 
@@ -176,29 +167,25 @@ def _brought_up_to_date(store: StateStore) -> StateStore:
     try:
         if _age(store) is not SchemaAge.NEWEST:
             with store.transaction() as connection:
-                _bring_up_to_date(connection, store)
+                match _age(store):  # again: another process may have been here since
+                    case SchemaAge.OLDER:
+                        from auditor.state.migrating import migrate
+
+                        migrate(connection, store.name)
+                    case SchemaAge.NOTHING_YET:
+                        _make_tables(connection, store.tables)
     except BaseException:
         store.close()
         raise
     return store
 
 
-def _bring_up_to_date(connection: Connection, store: StateStore) -> None:
-    driver = connection.connection.driver_connection
-    assert driver is not None  # noqa: S101  (it is connected)
-    # Looked at again: another process may have been here since.
-    age = schema_age(driver, store.name)
-    if age is SchemaAge.OLDER:
-        from auditor.state.migrating import migrate
-
-        migrate(connection, store.name)
-    elif age is SchemaAge.NOTHING_YET:
-        for group in store.tables:
-            group.create_all(connection, checkfirst=False)
-        AGE.create_all(connection, checkfirst=False)
-        connection.execute(insert(VERSIONS).values(version_num=NEWEST))
-        beyond = [{"part": part, "version": last + 1} for part, last in LAST_PARTS.items()]
-        connection.execute(insert(PARTS), beyond)
+def _make_tables(connection: Connection, tables: StateTables) -> None:
+    for group in (*tables, AGE):
+        group.create_all(connection, checkfirst=False)
+    connection.execute(insert(VERSIONS).values(version_num=NEWEST))
+    beyond = [{"part": part, "version": last + 1} for part, last in LAST_PARTS.items()]
+    connection.execute(insert(PARTS), beyond)
 
 
 def _store(engine: Engine, name: str, tables: StateTables) -> StateStore:

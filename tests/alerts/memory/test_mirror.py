@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.memory.lately import perhaps_twice
 from alerts.memory.mirror import Mirror
 from alerts.memory.mirrored_log import MirroredLog
 from alerts.memory.notices import State
@@ -93,7 +92,7 @@ def test_what_another_one_told_meanwhile_is_not_overwritten_and_both_calls_are_c
     ]
     assert set(NotificationLog(database).log().standing) == {OTHER.fingerprint}
     assert NotificationLog(database).log().sweep == 10
-    assert perhaps_twice(database) == {"oncall": 2}
+    assert NotificationLog(database).perhaps_twice() == {"oncall": 2}
 
 
 def test_a_follower_brings_back_what_it_told_and_none_of_its_plans(
