@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
+    Delete,
     FromClause,
     and_,
     bindparam,
@@ -11,6 +15,7 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
+    not_,
     or_,
     select,
     update,
@@ -18,6 +23,8 @@ from sqlalchemy import (
 
 from alerts.memory.notices import State
 from alerts.memory.tables import alerts_notices as notices
+from alerts.memory.tables import alerts_seen as seen
+from alerts.memory.tables import alerts_silences as silences
 from alerts.memory.tables import alerts_standing as standing
 from alerts.models import NotifyReason, Status
 
@@ -31,6 +38,9 @@ _repeats = NotifyReason.REPEAT_INTERVAL_ELAPSED.value
 
 def _of_same_pair(other: FromClause) -> ColumnElement[bool]:
     return and_(other.c.notifier == notices.c.notifier, other.c.fingerprint == notices.c.fingerprint)
+
+
+_is_newer = and_(_of_same_pair(_newer), _newer.c.id > notices.c.id)
 
 
 def _may_have_arrived(table: FromClause) -> ColumnElement[bool]:
@@ -133,8 +143,7 @@ DROP_WITH_TRIGGER = (
 _newer_repeats = (
     select(func.count())
     .where(
-        _of_same_pair(_newer),
-        _newer.c.id > notices.c.id,
+        _is_newer,
         _newer.c.reason == _repeats,
         _newer.c.state == notices.c.state,
     )
@@ -151,14 +160,11 @@ FORGET_REPEATS = delete(notices).where(
 
 # -- for people
 
-_replaced = exists().where(
-    _of_same_pair(_newer), _newer.c.id > notices.c.id, _newer.c.state != State.DEAD.value
-)
+_replaced = exists().where(_is_newer, _newer.c.state != State.DEAD.value)
 DEAD_LETTERS = select(notices, _replaced.label("stale")).where(_is_dead).order_by(notices.c.id)
 """Dead letters; a stale one is one that something newer took the place of."""
-UNDELIVERED_LETTERS = DEAD_LETTERS.where(
-    ~_replaced, notices.c.fingerprint.in_(select(standing.c.fingerprint))
-)
+_stands = notices.c.fingerprint.in_(select(standing.c.fingerprint))
+UNDELIVERED_LETTERS = DEAD_LETTERS.where(~_replaced, _stands)
 BACK_TO_OUTBOX = (
     update(notices).where(_this_one).values(state=State.PENDING.value, unanswered=0, at=bindparam("now"))
 )
@@ -179,3 +185,26 @@ PERHAPS_TWICE = (
     .where(notices.c.state == State.ACCEPTED.value, notices.c.attempts - notices.c.declined > 1)
     .group_by(notices.c.notifier)
 )
+
+# -- what is old, and which no plan needs
+
+LIMIT: BindParameter[str] = bindparam("limit")
+_younger_waits = exists().where(
+    _of_same_pair(_before), _before.c.state == State.PENDING.value, _before.c.at >= LIMIT
+)
+_made_up_for = exists().where(
+    _is_newer,
+    _newer.c.state.in_((State.ACCEPTED.value, State.CLOSED.value)),
+)
+_last_word = and_(
+    notices.c.status == Status.FIRING.value,
+    or_(notices.c.state == State.ACCEPTED.value, _stands),
+    not_(_made_up_for),
+)
+_first_stood = select(func.coalesce(func.min(standing.c.last_sweep), seen.c.sweep + 1)).scalar_subquery()
+PRUNE: Sequence[Delete] = (
+    delete(notices).where(notices.c.at < LIMIT, not_(_younger_waits), not_(_last_word)),
+    delete(silences).where(silences.c.ends_at < LIMIT),
+    delete(seen).where(seen.c.at < LIMIT, seen.c.sweep < _first_stood.correlate(seen)),
+)
+"""Deletions of records older than `limit`; see `NotificationLog.prune` for what stays."""

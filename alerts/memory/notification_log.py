@@ -33,7 +33,6 @@ from alerts.memory.memory_for_judging import (
 )
 from alerts.memory.notices import MAX_DETAIL, FirstWord, Row, State, entry, read_first_word, read_row
 from alerts.memory.outbox_entries import Pair, entries_of, entry_of, looked_up, pair_of
-from alerts.memory.pruning import PRUNE
 from alerts.memory.state_access import StateAccess
 from alerts.memory.tables import (
     alerts_drifted,
@@ -380,7 +379,7 @@ class NotificationLog:
         younger waits; and where nodes were last seen, if something that stands was last seen no later.
         """
         with self._store.transaction():
-            for statement in PRUNE:
+            for statement in statements.PRUNE:
                 self._store.execute(statement, [{"limit": stored_time(before)}])
 
     # -- inside

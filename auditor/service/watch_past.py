@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -11,9 +12,10 @@ from auditor.service.alert_state import AlertState, state_to_look_at
 from auditor.service.past import past_notice
 from auditor.service.shared_state import SharedState
 from auditor.service.watch_state import WatchState
+from auditor.state import history
 from auditor.state.places import StatePlace
-from auditor.state.round_spans import read_span_sizes
 from auditor.values.past_sweeps import PastNotice, PastSpan
+from auditor.values.report import Coverage
 
 T = TypeVar("T")
 
@@ -56,12 +58,15 @@ class WatchPast:
 
 def spans_in(state: AlertState, since: datetime, step: timedelta) -> tuple[PastSpan, ...]:
     """Read the spans from an opened state; those without a round are left out. Raises `StateError`."""
-    sizes = read_span_sizes(state.store, since, step)
     longest: dict[int, float] = {}
     for word in state.notifications.first_words(since):
         number = (word.arrived_at - since) // step
         longest[number] = max(word.seconds, longest.get(number, 0.0))
-    return tuple(
-        PastSpan(since + number * step, size.most_findings, size.least_share, longest.get(number))
-        for number, size in sorted(sizes.items())
-    )
+    spans: dict[int, PastSpan] = {}
+    for sweep in history.sweeps_since(state.store, since):
+        number = (sweep.finished_at - since) // step
+        share = Coverage(sweep.registered, sweep.observed).share
+        before = spans.get(number) or PastSpan(since + number * step, 0, share, longest.get(number))
+        most = max(sweep.found, before.most_findings)
+        spans[number] = replace(before, most_findings=most, least_share=min(share, before.least_share))
+    return tuple(span for _, span in sorted(spans.items()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from sqlalchemy import bindparam, case, delete, insert, select, update
@@ -23,7 +23,7 @@ from auditor.values.past_sweeps import PastFinding, PastSweep, content_of
 from auditor.values.report import Report, Verdict
 from auditor.values.stored_values import row_reader
 
-sweep_of = row_reader(PastSweep, "findings")
+_SWEEP = row_reader(PastSweep, "findings")
 _SEVERITIES = {item.value: place for place, item in enumerate(Severity)}
 
 
@@ -113,18 +113,23 @@ def _over(
 
 def sweeps(store: StateStore, most: int | None = None) -> tuple[PastSweep, ...]:
     """Read the last sweeps, newest first; at most so many, None for all. Raises `StateError`."""
-    return tuple(map(sweep_of, store.rows_of(SWEEPS.name, order=("-number",), most=most)))
+    return tuple(map(_SWEEP, store.rows_of(SWEEPS.name, order=("-number",), most=most)))
 
 
 def sweep(store: StateStore, number: int) -> PastSweep | None:
     """Read one sweep by its number; None where there is none. Raises `StateError`."""
-    return next(map(sweep_of, store.rows_of(SWEEPS.name, {"number": number})), None)
+    return next(map(_SWEEP, store.rows_of(SWEEPS.name, {"number": number})), None)
+
+
+def sweeps_since(store: StateStore, since: datetime) -> Iterator[PastSweep]:
+    """Read the sweeps that ended since then, one at a time. Raises `StateError`."""
+    return map(_SWEEP, store.each(select(SWEEPS).where(SWEEPS.c.finished_at >= since)))
 
 
 def last_clean(store: StateStore) -> datetime | None:
     """Read the end of the last clean sweep; None where none is remembered. Raises `StateError`."""
     clean = store.rows_of(SWEEPS.name, {"verdict": Verdict.CLEAN.value}, order=("-number",), most=1)
-    return next((item.finished_at for item in map(sweep_of, clean)), None)
+    return next((item.finished_at for item in map(_SWEEP, clean)), None)
 
 
 def findings(

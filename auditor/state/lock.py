@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel
 
 from auditor.disk.ownership import close_to_others, give_like
 from auditor.errors import StateBusy
@@ -30,6 +29,14 @@ class LockHolder(StrEnum):
     """It ends soon: a sweep with alerts, for one."""
     WATCH = "watch"
     """It holds the lock for as long as it runs: nobody waits for it."""
+
+
+class _HolderNote(BaseModel):
+    kind: str = LockHolder.COMMAND
+    """Not in notes of older versions."""
+    pid: int
+    host: str
+    since: str
 
 
 @contextlib.contextmanager
@@ -49,7 +56,7 @@ def exclusive(path: Path, wait: float, kind: LockHolder = LockHolder.COMMAND) ->
         try:
             held.acquire(timeout=0)
         except Timeout:
-            if wait <= 0 or _kind_of(holder) is LockHolder.WATCH:
+            if wait <= 0 or _held(holder)[0]:
                 raise
             held.acquire(timeout=wait)
         give_like(lock, lock.parent)
@@ -58,16 +65,12 @@ def exclusive(path: Path, wait: float, kind: LockHolder = LockHolder.COMMAND) ->
     except OSError as error:
         raise unusable(str(path), error) from None
     try:
-        who = {
-            "kind": kind.value,
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "since": datetime.now(UTC).isoformat("T", "seconds"),
-        }
+        since = datetime.now(UTC).isoformat("T", "seconds")
+        note = _HolderNote(kind=kind, pid=os.getpid(), host=socket.gethostname(), since=since)
         with contextlib.suppress(OSError):  # only a courtesy to those that wait
             flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
             with os.fdopen(os.open(holder, flags, 0o600), "w") as stream:
-                stream.write(json.dumps(who))
+                stream.write(note.model_dump_json())
             give_like(holder, holder.parent)
         yield
     finally:
@@ -99,48 +102,31 @@ async def exclusive_in_loop(
 
 
 def _busy(path: Path, holder: Path) -> StateBusy:
-    if _kind_of(holder) is LockHolder.WATCH:
+    by_watch, who = _held(holder)
+    if by_watch:
         return StateBusy(
-            f"{path}: a watch is at work here{_held_by(holder)}, and tells of what it finds by itself; a sweep without "
+            f"{path}: a watch is at work here{who}, and tells of what it finds by itself; a sweep without "
             "--alert runs beside it; for anything else, stop the watch first",
             by_watch=True,
         )
-    return StateBusy(
-        f"{path}: another wgaudit is at work here{_held_by(holder)}; --lock-wait SECONDS waits for it"
-    )
+    return StateBusy(f"{path}: another wgaudit is at work here{who}; --lock-wait SECONDS waits for it")
 
 
-def _held_by(holder: Path) -> str:
+def _held(holder: Path) -> tuple[bool, str]:
+    """Tell whether a watch holds the lock (a note of one that died is not the holder's), and who does, in words."""
     try:
-        who = _note(holder)
-        return f" (process {int(who['pid'])} on {str(who['host'])[:64]}, since {str(who['since'])[:32]})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""  # the courtesy note is not there; the lock itself is what counts
-
-
-def _kind_of(holder: Path) -> LockHolder:
-    """Read what kind of holder the note names: a note of a watch that died is not the holder's."""
-    try:
-        who = _note(holder)
-        if who["kind"] == LockHolder.WATCH and (
-            who["host"] != socket.gethostname() or _lives(int(who["pid"]))
-        ):
-            return LockHolder.WATCH
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
-        pass  # as above; and the note of an older version names no kind
-    return LockHolder.COMMAND
-
-
-def _note(holder: Path) -> dict[str, Any]:
-    with holder.open("rb") as stream:
-        note: dict[str, Any] = json.loads(stream.read(4096))
-    return note
+        with holder.open("rb") as stream:
+            note = _HolderNote.model_validate_json(stream.read(4096))
+    except (OSError, ValueError):
+        return False, ""  # the courtesy note is not there; the lock itself is what counts
+    by_watch = note.kind == LockHolder.WATCH and (note.host != socket.gethostname() or _lives(note.pid))
+    return by_watch, f" (process {note.pid} on {note.host[:64]}, since {note.since[:32]})"
 
 
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True  # another user's

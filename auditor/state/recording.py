@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +24,7 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
 )
 
 from auditor.disk.bounded import read_bounded
@@ -85,27 +86,24 @@ def _outer_address(text: str) -> str:
     return str(ip_address(text))  # its ValueError names the place
 
 
-def _memory_parts(value: object) -> object:
-    if not isinstance(value, Memory):
+def _unless_empty(value: object) -> object:
+    return None if value == Memory() else value
+
+
+def _by_node(value: Any, info: ValidationInfo) -> object:
+    """Put each node's name beside what a value has of it."""
+    if info.mode == "json":
         return value
-    drifted = [
-        {"name": node.name, "datacenter": node.datacenter, "public_key": key}
-        for node, key in sorted(value.drifted.items())
+    return [
+        node._asdict() | ({"public_key": of_it} if isinstance(of_it, str) else asdict(of_it))
+        for node, of_it in sorted(value.items())
     ]
-    parts = {
-        "drifted": drifted,
-        "unsettled": sorted(value.unsettled),
-        "ghosts": sorted(value.ghosts),
-        "several": sorted(value.several),
-        "met": [{"fingerprint": mark, "nodes": sorted(nodes)} for mark, nodes in sorted(value.met.items())],
-        "lost": list(value.lost),
-        "writes": list(value.writes),
-        "drained": [
-            {"name": node.name, "datacenter": node.datacenter, **asdict(drained)}
-            for node, drained in sorted(value.drained.items())
-        ],
-    }
-    return {name: part for name, part in parts.items() if part} or None
+
+
+def _by_fingerprint(value: Any, info: ValidationInfo) -> object:
+    if info.mode == "json":
+        return value
+    return [{"fingerprint": mark, "nodes": nodes} for mark, nodes in sorted(value.items())]
 
 
 class _FaultForm(RecordedForm):
@@ -171,15 +169,6 @@ class _MovedForm(RecordedForm):
     round: Number
 
 
-def _with_names(value: object) -> object:
-    """Put each node's name beside its rounds, where they come from a value and not from a file."""
-    if not isinstance(value, Mapping):
-        return value
-    return [
-        {"name": node.name, "datacenter": node.datacenter, **asdict(looks)} for node, looks in value.items()
-    ]
-
-
 class _SecondLookForm(ShapedForm):
     asked: Rows[NodeForm]
     observations: Rows[ObservationForm]
@@ -187,7 +176,7 @@ class _SecondLookForm(ShapedForm):
     rounds: Number = unless(1)
     """Not in recordings made when there was one round only; so with the rest."""
     time_up: bool = unless(False)
-    looks: Annotated[Rows[_LooksForm], BeforeValidator(_with_names)] = unless([])
+    looks: Annotated[Rows[_LooksForm], BeforeValidator(_by_node)] = unless([])
     moved: Rows[_MovedForm] = unless([])
 
     def parts(self) -> dict[str, object]:
@@ -242,21 +231,21 @@ class _DrainedForm(NodeForm):
 
 class _MetForm(RecordedForm):
     fingerprint: str
-    nodes: Rows[NodeForm]
+    nodes: Annotated[Rows[NodeForm], BeforeValidator(_in_order)]
 
 
 class _MemoryForm(ShapedForm):
-    drifted: Rows[_DriftedForm] = Field([])
-    unsettled: Rows[NodeForm] = Field([])
-    ghosts: Rows[KeyText] = Field([])
-    several: Rows[KeyText] = unless([])
-    met: Rows[_MetForm] = unless([])
+    drifted: Annotated[Rows[_DriftedForm], BeforeValidator(_by_node)] = Field([])
+    unsettled: Annotated[Rows[NodeForm], BeforeValidator(_in_order)] = Field([])
+    ghosts: Annotated[Rows[KeyText], BeforeValidator(_in_order)] = Field([])
+    several: Annotated[Rows[KeyText], BeforeValidator(_in_order)] = unless([])
+    met: Annotated[Rows[_MetForm], BeforeValidator(_by_fingerprint)] = unless([])
     """Not in recordings made before there were witnesses; so where no such finding stands."""
     lost: Rows[_LostForm] = unless([])
     """Not in recordings made before registrations were taken down; so where none is lost."""
     writes: Rows[_AddressWriteForm] = unless([])
     """Not in recordings where no address is contested that a watch saw written."""
-    drained: Rows[_DrainedForm] = unless([])
+    drained: Annotated[Rows[_DrainedForm], BeforeValidator(_by_node)] = unless([])
     """Not in recordings where no node was drained."""
 
     def parts(self) -> dict[str, object]:
@@ -302,7 +291,7 @@ class _SeenForm(RecordedForm):
         exclude_if=lambda counts: not counts,
     )
     """Keys under the prefix that are no registrations, by kind. Not in recordings made before they were counted."""
-    memory: Annotated[_MemoryForm | None, BeforeValidator(_memory_parts)] = unless(None)
+    memory: Annotated[_MemoryForm | None, BeforeValidator(_unless_empty)] = unless(None)
     """Not in recordings of sweeps that nothing was handed in to."""
     answers: Rows[_AnswerForm] = unless([])
     """Not in recordings of sweeps that asked no witness."""

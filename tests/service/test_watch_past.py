@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from auditor.service.alert_state import state_of
+from auditor.service.watch_past import spans_in
 from auditor.state import history
-from auditor.state.round_spans import SpanSizes, read_span_sizes
 from auditor.state.state_store import StateStore
+from auditor.values.past_sweeps import PastSpan
 from auditor.values.report import Coverage
 from tests.alerts.fakes import NOON
 from tests.alerts.incidents import PAIR, finding, report
@@ -25,6 +27,8 @@ def test_a_span_has_the_most_findings_and_the_least_coverage_of_its_rounds(store
             coverage=Coverage(10, observed),
         )
         history.record(store, seen, standing=(), resolved=())
-    sizes = read_span_sizes(store, NOON, HALF_HOUR)
-    assert sizes == {0: SpanSizes(2, 0.9), 1: SpanSizes(1, 1.0), 3: SpanSizes(0, 0.0)}
-    assert read_span_sizes(store, NOON + timedelta(hours=1), HALF_HOUR) == {1: SpanSizes(0, 0.0)}
+    spans = {0: PastSpan(NOON, 2, 0.9), 1: PastSpan(NOON + HALF_HOUR, 1, 1.0)}
+    spans[3] = PastSpan(NOON + 3 * HALF_HOUR, 0, 0.0)
+    assert spans_in(state_of(store), NOON, HALF_HOUR) == tuple(spans.values())
+    (later,) = spans_in(state_of(store), NOON + 2 * HALF_HOUR, HALF_HOUR)
+    assert later == spans[3]
