@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from pydantic import TypeAdapter
@@ -16,19 +16,8 @@ from auditor.values.registration_changes import ChangeSource, KnownRegistration,
 from auditor.values.stored_values import StoredRow, TableReader, row_reader
 from auditor.values.text import for_json
 
-# Not `values`: they may hold anything that the registry's owners put there, secrets included.
-_KEPT = (
-    "public_key",
-    "region",
-    "endpoint",
-    "ssh_host",
-    "where",
-    "create_index",
-    "modify_index",
-    "state",
-    "retired",
-    "all_addresses_read",
-)
+# `values` may hold anything that the registry's owners put there, secrets included; the node has columns of its own.
+_NOT_KEPT = ("node", "values")
 _REGISTRATION, _CHANGE = TypeAdapter(Registration), row_reader(RegistrationChange, index="consul_index")
 
 
@@ -48,7 +37,9 @@ CHANGES = "history_registration_changes"
 
 def body_of(registration: Registration) -> str:
     """Write a registration as the text that the journal keeps: the same text for the same registration."""
-    body = {name: getattr(registration, name) for name in _KEPT}
+    body = {item.name: getattr(registration, item.name) for item in fields(Registration)}
+    for name in _NOT_KEPT:
+        del body[name]
     # ASCII, so that any name that Consul came up with can be stored.
     return json.dumps({"addresses": registration.addresses, **body})
 

@@ -65,6 +65,11 @@ class RecordedForm(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True, loc_by_alias=False)
 
 
+def within(part: str, name: str, field: str, **more: Any) -> Any:
+    """Return a field that is inside a part of the value, `part.name`, and directly in the document, as `field`."""
+    return Field(validation_alias=AliasChoices(AliasPath(part, name), field), **more)
+
+
 def unless(nothing: object) -> Any:
     """Return a field that is left out where it says this, so that versions from before it can read the document."""
     return Field(default=nothing, exclude_if=lambda value: bool(value == nothing))
@@ -94,8 +99,8 @@ class NodeForm(RecordedForm):
 class OfNodeForm(ShapedForm):
     """Part of a document about one node, with name and datacenter beside the other fields."""
 
-    name: str = Field(validation_alias=AliasChoices(AliasPath("node", "name"), "name"))
-    datacenter: str = Field("", validation_alias=AliasChoices(AliasPath("node", "datacenter"), "datacenter"))
+    name: str = within("node", "name", "name")
+    datacenter: str = within("node", "datacenter", "datacenter", default="")
 
     def parts(self) -> dict[str, object]:
         """See `ShapedForm`."""
@@ -144,16 +149,10 @@ class TransferForm(RecordedForm):
 class ObservationForm(OfNodeForm):
     """Live state of one node."""
 
-    device: str = Field(validation_alias=AliasChoices(AliasPath("device", "name"), "device"))
-    public_key: KeyText = Field(
-        validation_alias=AliasChoices(AliasPath("device", "public_key"), "public_key")
-    )
-    addresses: Rows[PrefixText] = Field(
-        validation_alias=AliasChoices(AliasPath("device", "addresses"), "addresses")
-    )
-    link_up: bool | None = Field(
-        default=None, validation_alias=AliasChoices(AliasPath("device", "link_up"), "link_up")
-    )
+    device: str = within("device", "name", "device")
+    public_key: KeyText = within("device", "public_key", "public_key")
+    addresses: Rows[PrefixText] = within("device", "addresses", "addresses")
+    link_up: bool | None = within("device", "link_up", "link_up", default=None)
     table: str
     region: str | None = None
     host_key: str | None = None
@@ -169,12 +168,8 @@ class ObservationForm(OfNodeForm):
 
     def parts(self) -> dict[str, object]:
         """See `ShapedForm`."""
-        device = {
-            "name": self.device,
-            "public_key": self.public_key,
-            "addresses": self.addresses,
-            "link_up": self.link_up,
-        }
+        names = ("public_key", "addresses", "link_up")
+        device = {"name": self.device, **{name: getattr(self, name) for name in names}}
         return {**super().parts(), "device": device}
 
 

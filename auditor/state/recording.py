@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import operator
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -19,7 +20,6 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     AliasChoices,
-    AliasPath,
     BeforeValidator,
     Field,
     TypeAdapter,
@@ -48,6 +48,7 @@ from auditor.state.recorded_forms import (
     Time,
     node_id,
     unless,
+    within,
 )
 from auditor.values.address_claims import ClaimState
 from auditor.values.json_bounds import check_density, check_json, count_values
@@ -285,10 +286,8 @@ class _SeenForm(RecordedForm):
     address_claims: Rows[_ClaimForm] | None = unless(None)
     """Not in recordings of sweeps that did not read them; so with the workloads."""
     workloads: Annotated[Rows[NodeForm] | None, BeforeValidator(_in_order)] = unless(None)
-    others: dict[OtherKind, Number] = Field(
-        {},
-        validation_alias=AliasChoices(AliasPath("others", "counts"), "others"),
-        exclude_if=lambda counts: not counts,
+    others: dict[OtherKind, Number] = within(
+        "others", "counts", "others", default={}, exclude_if=operator.not_
     )
     """Keys under the prefix that are no registrations, by kind. Not in recordings made before they were counted."""
     memory: Annotated[_MemoryForm | None, BeforeValidator(_unless_empty)] = unless(None)

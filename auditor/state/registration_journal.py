@@ -59,9 +59,9 @@ def keep_registrations(store: StateStore, snapshot: Snapshot, report: Report, sw
         before = _last_read(store, datacenter)
         if before is not None and _is_older(report.finished_at, before):
             continue
-        read = _Read(present[datacenter], before, report.finished_at, ChangeSource.SWEEP, sweep=sweep)
-        _Compared(store, datacenter, read).store(suspect=suspect)
-        _remember_read(store, datacenter, report.started_at)
+        shown = present[datacenter]
+        read = _Read(store, datacenter, shown, before, report.finished_at, ChangeSource.SWEEP, sweep=sweep)
+        read.keep(report.started_at, suspect=suspect)
 
 
 def keep_reading(
@@ -92,9 +92,8 @@ def keep_reading(
     soon = before is not None and not_after - before <= MOMENT
     source = ChangeSource.WATCH if woken or soon else ChangeSource.SWEEP
     present = _by_datacenter(reading.registrations, reading.invalid)[datacenter]
-    read = _Read(present, before, not_after, source, index=index)
-    _Compared(store, datacenter, read).store(suspect=False)
-    _remember_read(store, datacenter, not_after)
+    read = _Read(store, datacenter, present, before, not_after, source, index=index)
+    read.keep(not_after, suspect=False)
 
 
 class _Present(NamedTuple):
@@ -121,11 +120,6 @@ def _last_read(store: StateStore, datacenter: str) -> datetime | None:
     return next((item.last_began_at for item in reads), None)
 
 
-def _remember_read(store: StateStore, datacenter: str, began: datetime) -> None:
-    read = store.insert(REGISTRY_READS).values(datacenter=datacenter, first_at=began, last_began_at=began)
-    store.execute(read.on_conflict_do_update(index_elements=["datacenter"], set_={"last_began_at": began}))
-
-
 def _is_older(ended: datetime, before: datetime) -> bool:
     """Tell whether a sweep ended before the last stored reading. A clock that was put back makes nothing older."""
     return timedelta(0) < before - ended < LONGEST_OVERTAKEN
@@ -138,8 +132,10 @@ def _whole(report: Report, datacenters: Collection[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """Reading of one datacenter, and when it was."""
+    """Reading of one datacenter, when it was, and where the newest forms are stored that it is compared with."""
 
+    store: StateStore
+    datacenter: str
     present: _Present
     before: datetime | None
     """Time since which what is new may have been so; None: all is only taken down."""
@@ -149,41 +145,35 @@ class _Read:
     index: int | None = None
     """Consul's index of the reading, for a removal, which leaves none of its own."""
 
+    def keep(self, began: datetime, *, suspect: bool) -> None:
+        """Store all that differs, and the reading. suspect: the registry may have shown too little."""
+        rows = self.store.rows_of(REGISTRATIONS.name, {"datacenter": self.datacenter})
+        known = {row["node"]: _row(row) for row in rows}
+        changed = self._take(known)
+        self._miss(known, suspect=suspect, changed=changed)
+        times = {"first_at": began, "last_began_at": began}
+        read = self.store.insert(REGISTRY_READS).values(datacenter=self.datacenter, **times)
+        newer = {"last_began_at": began}
+        self.store.execute(read.on_conflict_do_update(index_elements=["datacenter"], set_=newer))
 
-class _Compared:
-    """Comparison of one datacenter's reading with the newest forms that are stored."""
-
-    def __init__(self, store: StateStore, datacenter: str, read: _Read) -> None:
-        self._store, self._datacenter, self._read = store, datacenter, read
-        self._known = {
-            row["node"]: _row(row) for row in store.rows_of(REGISTRATIONS.name, {"datacenter": datacenter})
-        }
-
-    def store(self, *, suspect: bool) -> None:
-        """Store all that differs. suspect: the registry may have shown too little."""
-        present = self._read.present
-        changed = self._take(present.registrations)
-        self._miss(present.registrations.keys() | present.unreadable, suspect=suspect, changed=changed)
-
-    def _take(self, read: Mapping[str, Registration]) -> int:
+    def _take(self, known: Mapping[str, _Row]) -> int:
         """Store registrations that are new or not as before; return the number of changes."""
         forms: list[Mapping[str, object]] = []
         changes: list[Mapping[str, object]] = []
-        before_at = self._read.before
-        for name, item in read.items():
-            row, body = self._known.get(name), body_of(item)
+        for name, item in self.present.registrations.items():
+            row, body = known.get(name), body_of(item)
             if row is not None and row.body == body and row.missing_not_after is None:
                 continue
-            forms.append({"datacenter": self._datacenter, "node": name, "body": body})
-            if before_at is None:
+            forms.append({"datacenter": self.datacenter, "node": name, "body": body})
+            if self.before is None:
                 continue
-            added = row is None or row.gone is not None
-            if added or (row is not None and self._differs(item, row.body)):
-                kind = RegistrationChangeKind.ADDED if added else RegistrationChangeKind.CHANGED
-                before = row.body if row is not None and not added else None
-                when = before_at, self._read.ended
-                changes.append(self._change(name, kind, before, body, when, item.modify_index))
-        newest = self._store.insert(REGISTRATIONS)
+            change = {"node": name, "after": body, "not_before": self.before, "not_after": self.ended}
+            change["consul_index"] = item.modify_index
+            if row is None or row.gone is not None:
+                changes.append(self._change(RegistrationChangeKind.ADDED, before=None, **change))
+            elif changed_fields(read_body(item.node, row.body), item):
+                changes.append(self._change(RegistrationChangeKind.CHANGED, before=row.body, **change))
+        newest = self.store.insert(REGISTRATIONS)
         found = {
             "body": newest.excluded.body,
             "missing_not_before": None,
@@ -191,60 +181,41 @@ class _Compared:
             "gone": None,
         }
         key = ["datacenter", "node"]
-        self._store.execute(newest.on_conflict_do_update(index_elements=key, set_=found), forms)
-        self._store.execute(insert(REGISTRATION_CHANGES), changes)
+        self.store.execute(newest.on_conflict_do_update(index_elements=key, set_=found), forms)
+        self.store.execute(insert(REGISTRATION_CHANGES), changes)
         return len(changes)
 
-    @staticmethod
-    def _differs(item: Registration, body: str) -> bool:
-        return bool(changed_fields(read_body(item.node, body), item))
-
-    def _miss(self, present: Collection[str], *, suspect: bool, changed: int) -> None:
+    def _miss(self, known: Mapping[str, _Row], *, suspect: bool, changed: int) -> None:
         """Store which registrations are missing, and remove those that nothing speaks for any more."""
-        registered = {name: row for name, row in self._known.items() if row.gone is None}
+        present = self.present.registrations.keys() | self.present.unreadable
+        registered = {name: row for name, row in known.items() if row.gone is None}
         missing = {name: row for name, row in registered.items() if name not in present}
         shrunk = len(missing) >= FEWEST_MISSING and len(missing) > SHRINK_SHARE * len(registered)
         # News come twice a second, perhaps: only a sweep is a second reading that counts.
-        read_again = self._read.sweep is not None
-        index = self._read.index if not changed and len(missing) == 1 else None
+        read_again = self.sweep is not None
+        index = self.index if not changed and len(missing) == 1 else None
         rows: list[Mapping[str, object]] = []
         for name, row in missing.items():
-            when = self._read.before or self._read.ended, self._read.ended
-            if known := row.missing_not_before is not None and row.missing_not_after is not None:
-                when = row.missing_not_before, row.missing_not_after
+            times = {
+                "not_before": row.missing_not_before or self.before or self.ended,
+                "not_after": row.missing_not_after or self.ended,
+            }
             number = None
-            if not suspect and (read_again if known else not shrunk):
-                removed = self._change(name, RegistrationChangeKind.REMOVED, row.body, None, when, index)
-                number = self._store.add(insert(REGISTRATION_CHANGES).values(removed))
-            rows.append({"name": name, "from": when[0], "to": when[1], "number": number})
+            if not suspect and (read_again if row.missing_not_after is not None else not shrunk):
+                removed = {"node": name, "before": row.body, "after": None, "consul_index": index, **times}
+                change = self._change(RegistrationChangeKind.REMOVED, **removed)
+                number = self.store.add(insert(REGISTRATION_CHANGES).values(change))
+            rows.append({"name": name, "number": number, **times})
         columns = REGISTRATIONS.c
         lost = update(REGISTRATIONS).where(
-            columns.datacenter == self._datacenter, columns.node == bindparam("name")
+            columns.datacenter == self.datacenter, columns.node == bindparam("name")
         )
-        noted = {"missing_not_before": "from", "missing_not_after": "to", "gone": "number"}
-        self._store.execute(lost.values({name: bindparam(value) for name, value in noted.items()}), rows)
+        noted = {"missing_not_before": "not_before", "missing_not_after": "not_after", "gone": "number"}
+        self.store.execute(lost.values({name: bindparam(value) for name, value in noted.items()}), rows)
 
-    def _change(
-        self,
-        name: str,
-        kind: RegistrationChangeKind,
-        before: str | None,
-        after: str | None,
-        when: tuple[datetime, datetime],
-        index: int | None,
-    ) -> Mapping[str, object]:
-        return {
-            "datacenter": self._datacenter,
-            "node": name,
-            "kind": kind,
-            "before": before,
-            "after": after,
-            "not_before": when[0],
-            "not_after": when[1],
-            "seen_by": self._read.source,
-            "consul_index": index,
-            "sweep": self._read.sweep,
-        }
+    def _change(self, kind: RegistrationChangeKind, **values: object) -> Mapping[str, object]:
+        read = {"datacenter": self.datacenter, "seen_by": self.source, "sweep": self.sweep}
+        return {"kind": kind, **read, **values}
 
 
 def forget_registrations(store: StateStore, before: datetime) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import cast
 
-from sqlalchemy import Connection, Engine, Executable, Insert, MetaData, Table, asc, desc, select
+from sqlalchemy import Connection, Engine, Executable, Insert, MetaData, Table, desc, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -114,17 +114,9 @@ class StateStore:
     ) -> Iterator[StoredRow]:
         """Read rows of a table as `TableReader` says."""
         columns = self._known[table].columns
-        return self.each(
-            select(self._known[table])
-            .where(
-                *(
-                    columns[name].is_(None) if value is None else columns[name] == value
-                    for name, value in (where or {}).items()
-                )
-            )
-            .order_by(*(desc(columns[name[1:]]) if name[0] == "-" else asc(columns[name]) for name in order))
-            .limit(most)
-        )
+        fits = (columns[name] == value for name, value in (where or {}).items())  # NULL is asked for by IS
+        sorted_by = (desc(columns[name[1:]]) if name[0] == "-" else columns[name] for name in order)
+        return self.each(select(self._known[table]).where(*fits).order_by(*sorted_by).limit(most))
 
     @contextmanager
     def reported(self) -> Iterator[None]:
