@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -159,3 +161,14 @@ def test_a_configuration_can_be_named_before_the_command(tmp_path: Path) -> None
     both = wgaudit("--config", missing, "history", "--config", other, folder=tmp_path)
     assert (before.returncode, f"no file at {missing}" in before.stderr) == (2, True)
     assert f"no file at {other}" in both.stderr
+
+
+def test_garbage_is_looked_for_rarely_and_not_once_more_at_the_end() -> None:
+    script = (
+        "import gc, sys\n"
+        "from auditor.cli.main import run\n"
+        "sys.argv = ['wgaudit', '--version']\n"
+        "try:\n    run()\nfinally:\n    print(gc.get_threshold()[0] > 10_000, gc.get_freeze_count() > 10_000)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True True"
