@@ -11,7 +11,6 @@ from auditor.state.known_registrations import read_address_writes
 from auditor.state.places import StatePlace
 from auditor.values.addresses import Prefix
 from auditor.values.models import AddressWrite, NodeId, Registration
-from auditor.values.stored_values import TableReader
 
 
 def contested_registrations(registrations: Iterable[Registration]) -> Mapping[NodeId, frozenset[Prefix]]:
@@ -29,19 +28,10 @@ def contested_registrations(registrations: Iterable[Registration]) -> Mapping[No
     return {node: frozenset(prefixes) for node, prefixes in sorted(contested.items())}
 
 
-def address_writes_in(state: TableReader, registrations: Iterable[Registration]) -> tuple[AddressWrite, ...]:
-    """Read the writes behind contested registrations from an opened state; () where none is contested.
-
-    Raises `StateError`.
-    """
-    wanted = contested_registrations(registrations)
-    return read_address_writes(state, wanted) if wanted else ()
-
-
 def address_writes(
     place: StatePlace, registrations: Iterable[Registration], complain: Callable[[str], None]
 ) -> tuple[AddressWrite, ...]:
-    """Read them from the state, which is opened only where an address is contested. () where there is no state.
+    """Read the writes behind contested registrations; () where there is no state, which is opened only for these.
 
     A state that cannot be read is a complaint, and then no write is known.
     """

@@ -9,7 +9,6 @@ Numbers, lists, times and durations are written here too, so that they read alik
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shlex
 import unicodedata
@@ -17,12 +16,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
-from urllib.parse import quote
 
 LONGEST_TEXT = 600
 """Characters of a summary or a detail on a terminal."""
-LONGEST_FILE_NAME = 200
-"""Bytes of a file name made of foreign text. File systems take 255, and a suffix must fit too."""
 LONGEST_CELL = 32_767
 """Characters of a cell of CSV: spreadsheets hold no more, and spread the rest over other cells."""
 
@@ -206,20 +202,6 @@ def for_shell(text: str) -> str:
         chr(byte) if chr(byte).isascii() and chr(byte).isalnum() else f"\\{byte:03o}" for byte in raw
     )
     return f"\"$(printf '{spelt}')\""
-
-
-def for_file_name(text: str) -> str:
-    """Spell foreign text as one file's name: ASCII letters, digits and `._~-`; other bytes as `%2F`.
-
-    Never empty, hidden, an option, or longer than `LONGEST_FILE_NAME`: what was cut ends with a hash of the whole.
-    """
-    name = quote(text, safe="", errors="surrogatepass")
-    if name[:1] in (".", "-", "~"):
-        name = f"%{ord(name[0]):02X}{name[1:]}"
-    if len(name) > LONGEST_FILE_NAME:
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        name = f"{name[: LONGEST_FILE_NAME - 17]}~{digest}"
-    return name or "%"
 
 
 def harmless(text: str) -> bool:

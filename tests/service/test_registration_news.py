@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from auditor.registry.interface import RegistryNews
-from auditor.service.address_writes import address_writes, address_writes_in
+from auditor.service.address_writes import address_writes
 from auditor.service.alert_state import opened_state
 from auditor.service.registration_news import keep_news
 from auditor.state.known_registrations import read_registration_changes
@@ -47,14 +47,10 @@ def test_writes_of_a_contested_address_are_known_to_the_moment(tmp_path: Path) -
         for told in (news(fleet(), 0, first=True), news(fleet("x"), 7.2), news(fleet("x", "y"), 7.5)):
             with state.store.transaction():
                 keep_news(state, told)
-        assert address_writes_in(state.store, fleet("x")) == ()
-        found = address_writes_in(state.store, fleet("x", "y"))
-        assert [(item.node.name, (item.at - START).total_seconds()) for item in found] == [
-            ("x", 7.2),
-            ("y", 7.5),
-        ]
-        assert all(item.to_the_moment for item in found)
-    assert address_writes(path, fleet("x", "y"), never) == found
+    assert address_writes(path, fleet("x"), never) == ()
+    found = address_writes(path, fleet("x", "y"), never)
+    assert [(item.node.name, (item.at - START).total_seconds()) for item in found] == [("x", 7.2), ("y", 7.5)]
+    assert all(item.to_the_moment for item in found)
 
 
 def test_news_after_some_that_could_not_be_stored_are_no_moment(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from auditor.values.text import (
     count,
     duration,
     for_detail,
-    for_file_name,
     for_json,
     for_log,
     for_markdown,
@@ -72,7 +71,6 @@ def is_harmless(shown: str) -> bool:
         one_line,
         for_detail,
         lambda text: for_slack(text, most=10),
-        for_file_name,
     ],
 )
 @given(foreign)
@@ -201,19 +199,6 @@ def test_a_shell_reads_the_word_back_byte_by_byte_and_the_word_is_harmless(text:
 
 def test_a_file_name_of_undecodable_bytes_is_a_shell_word_too() -> None:
     assert shell_says(for_shell("a\udcff'%b")) == b"a\xff'%b"
-
-
-@given(st.lists(foreign, max_size=4, unique=True))
-def test_file_names_differ_where_texts_do_and_any_file_system_takes_them(some: list[str]) -> None:
-    names = [for_file_name(text) for text in some]
-    assert len(set(names)) == len(some)
-    assert all(re.fullmatch(r"[A-Za-z0-9_%][A-Za-z0-9._~%-]{0,199}", name) for name in names)
-
-
-def test_long_texts_that_begin_alike_are_two_files() -> None:
-    one, other = for_file_name("n" * 300 + "1"), for_file_name("n" * 300 + "2")
-    assert one != other
-    assert len(one) == len(other) == texts.LONGEST_FILE_NAME
 
 
 @given(words, keys, words)

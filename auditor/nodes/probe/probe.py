@@ -523,14 +523,6 @@ def format_answer(answer: ProbeAnswer) -> bytes:
     return FRAMING.wrap("".join(f"{line}\n" for line in lines).encode() + text)
 
 
-def format_failure(reason: GapReason, detail: str) -> bytes:
-    """Write a failure as a node prints it. Raises `ValueError` for a reason that a node cannot have."""
-    for word, known in _REASONS.items():
-        if known == reason:
-            return FRAMING.wrap(f"error {word} {detail}\n".encode())
-    raise ValueError(f"not a node's own reason: {reason}")
-
-
 class _AnswerHead:
     """Parser of the lines before the table; each kind may occur as often as the probe prints it."""
 

@@ -22,7 +22,6 @@ from auditor.nodes.probe.probe import (
     canonical_table,
     follow_request,
     format_answer,
-    format_failure,
     inline_request,
     installed_request,
     packed_request,
@@ -165,8 +164,8 @@ def test_escape_sequences_of_a_node_never_reach_a_detail() -> None:
     assert "\u202e" not in error.detail
 
 
-def test_a_failure_is_written_as_it_is_read() -> None:
-    error = refused(format_failure(GapReason.NO_WG, "wg was not found"))
+def test_a_failure_of_the_node_itself_is_its_reason_and_its_words() -> None:
+    error = refused(answer_with("error no-wg wg was not found"))
     assert (error.reason, error.detail) == (GapReason.NO_WG, "wg was not found")
 
 
