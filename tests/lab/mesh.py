@@ -40,7 +40,8 @@ class Lab:
     """One topology, up. A context manager; leaving it ends every process and namespace that it made.
 
     All processes but Consul and NATS live in one PID namespace: it ends when this process closes its end of a
-    pipe, so they end too if this process dies. The machine's own network is never touched.
+    pipe, so they end too if this process dies; those two do so by `with_parent`. The machine's own network is never
+    touched.
     """
 
     def __init__(self, topology: Topology) -> None:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from tests.parts import require
+from tests.parts.with_parent import with_parent
 
 _READY_WITHIN = 60.0
 _POLL = 0.1
@@ -87,13 +88,15 @@ class AlertmanagerServer:
     def __enter__(self) -> AlertmanagerServer:
         with (self.folder / "alertmanager.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [
-                    str(_BINARY),
-                    f"--config.file={self.folder / 'alertmanager.yml'}",
-                    f"--storage.path={self.folder / 'data'}",
-                    f"--web.listen-address=127.0.0.1:{self._port}",
-                    "--cluster.listen-address=",  # alone: no gossip, no port for it
-                ],
+                with_parent(
+                    [
+                        str(_BINARY),
+                        f"--config.file={self.folder / 'alertmanager.yml'}",
+                        f"--storage.path={self.folder / 'data'}",
+                        f"--web.listen-address=127.0.0.1:{self._port}",
+                        "--cluster.listen-address=",  # alone: no gossip, no port for it
+                    ]
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import httpx
 
 from tests.parts import program_path, require
+from tests.parts.with_parent import with_parent
 
 AXE = Path(__file__).parents[2] / ".cache/axe-core/axe.min.js"
 Theme = Literal["light", "dark"]
@@ -38,7 +39,7 @@ class Browser:
 
     def __enter__(self) -> Browser:
         self._process = subprocess.Popen(
-            [self._driver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            with_parent([self._driver, "--port=0"]), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         try:
             self._client = httpx.Client(

@@ -27,6 +27,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.parts import require
 from tests.parts.request import Answer, Request, ask
+from tests.parts.with_parent import with_parent
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _READY_WITHIN = 60.0
@@ -149,7 +150,7 @@ class ConsulServer:
         configuration.write_text(json.dumps(self._configuration(_version(binary)), indent=1))
         with (self.folder / "consul.log").open("ab") as log, self._inside():
             self._process = subprocess.Popen(
-                [str(binary), "agent", f"-config-file={configuration}"],
+                with_parent([str(binary), "agent", f"-config-file={configuration}"]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.parts import SYSTEM_PATH, require
+from tests.parts.with_parent import with_parent
 
 HOW = "tests/parts/install, or the package nats-server"
 _BINARY = shutil.which("nats-server", path=SYSTEM_PATH)
@@ -101,7 +102,7 @@ class NatsServer:
         self._file.write_text("\n".join([*written, *self._lines]) + "\n")
         with self._inside():
             process = subprocess.Popen(
-                [str(_BINARY), "-c", str(self._file)],
+                with_parent([str(_BINARY), "-c", str(self._file)]),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

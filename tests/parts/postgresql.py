@@ -16,12 +16,14 @@ import psycopg
 from pydantic import SecretStr
 
 from tests.parts import SYSTEM_PATH, require
+from tests.parts.with_parent import with_parent
 
 HOW = "tests/parts/install, or the package postgresql"
 # Debian keeps servers of several versions side by side, and none of them on the path.
 _FOLDERS = sorted(
     Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True
 )
+
 _BINARY = shutil.which("postgres", path=os.pathsep.join([*map(str, _FOLDERS), SYSTEM_PATH]))
 _READY = "ready to accept connections"
 _ENDS_WITHIN = 10.0
@@ -142,7 +144,7 @@ class PostgresqlServer:
 
     def _run(self, words: list[object]) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            list(map(str, words)),
+            with_parent(list(map(str, words)), by="INT"),  # its fast shutdown
             cwd="/",
             user=self._user,
             stdin=subprocess.DEVNULL,

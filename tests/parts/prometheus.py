@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from tests.parts import require
+from tests.parts.with_parent import with_parent
 
 _READY_WITHIN = 60.0
 _POLL = 0.1
@@ -73,12 +74,14 @@ class PrometheusServer:
         threading.Thread(target=self._exporter.serve_forever, daemon=True).start()
         with (self._folder / "prometheus.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [
-                    str(_BINARY),
-                    f"--config.file={self._folder / 'prometheus.yml'}",
-                    f"--storage.tsdb.path={self._folder / 'data'}",
-                    f"--web.listen-address={self._url.removeprefix('http://')}",
-                ],
+                with_parent(
+                    [
+                        str(_BINARY),
+                        f"--config.file={self._folder / 'prometheus.yml'}",
+                        f"--storage.tsdb.path={self._folder / 'data'}",
+                        f"--web.listen-address={self._url.removeprefix('http://')}",
+                    ]
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

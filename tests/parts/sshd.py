@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.parts import SYSTEM_PATH, require
+from tests.parts.with_parent import with_parent
 
 _SSHD = shutil.which("sshd", path=SYSTEM_PATH)
 _KEYGEN = shutil.which("ssh-keygen", path=SYSTEM_PATH)
@@ -135,7 +136,7 @@ class Sshd:
         config = self.folder / "sshd_config"
         config.write_text("\n".join(self._config()) + "\n")
         process = subprocess.Popen(
-            [str(_SSHD), "-D", "-e", "-f", str(config)],
+            with_parent([str(_SSHD), "-D", "-e", "-f", str(config)]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
