@@ -36,7 +36,7 @@ _WATCH = """
 [watch]
 listen = "unix://{page}"
 follow_interval = 1.0
-round_interval = 10.0
+round_interval = 5.0
 
 [[notifiers]]
 name = "pagerduty"
