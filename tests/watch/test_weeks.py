@@ -16,7 +16,7 @@ from tests.watch.scripted import readings
 from tests.watch.test_loop import Watched, watched
 
 NODES = 12
-STEPS, CHANGES = 6, 17_000
+STEPS, CHANGES = 6, 3_000
 A_THIRD = STEPS // 3
 
 
@@ -62,7 +62,7 @@ def settle(here: Watched, usual: Observation) -> None:
     here.nodes.say(Heard(usual.node, None))
 
 
-def test_memory_stays_flat_through_a_hundred_thousand_changes() -> None:
+def test_memory_stays_flat_through_thousands_of_changes() -> None:
     """Between the last two thirds, what is allocated since the watch began differs by less than a tenth."""
 
     async def run() -> list[int]:
