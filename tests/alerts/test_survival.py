@@ -165,7 +165,7 @@ def told(row: Row) -> Told:
     return incident.fingerprint, row.notification.status.value, incident.summary
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(steps, min_size=1, max_size=7), st.dictionaries(st.sampled_from(ADDRESSES), st.just(2)))
 def test_whatever_happens_nothing_is_lost_and_nothing_overtakes(
     script: list[Step], end: dict[str, int]

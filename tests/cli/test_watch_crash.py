@@ -19,7 +19,7 @@ from tests.cli.fleet import Fleet
 from tests.cli.test_crash import Chain, Listener, Pager
 from tests.cli.watching import watching
 
-KILLS = int(os.environ.get("WATCH_KILLS", "12"))
+KILLS = int(os.environ.get("WATCH_KILLS", "6"))
 """`make watch-kills` has fifty of them."""
 SEED = 3
 LIFE = 2.5
@@ -34,12 +34,15 @@ class WatchChain(Chain):
     least_over: int = max(1, KILLS // 5)
 
     def disturbed(self) -> None:
-        """A watch under which the fleet changes, and which is killed at a moment that chance chooses."""
+        """A watch under which the fleet changes, and which is killed at a moment that chance chooses.
+
+        Every other one is killed while it tells somebody.
+        """
         before = self.count()
         with watching(self.fleet.folder, "--config", self.fleet.config) as watch:
             if self.chance.random() < 0.5:
                 self.change()
-            if self.chance.random() < 0.5:
+            if self.kills % 2:
                 watch.wait_for("ready: ")
                 if self.chance.random() < 0.5:
                     self.change()

@@ -217,7 +217,7 @@ def test_whatever_order_things_come_in_no_address_is_doubled_and_no_word_broken(
     run_state_machine_as_test(
         OnThisServer,
         settings=settings(
-            max_examples=15,
+            max_examples=8,
             stateful_step_count=12,
             deadline=None,
             print_blob=True,
