@@ -106,7 +106,7 @@ def silent_fleet(tmp_path: Path) -> Iterator[Path]:
         config.write_text(
             '[consul]\nfile = "nodes.json"\n'
             f'[ssh]\nknown_hosts = "known_hosts"\nidentity_files = ["{key}"]\nagent = false\n'
-            "connect_timeout = 1.0\nconcurrency = 150\nlogins_per_host = 150\n"
+            "connect_timeout = 0.3\nconcurrency = 150\nlogins_per_host = 150\n[sweep]\nconfirm_after = 0.0\n"
         )
         yield config
 
