@@ -272,7 +272,7 @@ def test_killed_at_any_journal_line_it_resumes_to_the_same_end_and_rolls_back_to
     lines = len(bench.journal.read_bytes().splitlines())
     assert lines >= 15
     # With an agent the peers' step alone is another one: some lines will do.
-    for line in range(1, lines + 1, 1 if push else 3):
+    for line in range(1, lines + 1, 1 if push else 5):
         made = plan()
         assert killed(bench, made, line, push_peers=push)
         assert any(
@@ -281,6 +281,10 @@ def test_killed_at_any_journal_line_it_resumes_to_the_same_end_and_rolls_back_to
         )
         asyncio.run(bench.forward(made, push_peers=push))
         assert everything(bench) == end, line
+        if (
+            push and line % 3 != 1
+        ):  # of lines that announce and of lines that close; the way back has its own test
+            continue
         made = plan()
         assert killed(bench, made, line, push_peers=push)
         asyncio.run(bench.back(made))
