@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.cli.warm_start import starter
+from tests.cli.warm_start import Run, starter
 
 WGAUDIT = Path(sys.executable).with_name("wgaudit")
 
@@ -39,13 +39,18 @@ def wgaudit(
         return subprocess.CompletedProcess([str(WGAUDIT), *words], code, stdout.read(), stderr.read())
 
 
-def started(
+def started(*arguments: str | Path, folder: Path, environment: Mapping[str, str] | None = None) -> Run:
+    """The same, while it runs: for who wants to meet or to kill it. What it says goes to a pipe."""
+    return Run(list(map(str, arguments)), folder, clean_environment(folder, environment))
+
+
+def installed(
     *arguments: str | Path,
     folder: Path,
     environment: Mapping[str, str] | None = None,
     prefix: Sequence[str] = (),
 ) -> subprocess.Popen[str]:
-    """The same, while it runs: for who wants to meet or to kill it. What it says goes to a pipe.
+    """The same as a process that begins with the command's own file and arguments.
 
     prefix: words before it, as of `nsenter`, which becomes it.
     """

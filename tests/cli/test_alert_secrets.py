@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import started
+from tests.cli.command import installed
 from tests.cli.fleet import HEALTHY, PAIR, Fleet, contested, mark
 from tests.doubles.pagerduty import ROUTING_KEY, PagerDutyDouble
 from tests.doubles.receiver import Receiver
@@ -134,7 +134,7 @@ def test_while_it_runs_and_in_what_it_left_when_it_was_killed(make_fleet: Make, 
     with Double() as silent:
         silent.fault = Trouble.SILENCE
         fleet = configured(make_fleet, silent.url, silent.url, slack.url, slack.url)
-        with started(
+        with installed(
             "--verbose", "sweep", "--alert", folder=fleet.folder, environment=fleet.environment
         ) as process:
             slack.wait_for(1)

@@ -25,6 +25,7 @@ import sys
 import threading
 import types
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -43,6 +44,7 @@ _EFFECTS = (
 _INWARD = (str, io.StringIO, io.BytesIO, types.GeneratorType)
 """Whose methods of these names nobody outside can see."""
 _NETWORK = 0x40000000  # CLONE_NEWNET of <sched.h>
+_LONGEST_NUMBER = 32  # bytes
 _FILES = 4  # stdin, stdout, stderr, and where the end is told
 
 
@@ -79,27 +81,104 @@ class Starter:
         network: the file of the network namespace that it runs in. first: a file with a function `begin`, called in
         the run with the further words before all else. within: seconds after which it hangs.
         """
+        pid, ended = self.begin(words, folder, environment, files, network=network, first=first)
+        with ended:
+            ended.settimeout(within)
+            try:
+                return int(ended.recv(_LONGEST_NUMBER))
+            except TimeoutError:
+                os.kill(pid, signal.SIGKILL)
+                raise AssertionError(f"wgaudit {' '.join(words)}: not over in {within:g} s") from None
+
+    def begin(
+        self,
+        words: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        files: Sequence[IO[str] | IO[bytes] | int],
+        *,
+        network: str = "",
+        first: Sequence[str] = (),
+    ) -> tuple[int, socket.socket]:
+        """The same, and does not wait: its process ID, and the socket that will tell its exit code."""
         request = json.dumps([list(words), str(folder), dict(environment), network, list(first)]).encode()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours:
+        try:
             with theirs:
-                passed = [*(file.fileno() for file in files), theirs.fileno()]
-                socket.send_fds(self._ours, [request], passed)
-            ours.settimeout(within)
-            pid, code = 0, b""
-            try:
-                pid = int(ours.recv(32))
-                code = ours.recv(32)
-            except TimeoutError:
-                if pid:
-                    os.kill(pid, signal.SIGKILL)
-                raise AssertionError(f"wgaudit {' '.join(words)}: not over in {within:g} s") from None
-        return int(code)
+                numbers = [file if isinstance(file, int) else file.fileno() for file in files]
+                socket.send_fds(self._ours, [request], [*numbers, theirs.fileno()])
+            ours.settimeout(_RUN_WITHIN)
+            return int(ours.recv(_LONGEST_NUMBER)), ours
+        except BaseException:
+            ours.close()
+            raise
 
     def close(self) -> None:
         """Ends it: it reads the end of its requests."""
         self._ours.close()
         self._process.wait()
+
+
+class Run:
+    """A `wgaudit` that runs, forked by the starter; it is used as a `subprocess.Popen` whose output goes to pipes."""
+
+    def __init__(self, words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        self.returncode: int | None = None
+        (output, theirs), (errors, theirs_too) = os.pipe(), os.pipe()
+        self.stdout: IO[str] = os.fdopen(output)
+        self.stderr: IO[str] = os.fdopen(errors)
+        with (
+            Path(os.devnull).open() as nothing,
+            os.fdopen(theirs, "w") as out,
+            os.fdopen(theirs_too, "w") as err,
+        ):
+            self.pid, self._ended = starter().begin(words, folder, environment, (nothing, out, err))
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stdout.close()
+        self.stderr.close()
+        self.wait()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits until it has ended; its exit code, negative for a signal."""
+        if self.returncode is None:
+            self._ended.settimeout(timeout)
+            try:
+                self.returncode = int(self._ended.recv(_LONGEST_NUMBER))
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired("wgaudit", timeout or 0.0) from None
+            self._ended.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Its exit code, if it has ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Sends a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Ends it by SIGKILL, unless it has ended."""
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Waits until it has ended; what it said on stdout and stderr."""
+        with ThreadPoolExecutor(2) as readers, self.stdout, self.stderr:
+            said = [readers.submit(stream.read) for stream in (self.stdout, self.stderr)]
+            try:
+                self.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()  # else its readers would never end
+                raise
+            output, errors = (one.result() for one in said)
+        return output, errors
 
 
 @functools.cache

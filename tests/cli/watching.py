@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cli.command import started
+from tests.cli.command import installed, started
 
 LONGEST = 30.0
 """Seconds that a test waits for what it waits for."""
@@ -29,7 +29,11 @@ class Watching:
         command: str = "watch",
         prefix: Sequence[str] = (),
     ):
-        self.process = started(command, *arguments, folder=folder, environment=environment, prefix=prefix)
+        self.process = (
+            installed(command, *arguments, folder=folder, environment=environment, prefix=prefix)
+            if prefix
+            else started(command, *arguments, folder=folder, environment=environment)
+        )
         self.said: list[str] = []
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
