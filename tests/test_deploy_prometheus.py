@@ -29,7 +29,7 @@ from tests.reports import fleet, sample
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "deploy" / "prometheus"
 RULES = FOLDER / "wgaudit.rules.yml"
-UNIT_TESTS = FOLDER / "wgaudit.rules.test.yml"
+UNIT_TESTS = sorted(FOLDER.glob("wgaudit.rules.*test.yml"))
 DASHBOARD = FOLDER / "wgaudit.dashboard.json"
 DROP_IN = FOLDER / "metrics.conf"
 SERVICE = ROOT / "deploy" / "systemd" / "wgaudit.service"
@@ -119,12 +119,12 @@ def test_promtool_takes_the_rules() -> None:
 
 
 def test_the_rules_ring_and_end_as_their_own_tests_say() -> None:
-    tested = promtool("test", "rules", UNIT_TESTS)
+    tested = promtool("test", "rules", *UNIT_TESTS)
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
 def test_each_rule_has_a_unit_test_in_which_it_rings() -> None:
-    text = UNIT_TESTS.read_text(encoding="utf-8")
+    text = "".join(path.read_text(encoding="utf-8") for path in UNIT_TESTS)
     silent = [rule["alert"] for rule in rules() if rule["alert"] not in text]
     assert silent == []
 
