@@ -107,7 +107,7 @@ def plans(draw: st.DrawFn) -> AddressPlan:
 
 
 @given(plans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_allocator_and_checks_agree_on_every_address_of_every_region(plan: AddressPlan) -> None:
     """What is handed out is no finding, and what is not handed out is one, but for the ends of the region itself."""
     for region, source in plan.regions.items():

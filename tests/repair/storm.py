@@ -41,7 +41,7 @@ from tests.parts.consul import ConsulServer
 REPOSITORY = Path(__file__).resolve().parents[2]
 NODES, CLAIMS = "wireguard/nodes/", "wireguard/claims/"
 PROCESSES, THREADS = 4, 8
-FULL, SMALL = 2000, 120
+FULL, SMALL = 2000, 80
 BEFORE = 50
 """Nodes that were registered before there were claims."""
 

@@ -21,7 +21,7 @@ from tests.lab.faulty_allocator import PREFIX, Contested, FaultyAllocator, provi
 from tests.parts.chaos import ChaosProxy, Fault
 from tests.parts.consul import ConsulServer
 
-NODES, AT_ONCE, BEFORE = 200, 32, 20
+NODES, AT_ONCE, BEFORE = 150, 32, 20
 BY_HAND = "10.0.0.6"
 """Of one that was registered before; a copy of it is no work of the two bugs."""
 
@@ -42,7 +42,7 @@ class Incident:
 
 @pytest.fixture(scope="module")
 def incident(tmp_path_factory: pytest.TempPathFactory) -> Incident:
-    """200 nodes, provisioned by 32 runs of the tool at once while the network and Consul misbehave."""
+    """150 nodes, provisioned by 32 runs of the tool at once while the network and Consul misbehave."""
     folder = tmp_path_factory.mktemp("consul")
     with ConsulServer(folder) as server:
         before = {f"old-{number:02d}": (key_of(f"old-{number}"), "fra") for number in range(BEFORE)}
@@ -66,7 +66,7 @@ def incident(tmp_path_factory: pytest.TempPathFactory) -> Incident:
         ) as proxy:
             runs = provision_many(FaultyAllocator(proxy.url, work=0.1), nodes, AT_ONCE)
             proxy.peace()
-        # What cannot read at all falls back for sure; of the 200, chance decides.
+        # What cannot read at all falls back for sure; of the 150, chance decides.
         with ChaosProxy(server.url, reads={Fault.ERROR_BEFORE: 1.0}) as proxy:
             late = {f"late-{number}": (key_of(f"late-{number}"), "sin") for number in range(2)}
             runs = (*runs, *provision_many(FaultyAllocator(proxy.url, work=0), late, 1))
