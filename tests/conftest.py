@@ -21,18 +21,17 @@ from tests.parts.postgresql import PostgresqlServer
 
 LONGEST_FIRST = (
     "tests/lab/test_interrupted.py",
-    "tests/cli/test_crash.py",
-    "tests/repair/claims/test_state_machine.py",
     "tests/lab/test_repair.py",
-    "tests/repair/test_incident_causes.py",
     "tests/lab/",
     "tests/repair/",
     "tests/ways/",
-    "tests/cli/test_watch_crash.py",
     "tests/demo/test_command.py",
     "tests/nodes/",
+    "tests/cli/test_crash.py",
+    "tests/test_packages.py",
+    "tests/test_fixtures.py",
 )
-"""One of these that came last would leave the other core idle for minutes."""
+"""One of these that came last would leave the other core idle, some of them for minutes."""
 
 # A shell without job control starts what it puts into the background with SIGINT ignored, and so would be every
 # program that a test starts and then interrupts. A signal with a handler is reset in a child; an ignored one is not.
