@@ -174,6 +174,10 @@ class WatchAlerts:
             raise ConfigError(
                 f"{key}: {place_name(self._place)} is in use by this watch; a restart changes it"
             )
+        if self._keeper is not None and config.state.lease != self._config.state.lease:
+            raise ConfigError(
+                f"state.lease: this watch asks for {self._config.state.lease:g} s; a restart changes it"
+            )
         self._configure(config)
         if self._courier is not None:
             await self._end_delivery(HAND_OVER_ANEW)

@@ -71,6 +71,10 @@ def test_the_second_watch_looks_and_shows_and_tells_what_the_first_one_cannot_an
         assert f"process {follower.process.pid}, epoch {int(shown[1]) + 1}" in _text(urls[follower], "/")
         assert [item["incident"]["subject"] for item in receiver.notifications] == [PAIR, TRIPLE]
         assert len(pager.events) == 2
+
+        fleet.config.write_text(fleet.config.read_text().replace("lease = 5.0", "lease = 6.0"))
+        follower.send(signal.SIGHUP)
+        follower.wait_for("configuration not taken over: state.lease: .* 5 s; a restart changes it")
         code, _ = follower.end()
         assert code == 0
 
