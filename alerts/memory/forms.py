@@ -6,6 +6,7 @@ import json
 from functools import lru_cache
 
 from alerts.models import Incident, Silence, Standing
+from auditor.values.models import NodeId
 from auditor.values.stored_values import StoredForm, unreadable
 
 INCIDENT = StoredForm("wgaudit.incident/1", Incident)
@@ -25,3 +26,11 @@ def read_place(text: str) -> tuple[str, ...]:
         return tuple(map(str, json.loads(text)))
     except (ValueError, TypeError, RecursionError) as error:
         raise unreadable(error) from None
+
+
+def read_node(text: str) -> NodeId:
+    """Read a node's place that was written. Raises `StateError`."""
+    place = read_place(text)
+    if len(place) != 2:
+        raise unreadable(ValueError("a place that is no node's"))
+    return NodeId(*place)

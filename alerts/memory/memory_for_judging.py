@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alerts.memory.forms import SILENCE, STANDING, read_place
+from alerts.memory.forms import SILENCE, STANDING, read_node, read_place
 from alerts.models import Silence, Standing
 from auditor.errors import InvalidValue
 from auditor.values.addresses import PublicKey, parse_public_key
@@ -19,7 +19,7 @@ def read_memory(state: TableReader) -> Memory:
     """Read which nodes had drifted, and which were unsettled. Raises `StateError`."""
     return Memory(
         drifted=read_drifted(state),
-        unsettled=frozenset(NodeId(*read_place(row["place"])) for row in state.rows_of("alerts_unsettled")),
+        unsettled=frozenset(read_node(row["place"]) for row in state.rows_of("alerts_unsettled")),
     )
 
 
@@ -27,7 +27,7 @@ def read_drifted(state: TableReader) -> Mapping[NodeId, PublicKey]:
     """Read the nodes whose devices have another key than the registry, each with that key. Raises `StateError`."""
     try:
         return {
-            NodeId(*read_place(row["place"])): parse_public_key(row["public_key"])
+            read_node(row["place"]): parse_public_key(row["public_key"])
             for row in state.rows_of("alerts_drifted")
         }
     except InvalidValue as error:

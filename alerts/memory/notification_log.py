@@ -24,7 +24,7 @@ from sqlalchemy import Select, Table, Update, bindparam, delete, func, insert, s
 
 from alerts.between_rounds import News
 from alerts.memory import notice_statements as statements
-from alerts.memory.forms import SILENCE, STANDING, read_place, write_place
+from alerts.memory.forms import SILENCE, STANDING, read_node, read_place, write_place
 from alerts.memory.memory_for_judging import (
     read_drifted,
     read_seen,
@@ -50,7 +50,7 @@ from alerts.models import AlertPlan, Baseline, Ended, Log, NotifyReason, Silence
 from alerts.silences import expired
 from auditor.errors import StateError, UsageError
 from auditor.values.models import NodeId
-from auditor.values.stored_values import StoredRow, row_reader
+from auditor.values.stored_values import StoredRow, read_time, row_reader
 from auditor.values.text import one_line, stored_time
 
 T = TypeVar("T")
@@ -85,15 +85,12 @@ class NotificationLog:
             latest = self._rows(statements.LATEST.params(since=limit))
             paged = self._store.rows(statements.PAGES.params(since=limit))
             ended = {row["fingerprint"]: _ENDED(row) for row in self._store.rows_of("alerts_ended")}
-            unseen = {
-                NodeId(*read_place(row["place"])): row["sweep"]
-                for row in self._store.rows_of("alerts_unseen")
-            }
+            unseen = {read_node(row["place"]): row["sweep"] for row in self._store.rows_of("alerts_unseen")}
             drifted = read_drifted(self._store)
         pages: dict[Pair, tuple[datetime, ...]] = {}
         for row in paged:
             pair = row["notifier"], row["fingerprint"]
-            pages[pair] = (*pages.get(pair, ()), datetime.fromisoformat(row["created_at"]))
+            pages[pair] = (*pages.get(pair, ()), read_time(row["created_at"]))
         return Log(
             sweep=memory["sweep"] + 1,
             entries={
@@ -214,7 +211,7 @@ class NotificationLog:
     def not_before(self, notifier: str) -> datetime | None:
         """Read the time before which the other side asked not to be called; None if it did not ask."""
         row = self._store.first(select(alerts_waits.c.not_before).where(alerts_waits.c.notifier == notifier))
-        return None if row is None else datetime.fromisoformat(row["not_before"])
+        return None if row is None else read_time(row["not_before"])
 
     def calling(self, rows: Sequence[Row]) -> None:
         """Record that a call is about to be made: from here on they may arrive, even if this process dies."""
@@ -424,6 +421,6 @@ def _baseline(row: StoredRow) -> Baseline | None:
     known = row["registered_in"]
     return Baseline(
         row["registered"],
-        datetime.fromisoformat(row["registered_at"]),
+        read_time(row["registered_at"]),
         frozenset(read_place(known) if known is not None else ()),
     )

@@ -13,7 +13,7 @@ from auditor.errors import StateError
 from auditor.values.addresses import Prefix
 from auditor.values.models import AddressWrite, LostRegistration, NodeId, Registration
 from auditor.values.registration_changes import ChangeSource, KnownRegistration, RegistrationChange
-from auditor.values.stored_values import StoredRow, TableReader, row_reader
+from auditor.values.stored_values import StoredRow, TableReader, read_time, row_reader
 from auditor.values.text import for_json
 
 # `values` may hold anything that the registry's owners put there, secrets included; the node has columns of its own.
@@ -75,7 +75,7 @@ class RememberedRegistrations:
     def lost(self, present: Collection[NodeId], datacenters: Collection[str]) -> tuple[LostRegistration, ...]:
         """List those of nodes that are not present, in these datacenters, by node. Raises `StateError`."""
         return tuple(
-            LostRegistration(read_body(node, body), datetime.fromisoformat(last_read))
+            LostRegistration(read_body(node, body), read_time(last_read))
             for node, (body, last_read) in sorted(self._stored.items())
             if node not in present and node.datacenter in datacenters
         )

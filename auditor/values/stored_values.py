@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -13,6 +14,7 @@ from auditor.errors import InvalidValue, StateError
 from auditor.values.text import stored_time
 
 Value = TypeVar("Value")
+_WITH_ZONE = re.compile(r".*[+-][0-9]{2}:[0-9]{2}")
 StoredRow = Mapping[str, Any]
 """One stored row: its values by the names of their columns."""
 
@@ -41,11 +43,12 @@ def row_reader(kind: type[Value], *lists: str, **columns: str) -> Callable[[Stor
 
     lists: fields that are stored as JSON. columns: by field, columns that have another name.
     """
-    adapter = TypeAdapter(kind)
+    adapter, times = TypeAdapter(kind), _times_of(kind)
 
     def read(row: StoredRow) -> Value:
         try:
             fields = {**row, **{field: row[column] for field, column in columns.items()}}
+            _refuse_without_zone(fields, times)
             return adapter.validate_python(fields | {name: json.loads(fields[name]) for name in lists})
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise unreadable(error) from None
@@ -61,7 +64,7 @@ class StoredForm(Generic[Value]):
 
     def __init__(self, name: str, kind: type[Value], **parts: StoredForm[Any]) -> None:
         """name: form and version, which stand in the text. parts: fields that have a form of their own."""
-        self._name, self._adapter, self._parts = name, TypeAdapter(kind), parts
+        self._name, self._adapter, self._parts, self._times = name, TypeAdapter(kind), parts, _times_of(kind)
 
     def write(self, value: Value) -> str:
         """Write a value."""
@@ -83,7 +86,30 @@ class StoredForm(Generic[Value]):
         fields = {**found, **parts}
         if fields.pop("form") != self._name:
             raise ValueError("another form")
+        _refuse_without_zone(fields, self._times)
         return fields
+
+
+def read_time(text: str) -> datetime:
+    """Read a time that `stored_time` wrote. Raises `StateError`."""
+    try:
+        _refuse_without_zone({"": text}, ("",))
+        return datetime.fromisoformat(text)
+    except (ValueError, TypeError) as error:
+        raise unreadable(error) from None
+
+
+def _times_of(kind: type[Value]) -> Sequence[str]:
+    """Name the fields that are times."""
+    return [name for name, hint in get_type_hints(kind).items() if datetime in (hint, *get_args(hint))]
+
+
+def _refuse_without_zone(fields: Mapping[str, Any], times: Sequence[str]) -> None:
+    """Refuse a time of no zone: it can be compared with none of ours."""
+    for name in times:
+        text = fields.get(name)
+        if text is not None and _WITH_ZONE.fullmatch(text) is None:
+            raise ValueError(f"{name} is a time without a zone")
 
 
 def _plain(value: object) -> object:

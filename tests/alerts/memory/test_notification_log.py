@@ -687,7 +687,15 @@ def test_text_that_is_no_record_is_refused(foreign: str) -> None:
 
 @pytest.mark.parametrize(
     "harm",
-    ["status = 'odd'", "reason = ''", "state = 'lost'", "at = 'noon'", "created_at = ''", "body = '{'"],
+    [
+        "status = 'odd'",
+        "reason = ''",
+        "state = 'lost'",
+        "at = 'noon'",
+        "created_at = ''",
+        "at = '2026-03-01T12:00:00'",
+        "body = '{'",
+    ],
 )
 def test_a_row_that_no_version_of_ours_wrote_is_a_state_error(database: StateStore, harm: str) -> None:
     store = NotificationLog(database)
@@ -695,6 +703,25 @@ def test_a_row_that_no_version_of_ours_wrote_is_a_state_error(database: StateSto
     database.execute(text(f"UPDATE alerts_notices SET {harm}"))  # noqa: S608  (this test's own text)
     with pytest.raises(StateError, match="a record that cannot be read"):
         store.life(firing().incident.fingerprint)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "UPDATE alerts_notices SET created_at = '2026-03-01T12:00:00'",
+        "UPDATE alerts_memory SET registered = 9, registered_at = 'noon'",
+        "UPDATE alerts_memory SET registered = 9, registered_at = '2026-03-01T12:00:00'",
+        "INSERT INTO alerts_unseen (place, sweep) VALUES ('[\"dc1\"]', 1)",
+        'INSERT INTO alerts_drifted (place, public_key) VALUES (\'["dc1", "a", "b"]\', \'\')',
+    ],
+)
+def test_a_memory_that_no_version_of_ours_wrote_is_a_state_error(database: StateStore, harm: str) -> None:
+    """A time without a zone can be compared with none of ours, and a datacenter is no node."""
+    store = NotificationLog(database)
+    keep(database, firing())
+    database.execute(text(harm.replace(":", r"\:")))
+    with pytest.raises(StateError, match="a record that cannot be read"):
+        store.log()
 
 
 def test_the_end_of_an_incident_is_left_out_of_the_memory_once_it_has_no_say_any_more(
