@@ -20,7 +20,6 @@ from auditor.service.parts import build_node_access, build_nodes, build_registry
 from auditor.service.version import VERSION
 from auditor.settings.file import Config
 from auditor.state.known_names import keep_names
-from auditor.state.recording import record, replay
 from auditor.values.models import AddressWrite, Snapshot
 from auditor.values.report import Report
 
@@ -124,6 +123,8 @@ async def judged(snapshot: Snapshot, *, recording: Path | None = None) -> Audit:
     recording: a file that the snapshot is written to first, for a replay. Raises `SnapshotError`.
     """
     if recording is not None:
+        from auditor.state.recording import record
+
         await asyncio.to_thread(record, snapshot, recording)
         await asyncio.to_thread(_keep_names, snapshot)
     report = await asyncio.to_thread(judge, snapshot)
@@ -132,6 +133,8 @@ async def judged(snapshot: Snapshot, *, recording: Path | None = None) -> Audit:
 
 async def audit_recording(path: Path) -> Audit:
     """Judge a recorded snapshot by the policy that it brings along. Raises `SnapshotError`."""
+    from auditor.state.recording import replay
+
     snapshot = await asyncio.to_thread(replay, path)
     await asyncio.to_thread(_keep_names, snapshot)
     return await judged(snapshot)

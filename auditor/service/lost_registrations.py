@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from auditor.errors import InvalidValue, StateError, WgauditError
-from auditor.repair.claims.allocator import RELEASED_BY
-from auditor.repair.claims.claim import read_claim
+from auditor.repair.claims.claim import RELEASED_BY, read_claim
 from auditor.repair.claims.registration import record_again
 from auditor.service.parts import build_store
 from auditor.settings.file import Config

@@ -140,7 +140,7 @@ def test_a_fleet_with_the_incident_is_judged_alike_by_collectors_and_blind_only_
 
 
 def loaded(folder: Path, *tables: str) -> tuple[set[str], str]:
-    """Whose modules a sweep of this configuration loads, and what it says."""
+    """The modules that a sweep of this configuration loads, and what it says."""
     (folder / "export.json").write_text(
         export_text(FLEET.records({node.name: "127.0.0.1:1" for node in FLEET.nodes}))
     )
@@ -152,7 +152,7 @@ def loaded(folder: Path, *tables: str) -> tuple[set[str], str]:
         "from auditor.cli.main import run\n"
         "sys.argv = ['wgaudit', 'sweep', '--config', 'wgaudit.toml', '--output', 'report']\n"
         "try:\n    run()\n"
-        "finally:\n    print(*{name.split('.')[0] for name in sys.modules}, 'auditor.gather.nats' in sys.modules)\n"
+        "finally:\n    print(*sys.modules)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False
@@ -165,9 +165,17 @@ def test_a_sweep_without_collectors_loads_nothing_of_nats(tmp_path: Path) -> Non
     modules, said = loaded(
         tmp_path, f'[state]\npath = "{tmp_path}/none.db"\n[ssh]\nknown_hosts = "{tmp_path}/known"'
     )
-    assert "False" in modules, said
-    assert "asyncssh" in modules
-    assert not {"nats", "nkeys", "nacl"} & modules
+    assert "asyncssh" in modules, said
+    assert not {"nats", "nkeys", "nacl", "auditor.gather.nats"} & modules
+
+
+def test_a_sweep_that_records_nothing_loads_nothing_of_recordings_and_none_loads_the_allocator(
+    tmp_path: Path,
+) -> None:
+    collectors = '[collectors]\nnats = "nats://127.0.0.1:1"\nregions = ["fra"]'
+    modules, said = loaded(tmp_path, f'[state]\npath = "{tmp_path}/none.db"', collectors)
+    assert "auditor.judge" in modules, said
+    assert not {"auditor.state.recording", "auditor.repair.claims.allocator"} & modules
 
 
 @pytest.mark.parametrize("fallback", ["none", "local"])
@@ -180,7 +188,7 @@ def test_a_sweep_by_collectors_loads_ssh_and_reads_its_settings_only_to_look_fro
         f'[state]\npath = "{tmp_path}/none.db"\n[ssh]\nknown_hosts = "{tmp_path}/unreadable"',
         f'[collectors]\nnats = "nats://127.0.0.1:1"\nregions = ["fra"]\nfallback = "{fallback}"',
     )
-    assert "True" in modules, said
+    assert "auditor.gather.nats" in modules, said
     assert ("asyncssh" in modules) == (fallback == "local")
     assert "15 gaps" in said
     assert ("unreadable" in (tmp_path / "report").read_text()) == (fallback == "local")

@@ -14,7 +14,7 @@ from auditor.admission.objections import Proposal
 from auditor.errors import AllocationError, InvalidValue, StoreConflict, StoreError, UsageError
 from auditor.registry.interface import Create, IndexedStore, Operation, Remove, Replace, Require, Stored
 from auditor.repair.claims.call_budget import CallBudget
-from auditor.repair.claims.claim import claim_bytes, claim_key, claimed_prefix, read_claim
+from auditor.repair.claims.claim import RELEASED_BY, claim_bytes, claim_key, claimed_prefix, read_claim
 from auditor.repair.claims.key_claim import key_claim_bytes, key_claim_key, read_key_claim
 from auditor.repair.claims.registration import (
     AllocatorPolicy,
@@ -30,9 +30,6 @@ from auditor.values.models import NodeId, Registration, RegistryReading
 
 CROWDED = 24
 """Taken candidates in a row after which the claims are listed: until then nothing depends on their number."""
-
-RELEASED_BY = "release"
-"""Writer of the claims of addresses that were released on purpose."""
 
 
 @dataclass(frozen=True, slots=True)

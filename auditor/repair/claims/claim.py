@@ -13,6 +13,9 @@ from auditor.values.text import timestamp
 ADOPTED = "adopted"
 """Last part of the key that says that every registered address has a claim; no address looks like it."""
 
+RELEASED_BY = "release"
+"""Writer of the claims of addresses that were released on purpose."""
+
 MAX_CLAIM = 4096
 """Bytes of one claim."""
 
