@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-WGAUDIT = (sys.executable, "-c", "from auditor.cli.main import run; run()")
+WGAUDIT = (sys.executable, "-c", "from auditor.cli.entry import begin; begin()")
 """Words that start the program, whether it is installed or not."""
 _OURS = ("WGAUDIT_", "CONSUL_", "NOTIFY_SOCKET", "WATCHDOG_")
 """Beginnings of the environment's variables that would lead a command elsewhere than to the demo."""

@@ -18,6 +18,7 @@ from click.shell_completion import CompletionItem
 
 from auditor.cli.complaints import complain, say_lines
 from auditor.cli.examples import EXAMPLES
+from auditor.cli.loading import EXIT_INTERRUPTED, have_loaded
 from auditor.errors import WgauditError
 from auditor.service.version import VERSION
 from auditor.values.text import for_log, lines_for_log
@@ -25,7 +26,6 @@ from auditor.values.text import for_log, lines_for_log
 # Exit codes of the contract. 1 (findings) and 0 (clean) come from a verdict only.
 EXIT_USAGE = 2
 EXIT_INCONCLUSIVE = 3
-EXIT_INTERRUPTED = 130
 
 GARBAGE = (20_000, 10, 10)
 """Thresholds of the garbage collector's generations. What a command reads of a fleet stays until its end; at Python's
@@ -89,6 +89,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        have_loaded()
         if not isinstance(command, click.Command):
             raise TypeError(f"{COMMANDS[cmd_name][0]}.command is no click command")
         _show_examples(command, cmd_name)
@@ -190,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run() -> None:
-    """Run as the console script."""
+    """Run the command line, and exit."""
     gc.set_threshold(*GARBAGE)
     code = main()
     gc.freeze()  # the interpreter's end would look through all that is left once more: a tenth of a sweep's CPU

@@ -170,7 +170,7 @@ def test_a_place_for_the_page_that_is_none_is_refused_by_its_option(fleet: Fleet
 def without_packages(fleet: Fleet, *options: str) -> subprocess.Popen[str]:
     """A watch where nobody installed what its page needs."""
     hidden = "import sys; sys.modules['starlette'] = sys.modules['uvicorn'] = None; "
-    code = f"{hidden}from auditor.cli.main import run; run()"
+    code = f"{hidden}from auditor.cli.entry import begin; begin()"
     return subprocess.Popen(
         [sys.executable, "-c", code, "watch", *options],
         cwd=fleet.folder,

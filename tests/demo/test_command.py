@@ -19,7 +19,7 @@ from auditor.demo.demo_fleet import FEWEST_NODES, build_fleet
 from tests.cli.command import wgaudit
 
 # An unclosed transport or file is an error then, and stands on stderr as a ResourceWarning.
-COMMAND = [sys.executable, "-W", "error", "-c", "from auditor.cli.main import run; run()"]
+COMMAND = [sys.executable, "-W", "error", "-c", "from auditor.cli.entry import begin; begin()"]
 
 
 def environment(folder: Path) -> dict[str, str]:
