@@ -15,7 +15,7 @@ from pathlib import Path
 
 from auditor.demo.servers import ServedFleet
 from tests.cli.conftest import to_pagerduty, to_receiver
-from tests.cli.fleet import Fleet
+from tests.cli.fleet import HEALTHY, Fleet
 from tests.cli.test_crash import Chain, Listener, Pager
 from tests.cli.watching import watching
 
@@ -91,6 +91,8 @@ class WatchChain(Chain):
         count = self.count()
         self.undisturbed()
         assert self.count() == count
+        self.change(HEALTHY)
+        self.undisturbed()
 
 
 def test_a_watch_that_is_killed_at_any_moment_loses_nothing_and_tells_nothing_twice(
