@@ -1,7 +1,7 @@
 """Interrupts while Python still loads what a command needs: one line and the exit, for there is nothing to close yet.
 
-An exception would pass through half-loaded modules, some of which make another one of it. It imports
-nothing that takes time.
+An exception would pass through half-loaded modules, some of which make another one of it. It imports nothing that takes
+time.
 """
 
 from __future__ import annotations
