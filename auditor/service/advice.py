@@ -32,7 +32,8 @@ ADVICE: dict[GapReason, str] = {
     GapReason.PROBE_NOT_BEGUN: "look at the start-up files of the login shell there (.bashrc, /etc/profile.d)",
     GapReason.SILENT: "log in to the node: its sshd holds the session, and nothing comes; look at its load",
     GapReason.CANNOT_FOLLOW: "install the newer output of `wgaudit probe-script` there, and a sha256sum",
-    GapReason.COLLECTOR_MISSING: "start `wgaudit collector` there; `wgaudit collectors` lists who is there",
+    GapReason.COLLECTOR_MISSING: "start `wgaudit collector` there, and list its region in collectors.regions; or set "
+    "collectors.fallback",
     GapReason.COLLECTOR_REFUSED: "make mesh.device the same on both sides; update the older of the two",
     GapReason.COLLECTOR_LOST: "read the collector's log, and look at the way between it, NATS and this machine",
     GapReason.HOST_KEY: "verify the node's host key by another way and put it into ssh.known_hosts",

@@ -24,6 +24,8 @@ MOVES_AT_MOST = timedelta(minutes=1)
 _CANNOT_BE_JUDGED = "cannot be judged now, for not all of it is seen"
 _NO_LONGER_SHOWN = "no longer shown"
 _NAMED = 3
+_Place = tuple[str | None, str | None]
+"""Datacenter and node of a gap."""
 _LONGEST = 400
 
 
@@ -36,7 +38,8 @@ class WatchLog:
     _incidents: dict[str, str] = field(default_factory=dict)
     """Subject with its check of each incident that stands, by fingerprint."""
     _datacenters: dict[str, tuple[bool, str, datetime | None]] = field(default_factory=dict)
-    _gaps: Mapping[str, int] = field(default_factory=dict)
+    _gaps: Mapping[str, frozenset[_Place]] = field(default_factory=dict)
+    """What was not seen, by the reason."""
     _gaps_told_at: datetime | None = None
     _moving_since: datetime | None = None
     _ready: bool = False
@@ -100,7 +103,9 @@ class WatchLog:
 
     def _unseen(self, view: WatchView) -> Iterator[str]:
         grouped = _by_reason(self._lasting(view))
-        now = {reason: len(gaps) for reason, gaps in grouped.items()}
+        now = {
+            reason: frozenset((gap.datacenter, gap.node) for gap in gaps) for reason, gaps in grouped.items()
+        }
         if now == self._gaps:
             return
         if self._gaps_told_at is not None and view.taken_at - self._gaps_told_at < BETWEEN_GAPS:
@@ -108,9 +113,13 @@ class WatchLog:
         for reason, gaps in grouped.items():
             if now[reason] != self._gaps.get(reason):
                 yield f"not seen: {reason}, {_who(gaps)}; docs/gaps.md#{reason}"
-        for reason in self._gaps:
-            if reason not in now:
-                yield f"seen again: {reason}"
+        unseen = frozenset().union(*now.values())
+        for reason, places in self._gaps.items():
+            # Who is unseen for another reason now was named with that one.
+            if reason not in now and (again := len(places - unseen)):
+                yield f"seen again: {reason}" + (
+                    f", {again:,} of {len(places):,}" if again < len(places) else ""
+                )
         self._gaps, self._gaps_told_at = now, view.taken_at
 
     def _lasting(self, view: WatchView) -> Sequence[Gap]:

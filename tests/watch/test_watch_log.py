@@ -74,6 +74,22 @@ def test_gaps_that_come_and_go_are_told_at_most_each_ten_seconds() -> None:
     assert "seen again: connect-refused" in log.of(view_of(pair(), 3, seconds=later))
 
 
+def test_a_node_that_is_not_seen_for_another_reason_now_is_not_called_seen_again() -> None:
+    log = WatchLog()
+    log.of(view_of(pair().not_seen("edge-sin-1").not_seen("edge-fra-1")))
+    lost = pair()
+    for node in ("edge-sin-1", "edge-fra-1"):
+        lost.not_seen(node, GapReason.COLLECTOR_LOST)
+    later = BETWEEN_GAPS.total_seconds() + 1
+    assert [line for line in log.of(view_of(lost, 2, seconds=later)) if "seen" in line] == [
+        "not seen: collector-lost, 2 nodes: edge-fra-1 and edge-sin-1; docs/gaps.md#collector-lost"
+    ]
+    refused = view_of(pair().not_seen("edge-sin-1"), 3, seconds=2 * later)
+    assert "seen again: collector-lost, 1 of 2" in log.of(refused)
+    other = log.of(view_of(pair().not_seen("edge-fra-1"), 4, seconds=3 * later))
+    assert "not seen: connect-refused, 1 node: edge-fra-1; docs/gaps.md#connect-refused" in other
+
+
 def test_nodes_that_were_not_heard_of_yet_are_no_news_and_no_verdict() -> None:
     """A watch that begins hears of one node after the other."""
     log = WatchLog()

@@ -27,7 +27,8 @@ def render_collectors(roll: CollectorRoll, version: str, layout: Layout) -> str:
     if roll.collectors:
         page.blank()
         _table(page, roll.collectors)
-    notes = [f"{item.region}: {page.clean(item.detail)}" for item in roll.missing]
+    notes = [] if roll.regions else ["collectors.regions names none: no collector is asked for any node"]
+    notes += [f"{item.region}: {page.clean(item.detail)}" for item in roll.missing]
     others = sorted({item.version for item in roll.collectors if item.version != version})
     if others:
         notes.append(f"other versions than this one's {version}: {page.clean(', '.join(others[:5]))}")
