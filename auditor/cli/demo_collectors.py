@@ -199,7 +199,10 @@ class CollectedFleet:
             f"collector of {KILLED}, its region's {count(len(region), 'server')} are gaps, and no others: the auditor "
             "tried them itself, and they do not let it in. Not seeing is not clean, and a gap resolves nothing."
         )
-        _paragraph("On your own fleet: docs/collectors.md has the set-up.")
+        _paragraph(
+            "The recordings end with this fleet; `wgaudit demo --record night.json.gz` keeps one for the commands "
+            'under "next". On your own fleet: docs/collectors.md has the set-up.'
+        )
         return EXIT_AS_SAID
 
 

@@ -45,6 +45,7 @@ def test_a_killed_collector_costs_its_own_region_and_no_other_and_nothing_is_lef
     )
     assert after.count(" seen, ") == before.count(" seen, ") + 1  # beside the one that refuses
     assert "its region's 2 servers are gaps, and no others" in " ".join(after.split())
+    assert "`wgaudit demo --record night.json.gz` keeps one" in " ".join(after.split())
     assert "Traceback" not in done.stderr
     assert "Warning" not in done.stderr
     assert leftovers(tmp_path) == []
