@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import delete, func, insert, select
@@ -13,7 +12,7 @@ from auditor.state.audit_tables import CHANGES, FINDINGS
 from auditor.state.state_store import StateStore
 from auditor.values.findings import Severity
 from auditor.values.past_sweeps import FindingChange, PastChange
-from auditor.values.stored_values import StoredRow, TableReader, row_reader
+from auditor.values.stored_values import TableReader, row_reader
 
 _CHANGE = row_reader(PastChange, "nodes")
 AT_ONCE = 500
@@ -28,14 +27,26 @@ Shown = Mapping[str, tuple[Severity, tuple[str, ...]]]
 """Severity and nodes of what is shown, by fingerprint."""
 
 
+@dataclass(frozen=True, slots=True)
+class StandingBefore:
+    """Finding that stands, as the history last had it."""
+
+    severity: Severity
+    nodes: tuple[str, ...]
+    caused_by: str | None
+
+
+_STANDING_BEFORE = row_reader(StandingBefore, "nodes")
+
+
 class FindingsBefore:
     """Findings as the history has them of earlier sweeps, before it takes over the new ones."""
 
     def __init__(self, store: StateStore, shown: Iterable[str]) -> None:
         """Read those that stand, and whether those that are shown are known. Raises `StateError`."""
         columns = FINDINGS.c.fingerprint, FINDINGS.c.severity, FINDINGS.c.nodes, FINDINGS.c.caused_by
-        self.standing: Mapping[str, StoredRow] = {
-            row["fingerprint"]: row for row in store.rows(select(*columns).where(_STANDING))
+        self.standing: Mapping[str, StandingBefore] = {
+            row["fingerprint"]: _STANDING_BEFORE(row) for row in store.rows(select(*columns).where(_STANDING))
         }
         last = store.rows(select(CHANGES.c.fingerprint, CHANGES.c.change).where(CHANGES.c.id.in_(_LATEST)))
         self._last = {row["fingerprint"]: row["change"] for row in last}
@@ -52,12 +63,11 @@ class FindingsBefore:
     ) -> tuple[PastChange, ...]:
         """Compare a whole sweep with them. over: fingerprints that ended with it."""
         found = list(self.changes_of_shown(at, sweep, shown))
-        for mark, row in self.standing.items():
+        for mark, before in self.standing.items():
             if mark not in shown:
                 change = FindingChange.RESOLVED if mark in over else FindingChange.NOT_SEEN
                 if change is FindingChange.RESOLVED or self._last.get(mark) != FindingChange.NOT_SEEN:
-                    nodes = tuple(json.loads(row["nodes"]))
-                    found.append(PastChange(at, mark, change, Severity(row["severity"]), nodes, sweep))
+                    found.append(PastChange(at, mark, change, before.severity, before.nodes, sweep))
         return tuple(found)
 
     def changes_of_shown(self, at: datetime, sweep: int | None, shown: Shown) -> Iterator[PastChange]:
@@ -73,8 +83,7 @@ class FindingsBefore:
             return FindingChange.CAME_BACK if mark in self._over else FindingChange.FIRST_SEEN
         if self._last.get(mark) == FindingChange.NOT_SEEN:
             return FindingChange.SEEN_AGAIN
-        same = (before["severity"], json.loads(before["nodes"])) == (severity.value, list(nodes))
-        return None if same else FindingChange.CHANGED
+        return None if (before.severity, before.nodes) == (severity, tuple(nodes)) else FindingChange.CHANGED
 
 
 def keep_changes(store: StateStore, changes: Iterable[PastChange]) -> None:

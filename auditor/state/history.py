@@ -102,7 +102,7 @@ def _over(
     before: FindingsBefore, counted: Collection[str], standing: Collection[str], resolved: Collection[str]
 ) -> frozenset[str]:
     """Select the open findings that ended: by themselves, or with what they followed from."""
-    causes = {mark: row["caused_by"] for mark, row in before.standing.items() if mark not in counted}
+    causes = {mark: item.caused_by for mark, item in before.standing.items() if mark not in counted}
     return frozenset(
         mark
         for mark, cause in causes.items()

@@ -307,6 +307,17 @@ def test_a_record_that_no_version_of_ours_wrote_is_a_state_error(store: StateSto
         history.sweeps(store, 1)
 
 
+@pytest.mark.parametrize("harm", ["severity = 'grave'", "nodes = '{'", "nodes = 'null'"])
+def test_a_sweep_beside_a_finding_that_no_version_of_ours_wrote_is_a_state_error(
+    store: StateStore, harm: str
+) -> None:
+    """An internal error in its place would end `sweep --alert` before anybody is told."""
+    record(store, 1, PAIR)
+    store.execute(text(f"UPDATE history_findings SET {harm}"))  # noqa: S608  (this test's own text)
+    with pytest.raises(StateError, match="a record that cannot be read"):
+        record(store, 2)
+
+
 def changes_of(store: StateStore, finding: Finding) -> list[FindingChange]:
     """What became of a finding, in order."""
     return [item.change for item in read_changes(store) if item.fingerprint == finding.fingerprint]
