@@ -322,13 +322,13 @@ class WatchAlerts:
             self._with_state(keep)
 
     def health(self) -> AuditHealth:
-        """Read the health of the audit."""
+        """Read the health of the audit, as it is now."""
         late = now() - LATE
 
         def read(state: AlertState) -> AuditHealth:
             rows = state.notifications.undelivered()
             stuck = any(row.state is State.DEAD or (row.detail and row.created_at <= late) for row in rows)
-            health = replace(health_with(state, rows), handed_over=not stuck)
+            health = replace(health_with(state, rows), handed_over=not stuck if self._tells else None)
             return health if self._leader is None else shared_health(health, state, self._leader)
 
         health = self._with_state(read)

@@ -10,6 +10,7 @@ from typing import Protocol
 from auditor.gather.collector import Follower
 from auditor.gather.questioning import Questioning
 from auditor.registry.interface import FollowedRegistry
+from auditor.reports.audit_health import AuditHealth
 from auditor.service.remembered import Remembered
 from auditor.service.watch_telling import RoundOutcome
 from auditor.values.models import AuditPolicy, LostRegistration, Snapshot
@@ -54,4 +55,8 @@ class Telling(Protocol):
 
     async def round(self, report: Report, snapshot: Snapshot | None = None) -> RoundOutcome:
         """Plan a whole round: what resolved, changed, and was not seen, too; store it with its history."""
+        ...
+
+    def health(self) -> AuditHealth:
+        """Read the health of the audit, as it is now."""
         ...

@@ -208,6 +208,9 @@ class FleetWatch(NewestView):
 
     async def _follow_registry(self) -> None:
         registry = self._parts.registry.expecting(self._remembered_anew().datacenters)
+        if self._round_at is None:
+            # The first views are shown before the first round, which may be long in coming.
+            self._health = self._telling.health()
         self._registry = registry
         first = await registry.read()
         # Not its contents: only which datacenters there are. Before there is news of each, nobody is missed in any.

@@ -51,6 +51,7 @@ def test_the_second_watch_looks_and_shows_and_tells_what_the_first_one_cannot_an
         urls = {watch: watch.wait_for(r"page: (http://\S+)")[1] for watch in (first, second)}
         for watch in urls:
             watch.wait_for("ready: ")
+            assert "there is no state that can be read" not in _text(urls[watch], "/")
         # Whoever came first leads; which one that was, nobody can say beforehand.
         leader, follower = sorted(urls, key=lambda watch: _leads(watch, urls[watch]), reverse=True)
         fleet.register(contested(PAIR))

@@ -13,6 +13,9 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 
+from auditor.service.watch_telling import WatchAlerts
+from auditor.settings.file import parse_config
+from auditor.values.leaders import TellingRole
 from tests.parts.postgresql import PostgresqlServer
 from tests.service.two_auditors import LEASE, TOLD_WITHIN, Chain, Fault, ForkServer, Outcome
 
@@ -50,3 +53,17 @@ def test_no_incident_stays_untold_and_none_is_told_twice_but_once_more_and_count
             f"{longest:.2f} s at most; once more: {found.again['oncall']} at the pager, "
             f"{found.again['chat']} in the chat, in {found.takeovers} takeovers",
         )
+
+
+async def test_the_one_that_follows_knows_its_state_and_who_leads_before_any_round(
+    postgresql: PostgresqlServer,
+) -> None:
+    database = postgresql.fresh("prepared")
+    url = postgresql.url(database).get_secret_value()
+    config = parse_config({"state": {"url": url}}, "a test")
+    async with WatchAlerts(config, lambda _: None), WatchAlerts(config, lambda _: None) as second:
+        health = second.health()
+    postgresql.drop(database)
+    assert (health.state_readable, health.waiting, health.handed_over) == (True, 0, None)
+    assert health.leader is not None
+    assert health.leader.role is TellingRole.FOLLOWS

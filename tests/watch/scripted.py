@@ -249,6 +249,9 @@ class Notebook:
         self.rounds: list[tuple[Report, Snapshot | None]] = []
         self.journal: list[RegistryNews] = []
         self.memory = Remembered()
+        self.before_rounds = AuditHealth()
+        self.may_end_rounds = asyncio.Event()
+        self.may_end_rounds.set()
         self.failing: Exception | None = None
 
     def remembered(self) -> Remembered:
@@ -272,4 +275,9 @@ class Notebook:
     async def round(self, report: Report, snapshot: Snapshot | None = None) -> RoundOutcome:
         """Note it."""
         self.rounds.append((report, snapshot))
+        await self.may_end_rounds.wait()
         return RoundOutcome(report, AuditHealth(handed_over=True))
+
+    def health(self) -> AuditHealth:
+        """The health that a test gave it."""
+        return self.before_rounds

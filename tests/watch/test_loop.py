@@ -11,6 +11,7 @@ import pytest
 
 from auditor.errors import GapReason, WatchEnded
 from auditor.gather.questioning import Questioning
+from auditor.reports.audit_health import AuditHealth
 from auditor.service.remembered import Remembered
 from auditor.settings.witnesses import WitnessSettings
 from auditor.values.leaders import Leader, TellingRole
@@ -85,9 +86,10 @@ async def watched(
     round_interval: float = 3600.0,
     followed: bool = True,
     questioning: Questioning | None = None,
+    notebook: Notebook | None = None,
 ) -> AsyncIterator[Watched]:
     """A watch of this fleet, from its first whole view on."""
-    here = Watched(ScriptedRegistry(mesh), ScriptedFollower(mesh), Notebook())
+    here = Watched(ScriptedRegistry(mesh), ScriptedFollower(mesh), notebook or Notebook())
     here.nodes.followed = followed
     here.parts = WatchParts(
         registry=here.registry,
@@ -506,3 +508,14 @@ def test_whoever_takes_over_tells_what_stands_and_shows_who_leads() -> None:
             await here.shows(lambda view: view.health.leader == led)
 
     asyncio.run(run())
+
+
+async def test_the_first_view_has_the_health_that_is_known_before_any_round() -> None:
+    notebook = Notebook()
+    notebook.before_rounds = AuditHealth(state_readable=True, waiting=2, refused=0)
+    notebook.may_end_rounds.clear()
+    async with watched(trio(), notebook=notebook) as here:
+        view = await here.shows(lambda view: view.ready)
+        notebook.may_end_rounds.set()
+        assert view.round_at is None
+        assert view.health == notebook.before_rounds
