@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import click
 
 from auditor.cli import running, settings
+from auditor.cli.region_type import RegionType
 from auditor.cli.stderr_log import StderrLog
-
-
-class _Region(click.ParamType[str]):
-    """Option type of a region's name."""
-
-    name = "region"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Read the name. Fails as a usage error."""
-        from auditor.settings.collectors import region_name
-
-        try:
-            return region_name(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 @click.command("collector")
 @settings.config_option
 @click.option(
     "--region",
-    type=_Region(),
+    type=RegionType(),
     metavar="REGION",
     required=True,
     help="Region whose nodes it looks at, as the auditors' collectors.regions spells it.",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditor.cli import complaints, formats, running, screen, settings
+from auditor.cli.region_type import RegionType
+from auditor.errors import UsageError
 
 if TYPE_CHECKING:
     from auditor.service.doctor import WatchTrials
@@ -53,8 +55,19 @@ class _Nodes(click.ParamType["int | None"]):
     is_flag=True,
     help="Try what a watch needs, too, and whether one runs. Without being asked, where [watch] is configured.",
 )
+@click.option(
+    "--region",
+    type=RegionType(),
+    metavar="REGION",
+    help="With a collector's configuration: the region that it is to serve, to try its rights there.",
+)
 def command(
-    config_path: Path | None, format_name: str, names: tuple[str, ...], number: int | None, watch: bool
+    config_path: Path | None,
+    format_name: str,
+    names: tuple[str, ...],
+    number: int | None,
+    watch: bool,
+    region: str | None,
 ) -> int:
     """Try each part: configuration, Consul, registrations, nodes by SSH, wg, notifiers, heartbeat, state, outbox.
 
@@ -62,12 +75,16 @@ def command(
     pages nobody: a notifier's settings and secret are read, and its host is connected to (an Alertmanager is asked for
     its /-/ready); the heartbeat is not called. `wgaudit alerts test` sends.
 
+    With a collector's configuration, which has a NATS server, no collectors.regions and no [consul], it tries what
+    `wgaudit collector` needs: the server, its rights there, its SSH identities.
+
     Exit code 0 if all that was to be tried could be and works, warnings or not; 1 if a part does not work or could not
     be tried because of another; 2 for a configuration that cannot be read.
     """
     from auditor.reports.json.doctor_v1 import doctor_document
     from auditor.reports.terminal.doctor_page import doctor_page
-    from auditor.service.doctor import try_everything
+    from auditor.service.collector_trials import is_of_collector
+    from auditor.service.doctor import try_collector, try_everything
 
     config, path = settings.read_config(config_path, warn=False)
 
@@ -76,19 +93,29 @@ def command(
             complaints.complain(f"asking {nodes:,} nodes …")
 
     secrets = tuple(_secrets(config, path))
-    watch = watch or "watch" in config.model_fields_set
-    trials = running.run(
-        try_everything(
-            config,
-            path,
-            names=names,
-            number=number,
-            secrets=secrets,
-            begin=begin,
-            guide=settings.guide(config, config_path),
-            watch=_watch_trials() if watch else None,
+    guide = settings.guide(config, config_path)
+    if is_of_collector(config):
+        if names or watch:
+            raise UsageError(
+                "--node, --watch: this is a collector's configuration; an auditor's has nodes to try"
+            )
+        trials = running.run(try_collector(config, path, region or "", secrets=secrets, guide=guide))
+    elif region:
+        raise UsageError("--region: this is no collector's configuration, but an auditor's")
+    else:
+        watch = watch or "watch" in config.model_fields_set
+        trials = running.run(
+            try_everything(
+                config,
+                path,
+                names=names,
+                number=number,
+                secrets=secrets,
+                begin=begin,
+                guide=guide,
+                watch=_watch_trials() if watch else None,
+            )
         )
-    )
     if format_name == "json":
         running.deliver(doctor_document(trials).text(), None)
     else:

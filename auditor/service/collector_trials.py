@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from ipaddress import ip_address
 
 from auditor.errors import ConfigError, GapReason, NatsAway
-from auditor.service.collectors_there import collectors_there
+from auditor.service import parts
+from auditor.service.collectors_there import collectors_there, rights_there
 from auditor.service.consul_trials import CORRECT
 from auditor.service.version import VERSION
 from auditor.settings.collectors import CollectorSettings
@@ -25,19 +26,63 @@ async def collector_trials(config: Config, guide: Guide) -> tuple[Trial, ...]:
     settings = config.collectors
     if not settings.nats:
         return ()
+    roll = await _rolled(settings, collectors_there(config, lambda _: None))
+    if isinstance(roll, Trial):
+        return (roll,)
+    return (*_server(settings, roll, "the auditor's"), *_regions(settings, roll, guide), *_versions(roll))
+
+
+def is_of_collector(config: Config) -> bool:
+    """Tell whether a configuration is a collector's own: a NATS server, no regions to ask, and no registry."""
+    return bool(
+        config.collectors.nats and not config.collectors.regions and "consul" not in config.model_fields_set
+    )
+
+
+async def own_trials(config: Config, region: str) -> tuple[Trial, ...]:
+    """Try what a collector needs by its own configuration. Takes no job, and logs in to no node.
+
+    region: the one that it is to serve; "": not known.
+    """
+    settings = config.collectors
+    roll = await _rolled(settings, rights_there(config, region, lambda _: None))
+    if isinstance(roll, Trial):
+        return (roll, _identities(config))
+    server = list(_server(settings, roll, "a collector's"))
+    if not roll.refused:
+        got = (
+            f"it may take jobs of {region}, and speak into them"
+            if region
+            else "it hears what is asked of all"
+        )
+        server.append(Trial(f"{_SERVER}: permissions", roll.server, got, TrialOutcome.WORKS))
+    return (*server, _identities(config))
+
+
+def _identities(config: Config) -> Trial:
+    """Report whether what it logs in to nodes by can be read."""
+    part = "SSH identities and host keys"
+    tried = listed(map(str, config.ssh.identity_files), most=_MOST_NAMED, last=", ") or "[ssh]"
     try:
-        roll = await collectors_there(config, lambda _: None)
+        parts.build_nodes(config)
     except ConfigError as error:
-        return (Trial(_SERVER, settings.nats, str(error), TrialOutcome.FAILS, CORRECT),)
+        return Trial(part, tried, str(error), TrialOutcome.FAILS, CORRECT)
+    return Trial(part, tried, "can be read", TrialOutcome.WORKS)
+
+
+async def _rolled(settings: CollectorSettings, asking: Awaitable[CollectorRoll]) -> CollectorRoll | Trial:
+    """Wait for the server's answers; where it gives none, return the trial that says why."""
+    try:
+        return await asking
+    except ConfigError as error:
+        return Trial(_SERVER, settings.nats, str(error), TrialOutcome.FAILS, CORRECT)
     except NatsAway as away:
         todo = "see docs/collectors.md: the server, its certificate, and the nkeys that it lets in"
-        return (
-            Trial(_SERVER, settings.nats, str(away), TrialOutcome.FAILS, todo, GapReason.COLLECTOR_MISSING),
-        )
-    return (*_server(settings, roll), *_regions(settings, roll, guide), *_versions(roll))
+        return Trial(_SERVER, settings.nats, str(away), TrialOutcome.FAILS, todo, GapReason.COLLECTOR_MISSING)
 
 
-def _server(settings: CollectorSettings, roll: CollectorRoll) -> Iterator[Trial]:
+def _server(settings: CollectorSettings, roll: CollectorRoll, whose: str) -> Iterator[Trial]:
+    """Report the server: who is let in, how it is spoken to, what is refused. whose: permissions that are needed."""
     got = f"lets the user {roll.user} in" if roll.user else "reached, without a login"
     yield Trial(_SERVER, roll.server, got, TrialOutcome.WORKS)
     if not roll.asks_for_login:
@@ -58,7 +103,7 @@ def _server(settings: CollectorSettings, roll: CollectorRoll) -> Iterator[Trial]
             "give it a certificate, and write tls:// and ca_file",
         )
     if roll.refused:
-        todo = "give this user the auditor's permissions of docs/collectors.md"
+        todo = f"give this user {whose} permissions of docs/collectors.md"
         yield Trial(f"{_SERVER}: permissions", roll.server, roll.refused, TrialOutcome.FAILS, todo)
 
 

@@ -51,3 +51,20 @@ async def collectors_there(config: Config, complain: Callable[[str], None]) -> C
     login = read_login(config.collectors, config.mesh.pools)
     async with open_nats(login, AUDITOR_INBOX, complain) as connection:
         return await call_roll(connection, config.collectors.regions, config.mesh.device)
+
+
+async def rights_there(config: Config, region: str, complain: Callable[[str], None]) -> CollectorRoll:
+    """Connect as a collector with this configuration does, and try its rights. Takes no job.
+
+    region: the one that it is to serve; "": not known. complain: as of `collectors_there`. Returns a roll of nobody.
+    Raises `ConfigError` and `NatsAway`.
+    """
+    check_packages()
+    from auditor.gather.nats.collector_rights import try_rights
+    from auditor.gather.nats.connection import open_nats
+    from auditor.gather.nats.messages import COLLECTOR_INBOX
+    from auditor.gather.nats.nats_login import read_login
+
+    login = read_login(config.collectors, config.mesh.pools)
+    async with open_nats(login, COLLECTOR_INBOX, complain) as connection:
+        return await try_rights(connection, region)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from auditor.service import open_files
 from auditor.service.alert_trials import heartbeat_trials, notifier_trials, state_trials
-from auditor.service.collector_trials import collector_trials
+from auditor.service.collector_trials import collector_trials, own_trials
 from auditor.service.consul_trials import region_trials, registered_in, try_registry
 from auditor.service.drain_trials import drain_trials
 from auditor.service.node_trials import TriedNodes, named_nodes, spread_sample, try_nodes
@@ -86,6 +86,36 @@ async def try_everything(
     if watch is None:
         beyond.append(f"what a watch needs ({guide.mention('doctor', '--watch')})")
     return Trials(trials, nodes.nodes, tuple(beyond))
+
+
+async def try_collector(
+    config: Config,
+    path: Path | None,
+    region: str,
+    *,
+    secrets: Sequence[Trial] = (),
+    guide: Guide = INSTALLED,
+) -> Trials:
+    """Try what a collector needs by its own configuration. Takes no job, and logs in to no node.
+
+    Args:
+        config: The configuration, of which `is_of_collector` holds.
+        path: Its file; None: there is none.
+        region: The one that it is to serve; "": not known.
+        secrets: Trials of the files that hold secrets.
+        guide: Makes the commands that are proposed.
+    """
+    found = (
+        "a collector's: it has a NATS server, no collectors.regions and no [consul], and reads no registry; "
+        "an auditor's has collectors.regions"
+    )
+    configuration = Trial("configuration", str(path or "no file found"), found, TrialOutcome.WORKS)
+    beyond = [
+        "whether nodes let it in (`wgaudit doctor` of an auditor that has its region in collectors.regions)"
+    ]
+    if not region:
+        beyond.append(f"its rights in its region ({guide.mention('doctor', '--region', 'REGION')})")
+    return Trials((configuration, *secrets, *await own_trials(config, region)), (), tuple(beyond))
 
 
 def _open_files(nodes: int) -> Iterator[Trial]:

@@ -364,3 +364,18 @@ def test_every_reason_has_advice_that_is_one_line(reason: GapReason) -> None:
 def test_advice_fits_what_came_back(reason: GapReason, detail: str, begins: str) -> None:
     """Rather than the reason's most frequent cause."""
     assert advice(reason, detail).startswith(begins)
+
+
+def test_a_collectors_configuration_is_called_one_and_no_word_of_consul_is_said_of_its_parts(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "collector.toml").write_text('[collectors]\nnats = "nats://127.0.0.1:1"\n')
+    told = Told(wgaudit("doctor", "--config", "collector.toml", "--region", "fra", folder=tmp_path))
+    assert told.code == 1
+    assert "a collector's: it has a NATS server, no collectors.regions and no [consul]" in told.words
+    assert "Consul" not in told.text
+    assert "Connect call failed" in told.words
+    (tmp_path / "auditor.toml").write_text('[consul]\nurl = "http://127.0.0.1:1"\n')
+    refused = wgaudit("doctor", "--config", "auditor.toml", "--region", "fra", folder=tmp_path)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--region: this is no collector's configuration" in refused.stderr

@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from auditor.errors import GapReason
 from auditor.gather.nats.connection import open_nats
 from auditor.gather.nats.messages import COLLECTOR_INBOX
 from auditor.gather.nats.nats_login import read_login
-from auditor.service.collector_trials import collector_trials
+from auditor.service.collector_trials import collector_trials, is_of_collector
+from auditor.service.doctor import try_collector
 from auditor.service.version import VERSION
 from auditor.settings.collectors import CollectorSettings
 from auditor.settings.file import Config, parse_toml
@@ -91,3 +93,40 @@ async def test_a_server_that_lets_everybody_in_is_a_warning_and_other_versions_a
 
 async def test_without_collectors_nothing_is_tried() -> None:
     assert await tried(Config()) == {}
+
+
+async def test_a_collectors_own_configuration_is_tried_for_what_a_collector_needs_in_its_region_alone(
+    server: DocumentedServer, tmp_path: Path
+) -> None:
+    text = server.configuration("collector", "UFRA").replace(
+        "/etc/wgaudit/known_hosts", str(tmp_path / "hosts")
+    )
+    text = text.replace("/etc/wgaudit/id_ed25519", str(tmp_path / "key"))
+    (tmp_path / "hosts").touch()
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(tmp_path / "key")
+    config = parse_toml(text, "collector.toml")
+    assert is_of_collector(config)
+    found, other = [await try_collector(config, None, region) for region in ("fra", "sin")]
+    assert found.whole
+    assert [trial.part for trial in found.trials] == [
+        "configuration",
+        "collectors: NATS",
+        "collectors: NATS: permissions",
+        "SSH identities and host keys",
+    ]
+    (refused,) = [trial for trial in other.trials if trial.outcome is TrialOutcome.FAILS]
+    assert "wgaudit.collect.sin" in refused.got
+    assert refused.advice == "give this user a collector's permissions of docs/collectors.md"
+    (tmp_path / "key").unlink()
+    (missing,) = [
+        trial
+        for trial in (await try_collector(config, None, "")).trials
+        if trial.outcome is TrialOutcome.FAILS
+    ]
+    assert missing.part == "SSH identities and host keys"
+
+
+def test_a_configuration_with_regions_or_with_a_registry_is_no_collectors_own() -> None:
+    nats = '[collectors]\nnats = "nats://127.0.0.1:4222"\n'
+    for more in ('regions = ["fra"]\n', '[consul]\nurl = "http://127.0.0.1:8500"\n'):
+        assert not is_of_collector(parse_toml(nats + more, "auditor.toml"))
