@@ -65,8 +65,11 @@ READ_WITHIN = 0.5
 CLOSE_WITHIN = 1.0
 BACK_WITHIN = 10.0
 """Seconds for a collector to be back behind a server that was started anew."""
-PENDING_BYTES = 128 * 1024 * 1024
-"""Bytes of messages that wait here to be taken: more than a collector may be ahead."""
+PENDING, PENDING_BYTES = 8192, 128 * 1024 * 1024
+"""Messages, and bytes of them, that wait here to be taken: more than a collector may be ahead."""
+MOST_AHEAD = 4096
+"""Messages that wait, after which the collector is no longer listened to: it heeds no `WINDOW`, and takes the time of
+all others."""
 
 EXPECTED = (Error, OSError)
 """What the library raises for what a server or a network does."""
@@ -189,7 +192,9 @@ class AskedLook:
             return
         try:
             self._subscription = await self._client.subscribe(
-                seen_subject(self._region, self._job), pending_bytes_limit=PENDING_BYTES
+                seen_subject(self._region, self._job),
+                pending_msgs_limit=PENDING,
+                pending_bytes_limit=PENDING_BYTES,
             )
             # `wait_for`: while the server is away, the library itself waits without a bound.
             said = await asyncio.wait_for(
@@ -355,6 +360,8 @@ class AskedLook:
         """Wait for the next message. Raises `StreamBroken` once the collector is gone, or silent for too long."""
         if self._subscription is None:
             raise StreamBroken("the job was closed")
+        if self._subscription.pending_msgs > MOST_AHEAD:
+            raise StreamBroken(f"it sends messages faster than they are taken{self._reading.words()}")
         while True:
             seconds = self._heard_at + self._silent - _now()
             if seconds <= 0:

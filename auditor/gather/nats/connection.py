@@ -40,7 +40,11 @@ LOST_FOR = 30.0
 HELD = 4 * 1024 * 1024
 """Bytes that are held while the server is away; more are refused."""
 
+SLOW_SAID_EACH = 60.0
+"""Seconds between two lines that say that messages were lost: whoever sends too many decides how many those are."""
+
 _MOST_SAID = 300
+_NO_RESPONDERS = b"NATS/1.0 503\r\n\r\n"
 
 # Whatever the library lets out for what a server or a network does.
 EXPECTED = (OSError, Error, TimeoutError, ValueError)
@@ -73,6 +77,26 @@ class GuardedClient(Client):
             raise _UnsafeServer(self._login.mesh_words(str(peer[0])))
         return super()._connect_command()
 
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        """Take in a message, of its headers only the server's word that nobody is there.
+
+        Others publish the names and headers of messages. Where the library cannot read one, it prints a traceback, or
+        one line each, and ends its reading for good: of everybody, in silence.
+        """
+        try:
+            subject.decode(), reply.decode()
+        except UnicodeDecodeError:
+            log.debug("NATS: a message with a name that is no text is left out")
+            return
+        status = _NO_RESPONDERS if headers and headers.startswith(_NO_RESPONDERS[:12]) else b""
+        await super()._process_msg(sid, subject, reply, data, status)
+
+    async def _process_pong(self) -> None:
+        """Take in a pong. Where its flush was given up meanwhile, the library ends its reading for good."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
     @property
     def asks_for_login(self) -> bool:
         """Tell whether the server lets nobody in without a login."""
@@ -95,6 +119,7 @@ class NatsConnection:
         self._begun = False
         self._first = True
         self._lost_at: float | None = None
+        self._slow_said_at = -SLOW_SAID_EACH
         self._given_up: asyncio.TimerHandle | None = None
 
     async def open(self, inbox: str) -> None:
@@ -203,6 +228,10 @@ class NatsConnection:
         if "ermissions violation" in str(error):
             self.refusals.append(words)
         elif isinstance(error, SlowConsumerError):
+            now = asyncio.get_running_loop().time()
+            if now - self._slow_said_at < SLOW_SAID_EACH:
+                return
+            self._slow_said_at = now
             words = "messages were lost: they came faster than they could be taken"
         elif self._lost_at is not None or isinstance(error, OSError | UnexpectedEOF):
             log.debug("NATS: %s", words)  # it is said once that the connection is lost, and not for each try

@@ -197,6 +197,71 @@ def test_what_is_no_users_seed_is_refused_without_being_repeated(tmp_path: Path)
         assert text not in str(caught.value)
 
 
+UNREADABLE = [
+    (b"there", b"", header)
+    for header in (
+        b"NATS/1.0 \xff\xfe\xfd\r\n\r\n",
+        b"NATS/1.0 200 \xff\xfe\xfd\r\n\r\n",
+        b"NATS/1.0\r\nNats-Service-Error: \x1b[2J\xff\r\n\r\n",
+        b"NATS/1.0\r\nno colon\r\n\r\n",
+        b"NATS/1.0",
+        b"N",
+    )
+] + [(b"there", b"\xff\xfe", b""), (b"there.\xff", b"", b"")]
+
+
+async def test_what_another_user_publishes_ends_no_reading_and_is_not_said(
+    plain: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Names and headers that are no text, and headers that are none."""
+    told: list[str] = []
+    async with connected(login(f"nats://127.0.0.1:{plain.port}"), told) as connection:
+        subscription = await connection.client.subscribe("there")
+        await connection.client.subscribe("there.*")
+        await connection.settle()
+        reader, writer = await asyncio.open_connection("127.0.0.1", plain.port)
+        try:
+            writer.write(b'CONNECT {"headers":true,"verbose":false}\r\n')
+            for subject, reply, header in UNREADABLE:
+                sizes = f"{len(header)} {len(header) + 2}" if header else "2"
+                verb = b"HPUB" if header else b"PUB"
+                writer.write(b" ".join([verb, subject, reply, sizes.encode()]) + b"\r\n" + header + b"no\r\n")
+            writer.write(b"PUB there 3\r\nyes\r\nPING\r\n")
+            async with asyncio.timeout(10):
+                await reader.readuntil(b"PONG\r\n")
+                while (await subscription.next_msg(10)).data != b"yes":
+                    pass
+        finally:
+            writer.close()
+    assert told == []
+    assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
+
+
+async def test_a_flush_that_was_given_up_ends_no_reading(
+    plain: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connected(login(f"nats://127.0.0.1:{plain.port}")) as connection:
+        subscription = await connection.client.subscribe("there")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await connection.client.flush()
+        await connection.client.publish("there", b"yes")
+        assert (await subscription.next_msg(10)).data == b"yes"
+        await connection.settle()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_a_sender_of_too_much_does_not_decide_how_many_lines_say_so(plain: NatsServer) -> None:
+    told: list[str] = []
+    async with connected(login(f"nats://127.0.0.1:{plain.port}"), told) as connection:
+        await connection.client.subscribe("flood", pending_msgs_limit=1)
+        for _ in range(100):
+            await connection.client.publish("flood", b"more")
+        await connection.settle()
+    assert len(told) == 1
+    assert "messages were lost" in told[0]
+
+
 async def test_it_comes_back_after_the_server_was_started_anew_with_its_subscriptions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -384,6 +384,13 @@ async def endless_rubbish(talk: Talk) -> None:
         await talk.publish(b"rubbish")
 
 
+async def flood(talk: Talk) -> None:
+    """Messages that are as they should be, and too many."""
+    await talk.send("seen", **talk.result("node-0"))
+    for _ in range(60_000):
+        await talk.send("alive")
+
+
 async def others_nodes(talk: Talk) -> None:
     """Names of another region's nodes, and of its own ones twice."""
     own = talk.result("node-0")["observations"][0]
@@ -443,6 +450,7 @@ ABOUT_TABLES = (wrong_text, text_of_no_table, difference_that_does_not_fit, endl
         (difference_that_does_not_fit, ["node-1"], "does not fit the table"),
         (endless_text, ALL, "a text of more than"),
         (endless_rubbish, ALL, "too much that is not of the job (1,001 unreadable"),
+        (flood, ALL[1:], "it sends messages faster than they are taken"),
         (others_nodes, NOBODY, ""),
         (reason_of_no_node, ["node-4"], "1 unreadable (gaps.0.reason: a reason that is not a node's)"),
         (another_device, ["node-2"], "1 of another device"),
