@@ -14,7 +14,8 @@ from auditor.errors import InvalidValue, StateError
 from auditor.values.text import stored_time
 
 Value = TypeVar("Value")
-_WITH_ZONE = re.compile(r".*[+-][0-9]{2}:[0-9]{2}")
+# Of the years 1970 to 2999: near the ends of what a datetime can hold, reckoning with one overflows.
+_TIME = re.compile(r"(19[7-9][0-9]|2[0-9]{3})-.*[+-][0-9]{2}:[0-9]{2}")
 StoredRow = Mapping[str, Any]
 """One stored row: its values by the names of their columns."""
 
@@ -48,7 +49,7 @@ def row_reader(kind: type[Value], *lists: str, **columns: str) -> Callable[[Stor
     def read(row: StoredRow) -> Value:
         try:
             fields = {**row, **{field: row[column] for field, column in columns.items()}}
-            _refuse_without_zone(fields, times)
+            _refuse_no_times(fields, times)
             return adapter.validate_python(fields | {name: json.loads(fields[name]) for name in lists})
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise unreadable(error) from None
@@ -86,14 +87,14 @@ class StoredForm(Generic[Value]):
         fields = {**found, **parts}
         if fields.pop("form") != self._name:
             raise ValueError("another form")
-        _refuse_without_zone(fields, self._times)
+        _refuse_no_times(fields, self._times)
         return fields
 
 
 def read_time(text: str) -> datetime:
     """Read a time that `stored_time` wrote. Raises `StateError`."""
     try:
-        _refuse_without_zone({"": text}, ("",))
+        _refuse_no_times({"": text}, ("",))
         return datetime.fromisoformat(text)
     except (ValueError, TypeError) as error:
         raise unreadable(error) from None
@@ -104,12 +105,12 @@ def _times_of(kind: type[Value]) -> Sequence[str]:
     return [name for name, hint in get_type_hints(kind).items() if datetime in (hint, *get_args(hint))]
 
 
-def _refuse_without_zone(fields: Mapping[str, Any], times: Sequence[str]) -> None:
-    """Refuse a time of no zone: it can be compared with none of ours."""
+def _refuse_no_times(fields: Mapping[str, Any], times: Sequence[str]) -> None:
+    """Refuse a time of no zone, which can be compared with none of ours, and one that is centuries away."""
     for name in times:
         text = fields.get(name)
-        if text is not None and _WITH_ZONE.fullmatch(text) is None:
-            raise ValueError(f"{name} is a time without a zone")
+        if text is not None and _TIME.fullmatch(text) is None:
+            raise ValueError(f"{name} is no time of ours")
 
 
 def _plain(value: object) -> object:

@@ -298,13 +298,29 @@ def test_what_a_database_complains_of_is_a_state_error_wherever_it_comes(store: 
 
 
 @pytest.mark.parametrize(
-    "harm", ["verdict = 'well'", "findings = '{'", "findings = '[]'", "started_at = 'noon'"]
+    "harm",
+    [
+        "verdict = 'well'",
+        "findings = '{'",
+        "findings = '[]'",
+        "started_at = 'noon'",
+        r"started_at = '9999-12-31T23\:59\:59.000000+00\:00'",
+        r"started_at = '0001-01-01T00\:00\:00.000000+00\:00'",
+    ],
 )
 def test_a_record_that_no_version_of_ours_wrote_is_a_state_error(store: StateStore, harm: str) -> None:
     record(store, 1, PAIR)
     store.execute(text(f"UPDATE history_sweeps SET {harm}"))  # noqa: S608  (this test's own text)
     with pytest.raises(StateError, match="a record that cannot be read"):
         history.sweeps(store, 1)
+
+
+def test_an_end_of_a_finding_that_is_centuries_away_is_a_state_error(store: StateStore) -> None:
+    """An hour after it is no time that can be reckoned with, and a timeline goes on so long."""
+    record(store, 1, PAIR)
+    store.execute(text(r"UPDATE history_findings SET resolved_at = '9999-12-31T23\:59\:59.000000+00\:00'"))
+    with pytest.raises(StateError, match="a record that cannot be read"):
+        history.finding(store, PAIR.fingerprint)
 
 
 @pytest.mark.parametrize("harm", ["severity = 'grave'", "nodes = '{'", "nodes = 'null'"])
