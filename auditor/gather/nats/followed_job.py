@@ -51,6 +51,11 @@ CHANGE_PAUSE = 0.25
 """Seconds between two changes of the assignment, at least."""
 WHOLE_PAUSE = 10.0
 """Seconds after which the assignment is sent whole, where the collector does not say that it has it."""
+MOST_AHEAD = 8192
+"""Messages that wait here, after which the collector is given up: it heeds no `MOST_UNREAD`, and takes the time of all
+others. In pieces, those have some 2,000 at most."""
+PENDING, PENDING_BYTES = 2 * MOST_AHEAD, 128 * 1024 * 1024
+"""Messages, and bytes of them, that may wait; more are lost."""
 MET_WITHIN = 60.0
 """Seconds within which observers say whom they meet."""
 
@@ -285,6 +290,8 @@ class FollowedJob:
 
     async def _read(self) -> ProbeError:
         while True:
+            if self._subscription.pending_msgs > MOST_AHEAD:
+                return self._reading.lost("sends messages faster than they are taken")
             try:
                 raw = (await self._subscription.next_msg(None)).data
             except (Error, TimeoutError) as error:

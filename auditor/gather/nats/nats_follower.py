@@ -18,7 +18,7 @@ from auditor.gather.collector import Assignment, Heard, gap_of
 from auditor.gather.following_by_region import RegionFollower
 from auditor.gather.nats.believed_words import BelievedWords
 from auditor.gather.nats.connection import EXPECTED, NatsConnection
-from auditor.gather.nats.followed_job import FollowedJob, Rhythm
+from auditor.gather.nats.followed_job import PENDING, PENDING_BYTES, FollowedJob, Rhythm
 from auditor.gather.nats.following_reading import TakenJob
 from auditor.gather.nats.messages import (
     MOST_NODES,
@@ -233,7 +233,12 @@ class NatsFollower(RegionFollower):
             return False, ProbeError(GapReason.COLLECTOR_MISSING, f"no collector can be asked: {error}")
         job = secrets.token_hex(16)
         try:
-            subscription = await heeding_cancel(connection.client.subscribe(seen_subject(self.region, job)))
+            listening = connection.client.subscribe(
+                seen_subject(self.region, job),
+                pending_msgs_limit=PENDING,
+                pending_bytes_limit=PENDING_BYTES,
+            )
+            subscription = await heeding_cancel(listening)
         except EXPECTED as error:
             return False, self._away(error)
         try:

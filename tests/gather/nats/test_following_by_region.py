@@ -355,6 +355,16 @@ async def test_a_collector_that_falls_silent_or_gives_up_is_left_for_another_job
         assert "silent" in str(here.newest["a-fra-1"])
 
 
+async def test_a_collector_that_sends_faster_than_anybody_can_take_is_left(server: NatsServer) -> None:
+    """Each message is as it should be."""
+    mesh, login = two_regions(), login_at(server)
+    async with by_hand(login) as collector, followed(login, mesh, rhythm=Rhythm(silent=600.0)):
+        await collector.take()
+        for _ in range(40_000):
+            await collector.beats("a-fra-1")
+        await collector.next(EndFollowing)
+
+
 async def test_a_collector_that_refuses_is_a_gap_that_says_why_and_nobody_follows_in_its_place(
     server: NatsServer,
 ) -> None:
