@@ -143,6 +143,7 @@ class LookReading:
             self._reading.leave_out("results behind the last message")
             return
         self.lines.take(message.lines)
+        self.lines.count(message.differences)
         for difference in message.differences:
             self.differences.setdefault(difference.digest, difference)
         for form in message.observations:

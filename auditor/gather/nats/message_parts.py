@@ -18,6 +18,7 @@ from auditor.errors import InvalidValue, StreamBroken
 from auditor.gather.nats.messages import (
     LONGEST_PART,
     MOST_BYTES,
+    MOST_CHANGED,
     MOST_PARTS,
     JobMessage,
     TableDifference,
@@ -34,8 +35,8 @@ MOST_KINDS = 16
 """Kinds of what is left out that are counted apart."""
 MOST_LINES = 1_000_000
 """Lines of route tables that a job's messages may bring."""
-MOST_CHANGED = 20_000
-"""Lines in which a table told as a difference may differ from its base."""
+MOST_NAMED = 4_000_000
+"""Numbers of lines in all differences of a job."""
 MOST_BASES_A_JOB = 64
 ENVELOPE = 1024
 """Bytes that a message has beside its lists."""
@@ -254,13 +255,19 @@ class WritingLines:
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}
         self._new: list[str] = []
+        self._named = 0
 
     def difference(self, digest: str, base: str, table: RouteTable) -> TableDifference | None:
         """Write a table as its difference from its base, whose digest is given. None: it is not worth it, and the table
         is to be asked for whole."""
         changed = len(table.without) + len(table.plus)
-        if changed > MOST_CHANGED or len(self._numbers) + changed > MOST_LINES:
+        if (
+            changed > MOST_CHANGED
+            or len(self._numbers) + changed > MOST_LINES
+            or self._named + changed > MOST_NAMED
+        ):
             return None
+        self._named += changed
         return TableDifference(
             digest=digest,
             base=base,
@@ -303,6 +310,13 @@ class ReadingLines:
     def __init__(self) -> None:
         self._lines: list[bytes] = []
         self._bases: dict[str, frozenset[bytes]] = {}
+        self._named = 0
+
+    def count(self, differences: Iterable[TableDifference]) -> None:
+        """Count the lines that further differences name. Raises `StreamBroken` where they are too many."""
+        self._named += sum(len(item.without) + len(item.plus) for item in differences)
+        if self._named > MOST_NAMED:
+            raise StreamBroken(f"differences of route tables that name more than {MOST_NAMED:,} lines")
 
     def take(self, lines: list[str]) -> None:
         """Take further lines. Raises `StreamBroken` for one that no node sends."""

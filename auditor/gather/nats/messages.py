@@ -91,6 +91,8 @@ MOST_PARTS = 4096
 """Parts of one text."""
 MOST_WANTED = 64
 """Digests that one message asks for."""
+MOST_CHANGED = 20_000
+"""Lines in which a table told as a difference may differ from its base."""
 LONGEST_PART = 96 * 1024
 """Characters of a text's part."""
 LONGEST_DETAIL = 2000
@@ -362,9 +364,9 @@ class TableDifference(WireForm):
     digest: Digest
     base: Digest
     """Digest of a table's text, which is asked for as any other."""
-    without: Rows[LineNumber]
+    without: Rows[LineNumber] = Field(max_length=MOST_CHANGED)
     """Lines of the base that the table has not, sorted as lines."""
-    plus: Rows[LineNumber]
+    plus: Rows[LineNumber] = Field(max_length=MOST_CHANGED)
     """Lines that the base has not, sorted as lines."""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from auditor.errors import GapReason, InvalidValue, StreamBroken
 from auditor.gather.collector import Seen, node_of
@@ -17,6 +18,7 @@ from auditor.gather.nats.look_reading import LookBounds, LookReading
 from auditor.gather.nats.message_parts import (
     LEAST_BYTES,
     MOST_LEFT_OUT,
+    MOST_NAMED,
     ReadingLines,
     ReadingTexts,
     RowReading,
@@ -30,11 +32,13 @@ from auditor.gather.nats.message_parts import (
 )
 from auditor.gather.nats.messages import (
     BATCH,
+    MOST_CHANGED,
     Alive,
     Last,
     NodeSeen,
     OpenJob,
     SeenBatch,
+    TableDifference,
     TextPart,
     node_to_ask,
     node_unseen,
@@ -306,6 +310,18 @@ def test_a_difference_that_no_table_has_is_refused(
     assert isinstance(message, SeenBatch)
     with pytest.raises(StreamBroken, match=words):
         _table(reading, message)
+
+
+def test_differences_name_no_more_lines_than_an_auditor_can_hold() -> None:
+    """A number of two bytes takes thirty-two in memory."""
+    numbers = [0] * MOST_CHANGED
+    one = TableDifference(digest="0" * 64, base="1" * 64, without=numbers, plus=numbers)
+    reading = ReadingLines()
+    reading.count([one] * (MOST_NAMED // len(numbers) // 2))
+    with pytest.raises(StreamBroken, match="name more than 4,000,000 lines"):
+        reading.count([one])
+    with pytest.raises(ValidationError):
+        TableDifference(digest="0" * 64, base="1" * 64, without=[*numbers, 0], plus=[])
 
 
 def _table(reading: ReadingLines, message: SeenBatch) -> RouteTable:
