@@ -13,6 +13,8 @@ from auditor.values.leaders import Leader, TellingRole
 
 BEATS = 3
 """Number of times that the lease is renewed within its length."""
+SOON = 1.0
+"""Seconds until a lease that is over, and could not be taken, is asked for again."""
 LATE = 2.0
 """Number of turns of its keeper that an auditor must have missed to have been frozen."""
 
@@ -109,10 +111,10 @@ class Leadership:
 
     def next_beat(self, now: float) -> float:
         """Return the seconds until the database is to be asked again: a lease that ends is taken at once."""
+        if self.epoch is not None or self.failed:
+            return self.beat
         ends = self.row_at + self.row.left - now
-        if self.epoch is None and not self.failed and 0 < ends < self.beat:
-            return ends
-        return self.beat
+        return min(ends if ends > 0 else SOON, self.beat)
 
     def _frozen(self, now: float) -> bool:
         return now - self.turned_at > LATE * self.beat

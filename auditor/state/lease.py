@@ -2,7 +2,9 @@
 
 One row has holder, epoch and end. Whoever takes the lease after its end adds one to the epoch. The holder renews it, by
 its epoch, at the beginning of each transaction that it writes: so whatever a holder writes it writes within its lease,
-and nobody takes the lease over in the middle of it, for the row is locked until then.
+and nobody takes the lease over in the middle of it, for the row is locked until then. The server ends a session that is
+idle inside a transaction, but not one that froze among the statements that it sends at once, for whose rest the server
+waits without a bound: who finds the lease over, and its row still locked, ends such a session.
 """
 
 from __future__ import annotations
@@ -11,7 +13,20 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from time import monotonic
 
-from sqlalchemy import ColumnElement, Connection, DateTime, Interval, bindparam, cast, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    DateTime,
+    Interval,
+    bindparam,
+    cast,
+    column,
+    func,
+    literal_column,
+    select,
+    table,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from auditor.errors import NotLeading
@@ -25,12 +40,15 @@ BegunTransaction = Connection
 """Transaction that has just begun, for those who speak no SQL."""
 NAME = "telling"
 """Name of the lease: there is one."""
+OVERDUE = 2.0
+"""Seconds after the lease's end from which a session that still has its row locked counts as frozen."""
 LONGEST_HOLDER = 100
 """Characters of a holder's name that are read."""
 
 # The server's own time of day at each statement, not that at which its transaction began.
 _now: ColumnElement[DateTime] = func.clock_timestamp(type_=DateTime(timezone=True))
-_end = _now + cast(func.make_interval(0, 0, 0, 0, 0, 0, bindparam("seconds")), Interval)
+_seconds = cast(func.make_interval(0, 0, 0, 0, 0, 0, bindparam("seconds")), Interval)
+_end = _now + _seconds
 _lasts = (LEASE.c.name == NAME, LEASE.c.until > _now)
 _over = (
     select(LEASE.c.name)
@@ -50,6 +68,19 @@ _TAKE = (
     .where(LEASE.c.name == _over)
     .values(holder=bindparam("me"), epoch=LEASE.c.epoch + 1, until=_end)
     .returning(LEASE.c.epoch)
+)
+_locks = table("pg_locks", column("pid"), column("locktype"), column("transactionid"), column("granted"))
+_END_FROZEN = (
+    select(func.pg_terminate_backend(_locks.c.pid))
+    .select_from(LEASE)
+    # The transaction that has the row locked, and the session of that.
+    .join(_locks, _locks.c.transactionid == literal_column(f"{LEASE.name}.xmax"))
+    .where(
+        LEASE.c.name == NAME,
+        LEASE.c.until + _seconds < _now,
+        _locks.c.locktype == "transactionid",
+        _locks.c.granted,
+    )
 )
 _RELEASE = update(LEASE).where(*_lasts, LEASE.c.epoch == bindparam("mine")).values(until=_now)
 _HOLD = select(LEASE.c.name).where(LEASE.c.name == NAME).with_for_update()
@@ -80,6 +111,8 @@ class Lease:
             held = epoch if epoch is not None and connection.execute(_RENEW, values).rowcount else None
             if held is None and take:
                 held = connection.execute(_TAKE, values).scalar()
+                if held is None:
+                    connection.execute(_END_FROZEN, {"seconds": OVERDUE})
             row = _look(connection)
             assert row is not None  # noqa: S101  (it was made above)
             return row, held is not None

@@ -274,7 +274,13 @@ notifiers = [
             began = self.look(wait=False)
         mark = fingerprint("duplicate-address", address)
         told = lambda: any(event["dedup_key"] == mark for event in self.pager.events)  # noqa: E731
-        self.pager.wait_until(told, f"{address} told after {self.fault.value}", TOLD_WITHIN + 20.0)
+        try:
+            self.pager.wait_until(told, f"{address} told after {self.fault.value}", TOLD_WITHIN + 20.0)
+        except AssertionError as error:
+            for auditor in self.auditors.values():
+                while auditor.line(0.0):
+                    pass
+            raise AssertionError(f"{error}\n{self.told_at(address)}") from None
         self.outcome.seconds.append(time.monotonic() - began)
         self.auditors[other].wait_for_role("leads")
         self.undo(leader)

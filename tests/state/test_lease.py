@@ -15,7 +15,7 @@ from sqlalchemy import select
 from auditor.errors import NotLeading, StateError
 from auditor.service.alert_state import state_tables
 from auditor.state.audit_tables import LEASE
-from auditor.state.lease import Lease, guard, hold_leader, leader_in
+from auditor.state.lease import OVERDUE, Lease, guard, hold_leader, leader_in
 from auditor.state.opening import open_store
 from auditor.state.state_store import StateStore
 from tests.parts.cut_socket import CutSocket, Way
@@ -130,6 +130,33 @@ def test_a_holder_that_is_frozen_in_a_transaction_is_ended_by_the_server(
     found = leader_in(store)
     assert found is not None
     assert found.holder == "b"
+
+
+def test_a_holder_that_is_frozen_among_statements_that_it_sends_at_once_is_ended_by_who_takes_over(
+    asking: Asking, store: StateStore
+) -> None:
+    """The server waits for the rest of them, and none of its own bounds is for that."""
+    b = asking("b")
+    asking("a").ask(None)
+    b.ask(None)
+    store.begun = guard(1, SECONDS)
+    took_over: list[float] = []
+
+    def freeze() -> None:
+        with store.transaction() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            began = time.monotonic()
+            with driver.pipeline():
+                driver.execute("SELECT 1")
+                while not b.ask(None)[1]:
+                    assert time.monotonic() - began < OVERDUE + 10.0
+                    time.sleep(0.1)
+                took_over.append(time.monotonic() - began)
+
+    with pytest.raises(StateError):
+        freeze()
+    assert took_over[0] > OVERDUE, "it may be slow until then"
 
 
 def test_while_another_one_brings_back_what_it_told_the_leader_writes_nothing_and_then_goes_on(
