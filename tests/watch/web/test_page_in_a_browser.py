@@ -121,6 +121,23 @@ def test_a_change_leaves_the_reader_where_they_are(
     assert browser.run("return document.getElementById('told').dataset.mine") == "kept"
 
 
+def test_what_is_no_link_and_was_reached_is_reached_still_after_a_change(
+    browser: Browser, page: ThreadedPage, numbers: int
+) -> None:
+    browser.open(page.url, "light", DESK)
+    browser.run_until("document.querySelector('#live.live') !== null")
+    wide = "[...document.querySelectorAll('[data-part=findings] [tabindex]')]"
+    browser.run(f"document.querySelector('[data-part=findings]').dataset.mine = 'old'; {wide}.at(-1).focus()")
+    place = browser.run(f"return {wide}.indexOf(document.activeElement)")
+    assert place >= 0
+    incident = sample.incident()
+    first, *others = incident.findings
+    other = replace(first, statement="said otherwise")
+    page.show(view(numbers + 1, replace(incident, findings=(other, *others))))
+    browser.run_until("document.querySelector('[data-part=findings][data-mine]') === null")
+    assert browser.run(f"return {wide}.indexOf(document.activeElement)") == place
+
+
 def test_all_is_reached_by_the_keyboard(browser: Browser, page: ThreadedPage) -> None:
     browser.open(page.url, "light", DESK)
     wanted = browser.run("return document.querySelectorAll('a, [tabindex]').length")

@@ -63,8 +63,13 @@
     age();
   };
 
+  // What the keyboard reaches, in its order.
+  const stops = (part) => [...(part ? part.querySelectorAll("a, [tabindex]") : [])];
+
   const exchange = (fresh) => {
     const focused = document.activeElement;
+    const within = focused && focused.closest("#page > [data-part]");
+    const place = stops(within).indexOf(focused);
     const arrived = [...fresh.getElementById("page").children];
     const names = new Set(arrived.map((part) => part.dataset.part));
     for (const part of [...page.children]) if (!names.has(part.dataset.part)) part.remove();
@@ -76,9 +81,12 @@
       if (old) old.replaceWith(part);
       else page.append(part);
     }
-    if (focused && focused !== document.body && !focused.isConnected) {
+    if (within && !focused.isConnected) {
       const href = focused.getAttribute("href");
-      const same = href ? page.querySelector(`a[href="${CSS.escape(href)}"]`) : null;
+      const there = stops(page.querySelector(`:scope > [data-part="${within.dataset.part}"]`))[place];
+      // Many links lead to one address: the one at the same place, or else the first.
+      const stayed = there && there.getAttribute("href") === href;
+      const same = stayed || !href ? there : page.querySelector(`a[href="${CSS.escape(href)}"]`);
       if (same) same.focus({ preventScroll: true });
     }
   };
