@@ -15,7 +15,7 @@ BENCH_BIN := $(BENCH_VENV)/bin
 PIP_OPTIONS := -qq --disable-pip-version-check --no-input
 PIP := $(BIN)/python -m pip $(PIP_OPTIONS)
 BENCH_PIP := $(BENCH_BIN)/python -m pip $(PIP_OPTIONS)
-PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder # the order is that of tests/conftest.py
+PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder # the order is that of tests/conftest.py
 
 # The command needs few packages, its extras a few more, the tests many more. One environment, a stamp each.
 RUN_STAMP := $(VENV)/.installed-run
