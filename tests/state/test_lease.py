@@ -56,6 +56,16 @@ def store(url: SecretStr) -> Iterator[StateStore]:
         yield opened
 
 
+@pytest.fixture
+def follower(asking: Asking, store: StateStore) -> Lease:
+    """Asks for the lease, after another auditor in whose epoch the store writes."""
+    b = asking("b")
+    asking("a").ask(None)
+    b.ask(None)
+    store.begun = guard(1, SECONDS)
+    return b
+
+
 def test_one_holds_it_until_it_is_over_and_the_next_one_has_the_next_epoch(asking: Asking) -> None:
     a, b = asking("a"), asking("b")
     row, holds = a.ask(None)
@@ -96,33 +106,25 @@ def test_a_stale_epoch_writes_nothing(asking: Asking, store: StateStore) -> None
 
 
 def test_nobody_takes_it_in_the_middle_of_a_transaction_however_long_and_nobody_waits_for_that(
-    asking: Asking, store: StateStore
+    follower: Lease, store: StateStore
 ) -> None:
-    b = asking("b")
-    asking("a").ask(None)
-    b.ask(None)
-    store.begun = guard(1, SECONDS)
     with store.transaction():
         time.sleep(SECONDS + 0.1)
         began = time.monotonic()
-        assert not b.ask(None)[1]
+        assert not follower.ask(None)[1]
         assert time.monotonic() - began < 0.5
-    assert b.ask(None)[1]
+    assert follower.ask(None)[1]
 
 
 def test_a_holder_that_is_frozen_in_a_transaction_is_ended_by_the_server(
-    asking: Asking, store: StateStore
+    follower: Lease, store: StateStore
 ) -> None:
-    b = asking("b")
-    asking("a").ask(None)
-    b.ask(None)
-    store.begun = guard(1, SECONDS)
     took_over: list[bool] = []
 
     def freeze() -> None:
         with store.transaction():
             time.sleep(WITHIN + 0.3)
-            took_over.append(b.ask(None)[1])
+            took_over.append(follower.ask(None)[1])
 
     with pytest.raises(StateError):
         freeze()
@@ -133,13 +135,9 @@ def test_a_holder_that_is_frozen_in_a_transaction_is_ended_by_the_server(
 
 
 def test_a_holder_that_is_frozen_among_statements_that_it_sends_at_once_is_ended_by_who_takes_over(
-    asking: Asking, store: StateStore
+    follower: Lease, store: StateStore
 ) -> None:
     """The server waits for the rest of them, and none of its own bounds is for that."""
-    b = asking("b")
-    asking("a").ask(None)
-    b.ask(None)
-    store.begun = guard(1, SECONDS)
     took_over: list[float] = []
 
     def freeze() -> None:
@@ -149,7 +147,7 @@ def test_a_holder_that_is_frozen_among_statements_that_it_sends_at_once_is_ended
             began = time.monotonic()
             with driver.pipeline():
                 driver.execute("SELECT 1")
-                while not b.ask(None)[1]:
+                while not follower.ask(None)[1]:
                     assert time.monotonic() - began < OVERDUE + 10.0
                     time.sleep(0.1)
                 took_over.append(time.monotonic() - began)
